@@ -1,0 +1,82 @@
+/* Logging: see log.h. */
+#include "base/log.h"
+
+#include "base/util.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *const level_names[] = {"error", "warning", "info", "debug"};
+/* syslog(3) priorities, as sd-daemon(3) reads them. */
+static const int syslog_priority[] = {3, 4, 6, 7};
+
+static const char *log_ident = "dompool";
+static enum log_level log_max = LOG_LEVEL_INFO;
+static bool log_journal;
+
+void log_init(const char *ident, enum log_level level)
+{
+    log_ident = ident;
+    log_max = level;
+    log_journal = getenv("JOURNAL_STREAM") != NULL;
+}
+
+void log_set_level(enum log_level level)
+{
+    log_max = level;
+}
+
+int log_level_parse(const char *name, enum log_level *out)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(level_names); i++) {
+        if (!strcmp(name, level_names[i])) {
+            *out = (enum log_level)i;
+            return 0;
+        }
+    }
+    return -1;
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
+static int log_prefix(char *line, size_t size, enum log_level level)
+{
+    if (log_journal)
+        return snprintf(line, size, "<%d>", syslog_priority[level]);
+    struct timespec now;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &now);
+    localtime_r(&now.tv_sec, &tm);
+    return snprintf(line, size, "%02d:%02d:%02d.%03ld %s[%d] %s: ", tm.tm_hour, tm.tm_min,
+                    tm.tm_sec, now.tv_nsec / 1000000, log_ident, (int)getpid(), level_names[level]);
+}
+
+void log_at(enum log_level level, const char *fmt, ...)
+{
+    if (level > log_max)
+        return;
+    char line[1200];
+    int used = log_prefix(line, sizeof line, level);
+    if (used < 0)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    int more = vsnprintf(line + used, sizeof line - (size_t)used - 1, fmt, ap);
+    va_end(ap);
+    if (more < 0)
+        return;
+    size_t len = strlen(line);
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
+    line[len++] = '\n';
+    (void)!write(STDERR_FILENO, line, len); /* nowhere to report a failing log */
+}

@@ -1,0 +1,107 @@
+/* Messages: see message.h. */
+#include "base/message.h"
+
+#include "base/util.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+void message_reader_init(struct message_reader *r, size_t limit)
+{
+    *r = (struct message_reader){.limit = limit};
+}
+
+void message_reader_dispose(struct message_reader *r)
+{
+    free(r->buf);
+    *r = (struct message_reader){.limit = r->limit};
+}
+
+int message_reader_feed(struct message_reader *r, const void *bytes, size_t n, struct error *e)
+{
+    if (n > r->limit + 1 || r->used > r->limit + 1)
+        return error_set(e, -EMSGSIZE, "message larger than %zu bytes", r->limit);
+    if (r->used + n > r->size) {
+        size_t size = r->used + n < 4096 ? 4096 : (r->used + n) * 2;
+        char *bigger = realloc(r->buf, size);
+        if (!bigger)
+            return error_set(e, -ENOMEM, "out of memory for a message of %zu bytes", r->used + n);
+        r->buf = bigger;
+        r->size = size;
+    }
+    memcpy(r->buf + r->used, bytes, n);
+    r->used += n;
+    return 0;
+}
+
+int message_reader_next(struct message_reader *r, json_t **out, struct error *e)
+{
+    char *end = r->used ? memchr(r->buf, 0, r->used) : NULL;
+    size_t len = end ? (size_t)(end - r->buf) : r->used;
+    if (len > r->limit)
+        return error_set(e, -EMSGSIZE, "message larger than %zu bytes", r->limit);
+    if (!end)
+        return 0;
+    json_error_t why;
+    json_t *object = json_loadb(r->buf, len, JSON_REJECT_DUPLICATES, &why);
+    r->used -= len + 1;
+    memmove(r->buf, end + 1, r->used);
+    if (!object)
+        return error_set(e, -EPROTO, "malformed JSON at byte %d: %s", why.position, why.text);
+    if (!json_is_object(object)) {
+        json_decref(object);
+        return error_set(e, -EPROTO, "message is no JSON object");
+    }
+    *out = object;
+    return 1;
+}
+
+char *message_encode(const json_t *object, size_t *len)
+{
+    char *text = json_dumps(object, JSON_COMPACT);
+    if (text)
+        *len = strlen(text) + 1;
+    return text;
+}
+
+int message_send(int fd, const json_t *object, struct error *e)
+{
+    size_t len, sent = 0;
+    char *text = message_encode(object, &len);
+    if (!text)
+        return error_set(e, -ENOMEM, "out of memory encoding a message");
+    while (sent < len) {
+        ssize_t n = send(fd, text + sent, len - sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            break;
+        sent += (size_t)n;
+    }
+    int rc = sent < len ? error_errno(e, errno, "send a message") : 0;
+    free(text);
+    return rc;
+}
+
+int message_receive(int fd, struct message_reader *r, json_t **out, struct error *e)
+{
+    for (;;) {
+        int rc = message_reader_next(r, out, e);
+        if (rc)
+            return rc;
+        char chunk[4096];
+        ssize_t n = recv(fd, chunk, sizeof chunk, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_errno(e, errno, "receive a message");
+        if (n == 0)
+            return r->used ? error_set(e, -EPROTO, "connection ended inside a message") : 0;
+        rc = message_reader_feed(r, chunk, (size_t)n, e);
+        if (rc)
+            return rc;
+    }
+}

@@ -1,0 +1,122 @@
+/*
+ * The command line is one table (table.c): each row makes a command's parser, its help, its
+ * part of the manual page and its completion. This header says what a row is and what the
+ * parser makes of argv.
+ *
+ * Options stand anywhere, before, between and behind the words, until "--"; a value follows
+ * as "--name value" or "--name=value"; the last of several wins unless the option repeats. For
+ * that an option's name must take a value in all commands or in none (tested).
+ */
+#ifndef CLI_COMMAND_H
+#define CLI_COMMAND_H
+
+#include "base/error.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Exit statuses. 64 and 74 are those of sysexits.h. */
+enum status {
+    STATUS_DONE = 0,
+    STATUS_REFUSED = 1,     /* the daemon said no */
+    STATUS_UNREACHABLE = 2, /* no daemon, or the connection to it broke */
+    STATUS_USAGE = 64,      /* the command line is wrong; the daemon was not asked */
+    STATUS_LOCAL = 74,      /* trouble on this side: output cannot be written, no memory */
+};
+
+enum option_kind {
+    OPTION_FLAG,
+    OPTION_TEXT,
+    OPTION_DURATION, /* "500ms" "10s" "5m" "2h" */
+    OPTION_PAIR,     /* KEY=VALUE, may be repeated, each key once */
+};
+
+struct option_spec {
+    const char *name; /* without the dashes; NULL ends a list */
+    enum option_kind kind;
+    const char *value;   /* what the help calls the value; NULL for a flag */
+    const char *summary; /* one sentence, no period */
+};
+
+/* What completion offers for a word. */
+enum word_kind { WORD_NONE, WORD_IMAGE, WORD_LEASE, WORD_FILE, WORD_COMMAND, WORD_METHOD };
+
+struct invocation;
+
+struct command {
+    const char *name;                  /* "image import" */
+    int (*run)(struct invocation *inv); /* returns an enum status */
+    const char *args;                  /* as the usage line writes them; "" for none */
+    unsigned min_args, max_args;       /* max_args UINT_MAX: no limit */
+    enum word_kind words[2];           /* first, and second with all that follow */
+    const struct option_spec *options; /* besides the common ones; may be NULL */
+    const char *summary;               /* one sentence, no period */
+    const char *details;               /* paragraphs of plain text, a blank line between */
+};
+
+extern const struct command commands[];
+extern const size_t n_commands;
+/* --socket, --json, --help, --version: with every command. */
+extern const struct option_spec common_options[];
+
+struct option_value {
+    const struct option_spec *spec;
+    const char *text; /* points into argv; NULL for a flag */
+    uint64_t ms;      /* OPTION_DURATION */
+};
+
+struct dompool;
+
+struct invocation {
+    const struct command *command; /* NULL: none given */
+    const char **args;             /* the words behind the command's name */
+    size_t n_args;
+    struct option_value *values; /* in the order given */
+    size_t n_values;
+    bool json;
+    struct dompool *daemon; /* connected at the first request; see talk.h */
+};
+
+/*
+ * Reads a command line, without argv[0]. STATUS_DONE, or STATUS_USAGE with what is wrong in *e;
+ * inv->command is set whenever it was recognised. --help and --version switch off the checks
+ * of the words. Strings point into argv. The caller disposes of *inv in any case.
+ */
+int invocation_parse(int argc, char **argv, struct invocation *inv, struct error *e);
+void invocation_dispose(struct invocation *inv);
+
+/* The last value given for an option, NULL when there is none. name must be an option of the
+ * command or a common one. */
+const struct option_value *option_last(const struct invocation *inv, const char *name);
+bool option_given(const struct invocation *inv, const char *name);
+/* NULL when not given. */
+const char *option_text(const struct invocation *inv, const char *name);
+
+/* A command by its full name ("image import"), NULL when there is none. */
+const struct command *command_find(const char *name);
+/* True when commands start with this word: "image". */
+bool command_group(const char *word);
+
+/* KEY=VALUE: the length of the key, 0 when there is no "=" or nothing before it. */
+size_t pair_key_length(const char *text);
+
+/* ---- the commands (image.c lease.c pool.c misc.c), each an enum status ---- */
+
+int image_import(struct invocation *inv);
+int image_list(struct invocation *inv);
+int image_show(struct invocation *inv);
+int image_rm(struct invocation *inv);
+int lease_allocate(struct invocation *inv);
+int lease_release(struct invocation *inv);
+int lease_list(struct invocation *inv);
+int pool_status(struct invocation *inv);
+int pool_show(struct invocation *inv);
+int pool_set(struct invocation *inv);
+int pool_wait(struct invocation *inv);
+int misc_config_show(struct invocation *inv);
+int misc_call(struct invocation *inv);
+int misc_help(struct invocation *inv);
+
+#endif

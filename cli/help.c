@@ -1,0 +1,100 @@
+/* Help from the command table: see document.h. */
+#include "cli/document.h"
+
+#include "cli/output.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define WIDTH 80
+
+bool document_hidden(const struct option_spec *o)
+{
+    return !strcmp(o->name, "man") || !strcmp(o->name, "completion");
+}
+
+/* Fills text into lines of WIDTH, each indented; "\n\n" starts a paragraph. */
+static void print_filled(const char *text, int indent)
+{
+    int column = 0;
+    while (*text) {
+        size_t len = strcspn(text, " \n");
+        if (column && column + 1 + (int)len > WIDTH)
+            column = 0 * putchar('\n');
+        if (!column)
+            column = printf("%*s%.*s", indent, "", (int)len, text);
+        else
+            column += printf(" %.*s", (int)len, text);
+        text += len;
+        if (!strncmp(text, "\n\n", 2))
+            column = 0 * printf("\n\n");
+        text += strspn(text, " \n");
+    }
+    putchar('\n');
+}
+
+void document_usage(FILE *to, const struct command *c)
+{
+    fprintf(to, "usage: dompool %s", c ? c->name : "COMMAND [ARGUMENT...]");
+    if (c && *c->args)
+        fprintf(to, c->min_args || *c->args == '[' ? " %s" : " [%s]", c->args);
+    for (const struct option_spec *o = c ? c->options : NULL; o && o->name; o++)
+        if (!document_hidden(o))
+            fprintf(to, " [--%s%s%s]%s", o->name, o->value ? " " : "", o->value ? o->value : "",
+                    o->kind == OPTION_PAIR ? "..." : "");
+    fputs(" [--socket PATH] [--json]\n", to);
+}
+
+static void print_options(const struct option_spec *o)
+{
+    for (; o && o->name; o++) {
+        if (document_hidden(o))
+            continue;
+        int used = printf("  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        printf("%*s%s\n", used < 24 ? 24 - used : 1, "", o->summary);
+    }
+}
+
+static bool any_shown(const struct option_spec *o)
+{
+    return o && o->name && !document_hidden(o);
+}
+
+int document_command(const struct command *c)
+{
+    document_usage(stdout, c);
+    printf("\n");
+    print_filled(c->summary, 0);
+    if (*c->details) {
+        printf("\n");
+        print_filled(c->details, 0);
+    }
+    if (any_shown(c->options)) {
+        printf("\noptions:\n");
+        print_options(c->options);
+    }
+    printf("\ncommon options:\n");
+    print_options(common_options);
+    return STATUS_DONE;
+}
+
+int document_help(const char *group)
+{
+    size_t len = group ? strlen(group) : 0;
+    document_usage(stdout, NULL);
+    printf("\n%s\n\ncommands:\n",
+           "Leases of domains from dompoold's pool of half-restored Xen domains.");
+    for (size_t i = 0; i < n_commands; i++)
+        if (!group || (!strncmp(commands[i].name, group, len) && commands[i].name[len] == ' '))
+            printf("  %-14s%s\n", commands[i].name, commands[i].summary);
+    printf("\noptions of every command:\n");
+    print_options(common_options);
+    printf("\nDurations read as 500ms, 10s, 5m, 2h. `dompool help COMMAND` says more.\n");
+    return STATUS_DONE;
+}
+
+int document_version(void)
+{
+    printf("dompool %s\n", DOMPOOL_VERSION);
+    return STATUS_DONE;
+}

@@ -1,0 +1,31 @@
+/*
+ * Talking to the daemon: a command asks, and gets an exit status. What goes wrong is said on
+ * stderr here, once, the same way for every command.
+ */
+#ifndef CLI_TALK_H
+#define CLI_TALK_H
+
+#include "cli/command.h"
+#include "dompool.h"
+
+#include <jansson.h>
+
+/* Connects if that is not done yet. STATUS_UNREACHABLE says which socket and what to do. */
+int talk_connect(struct invocation *inv);
+
+/* Turns what the library returned into an exit status, and says what is wrong. what: in front of
+ * the daemon's text, when one command asks more than once; may be NULL. */
+int talk_failed(struct invocation *inv, int rc, const char *what);
+
+/* Asks and waits. Steals parameters; NULL: none. On STATUS_DONE the caller owns *reply. */
+int talk(struct invocation *inv, const char *method, json_t *parameters, json_t **reply);
+
+/* Asks for a stream; each is called with every answer that is no refusal. */
+int talk_stream(struct invocation *inv, const char *method, json_t *parameters,
+                void (*each)(const json_t *reply, void *data), void *data);
+
+/* talk, and with --json print the answer as it came, else give it to human. */
+int talk_show(struct invocation *inv, const char *method, json_t *parameters,
+              void (*human)(const json_t *reply));
+
+#endif

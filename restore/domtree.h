@@ -1,0 +1,37 @@
+/*
+ * A domain's nodes in xenstore, its devices aside: what a guest, xl and
+ * xenconsoled expect to find.
+ */
+#ifndef RESTORE_DOMTREE_H
+#define RESTORE_DOMTREE_H
+
+#include "restore/domconf.h"
+#include "restore/xen.h"
+#include "restore/xstree.h"
+
+struct domtree {
+    uint32_t domid;
+    const char *uuid; /* text */
+    const char *name;
+    const char *tag; /* the daemon's: marks the domain as made by dompool */
+    uint32_t store_port, console_port;
+};
+
+/* Adds skeleton and console. Left out until the ring pages are known: store/ring-ref and
+ * console/ring-ref; xenconsoled waits for the latter. */
+void domtree_nodes(const struct domtree *d, const struct domconf *c, struct xstree *t);
+
+/*
+ * What makes the domain known once its memory is there: its name, the ring pages, and the
+ * introduction to xenstored. name is written before the console's ring so that xenconsoled's log
+ * carries it. Ring pages are gfns as Xen counts them (PV: mfns).
+ */
+int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn,
+                      uint64_t console_gfn, struct error *e);
+
+/* Removes all nodes of a domain, devices included: front ends first, so that back ends let
+ * go; the rest with domtree_remove once they have. Missing nodes are fine. */
+int domtree_remove_frontends(struct xen *x, uint32_t domid, struct error *e);
+int domtree_remove(struct xen *x, uint32_t domid, const char *uuid, struct error *e);
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * An engine fills a domain's memory from a base image and completes it into an
+ * image. The slot around it (domain, devices, xenstore) is the same for all.
+ *
+ *   guest   libxenguest, fed a migration stream that stalls between base and delta
+ */
+#ifndef RESTORE_ENGINE_H
+#define RESTORE_ENGINE_H
+
+#include "restore/slot.h"
+
+struct engine {
+    const char *name;
+    /* 0, or ANSWER_IMAGE_REFUSED with the reason why this engine cannot take the image. */
+    int (*accepts)(const struct image *base, struct error *e);
+    /* Everything that does not depend on the image asked for. Returns when every base page is in
+     * the domain. */
+    int (*build)(struct slot *s, struct error *e);
+    /* Writes the pages in which `im` differs from the base, sets vCPUs and platform state, and
+     * fills in s->store_gfn and s->console_gfn. im is s->base itself when nothing differs. */
+    int (*complete)(struct slot *s, const struct image *im, uint64_t *delta_pages, struct error *e);
+    /* Frees s->engine_state; may be called at any time, also twice. */
+    void (*dispose)(struct slot *s);
+};
+
+extern const struct engine engine_guest;
+
+/* "auto" or an engine's name; NULL when there is none of this name. */
+const struct engine *engine_by_name(const char *name);
+
+#endif

@@ -1,0 +1,366 @@
+/*
+ * The host as the daemon sees it: see host.h.
+ *
+ * Ending a domain, in this order: pause it (it is silent from here on), take its
+ * front ends away (back ends let go of their grants and devices), destroy it, wait until the
+ * hypervisor has forgotten it, then remove its nodes, snapshots and files. Each step may find its
+ * work done already, by a guest that shut down, by xl destroy, or by an earlier try.
+ */
+#include "restore/host.h"
+
+#include "base/log.h"
+#include "base/util.h"
+#include "restore/domtree.h"
+#include "restore/snapshot.h"
+#include "restore/userdata.h"
+#include "restore/xen.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <xen/io/xenbus.h>
+#include <xen/sched.h>
+
+#define LIST_BATCH 128u
+
+/* Back ends close within some 100 ms; a stuck one must not keep the domain alive. */
+#define BACKENDS_TIMEOUT_MS 3000u
+
+struct host {
+    struct xen xen;
+    int wake; /* eventfd */
+    bool watching;
+};
+
+int host_open(struct host **out, struct error *e)
+{
+    struct host *h = calloc(1, sizeof *h);
+    if (!h)
+        return error_set(e, -ENOMEM, "out of memory for the host's handles");
+    h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int rc = h->wake < 0 ? error_errno(e, errno, "make an event descriptor") : xen_open(&h->xen, e);
+    if (rc) {
+        host_close(h);
+        return rc;
+    }
+    *out = h;
+    return 0;
+}
+
+void host_close(struct host *h)
+{
+    if (!h)
+        return;
+    xen_close(&h->xen);
+    fd_close(&h->wake);
+    free(h);
+}
+
+/* ---- listing ---- */
+
+/* The node's value, or "" when there is none. */
+static void read_text(struct host *h, const char *path, char *out, size_t size)
+{
+    char *text = xs_get(h->xen.xs, "%s", path);
+    snprintf(out, size, "%s", text ? text : "");
+    free(text);
+}
+
+static void describe(struct host *h, const xc_domaininfo_t *info, struct host_domain *out)
+{
+    *out = (struct host_domain){.domid = info->domain};
+    memcpy(out->uuid, info->handle, sizeof out->uuid);
+    out->paused = info->flags & XEN_DOMINF_paused;
+    if (info->flags & XEN_DOMINF_dying)
+        out->state = HOST_DOMAIN_DYING;
+    else if (info->flags & XEN_DOMINF_shutdown)
+        out->state = HOST_DOMAIN_SHUTDOWN;
+    out->shutdown_reason = (info->flags >> XEN_DOMINF_shutdownshift) & XEN_DOMINF_shutdownmask;
+    char path[64];
+    snprintf(path, sizeof path, "/local/domain/%u/name", out->domid);
+    read_text(h, path, out->name, sizeof out->name);
+    snprintf(path, sizeof path, "/libxl/%u/dompool/tag", out->domid);
+    read_text(h, path, out->tag, sizeof out->tag);
+}
+
+int host_list(struct host *h, struct host_domain **out, size_t *n, struct error *e)
+{
+    struct host_domain *list = NULL;
+    size_t used = 0;
+    xc_domaininfo_t batch[LIST_BATCH];
+    for (uint32_t first = 1;;) {
+        int got = xc_domain_getinfolist(h->xen.xch, first, LIST_BATCH, batch);
+        if (got < 0) {
+            free(list);
+            return xen_error(&h->xen, e, "list domains from %u", first);
+        }
+        if (got == 0)
+            break;
+        struct host_domain *bigger = realloc(list, (used + (size_t)got) * sizeof *list);
+        if (!bigger) {
+            free(list);
+            return error_set(e, -ENOMEM, "out of memory for %zu domains", used + (size_t)got);
+        }
+        list = bigger;
+        for (int i = 0; i < got; i++)
+            describe(h, &batch[i], &list[used++]);
+        first = batch[got - 1].domain + 1u;
+    }
+    *out = list;
+    *n = used;
+    return 0;
+}
+
+const char *host_shutdown_reason_name(unsigned reason)
+{
+    static const char *const names[] = {
+        [SHUTDOWN_poweroff] = "poweroff", [SHUTDOWN_reboot] = "reboot",
+        [SHUTDOWN_suspend] = "suspend",   [SHUTDOWN_crash] = "crash",
+        [SHUTDOWN_watchdog] = "watchdog", [SHUTDOWN_soft_reset] = "soft-reset",
+    };
+    return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
+}
+
+int host_memory(struct host *h, struct host_memory *out, struct error *e)
+{
+    xc_physinfo_t info;
+    if (xc_physinfo(h->xen.xch, &info))
+        return xen_error(&h->xen, e, "ask the hypervisor for its memory");
+    out->total_kib = info.total_pages * (PAGE_BYTES / 1024);
+    out->free_kib = (info.free_pages + info.scrub_pages) * (PAGE_BYTES / 1024);
+    return 0;
+}
+
+/* ---- destroying ---- */
+
+/* True when the domid is taken by the domain with this uuid; *taken: by any domain. */
+static int find_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], bool *ours,
+                       bool *taken, struct error *e)
+{
+    xc_domaininfo_t info;
+    int found = xen_domain_info(&h->xen, domid, &info, e);
+    if (found < 0)
+        return found;
+    *taken = found;
+    *ours = found && !memcmp(info.handle, uuid, 16);
+    return 0;
+}
+
+static bool backends_closed(struct host *h, uint32_t domid)
+{
+    char path[80];
+    snprintf(path, sizeof path, "/local/domain/0/backend/vbd/%u", domid);
+    unsigned n = 0;
+    char **devices = xs_directory(h->xen.xs, XBT_NULL, path, &n);
+    bool closed = true;
+    for (unsigned i = 0; devices && i < n && closed; i++) {
+        char *state = xs_get(h->xen.xs, "%s/%s/state", path, devices[i]);
+        closed = !state || atoi(state) == XenbusStateClosed;
+        free(state);
+    }
+    free(devices);
+    return closed;
+}
+
+/* Tells the back ends to go and waits a while; what they still hold, the domain's end takes. */
+static void close_backends(struct host *h, uint32_t domid)
+{
+    struct error e = {0};
+    if (domtree_remove_frontends(&h->xen, domid, &e))
+        log_warning("domain %u: %s", domid, e.text);
+    uint64_t deadline = clock_mono_us() + BACKENDS_TIMEOUT_MS * 1000ull;
+    for (useconds_t nap = 2000; !backends_closed(h, domid); nap = nap < 50000 ? 2 * nap : nap) {
+        if (clock_mono_us() > deadline) {
+            log_warning("domain %u: its back ends do not close; going on without them", domid);
+            return;
+        }
+        usleep(nap);
+    }
+}
+
+static int destroy_and_wait(struct host *h, uint32_t domid, const uint8_t uuid[16],
+                            unsigned timeout_ms, struct error *e)
+{
+    xen_log_clear(&h->xen);
+    if (xc_domain_destroy(h->xen.xch, domid) && errno != ESRCH)
+        return xen_error(&h->xen, e, "destroy domain %u", domid);
+    uint64_t deadline = clock_mono_us() + timeout_ms * 1000ull;
+    for (useconds_t nap = 2000;; nap = nap < 50000 ? 2 * nap : nap) {
+        bool ours, taken;
+        int rc = find_domain(h, domid, uuid, &ours, &taken, e);
+        if (rc || !ours)
+            return rc;
+        if (clock_mono_us() > deadline)
+            return error_set(e, -ETIMEDOUT,
+                             "domain %u is destroyed but not gone after %u ms: something still "
+                             "maps its memory",
+                             domid, timeout_ms);
+        usleep(nap);
+    }
+}
+
+static int remove_snapshots(const char *uuid, struct error *e)
+{
+    struct snapshot_found *list;
+    size_t n;
+    int rc = snapshot_list(&list, &n, e);
+    for (size_t i = 0; i < n && !rc; i++)
+        if (!strcmp(list[i].uuid, uuid))
+            rc = snapshot_remove(list[i].name, e);
+    free(list);
+    return rc;
+}
+
+int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
+                 struct error *e)
+{
+    char text[UUID_TEXT_SIZE];
+    uuid_format(uuid, text);
+    bool ours, taken;
+    int rc = find_domain(h, domid, uuid, &ours, &taken, e);
+    if (!rc && ours) {
+        xc_domain_pause(h->xen.xch, domid); /* a dying one refuses; no matter */
+        close_backends(h, domid);
+        rc = destroy_and_wait(h, domid, uuid, timeout_ms, e);
+    }
+    if (rc)
+        return rc;
+    /* A domid that belongs to somebody else by now keeps its nodes. */
+    if (ours || !taken)
+        rc = domtree_remove(&h->xen, domid, text, e);
+    userdata_remove(domid, text);
+    int rc2 = remove_snapshots(text, rc ? NULL : e);
+    return rc ? rc : rc2;
+}
+
+/* ---- waiting ---- */
+
+static int watch_domains(struct host *h, struct error *e)
+{
+    if (h->watching)
+        return 0;
+    if (!xs_watch(h->xen.xs, "@introduceDomain", "introduce") ||
+        !xs_watch(h->xen.xs, "@releaseDomain", "release"))
+        return error_errno(e, errno, "watch xenstore for domains that come and go");
+    h->watching = true;
+    return 0;
+}
+
+int host_wait(struct host *h, int timeout_ms, struct error *e)
+{
+    int rc = watch_domains(h, e);
+    if (rc)
+        return rc;
+    struct pollfd p[] = {{.fd = xs_fileno(h->xen.xs), .events = POLLIN},
+                         {.fd = h->wake, .events = POLLIN}};
+    if (poll(p, ARRAY_SIZE(p), timeout_ms) < 0 && errno != EINTR)
+        return error_errno(e, errno, "wait for xenstore");
+    bool changed = false;
+    char **event;
+    while ((event = xs_check_watch(h->xen.xs))) {
+        changed = true;
+        free(event);
+    }
+    if (!changed && (p[0].revents & (POLLERR | POLLHUP)))
+        return error_set(e, ANSWER_XEN_UNAVAILABLE, "xenstored has closed the connection");
+    uint64_t count;
+    (void)!read(h->wake, &count, sizeof count); /* nonblocking: empty is fine */
+    return changed ? 0 : 1;
+}
+
+void host_wake(struct host *h)
+{
+    uint64_t one = 1;
+    (void)!write(h->wake, &one, sizeof one); /* a full counter wakes as well */
+}
+
+/* ---- sweeping ---- */
+
+static bool uuid_alive(const struct host_domain *list, size_t n, const char *text)
+{
+    uint8_t uuid[16];
+    if (uuid_parse(text, uuid))
+        return true; /* not a name that we gave: leave it alone */
+    for (size_t i = 0; i < n; i++)
+        if (!memcmp(list[i].uuid, uuid, sizeof uuid))
+            return true;
+    return false;
+}
+
+static int sweep_snapshots(const char *tag, const struct host_domain *alive, size_t n_alive,
+                           unsigned *removed, struct error *e)
+{
+    struct snapshot_found *list;
+    size_t n;
+    int rc = snapshot_list(&list, &n, e);
+    for (size_t i = 0; i < n && !rc; i++) {
+        if (strcmp(list[i].tag, tag) || uuid_alive(alive, n_alive, list[i].uuid))
+            continue;
+        rc = snapshot_remove(list[i].name, e);
+        *removed += !rc;
+    }
+    free(list);
+    return rc;
+}
+
+static bool domid_alive(const struct host_domain *list, size_t n, uint32_t domid)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i].domid == domid)
+            return true;
+    return false;
+}
+
+/* The uuid that a dead domain's nodes still name, else one that matches nothing. */
+static void uuid_from_nodes(struct host *h, uint32_t domid, char out[UUID_TEXT_SIZE])
+{
+    char *vm = xs_get(h->xen.xs, "/local/domain/%u/vm", domid);
+    bool ok = vm && !strncmp(vm, "/vm/", 4) && strlen(vm + 4) == UUID_TEXT_SIZE - 1;
+    snprintf(out, UUID_TEXT_SIZE, "%s", ok ? vm + 4 : "00000000-0000-0000-0000-000000000000");
+    free(vm);
+}
+
+static int sweep_nodes(struct host *h, const char *tag, const struct host_domain *alive,
+                       size_t n_alive, unsigned *removed, struct error *e)
+{
+    unsigned n = 0;
+    char **domids = xs_directory(h->xen.xs, XBT_NULL, "/libxl", &n);
+    int rc = 0;
+    for (unsigned i = 0; domids && i < n && !rc; i++) {
+        uint64_t domid;
+        if (number_parse(domids[i], 1, DOMID_FIRST_RESERVED - 1, &domid) ||
+            domid_alive(alive, n_alive, (uint32_t)domid))
+            continue;
+        char *owner = xs_get(h->xen.xs, "/libxl/%s/dompool/tag", domids[i]);
+        if (owner && !strcmp(owner, tag)) {
+            char uuid[UUID_TEXT_SIZE];
+            uuid_from_nodes(h, (uint32_t)domid, uuid);
+            rc = domtree_remove(&h->xen, (uint32_t)domid, uuid, e);
+            userdata_remove((uint32_t)domid, uuid);
+            *removed += !rc;
+        }
+        free(owner);
+    }
+    free(domids);
+    return rc;
+}
+
+int host_sweep(struct host *h, const char *tag, const char *cow_dir, unsigned *removed,
+               struct error *e)
+{
+    (void)cow_dir; /* its files have no names, so none can be left */
+    struct host_domain *alive;
+    size_t n;
+    *removed = 0;
+    int rc = host_list(h, &alive, &n, e);
+    if (rc)
+        return rc;
+    rc = sweep_snapshots(tag, alive, n, removed, e);
+    int rc2 = sweep_nodes(h, tag, alive, n, removed, rc ? NULL : e);
+    free(alive);
+    return rc ? rc : rc2;
+}

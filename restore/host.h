@@ -1,0 +1,74 @@
+/*
+ * The host as the daemon sees it: which domains exist, ending one of them, and
+ * sweeping away what a killed predecessor left. All calls block (a hypercall, or
+ * several xenstore round trips) and belong on worker threads, each with its own
+ * struct host. Building and completing happen in slot helpers (slot_protocol.h).
+ */
+#ifndef RESTORE_HOST_H
+#define RESTORE_HOST_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct host;
+
+/* Opens the hypervisor's and xenstore's handles. ANSWER_XEN_UNAVAILABLE. */
+int host_open(struct host **out, struct error *e);
+void host_close(struct host *h);
+
+enum host_domain_state {
+    HOST_DOMAIN_ALIVE,    /* running, blocked or paused */
+    HOST_DOMAIN_SHUTDOWN, /* has shut itself down; reason below */
+    HOST_DOMAIN_DYING     /* being torn down */
+};
+
+struct host_domain {
+    uint32_t domid;
+    uint8_t uuid[16];
+    enum host_domain_state state;
+    unsigned shutdown_reason; /* SHUTDOWN_* of xen/sched.h, when state is SHUTDOWN */
+    bool paused;
+    char name[64]; /* from xenstore, "" when it has none */
+    char tag[64];  /* daemon's tag of a domain made by dompool, else "" */
+};
+
+/* Every domain but dom0. *out is malloc'd, caller frees. */
+int host_list(struct host *h, struct host_domain **out, size_t *n, struct error *e);
+
+/* "poweroff" "reboot" "suspend" "crash" "watchdog" "soft-reset", or "unknown". */
+const char *host_shutdown_reason_name(unsigned reason);
+
+struct host_memory {
+    uint64_t total_kib, free_kib; /* free includes memory that only waits to be scrubbed */
+};
+int host_memory(struct host *h, struct host_memory *out, struct error *e);
+
+/*
+ * Ends a domain of ours: closes its back ends, destroys it, waits until it is gone
+ * from the hypervisor's list, removes its xenstore nodes. The uuid must match, else
+ * nothing is done (domids are reused): that, and a domain that is gone already, is success
+ * after the nodes have been removed. Takes as long as it takes (0.1 to 2 s); -ETIMEDOUT after
+ * timeout_ms.
+ */
+int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
+                 struct error *e);
+
+/* Blocks in the hypervisor's event: returns 0 when domains may have come, gone or shut down
+ * (xenstore's @introduceDomain, @releaseDomain), 1 after timeout_ms, or an error. */
+int host_wait(struct host *h, int timeout_ms, struct error *e);
+/* Makes a host_wait in another thread return 1 at once. Async-signal safe. */
+void host_wake(struct host *h);
+
+/*
+ * Removes what a killed daemon with this tag left: device-mapper and loop devices of ours that
+ * nobody uses, copy-on-write files in cow_dir, xenstore nodes of domains that no longer exist.
+ * Domains are not touched (host_destroy). *removed counts them. keep-rule: things in use by
+ * a domain that exists stay.
+ */
+int host_sweep(struct host *h, const char *tag, const char *cow_dir, unsigned *removed,
+               struct error *e);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * Import: the file that `xl save` writes becomes an image file.
+ *
+ *   xl header -> JSON configuration -> libxl stream v2 -> libxc stream v2 or v3
+ *
+ * One pass, constant memory but for 16 bytes a page of the guest. Every length,
+ * count and order is checked before use: the file is hostile until it is read.
+ * Runs in a process of its own (restore/import_main.c, installed as
+ * libexec/dompool/dompool-import), so that a fault here costs one import.
+ */
+#ifndef RESTORE_IMPORT_H
+#define RESTORE_IMPORT_H
+
+#include "base/error.h"
+#include "store/image.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A record of our own, beside those of the stream, in the RECORDS section of an image:
+ * XL_CONFIG is the save file's JSON configuration, verbatim and without a NUL: an
+ * allocated domain gets it back (with its own name, uuid and disk paths) as the
+ * configuration that xl keeps for `xl list -l` and `xl save`.
+ */
+#define IMAGE_RECORD_XL_CONFIG 0xd0000002u
+
+struct import_disk {
+    const char *vdev, *spec; /* see domconf_set_disk */
+};
+
+struct import_options {
+    const char *save_path;  /* read */
+    const char *image_path; /* written; must not exist */
+    const struct import_disk *disks;
+    size_t n_disks;
+    /* Called now and then with bytes read and the file's size (0: not known). May be NULL.
+     * Not 0: the import stops with -ECANCELED. */
+    int (*progress)(uint64_t done, uint64_t total, void *data);
+    void *progress_data;
+};
+
+/* Blocking. On success the image is durable and *info describes it; on failure
+ * nothing is left on disk. Errors: negative for I/O, ANSWER_IMAGE_REFUSED with what and where
+ * (record kind and byte offset). */
+int import_save_file(const struct import_options *o, struct image_info *info, struct error *e);
+
+#endif

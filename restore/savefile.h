@@ -1,0 +1,37 @@
+/*
+ * Reader of the file that `xl save` writes, around the libxc stream:
+ *
+ *   xl header (48 bytes) | optional data: u32 length, JSON | libxl stream v2:
+ *   header, LIBXC_CONTEXT record, libxc stream, END record
+ *
+ * Formats: struct save_file_header in Xen's tools/xl/xl.h and
+ * docs/specs/libxl-migration-stream.
+ */
+#ifndef RESTORE_SAVEFILE_H
+#define RESTORE_SAVEFILE_H
+
+#include "base/error.h"
+#include "restore/source.h"
+#include "restore/stream.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SAVEFILE_CONFIG_BYTES_MAX (1u << 20)
+
+/*
+ * Reads up to the libxl stream. *json is malloc'd and NUL-terminated, *len does
+ * not count the NUL. ANSWER_IMAGE_REFUSED with what and where, or an I/O error.
+ */
+int savefile_read_config(struct source *src, char **json, size_t *len, struct error *e);
+
+/*
+ * Reads the rest, to the end of the file: nothing may follow. For limits,
+ * handlers and max_pfn see stream_read. ANSWER_IMAGE_REFUSED also for the
+ * records of an HVM guest's device model.
+ */
+int savefile_read_stream(struct source *src, const struct stream_limits *limits,
+                         const struct stream_handlers *handlers, uint64_t *max_pfn,
+                         struct error *e);
+
+#endif

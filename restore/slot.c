@@ -1,0 +1,237 @@
+/*
+ * A slot in its helper process: see slot.h. The functions stand in the order in which they run.
+ */
+#include "restore/slot.h"
+
+#include "base/log.h"
+#include "restore/engine.h"
+#include "restore/import.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Xen's own needs for a domain besides its pages: vCPUs, shadow of the p2m, grant tables. */
+#define OVERHEAD_KIB 4096u
+
+/* dom0 opens block devices one after the other; seconds under load, never this long. */
+#define DISKS_TIMEOUT_MS 30000u
+
+static const struct engine *const engines[] = {&engine_guest};
+
+const struct engine *engine_by_name(const char *name)
+{
+    if (!strcmp(name, "auto"))
+        return engines[0];
+    for (size_t i = 0; i < ARRAY_SIZE(engines); i++)
+        if (!strcmp(name, engines[i]->name))
+            return engines[i];
+    return NULL;
+}
+
+/* ---- build ---- */
+
+static int take_request(struct slot *s, const struct slot_request *r, struct error *e)
+{
+    if (!format_fits(s->uuid, sizeof s->uuid, "%s", r->uuid) ||
+        !format_fits(s->name, sizeof s->name, "%s", r->name) ||
+        !format_fits(s->tag, sizeof s->tag, "%s", r->tag))
+        return error_set(e, -EINVAL, "slot %s: uuid, name or tag is too long", r->slot);
+    s->engine = engine_by_name(r->engine);
+    if (!s->engine)
+        return error_set(e, ANSWER_BAD_VALUE, "no engine is called %s", r->engine);
+    return 0;
+}
+
+static int open_base(struct slot *s, const char *path, struct error *e)
+{
+    int rc = image_open(path, &s->base, e);
+    if (rc)
+        return rc;
+    rc = domconf_from_json(image_config(s->base), &s->conf, e);
+    if (rc)
+        return rc;
+    return s->engine->accepts(s->base, e);
+}
+
+static int create_domain(struct slot *s, const struct slot_request *r, struct error *e)
+{
+    uint64_t pages = image_info(s->base)->pages;
+    uint64_t need = pages * (PAGE_BYTES / 1024) + OVERHEAD_KIB;
+    uint8_t uuid[16];
+    if (uuid_parse(s->uuid, uuid))
+        return error_set(e, -EINVAL, "slot %s: malformed uuid %s", r->slot, s->uuid);
+    int rc = domain_memory_check(&s->xen, need, r->memory_reserve_kib, e);
+    if (rc)
+        return rc;
+    return domain_create(&s->xen, &s->conf, uuid, pages, &s->domid, e);
+}
+
+static int open_channels(struct slot *s, struct error *e)
+{
+    int rc = domain_event_channel(&s->xen, s->domid, &s->store_port, e);
+    return rc ? rc : domain_event_channel(&s->xen, s->domid, &s->console_port, e);
+}
+
+static int open_disks(struct slot *s, const struct slot_request *r, struct error *e)
+{
+    struct disk_place place = {r->cow_dir, s->tag, s->uuid};
+    s->disks = calloc(s->conf.n_disks ? s->conf.n_disks : 1, sizeof *s->disks);
+    if (!s->disks)
+        return error_set(e, -ENOMEM, "out of memory for %u disks", s->conf.n_disks);
+    for (unsigned i = 0; i < s->conf.n_disks; i++) {
+        int rc = disk_open(&s->disks[i], &s->conf.disks[i], &place, e);
+        if (rc)
+            return rc;
+        s->n_disks++;
+    }
+    return 0;
+}
+
+static struct domtree tree_of(const struct slot *s, const char *name)
+{
+    return (struct domtree){.domid = s->domid,
+                            .uuid = s->uuid,
+                            .name = name,
+                            .tag = s->tag,
+                            .store_port = s->store_port,
+                            .console_port = s->console_port};
+}
+
+static int write_tree(struct slot *s, struct error *e)
+{
+    struct domtree d = tree_of(s, s->name);
+    struct xstree t;
+    xstree_init(&t);
+    domtree_nodes(&d, &s->conf, &t);
+    for (size_t i = 0; i < s->n_disks; i++)
+        disk_nodes(&s->disks[i], s->domid, s->conf.guest, &t);
+    int rc = xstree_write(&t, s->xen.xs, s->domid, e);
+    xstree_dispose(&t);
+    return rc;
+}
+
+/* Without the file `xl save` and `xl list -l` refuse the domain; all else works, so an
+ * image that has none is no reason to fail. */
+static int write_userdata(struct slot *s, struct error *e)
+{
+    struct userdata u = {s->domid, s->uuid, s->name, s->disks, s->n_disks};
+    struct image_record r;
+    size_t cursor = 0;
+    while (image_next_record(s->base, &cursor, &r))
+        if (r.type == IMAGE_RECORD_XL_CONFIG)
+            return userdata_write(&u, r.body, r.length, e);
+    return 0;
+}
+
+/* The back ends have the devices now. */
+static void close_disks(struct slot *s)
+{
+    for (size_t i = 0; i < s->n_disks; i++)
+        disk_close(&s->disks[i]);
+}
+
+static int settle_disks(struct slot *s, struct error *e)
+{
+    int rc = disks_wait(&s->xen, s->domid, s->disks, s->n_disks, DISKS_TIMEOUT_MS, e);
+    if (!rc)
+        close_disks(s);
+    return rc;
+}
+
+/* Runs f and ends its stage. */
+#define STEP(name, call)                                                                           \
+    do {                                                                                           \
+        int step_rc = (call);                                                                      \
+        if (step_rc)                                                                               \
+            return step_rc;                                                                        \
+        trace_stage_end(&s->trace, name);                                                          \
+    } while (0)
+
+int slot_build(struct slot *s, const struct slot_request *r,
+               int (*created)(struct slot *s, void *data), void *data, struct error *e)
+{
+    *s = (struct slot){.domid = DOMID_INVALID};
+    domconf_init(&s->conf);
+    trace_start(&s->trace);
+    STEP("request", take_request(s, r, e));
+    STEP("open", xen_open(&s->xen, e));
+    STEP("image", open_base(s, r->image_path, e));
+    STEP("create", create_domain(s, r, e));
+    STEP("report", created(s, data));
+    STEP("channels", open_channels(s, e));
+    STEP("disks", open_disks(s, r, e));
+    STEP("xenstore", write_tree(s, e));
+    STEP("userdata", write_userdata(s, e));
+    STEP("memory", s->engine->build(s, e));
+    STEP("backends", settle_disks(s, e));
+    return 0;
+}
+
+/* ---- complete ---- */
+
+/* s->base itself when path is the base's, else an image of its own. */
+static int open_image(struct slot *s, const char *path, struct image **im, struct error *e)
+{
+    *im = s->base;
+    struct image *other;
+    int rc = image_open(path, &other, e);
+    if (rc)
+        return rc;
+    const struct image_info *base = image_info(s->base), *info = image_info(other);
+    if (!memcmp(info->id, base->id, sizeof base->id)) {
+        image_close(other);
+        return 0;
+    }
+    if (memcmp(info->base_id, base->id, sizeof base->id)) {
+        image_close(other);
+        return error_set(e, ANSWER_IMAGE_REFUSED, "%s is not derived from the base of this slot",
+                         path);
+    }
+    *im = other;
+    return 0;
+}
+
+static int unpause(struct slot *s, bool paused, struct error *e)
+{
+    if (!paused && xc_domain_unpause(s->xen.xch, s->domid))
+        return xen_error(&s->xen, e, "domain %u: unpause it", s->domid);
+    return 0;
+}
+
+static int complete_into(struct slot *s, const struct image *im, const char *name, bool paused,
+                         struct slot_outcome *outcome, struct error *e)
+{
+    struct domtree d = tree_of(s, name);
+    int rc = s->engine->complete(s, im, &outcome->delta_pages, e);
+    if (rc)
+        return rc;
+    STEP("introduce", domtree_introduce(&s->xen, &d, s->store_gfn, s->console_gfn, e));
+    STEP("unpause", unpause(s, paused, e));
+    return 0;
+}
+
+int slot_complete(struct slot *s, const char *image_path, const char *name, bool paused,
+                  struct slot_outcome *outcome, struct error *e)
+{
+    struct image *im;
+    trace_start(&s->trace);
+    STEP("image", open_image(s, image_path, &im, e));
+    int rc = complete_into(s, im, name, paused, outcome, e);
+    if (im != s->base)
+        image_close(im);
+    return rc;
+}
+
+void slot_dispose(struct slot *s)
+{
+    if (s->engine)
+        s->engine->dispose(s);
+    close_disks(s);
+    free(s->disks);
+    domconf_dispose(&s->conf);
+    image_close(s->base);
+    xen_close(&s->xen);
+    *s = (struct slot){.domid = DOMID_INVALID};
+}

@@ -1,0 +1,64 @@
+/*
+ * A slot, as its helper process sees it: one domain, from nothing to warm to
+ * running. The engine does the memory and the vCPUs; everything else is here.
+ */
+#ifndef RESTORE_SLOT_H
+#define RESTORE_SLOT_H
+
+#include "restore/disk.h"
+#include "restore/domain.h"
+#include "restore/domconf.h"
+#include "restore/domtree.h"
+#include "restore/trace.h"
+#include "restore/userdata.h"
+#include "restore/xen.h"
+#include "store/image.h"
+
+#include <stdbool.h>
+
+struct engine;
+
+struct slot_request {
+    const char *slot, *uuid, *name, *image_path, *engine, *tag, *cow_dir;
+    uint64_t memory_reserve_kib;
+};
+
+struct slot {
+    struct xen xen;
+    struct image *base;
+    struct domconf conf;
+    uint32_t domid; /* DOMID_INVALID until the domain exists */
+    char uuid[UUID_TEXT_SIZE], name[64], tag[64];
+    uint32_t store_port, console_port;
+    uint64_t store_gfn, console_gfn; /* known when the engine says so */
+    struct disk *disks;
+    size_t n_disks;
+    const struct engine *engine;
+    void *engine_state;
+    struct trace trace;
+};
+
+/*
+ * Builds a slot up to warm: back ends in InitWait, base pages in memory, nothing running.
+ * created is called as soon as the domain exists. Blocking, seconds. On failure the slot is
+ * left as it is, to be disposed; the domain, if any, is for the daemon to destroy.
+ * ANSWER_NO_HOST_MEMORY, ANSWER_IMAGE_REFUSED, ANSWER_XEN_UNAVAILABLE, or negative.
+ */
+int slot_build(struct slot *s, const struct slot_request *r,
+               int (*created)(struct slot *s, void *data), void *data, struct error *e);
+
+struct slot_outcome {
+    uint64_t delta_pages;
+};
+
+/*
+ * Completes a warm slot into the image: delta, vCPUs, name, introduction, unpause.
+ * After a failure the slot is tainted and must be destroyed.
+ */
+int slot_complete(struct slot *s, const char *image_path, const char *name, bool paused,
+                  struct slot_outcome *outcome, struct error *e);
+
+/* Frees what the process holds; the domain stays. May be called twice. */
+void slot_dispose(struct slot *s);
+
+#endif

@@ -1,0 +1,156 @@
+/*
+ * dompool-slot: the helper process of one slot. Protocol: slot_protocol.h.
+ *
+ * It builds the slot, then waits for the one message that completes it, and exits.
+ * It never destroys a domain, and it undoes nothing on the way out: the
+ * kernel drops its mappings and descriptors faster than we could.
+ */
+#include "base/log.h"
+#include "base/message.h"
+#include "base/util.h"
+#include "restore/engine.h"
+#include "restore/slot.h"
+#include "restore/slot_protocol.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+struct helper {
+    struct slot slot;
+    struct message_reader reader;
+};
+
+static int send_event(json_t *event, struct error *e)
+{
+    if (!event)
+        return error_set(e, -ENOMEM, "out of memory for an event");
+    int rc = message_send(HELPER_FD, event, e);
+    json_decref(event);
+    return rc;
+}
+
+static int send_created(struct slot *s, void *data)
+{
+    (void)data;
+    return send_event(json_pack("{s:s, s:i}", "event", "created", "domid", (int)s->domid), NULL);
+}
+
+static int send_warm(const struct slot *s, struct error *e)
+{
+    return send_event(json_pack("{s:s, s:i, s:s, s:o}", "event", "warm", "domid", (int)s->domid,
+                                "engine", s->engine->name, "stages", trace_to_json(&s->trace)),
+                      e);
+}
+
+static int send_completed(const struct slot *s, const struct slot_outcome *o, struct error *e)
+{
+    return send_event(json_pack("{s:s, s:i, s:I, s:I, s:o}", "event", "completed", "domid",
+                                (int)s->domid, "delta_pages", (json_int_t)o->delta_pages,
+                                "total_us", (json_int_t)trace_total_us(&s->trace), "stages",
+                                trace_to_json(&s->trace)),
+                      e);
+}
+
+/* The stage that failed is the one after the last that ended. */
+static void send_failed(const struct slot *s, int rc, const struct error *e)
+{
+    const char *after = s->trace.n ? s->trace.stages[s->trace.n - 1].name : "start";
+    log_warning("%s (after stage %s)", e->text, after);
+    send_event(json_pack("{s:s, s:s, s:s, s:s}", "event", "failed", "answer", answer_name(rc),
+                         "error", e->text, "stage", after),
+               NULL);
+}
+
+/* 1 and *request, 0 when the daemon has gone, or an error. */
+static int next_request(struct helper *h, const char *op, json_t **request, struct error *e)
+{
+    int rc = message_receive(HELPER_FD, &h->reader, request, e);
+    if (rc != 1)
+        return rc;
+    const char *got = json_string_value(json_object_get(*request, "op"));
+    if (!got || strcmp(got, op)) {
+        json_decref(*request);
+        return error_set(e, -EPROTO, "expected the request %s, got %s", op, got ? got : "none");
+    }
+    return 1;
+}
+
+static int build(struct helper *h, json_t *request, struct error *e)
+{
+    struct slot_request r = {0};
+    json_int_t reserve = 0;
+    json_error_t why;
+    if (json_unpack_ex(request, &why, 0, "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s?I}", "slot",
+                       &r.slot, "uuid", &r.uuid, "name", &r.name, "image", &r.image_path, "engine",
+                       &r.engine, "tag", &r.tag, "cow_dir", &r.cow_dir, "memory_reserve_kib",
+                       &reserve) ||
+        reserve < 0)
+        return error_set(e, -EPROTO, "malformed build request: %s", why.text);
+    r.memory_reserve_kib = (uint64_t)reserve;
+    int rc = slot_build(&h->slot, &r, send_created, NULL, e);
+    if (rc)
+        error_prefix(e, "slot %s: ", r.slot);
+    return rc ? rc : send_warm(&h->slot, e);
+}
+
+static int complete(struct helper *h, json_t *request, struct error *e)
+{
+    const char *image, *name;
+    int paused = 0;
+    json_error_t why;
+    if (json_unpack_ex(request, &why, 0, "{s:s, s:s, s?b}", "image", &image, "name", &name,
+                       "paused", &paused))
+        return error_set(e, -EPROTO, "malformed complete request: %s", why.text);
+    struct slot_outcome outcome = {0};
+    int rc = slot_complete(&h->slot, image, name, paused, &outcome, e);
+    return rc ? rc : send_completed(&h->slot, &outcome, e);
+}
+
+static int serve(struct helper *h, struct error *e)
+{
+    static const struct {
+        const char *op;
+        int (*run)(struct helper *, json_t *, struct error *);
+    } steps[] = {{"build", build}, {"complete", complete}};
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        json_t *request;
+        int rc = next_request(h, steps[i].op, &request, e);
+        if (rc == 0)
+            return error_set(e, -EPIPE, "the daemon has gone");
+        if (rc < 0)
+            return rc;
+        rc = steps[i].run(h, request, e);
+        json_decref(request);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    (void)argv;
+    const char *level = getenv("DOMPOOL_LOG_LEVEL");
+    enum log_level max = LOG_LEVEL_INFO;
+    if (level)
+        log_level_parse(level, &max);
+    log_init("dompool-slot", max);
+    if (argc != 1) {
+        fprintf(stderr, "dompool-slot is started by dompoold and takes no arguments\n");
+        return 64;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a closed socket tells of an earlier death */
+    struct helper h = {.slot.domid = DOMID_INVALID};
+    message_reader_init(&h.reader, HELPER_MESSAGE_LIMIT);
+    struct error e = {0};
+    int rc = serve(&h, &e);
+    if (rc && rc != -EPIPE)
+        send_failed(&h.slot, rc, &e);
+    _exit(rc ? 1 : 0); /* no unmapping: see above */
+}

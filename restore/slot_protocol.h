@@ -1,0 +1,40 @@
+/*
+ * The slot helper: one process for each slot, from its building until its
+ * completion. installed as libexec/dompool/dompool-slot.
+ *
+ * It is started with a connected stream socket as descriptor 3 and speaks
+ * NUL-terminated JSON (base/message.h) on it. It dies with its parent
+ * (PR_SET_PDEATHSIG) and when the socket closes; the domain that it has made
+ * remains, half-built, for the daemon to destroy: only the daemon destroys.
+ *
+ * To the helper:
+ *   {"op":"build", "slot":"s12", "uuid":"<uuid of the domain>", "name":"dompool-s12",
+ *    "image":"/path/to/base.img", "engine":"auto|guest", "tag":"<daemon's tag>",
+ *    "cow_dir":"/path", "memory_reserve_kib":N}
+ *   {"op":"complete", "image":"/path/to/image.img", "name":"<domain name>", "paused":false}
+ *       the same path as built from: no delta
+ *
+ * From the helper:
+ *   {"event":"created", "domid":7}         the domain exists
+ *   {"event":"warm", "domid":7, "engine":"guest", "stages":[...]}
+ *   {"event":"completed", "domid":7, "delta_pages":0, "total_us":1234, "stages":[...]}
+ *       then it exits with 0
+ *   {"event":"failed", "answer":"NoHostMemory", "error":"text", "stage":"populate"}
+ *       at any time; then it exits with 1. After "warm" the slot is tainted.
+ *
+ *   a stage is {"name":"restore", "us":123, "hypercalls":6}, in the order of execution.
+ *
+ * The import helper (libexec/dompool/dompool-import) speaks the same way on descriptor 3:
+ *   to:   {"op":"import", "save":"/path", "image":"/path/x.img", "disks":{"xvda":"ro:/dev/x"}}
+ *   from: {"event":"progress", "done":N, "total":N} ...
+ *         {"event":"imported", "info":{"id","guest","vcpus","max_pfn","pages","zero_pages",
+ *                                      "payload_pages","file_bytes","created_ms","config":{...}}}
+ *         {"event":"failed", "answer":"ImageRefused", "error":"text"}
+ */
+#ifndef RESTORE_SLOT_PROTOCOL_H
+#define RESTORE_SLOT_PROTOCOL_H
+
+#define HELPER_FD 3
+#define HELPER_MESSAGE_LIMIT (1u << 20) /* bytes */
+
+#endif

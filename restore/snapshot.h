@@ -1,0 +1,44 @@
+/*
+ * Private copy-on-write views of a disk: device-mapper snapshots that live as
+ * long as their domain, through libdevmapper. The library keeps global state, so
+ * every call here takes one lock; calls may come from any thread.
+ *
+ * A snapshot is called dompool-<uuid of the domain>-<vdev>; its device-mapper UUID is
+ * DOMPOOL-<tag>-<uuid of the domain>-<vdev>, by which a daemon knows its own.
+ */
+#ifndef RESTORE_SNAPSHOT_H
+#define RESTORE_SNAPSHOT_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SNAPSHOT_NAME_SIZE 128
+
+struct snapshot_id {
+    const char *tag;  /* the daemon's, [A-Za-z0-9.]+ */
+    const char *uuid; /* text of the domain's UUID */
+    const char *vdev;
+};
+
+/* Makes the snapshot over origin with its changes in cow, both block devices; dev and the
+ * name under /dev/mapper come back. Blocking. */
+int snapshot_create(const struct snapshot_id *id, dev_t origin, dev_t cow, uint64_t sectors,
+                    dev_t *dev, char name[SNAPSHOT_NAME_SIZE], struct error *e);
+
+/* One of our snapshots, as found on the host. */
+struct snapshot_found {
+    char name[SNAPSHOT_NAME_SIZE], tag[64], uuid[40];
+    bool in_use;
+};
+/* All of ours, every daemon's. *out is malloc'd, caller frees. None when the host has no
+ * device-mapper. */
+int snapshot_list(struct snapshot_found **out, size_t *n, struct error *e);
+
+/* Removes it; when it is still open the kernel removes it at its last close. A missing one is
+ * success. */
+int snapshot_remove(const char *name, struct error *e);
+
+#endif

@@ -1,0 +1,143 @@
+/*
+ * Image files: a saved machine state as one file, laid out so that a page's
+ * bytes can be copied straight from a mapping of the file.
+ *
+ * The file (all integers little endian, every section starts on a page):
+ *
+ *   header      4 KiB: magic, format version, image id (UUID), geometry, and the
+ *               section table {kind, offset, length, BLAKE2b-256 of the section};
+ *               the header ends with a BLAKE2b-256 of itself
+ *   PAYLOAD     page contents in canonical form (page-table entries hold pfns),
+ *               4 KiB each, in the order in which they were written
+ *   PAGES       sorted table, one entry for each populated pfn:
+ *               {u64 pfn | type << 60, u64 payload index or IMAGE_PAGE_ZERO}
+ *   RECORDS     the machine state besides memory: {u32 type, u32 length, body,
+ *               padded to 8} in the order of the save stream; types and bodies are
+ *               those of Xen's libxc migration stream (docs/specs of Xen)
+ *   CONFIG      the domain's configuration as JSON (see restore/domconf.h)
+ *
+ * A file is written under a temporary name in the same directory, synced, and
+ * renamed when it is committed, so a name ending in .img is always whole. The
+ * reader checks every bound, order and overlap before anything is used; digests
+ * only when asked (image_verify), never while a domain is completed.
+ *
+ * This folder knows no Xen: page types are opaque 4-bit numbers here, save for
+ * the rule that they fit.
+ */
+#ifndef STORE_IMAGE_H
+#define STORE_IMAGE_H
+
+#include "base/error.h"
+#include "base/util.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define IMAGE_FORMAT_VERSION 1u
+#define IMAGE_PAGE_ZERO UINT64_MAX /* payload index of an all-zero page */
+#define IMAGE_PFN_MASK 0x0fffffffffffffffull
+#define IMAGE_TYPE_SHIFT 60
+#define IMAGE_PFN_LIMIT (1ull << 36) /* 256 TiB of guest memory; larger is refused */
+
+enum image_guest { IMAGE_GUEST_PV = 1, IMAGE_GUEST_PVH = 2 };
+
+struct image_page {
+    uint64_t pfn_type; /* pfn | type << IMAGE_TYPE_SHIFT, as in PAGE_DATA records */
+    uint64_t payload;  /* index of a 4 KiB page in PAYLOAD, or IMAGE_PAGE_ZERO */
+};
+
+static inline uint64_t image_page_pfn(const struct image_page *p)
+{
+    return p->pfn_type & IMAGE_PFN_MASK;
+}
+
+static inline unsigned image_page_type(const struct image_page *p)
+{
+    return (unsigned)(p->pfn_type >> IMAGE_TYPE_SHIFT);
+}
+
+struct image_info {
+    uint8_t id[16];      /* UUID of this file's content, new at each import */
+    uint8_t base_id[16]; /* all zero: stored whole (a base) */
+    enum image_guest guest;
+    unsigned vcpus;      /* vCPUs the domain may have */
+    uint64_t max_pfn;    /* highest pfn of the guest's physical map, populated or not */
+    uint64_t pages;      /* entries of PAGES: populated pfns */
+    uint64_t zero_pages; /* of these, without payload */
+    uint64_t payload_pages;
+    uint64_t file_bytes;
+    int64_t created_ms; /* wall clock, since the epoch */
+};
+
+struct image_record {
+    uint32_t type;
+    uint32_t length;
+    const void *body; /* inside the mapping, 8-aligned */
+};
+
+/* ---- reading ---- */
+
+struct image;
+
+/*
+ * Opens and maps an image file read-only. Checks everything but the digests
+ * of the sections. Blocking. On success the caller owns *out (image_close).
+ * Errors: negative for I/O, ANSWER_IMAGE_REFUSED for a damaged file or one of
+ * a newer format version; the text names the file and the place.
+ */
+int image_open(const char *path, struct image **out, struct error *e);
+void image_close(struct image *im); /* NULL is fine */
+
+const struct image_info *image_info(const struct image *im);
+int image_fd(const struct image *im);
+/* Sorted by pfn, image_info()->pages entries, valid until image_close. */
+const struct image_page *image_pages(const struct image *im);
+/* The entry for pfn, or NULL when it is not populated. */
+const struct image_page *image_find(const struct image *im, uint64_t pfn);
+/* The page's bytes inside the mapping; a static page of zeros for IMAGE_PAGE_ZERO. */
+const void *image_payload(const struct image *im, uint64_t payload);
+/* Byte offset in the file of payload 0. */
+uint64_t image_payload_offset(const struct image *im);
+/* Walks the records: *cursor starts at 0. True and *out, or false at the end. */
+bool image_next_record(const struct image *im, size_t *cursor, struct image_record *out);
+/* NUL-terminated JSON text. */
+const char *image_config(const struct image *im);
+
+/* Checks every section's digest. Blocking, reads the whole file. ANSWER_IMAGE_REFUSED on damage. */
+int image_verify(const struct image *im, struct error *e);
+
+/* ---- writing ---- */
+
+struct image_writer;
+
+/*
+ * Starts an image file that will be called path. Nothing is seen under path
+ * until image_writer_commit. Caller owns *out (image_writer_free).
+ */
+int image_writer_new(const char *path, struct image_writer **out, struct error *e);
+/* Drops an uncommitted file from the disk. NULL is fine. */
+void image_writer_free(struct image_writer *w);
+
+/* Appends a page's content, 4 KiB, and gives its payload index. All-zero content
+ * is not stored: IMAGE_PAGE_ZERO comes back. */
+int image_writer_payload(struct image_writer *w, const void *page, uint64_t *payload,
+                         struct error *e);
+/* Reads a page back that image_writer_payload has taken (IMAGE_PAGE_ZERO gives zeros). */
+int image_writer_read_payload(struct image_writer *w, uint64_t payload, void *page,
+                              struct error *e);
+/* The table, any order; it is sorted here; two entries of one pfn are an error (-EEXIST). */
+int image_writer_pages(struct image_writer *w, const struct image_page *pages, uint64_t n,
+                       struct error *e);
+int image_writer_record(struct image_writer *w, uint32_t type, const void *body, uint32_t length,
+                        struct error *e);
+int image_writer_config(struct image_writer *w, const char *json, struct error *e);
+/*
+ * Writes tables and header, syncs the file, renames it to its path and syncs
+ * the directory: durable when this returns 0. From info it takes base_id, guest,
+ * vcpus, max_pfn; the rest is filled in and returned in *info. Refuses to
+ * overwrite an existing file (-EEXIST).
+ */
+int image_writer_commit(struct image_writer *w, struct image_info *info, struct error *e);
+
+#endif

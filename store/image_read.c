@@ -1,0 +1,333 @@
+/*
+ * Image files, the reading side: see image.h for the format.
+ *
+ * image_open maps the whole file and looks at everything small: the header with
+ * its digest, the section table, every entry of PAGES, every record's length.
+ * From then on the accessors index without checks, because nothing that they
+ * follow can point outside the mapping any more. The file must not shrink while
+ * it is open (SIGBUS); image directories belong to root, and the daemon only
+ * ever renames whole files into them and unlinks them.
+ *
+ * The sections' digests cost a read of the whole file, so they are checked only
+ * by image_verify: never on the way to a running domain.
+ */
+#include "store/image_format.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct image {
+    char *path;
+    int fd;
+    size_t size;
+    const uint8_t *map;
+    const struct image_header *header;
+    struct image_info info;
+};
+
+static const _Alignas(PAGE_BYTES) uint8_t zero_page[PAGE_BYTES];
+
+const char *image_section_name(enum image_section_kind kind)
+{
+    static const char *const names[IMAGE_SECTION_COUNT] = {"PAYLOAD", "PAGES", "RECORDS", "CONFIG"};
+    return names[kind];
+}
+
+void image_digest(const void *bytes, size_t size, uint8_t digest[IMAGE_DIGEST_BYTES])
+{
+    /* cannot fail for a digest of this size; sodium_init only picks the fastest code */
+    (void)!sodium_init();
+    (void)crypto_generichash(digest, IMAGE_DIGEST_BYTES, bytes, size, NULL, 0);
+}
+
+static int refuse(const struct image *im, struct error *e, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int refuse(const struct image *im, struct error *e, const char *fmt, ...)
+{
+    char why[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(why, sizeof why, fmt, ap);
+    va_end(ap);
+    return error_set(e, ANSWER_IMAGE_REFUSED, "image file %s: %s", im->path, why);
+}
+
+/* ---- the checks of image_open, in the order in which they run ---- */
+
+static int header_check(const struct image *im, struct error *e)
+{
+    const struct image_header *h = im->header;
+    if (memcmp(h->magic, IMAGE_MAGIC, sizeof h->magic))
+        return refuse(im, e, "no dompool image (wrong magic at byte 0)");
+    if (h->version != IMAGE_FORMAT_VERSION)
+        return refuse(im, e, "format version %u, this dompool reads version %u", h->version,
+                      IMAGE_FORMAT_VERSION);
+    uint8_t digest[IMAGE_DIGEST_BYTES];
+    image_digest(h, offsetof(struct image_header, digest), digest);
+    if (memcmp(digest, h->digest, sizeof digest))
+        return refuse(im, e, "header damaged (wrong digest)");
+    if (h->sections != IMAGE_SECTION_COUNT)
+        return refuse(im, e, "%u sections, expected %u", h->sections,
+                      (unsigned)IMAGE_SECTION_COUNT);
+    if (h->file_bytes != im->size)
+        return refuse(im, e, "%zu bytes long, its header says %" PRIu64 " (truncated?)", im->size,
+                      h->file_bytes);
+    if (h->guest != IMAGE_GUEST_PV && h->guest != IMAGE_GUEST_PVH)
+        return refuse(im, e, "guest kind %u is not known", h->guest);
+    if (h->max_pfn >= IMAGE_PFN_LIMIT || !h->vcpus)
+        return refuse(im, e, "max_pfn %#" PRIx64 " or %u vCPUs out of range", h->max_pfn, h->vcpus);
+    return 0;
+}
+
+/* Sections follow one another without holes, so none can overlap another or the header. */
+static int sections_check(const struct image *im, struct error *e)
+{
+    uint64_t at = PAGE_BYTES;
+    for (unsigned i = 0; i < IMAGE_SECTION_COUNT; i++) {
+        const struct image_section *s = &im->header->section[i];
+        const char *name = image_section_name((enum image_section_kind)i);
+        if (s->kind != i || s->offset != at)
+            return refuse(im, e, "section %s: kind %u at byte %" PRIu64 ", expected %u at %" PRIu64,
+                          name, s->kind, s->offset, i, at);
+        if (s->length > im->size - at)
+            return refuse(im, e, "section %s: %" PRIu64 " bytes at byte %" PRIu64
+                          " go past the end of the file", name, s->length, at);
+        at += image_round_page(s->length);
+        if (at > im->size)
+            return refuse(im, e, "section %s ends in the middle of the file's last page", name);
+    }
+    return at == im->size ? 0 : refuse(im, e, "%" PRIu64 " bytes behind the last section",
+                                       im->size - at);
+}
+
+static const struct image_section *section(const struct image *im, enum image_section_kind kind)
+{
+    return &im->header->section[kind];
+}
+
+static int pages_check(const struct image *im, struct error *e)
+{
+    const struct image_page *pages = image_pages(im);
+    uint64_t zeros = 0, next = 0;
+    for (uint64_t i = 0; i < im->info.pages; i++) {
+        uint64_t pfn = image_page_pfn(&pages[i]);
+        if (pfn < next || pfn > im->info.max_pfn)
+            return refuse(im, e, "PAGES entry %" PRIu64 ": pfn %#" PRIx64
+                          " out of order or above max_pfn %#" PRIx64, i, pfn, im->info.max_pfn);
+        next = pfn + 1;
+        if (pages[i].payload == IMAGE_PAGE_ZERO)
+            zeros++;
+        else if (pages[i].payload >= im->info.payload_pages)
+            return refuse(im, e, "PAGES entry %" PRIu64 ": payload %" PRIu64 " of only %" PRIu64,
+                          i, pages[i].payload, im->info.payload_pages);
+    }
+    if (zeros != im->info.zero_pages)
+        return refuse(im, e, "%" PRIu64 " zero pages, its header says %" PRIu64, zeros,
+                      im->info.zero_pages);
+    return 0;
+}
+
+static int records_check(const struct image *im, struct error *e)
+{
+    const struct image_section *s = section(im, IMAGE_SECTION_RECORDS);
+    uint64_t at = 0;
+    while (at < s->length) {
+        struct image_record_header h;
+        if (s->length - at < sizeof h)
+            return refuse(im, e, "RECORDS end inside a record's header at byte %" PRIu64,
+                          s->offset + at);
+        memcpy(&h, im->map + s->offset + at, sizeof h);
+        uint64_t padded = (uint64_t)h.length + image_record_padding(h.length);
+        if (padded > s->length - at - sizeof h)
+            return refuse(im, e, "record of type %#x at byte %" PRIu64 ": %u bytes do not fit",
+                          h.type, s->offset + at, h.length);
+        at += sizeof h + padded;
+    }
+    return 0;
+}
+
+static int config_check(const struct image *im, struct error *e)
+{
+    const struct image_section *s = section(im, IMAGE_SECTION_CONFIG);
+    const uint8_t *text = im->map + s->offset;
+    if (s->length < 2 || memchr(text, 0, s->length) != text + s->length - 1)
+        return refuse(im, e, "CONFIG is no text ended by one NUL");
+    return 0;
+}
+
+static int lengths_check(struct image *im, struct error *e)
+{
+    const struct image_header *h = im->header;
+    uint64_t payload = section(im, IMAGE_SECTION_PAYLOAD)->length;
+    uint64_t table = section(im, IMAGE_SECTION_PAGES)->length;
+    if (payload % PAGE_BYTES || table % sizeof(struct image_page))
+        return refuse(im, e, "PAYLOAD of %" PRIu64 " bytes or PAGES of %" PRIu64
+                      " bytes hold no whole number of entries", payload, table);
+    im->info = (struct image_info){
+        .guest = (enum image_guest)h->guest,
+        .vcpus = h->vcpus,
+        .max_pfn = h->max_pfn,
+        .pages = table / sizeof(struct image_page),
+        .zero_pages = h->zero_pages,
+        .payload_pages = payload / PAGE_BYTES,
+        .file_bytes = h->file_bytes,
+        .created_ms = h->created_ms,
+    };
+    memcpy(im->info.id, h->id, sizeof im->info.id);
+    memcpy(im->info.base_id, h->base_id, sizeof im->info.base_id);
+    return 0;
+}
+
+static int image_check(struct image *im, struct error *e)
+{
+    int rc = header_check(im, e);
+    if (!rc)
+        rc = sections_check(im, e);
+    if (!rc)
+        rc = lengths_check(im, e);
+    if (!rc)
+        rc = pages_check(im, e);
+    if (!rc)
+        rc = records_check(im, e);
+    if (!rc)
+        rc = config_check(im, e);
+    return rc;
+}
+
+static int image_map(struct image *im, struct error *e)
+{
+    struct stat st;
+    if (fstat(im->fd, &st))
+        return error_errno(e, errno, "image file %s: stat", im->path);
+    if (!S_ISREG(st.st_mode))
+        return refuse(im, e, "not a regular file");
+    if (st.st_size < (off_t)PAGE_BYTES)
+        return refuse(im, e, "%lld bytes long, shorter than a header (truncated?)",
+                      (long long)st.st_size);
+    im->size = (size_t)st.st_size;
+    void *map = mmap(NULL, im->size, PROT_READ, MAP_SHARED, im->fd, 0);
+    if (map == MAP_FAILED)
+        return error_errno(e, errno, "image file %s: map %zu bytes", im->path, im->size);
+    im->map = map;
+    im->header = map;
+    return 0;
+}
+
+/* ---- interface ---- */
+
+int image_open(const char *path, struct image **out, struct error *e)
+{
+    struct image *im = calloc(1, sizeof *im);
+    char *copy = strdup(path);
+    if (!im || !copy) {
+        free(im);
+        free(copy);
+        return error_set(e, -ENOMEM, "image file %s: out of memory", path);
+    }
+    im->path = copy;
+    /* O_NONBLOCK: a FIFO under this name must not hold up the caller */
+    im->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int rc = im->fd < 0 ? error_errno(e, errno, "image file %s: open", path) : image_map(im, e);
+    if (!rc)
+        rc = image_check(im, e);
+    if (rc) {
+        image_close(im);
+        return rc;
+    }
+    *out = im;
+    return 0;
+}
+
+void image_close(struct image *im)
+{
+    if (!im)
+        return;
+    if (im->map)
+        munmap((void *)(uintptr_t)im->map, im->size);
+    fd_close(&im->fd);
+    free(im->path);
+    free(im);
+}
+
+const struct image_info *image_info(const struct image *im)
+{
+    return &im->info;
+}
+
+int image_fd(const struct image *im)
+{
+    return im->fd;
+}
+
+const struct image_page *image_pages(const struct image *im)
+{
+    /* sections start on pages, so the table is aligned */
+    return (const void *)(im->map + section(im, IMAGE_SECTION_PAGES)->offset);
+}
+
+const struct image_page *image_find(const struct image *im, uint64_t pfn)
+{
+    const struct image_page *pages = image_pages(im);
+    uint64_t low = 0, high = im->info.pages;
+    while (low < high) {
+        uint64_t mid = low + (high - low) / 2;
+        if (image_page_pfn(&pages[mid]) < pfn)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < im->info.pages && image_page_pfn(&pages[low]) == pfn ? &pages[low] : NULL;
+}
+
+const void *image_payload(const struct image *im, uint64_t payload)
+{
+    return payload == IMAGE_PAGE_ZERO
+               ? zero_page
+               : im->map + image_payload_offset(im) + payload * PAGE_BYTES;
+}
+
+uint64_t image_payload_offset(const struct image *im)
+{
+    return section(im, IMAGE_SECTION_PAYLOAD)->offset;
+}
+
+bool image_next_record(const struct image *im, size_t *cursor, struct image_record *out)
+{
+    const struct image_section *s = section(im, IMAGE_SECTION_RECORDS);
+    if (*cursor >= s->length)
+        return false;
+    const uint8_t *at = im->map + s->offset + *cursor;
+    struct image_record_header h;
+    memcpy(&h, at, sizeof h);
+    *out = (struct image_record){.type = h.type, .length = h.length, .body = at + sizeof h};
+    *cursor += sizeof h + h.length + image_record_padding(h.length);
+    return true;
+}
+
+const char *image_config(const struct image *im)
+{
+    return (const char *)im->map + section(im, IMAGE_SECTION_CONFIG)->offset;
+}
+
+int image_verify(const struct image *im, struct error *e)
+{
+    for (unsigned i = 0; i < IMAGE_SECTION_COUNT; i++) {
+        const struct image_section *s = &im->header->section[i];
+        uint8_t digest[IMAGE_DIGEST_BYTES];
+        image_digest(im->map + s->offset, s->length, digest);
+        if (memcmp(digest, s->digest, sizeof digest))
+            return refuse(im, e, "section %s damaged (wrong digest): restore it from a copy, "
+                          "or import it again", image_section_name((enum image_section_kind)i));
+    }
+    return 0;
+}

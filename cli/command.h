@@ -46,14 +46,14 @@ enum word_kind { WORD_NONE, WORD_IMAGE, WORD_LEASE, WORD_FILE, WORD_COMMAND, WOR
 struct invocation;
 
 struct command {
-    const char *name;                  /* "image import" */
+    const char *name;                   /* "image import" */
     int (*run)(struct invocation *inv); /* returns an enum status */
-    const char *args;                  /* as the usage line writes them; "" for none */
-    unsigned min_args, max_args;       /* max_args UINT_MAX: no limit */
-    enum word_kind words[2];           /* first, and second with all that follow */
-    const struct option_spec *options; /* besides the common ones; may be NULL */
-    const char *summary;               /* one sentence, no period */
-    const char *details;               /* paragraphs of plain text, a blank line between */
+    const char *args;                   /* as the usage line writes them; "" for none */
+    unsigned min_args, max_args;        /* max_args UINT_MAX: no limit */
+    enum word_kind words[2];            /* first, and second with all that follow */
+    const struct option_spec *options;  /* besides the common ones; may be NULL */
+    const char *summary;                /* one sentence, no period */
+    const char *details;                /* paragraphs of plain text, a blank line between */
 };
 
 extern const struct command commands[];

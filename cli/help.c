@@ -37,7 +37,7 @@ void document_usage(FILE *to, const struct command *c)
 {
     fprintf(to, "usage: dompool %s", c ? c->name : "COMMAND [ARGUMENT...]");
     if (c && *c->args)
-        fprintf(to, c->min_args || *c->args == '[' ? " %s" : " [%s]", c->args);
+        fprintf(to, c->min_args || c->args[0] == '[' ? " %s" : " [%s]", c->args);
     for (const struct option_spec *o = c ? c->options : NULL; o && o->name; o++)
         if (!document_hidden(o))
             fprintf(to, " [--%s%s%s]%s", o->name, o->value ? " " : "", o->value ? o->value : "",

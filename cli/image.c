@@ -82,8 +82,8 @@ static void import_answer(const json_t *reply, void *data)
     readable_bytes((uint64_t)bytes, done);
     readable_bytes((uint64_t)of, total);
     if (of > 0)
-        progress_show("importing %s: %3.0f%%, %s of %s", s->name, 100.0 * (double)bytes / (double)of,
-                      done, total);
+        progress_show("importing %s: %3.0f%%, %s of %s", s->name,
+                      100.0 * (double)bytes / (double)of, done, total);
     else
         progress_show("importing %s: %s", s->name, done);
 }
@@ -91,8 +91,8 @@ static void import_answer(const json_t *reply, void *data)
 static void import_print(const json_t *image)
 {
     char memory[READABLE_SIZE], file[READABLE_SIZE];
-    out_line("imported %s: %s, %" PRId64 " vCPUs, %s of memory, %s on disk", get_text(image, "name"),
-             get_text(image, "guest"), get_int(image, "vcpus"),
+    out_line("imported %s: %s, %" PRId64 " vCPUs, %s of memory, %s on disk",
+             get_text(image, "name"), get_text(image, "guest"), get_int(image, "vcpus"),
              readable_bytes((uint64_t)get_int(image, "memory_kib") * 1024, memory),
              readable_bytes((uint64_t)get_int(image, "file_bytes"), file));
 }
@@ -201,7 +201,10 @@ static void show_print(const json_t *reply)
     out_line("created   %s ago", readable_span(clock_wall_ms() - get_int(image, "created_ms"), a));
     out_line("in use    %" PRId64 " slots, %" PRId64 " leases", get_int(image, "slots"),
              get_int(image, "leases"));
-    json_array_foreach(json_object_get(image, "disks"), i, disk) show_disk(disk);
+    json_array_foreach(json_object_get(image, "disks"), i, disk)
+    {
+        show_disk(disk);
+    }
     show_config(json_object_get(reply, "config"));
 }
 

@@ -3,112 +3,256 @@
 
 #include "base/util.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Text for roff: no escape, no control line, one sentence a line. */
-static void print_text(const char *text)
+/* One character of text; `...` quotes a command. */
+static void print_character(char c, bool *quoted)
 {
-    bool start = true;
-    for (; *text; text++) {
-        if (start && (*text == '.' || *text == '\''))
-            fputs("\\&", stdout);
-        start = false;
-        if (*text == '\\')
-            fputs("\\e", stdout);
-        else if (*text == '-')
-            fputs("\\-", stdout);
-        else if (*text == '`') /* commands quoted in the text */
-            fputs("\\(oq", stdout);
-        else if (*text == '\'')
-            fputs("\\(cq", stdout);
-        else
-            putchar(*text);
-        if (*text == '`')
-            continue;
+    switch (c) {
+    case '\\':
+        fputs("\\e", stdout);
+        break;
+    case '-':
+        fputs("\\-", stdout);
+        break;
+    case '`':
+        fputs(*quoted ? "\\(cq" : "\\(oq", stdout);
+        *quoted = !*quoted;
+        break;
+    default:
+        putchar(c);
     }
 }
 
-/* A paragraph a time: filled by the formatter, a sentence to a line. */
+/* A paragraph or less, a sentence to a line, as mdoc wants it. Ends with a newline. */
+static void print_sentences(const char *text, size_t len)
+{
+    bool quoted = false, start = true;
+    for (size_t i = 0; i < len; i++) {
+        if (start && (text[i] == '.' || text[i] == '\''))
+            fputs("\\&", stdout); /* not a request */
+        start = i + 1 < len && text[i] == '.' && text[i + 1] == ' ';
+        if (start) {
+            fputs(".\n", stdout);
+            i++;
+        } else {
+            print_character(text[i], &quoted);
+        }
+    }
+    putchar('\n');
+}
+
 static void print_paragraphs(const char *text)
 {
-    char line[1024];
-    size_t used = 0;
-    for (const char *at = text;; at++) {
-        bool end = !*at || (at[0] == '\n' && at[1] == '\n');
-        bool sentence = used && (line[used - 1] == '.' || line[used - 1] == ':') && *at == ' ';
-        if ((end || sentence) && used) {
-            line[used] = '\0';
-            print_text(line);
-            putchar('\n');
-            used = 0;
-        }
-        if (!*at)
+    for (;;) {
+        const char *end = strstr(text, "\n\n");
+        print_sentences(text, end ? (size_t)(end - text) : strlen(text));
+        if (!end)
             return;
-        if (end) {
-            printf(".Pp\n");
-            at++;
-        } else if (!sentence && used + 1 < sizeof line) {
-            line[used++] = *at;
-        }
+        printf(".Pp\n");
+        text = end + 2;
     }
 }
 
-/* "NAME SAVEFILE" -> ".Ar NAME SAVEFILE", "[IMAGE]" -> ".Op Ar IMAGE". */
-static void print_args(const struct command *c)
+/* A summary is a sentence without its period. */
+static void print_summary(const char *summary)
 {
-    char args[128];
-    snprintf(args, sizeof args, "%s", c->args);
-    char *rest = args;
-    for (char *word = strsep(&rest, " "); word && *word; word = strsep(&rest, " ")) {
-        size_t len = strlen(word);
-        bool bracketed = *word == '[';
-        bool dots = len > 3 && !strcmp(word + len - 3, "...");
-        if (bracketed)
-            word[len - 1] = '\0';
-        if (dots)
-            word[len - 3] = '\0';
-        printf(".%sAr %s%s\n", bracketed || !c->min_args ? "Op " : "", word + bracketed,
-               dots ? " ..." : "");
-    }
+    char sentence[256];
+    snprintf(sentence, sizeof sentence, "%s.", summary);
+    print_sentences(sentence, strlen(sentence));
 }
 
-static void print_synopsis(const struct command *c)
+/* "NAME..." -> ".Ar NAME ...", "[IMAGE]" -> ".Op Ar IMAGE". */
+static void print_word(const char *word, size_t len, bool optional)
 {
-    print_args(c);
-    for (const struct option_spec *o = c->options; o && o->name; o++) {
-        if (document_hidden(o))
-            continue;
-        printf(".Op Fl \\-%s%s%s%s\n", o->name, o->value ? " Ar " : "", o->value ? o->value : "",
-               o->kind == OPTION_PAIR ? " ..." : "");
+    if (*word == '[') {
+        word++;
+        len -= 2;
+        optional = true;
     }
+    bool dots = len > 3 && !strncmp(word + len - 3, "...", 3);
+    printf(".%s %.*s%s\n", optional ? "Op Ar" : "Ar", (int)(len - (dots ? 3 : 0)), word,
+           dots ? " ..." : "");
 }
 
-static void print_option_list(const struct option_spec *o)
+static void print_option_usage(const struct option_spec *o)
+{
+    printf(".Op Fl -%s%s%s%s\n", o->name, o->value ? " Ar " : "", o->value ? o->value : "",
+           o->kind == OPTION_PAIR ? " ..." : "");
+}
+
+/* The command with its words and options, as the synopsis and as a heading. */
+static void print_usage(const struct command *c)
+{
+    for (const char *word = c->args; *word; word += strspn(word, " ")) {
+        size_t len = strcspn(word, " ");
+        print_word(word, len, c->min_args == 0);
+        word += len;
+    }
+    for (const struct option_spec *o = c->options; o && o->name; o++)
+        if (!document_hidden(o))
+            print_option_usage(o);
+}
+
+static void print_options(const struct option_spec *o)
 {
     printf(".Bl -tag -width Ds\n");
-    for (; o && o->name; o++) {
-        if (document_hidden(o))
-            continue;
-        printf(".It Fl \\-%s%s%s\n", o->name, o->value ? " Ar " : "", o->value ? o->value : "");
-        print_paragraphs(o->summary);
-        printf(".\n");
+    for (; o->name; o++) {
+        printf(".It Fl -%s%s%s\n", o->name, o->value ? " Ar " : "", o->value ? o->value : "");
+        print_summary(o->summary);
     }
     printf(".El\n");
 }
 
 static void print_command(const struct command *c)
 {
-    printf(".It Cm %s\n", c->name);
-    print_paragraphs(c->summary);
-    printf(".\n");
+    printf(".It Xo\n.Cm %s\n", c->name);
+    print_usage(c);
+    printf(".Xc\n");
+    print_summary(c->summary);
     if (*c->details) {
         printf(".Pp\n");
         print_paragraphs(c->details);
     }
-    if (c->options && !document_hidden(c->options)) {
-        printf(".Pp\n");
-        print_option_list(c->options);
+    if (c->options && !document_hidden(c->options))
+        print_options(c->options);
+}
+
+static void print_head(void)
+{
+    printf(".\\\" Made from the command table by `dompool help --man`: edit cli/table.c.\n"
+           ".Dd %s\n.Dt DOMPOOL 1\n.Os dompool %s\n"
+           ".Sh NAME\n.Nm dompool\n.Nd take domains from a pool of half-restored Xen domains\n"
+           ".Sh SYNOPSIS\n",
+           DOMPOOL_DATE, DOMPOOL_VERSION);
+    for (size_t i = 0; i < n_commands; i++) {
+        printf(".Nm\n.Cm %s\n", commands[i].name);
+        print_usage(&commands[i]);
     }
+}
+
+static void print_description(void)
+{
+    printf(".Sh DESCRIPTION\n.Nm\n"
+           "asks\n.Xr dompoold 8\n"
+           "for domains, and tells it which images there are and how many domains of each to keep "
+           "warm.\n"
+           "An image is a saved machine state.\n"
+           "The daemon keeps domains that are restored from it but for the last steps; a lease is "
+           "one of them, completed and running, until it is released.\n"
+           "The domain of a lease is an ordinary one: every command of\n.Xr xl 1\nworks on it.\n"
+           ".Pp\n"
+           "Options may stand anywhere before\n.Sq Fl - .\n"
+           "These are common to all commands:\n");
+    print_options(common_options);
+    printf(".Pp\n"
+           "A\n.Ar DURATION\nreads as\n.Sq 500ms ,\n.Sq 10s ,\n.Sq 5m\nor\n.Sq 2h ;\n"
+           "a size as\n.Sq 512M\nor\n.Sq 2G .\n"
+           "A\n.Ar LEASE\nmay be given as its id, as the name of its domain, or as its domid.\n");
+}
+
+static void print_output(void)
+{
+    printf(".Sh OUTPUT\n"
+           "Without\n.Fl -json\nthe output is for people and may change.\n"
+           "Control characters in names, metadata and reasons are printed as question marks.\n"
+           ".Pp\n"
+           "With\n.Fl -json\n"
+           "each command prints one object: the parameters of the reply of its method, as\n"
+           ".Xr io.dompool 7\ndescribes them.\n"
+           ".Cm image import\nprints an object with the key\n.Sq image ,\n"
+           ".Cm image rm\none with the key\n.Sq removed ,\nan array of names.\n"
+           ".Cm call Fl -more\nprints one object a line.\n");
+}
+
+static void print_status(void)
+{
+    static const struct {
+        enum status status;
+        const char *text;
+    } rows[] = {
+        {STATUS_DONE, "Done."},
+        {STATUS_REFUSED, "The daemon said no. The name of the error and its text are on standard "
+                         "error, like `dompool: PoolEmpty: ...`."},
+        {STATUS_UNREACHABLE, "The daemon cannot be reached, or the connection to it broke."},
+        {STATUS_USAGE, "The command line is wrong. Nothing was done."},
+        {STATUS_LOCAL, "Trouble on this side: standard output cannot be written, or memory ran "
+                       "out."},
+    };
+    printf(".Sh EXIT STATUS\n.Bl -tag -width Ds\n");
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        printf(".It %d\n", rows[i].status);
+        print_paragraphs(rows[i].text);
+    }
+    printf(".El\n");
+}
+
+static void print_errors(void)
+{
+    static const struct {
+        const char *name, *text;
+    } answers[] = {
+#define ANSWER_ROW(symbol, name, text) {name, text},
+        ANSWERS(ANSWER_ROW)
+#undef ANSWER_ROW
+    };
+    printf(".Sh DIAGNOSTICS\nThe daemon refuses with one of these names:\n"
+           ".Bl -tag -width XenUnavailable\n");
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+        printf(".It %s\n", answers[i].name);
+        print_summary(answers[i].text);
+    }
+    printf(".El\n");
+}
+
+static void print_environment(void)
+{
+    printf(".Sh ENVIRONMENT\n.Bl -tag -width DOMPOOL_SOCKET\n.It Ev DOMPOOL_SOCKET\n"
+           "The daemon's socket, if\n.Fl -socket\nis not given.\n.El\n"
+           ".Sh FILES\n.Bl -tag -width /run/dompool/io.dompool\n.It Pa /run/dompool/io.dompool\n"
+           "The daemon's socket.\n.El\n");
+}
+
+static void print_examples(void)
+{
+    printf(".Sh EXAMPLES\n"
+           "Make an image of a running domain, wait for its pool, and take a domain for five "
+           "minutes:\n"
+           ".Bd -literal -offset indent\n"
+           "xl save web /srv/web.save\n"
+           "dompool image import web /srv/web.save \\-\\-disk xvda=cow:/dev/vg/web\n"
+           "dompool pool set web min=3\n"
+           "dompool pool wait web \\-\\-timeout 1m\n"
+           "dompool allocate web \\-\\-ttl 5m\n"
+           ".Ed\n.Pp\n"
+           "Run something with a domain that goes when the script does:\n"
+           ".Bd -literal -offset indent\n"
+           "lease=$(dompool allocate web \\-\\-json | jq \\-r .lease)\n"
+           "trap \\(aqdompool release \"$lease\"\\(aq EXIT\n"
+           ".Ed\n");
+}
+
+static void print_tail(void)
+{
+    print_environment();
+    print_status();
+    print_examples();
+    print_errors();
+    printf(".Sh SEE ALSO\n"
+           ".Xr xl 1 ,\n.Xr libdompool 3 ,\n.Xr dompool.conf 5 ,\n.Xr io.dompool 7 ,\n"
+           ".Xr dompoold 8\n");
+}
+
+int document_man(void)
+{
+    print_head();
+    print_description();
+    printf(".Sh COMMANDS\n.Bl -tag -width Ds\n");
+    for (size_t i = 0; i < n_commands; i++)
+        print_command(&commands[i]);
+    printf(".El\n");
+    print_output();
+    print_tail();
+    return STATUS_DONE;
 }

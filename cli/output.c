@@ -63,7 +63,7 @@ static char *clean(const char *text, bool json)
         if (!character_bad(c) || (json && c == '\n')) /* indentation; in strings jansson escapes */
             to = (char *)mempcpy(to, from, (size_t)(text - from));
         else if (json)
-            to += snprintf(to, 7, "\\u%04x", (unsigned)c & 0xffff);
+            to += snprintf(to, 7, "\\u%04X", (unsigned)c & 0xffff);
         else
             *to++ = '?';
     }
@@ -76,7 +76,8 @@ char *text_clean(const char *text)
     return clean(text, false);
 }
 
-static void print_clean(FILE *to, const char *prefix, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void print_clean(FILE *to, const char *prefix,
+                                                              const char *fmt, va_list ap)
 {
     char *raw;
     if (vasprintf(&raw, fmt, ap) < 0)
@@ -218,8 +219,8 @@ const char *readable_span(int64_t ms, char *buf)
     while (i + 1 < ARRAY_SIZE(units) && seconds < units[i].seconds)
         i++;
     int64_t rest = seconds % units[i].seconds;
-    int n = snprintf(buf, READABLE_SIZE, "%" PRId64 "%c", seconds / units[i].seconds,
-                     units[i].unit);
+    int n =
+        snprintf(buf, READABLE_SIZE, "%" PRId64 "%c", seconds / units[i].seconds, units[i].unit);
     if (i + 1 < ARRAY_SIZE(units) && rest / units[i + 1].seconds)
         snprintf(buf + n, READABLE_SIZE - (size_t)n, "%" PRId64 "%c", rest / units[i + 1].seconds,
                  units[i + 1].unit);

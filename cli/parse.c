@@ -221,10 +221,12 @@ int invocation_parse(int argc, char **argv, struct invocation *inv, struct error
     bool asks = option_given(inv, "help") || option_given(inv, "version");
     inv->json = option_given(inv, "json");
     status = find_command(inv, e);
-    if (asks && !inv->command)
-        return !inv->n_args || command_group(inv->args[0]) ? STATUS_DONE : status;
-    if (asks)
+    if (asks && (inv->command || !inv->n_args || command_group(inv->args[0]))) {
+        error_clear(e);
         return STATUS_DONE;
+    }
+    if (status)
+        return status;
     for (size_t i = 0; !status && i < inv->n_values; i++)
         status = check_option(inv, i, e);
     return status ? status : check_words(inv, e);

@@ -40,9 +40,15 @@ static void pools_print(const json_t *reply)
     json_t *pools = json_object_get(reply, "pools"), *pool;
     size_t i;
     table_init(&t, "POOL >MIN >MAX >WARM >BUILDING >LEASED >WAITING >BROKEN >HITS >MISSES ENGINE");
-    json_array_foreach(pools, i, pool) pool_cells(&t, pool);
+    json_array_foreach(pools, i, pool)
+    {
+        pool_cells(&t, pool);
+    }
     table_print(&t);
-    json_array_foreach(pools, i, pool) pool_trouble(pool);
+    json_array_foreach(pools, i, pool)
+    {
+        pool_trouble(pool);
+    }
 }
 
 /* ---- status ---- */

@@ -24,11 +24,12 @@ static const struct option_spec import_options[] = {
 };
 
 static const struct option_spec allocate_options[] = {
-    {"ttl", OPTION_DURATION, "DURATION", "End the lease after this time"},
+    {"ttl", OPTION_DURATION, "DURATION",
+     "End the lease after this time, instead of the pool's setting ttl; 0: never"},
     {"name", OPTION_TEXT, "NAME", "Name of the domain, instead of one that the daemon makes"},
     {"meta", OPTION_PAIR, "KEY=VALUE", "Keep this with the lease; shown by list --json"},
     {"wait", OPTION_DURATION, "DURATION",
-     "When no slot is warm, wait this long for one; 0 refuses at once"},
+     "When no slot is warm, wait this long for one; 0, the default, refuses at once"},
     {"hold", OPTION_FLAG, NULL,
      "Stay in the foreground and end the lease on SIGINT, SIGTERM or SIGHUP"},
     {"paused", OPTION_FLAG, NULL, "Leave the domain paused"},
@@ -42,7 +43,7 @@ static const struct option_spec release_options[] = {
 };
 
 static const struct option_spec wait_options[] = {
-    {"timeout", OPTION_DURATION, "DURATION", "Give up after this time, with TimedOut"},
+    {"timeout", OPTION_DURATION, "DURATION", "Give up after this time, with TimedOut, instead of one minute"},
     {0},
 };
 
@@ -174,7 +175,8 @@ const struct command commands[] = {
         .words = {WORD_IMAGE, WORD_NONE},
         .summary = "Change settings of one image's pool",
         .details = "The keys are those of an [image NAME] section of dompool.conf(5). What is set "
-                   "here goes before the file and is kept across restarts.",
+                   "here goes before the file and is kept across restarts; an empty VALUE takes it "
+                   "back.",
     },
     {
         .name = "pool wait",

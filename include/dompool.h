@@ -29,8 +29,9 @@
  *                        -EPROTO   the daemon's answer is not what its interface says
  *                        -EMSGSIZE the daemon's answer is larger than 16 MiB
  *                        any other: the connection is lost (-ECONNRESET, -EPIPE)
- *                      After -EPROTO, -EMSGSIZE and a lost connection the handle is of no
- *                      more use but to be closed; every call returns that error again.
+ *                      After an answer that could not be taken in and a lost connection the
+ *                      handle is of no more use but to be closed: every call returns that
+ *                      error again.
  *
  * Strings are UTF-8. Times are in the unit that the name says. A handle must not be used
  * by two threads at once; different handles may. The library installs no signal handler
@@ -58,7 +59,7 @@ extern "C" {
 /* The daemon answered with an error; see dompool_error_name. */
 #define DOMPOOL_REFUSED 1
 
-/* "not given": the daemon's default or, for a time, no limit. */
+/* A time that is not given: each place says what that means. */
 #define DOMPOOL_UNSET (-1)
 
 /* ---- the connection ---- */
@@ -109,10 +110,10 @@ struct dompool_allocate_options {
     size_t size;
     const char *image;       /* required */
     const char *name;        /* the domain's name; NULL: the daemon chooses */
-    int64_t ttl_ms;          /* the lease ends by itself after this; DOMPOOL_UNSET: the
-                                daemon's configuration decides */
-    int64_t wait_ms;         /* how long to wait for a slot when none is warm; 0: not at all;
-                                DOMPOOL_UNSET: the daemon's configuration decides */
+    int64_t ttl_ms;          /* the lease ends by itself after this; 0: never; DOMPOOL_UNSET:
+                                the pool's setting "ttl" */
+    int64_t wait_ms;         /* how long to wait for a slot when none is warm; 0 and
+                                DOMPOOL_UNSET: not at all */
     bool hold;               /* the lease ends when this handle is closed */
     bool paused;             /* leave the domain paused */
     const char *const *meta; /* n_meta pairs: key, value, key, value, ... */
@@ -195,8 +196,8 @@ DOMPOOL_API int dompool_list(struct dompool *d, struct dompool_lease **out);
 
 /*
  * Waits until the pool of an image (NULL: of every image) holds its minimum of warm slots.
- * Blocks at most timeout_ms milliseconds; DOMPOOL_UNSET: without limit.
- * Refusals: TimedOut, NoSuchImage, ImageBroken, Stopping.
+ * Blocks at most timeout_ms milliseconds, no more than 7 days; DOMPOOL_UNSET: one minute.
+ * Refusals: TimedOut, BadValue, NoSuchImage, ImageBroken, Stopping.
  */
 DOMPOOL_API int dompool_wait(struct dompool *d, const char *image, int64_t timeout_ms);
 

@@ -98,19 +98,24 @@ static const char *params_check(const struct param *params, json_t *given)
 
 /* ---- answering ---- */
 
+static void conn_hang_up(struct conn *c)
+{
+    if (!c->broken)
+        c->ops->hang_up(c->transport);
+    c->broken = true;
+}
+
 static void conn_send(struct conn *c, json_t *message)
 {
     size_t len;
-    char *bytes = message ? message_encode(message, &len) : NULL;
+    char *bytes = message && !c->broken ? message_encode(message, &len) : NULL;
     json_decref(message);
-    if (!bytes) {
+    if (c->broken)
+        return;
+    if (!bytes)
         log_error("out of memory for a reply: its client is disconnected");
-        c->broken = true;
-    } else if (c->broken) {
-        free(bytes);
-    } else if (c->ops->send(c->transport, bytes, len)) {
-        c->broken = true;
-    }
+    if (!bytes || !c->ops->send(c->transport, bytes, len))
+        conn_hang_up(c);
 }
 
 static const struct answered *call_end(struct call *call, json_t *message)
@@ -123,7 +128,8 @@ static const struct answered *call_end(struct call *call, json_t *message)
         json_decref(message);
     else
         conn_send(c, message);
-    conn_run(c);
+    if (!c->running && !c->broken && c->reader.used)
+        c->ops->run_soon(c->transport);
     return &proof;
 }
 
@@ -296,18 +302,22 @@ static const struct answered *call_start(struct conn *c, json_t *message)
     return done;
 }
 
-/* Says what was wrong before the client is disconnected. */
+/* Says what was wrong, then hangs up. */
 static void conn_complain(struct conn *c, const struct error *e)
 {
-    c->call = (struct call){.conn = c};
-    call_refuse(&c->call, ANSWER_BAD_VALUE, e->text);
-    c->broken = true;
+    log_debug("a client of uid %u is disconnected: %s", (unsigned)c->uid, e->text);
+    if (!c->call.conn) {
+        c->call = (struct call){.conn = c};
+        c->running = true; /* nothing is read behind a broken message */
+        call_refuse(&c->call, ANSWER_BAD_VALUE, e->text);
+    }
+    conn_hang_up(c);
 }
 
 void conn_run(struct conn *c)
 {
     if (c->running)
-        return; /* a reply from inside a handler: the loop below goes on by itself */
+        return;
     c->running = true;
     while (!c->call.conn && !c->broken) {
         json_t *message;
@@ -323,16 +333,14 @@ void conn_run(struct conn *c)
     c->running = false;
 }
 
-int conn_feed(struct conn *c, const void *bytes, size_t n, struct error *e)
+void conn_feed(struct conn *c, const void *bytes, size_t n)
 {
-    int rc = message_reader_feed(&c->reader, bytes, n, e);
-    if (rc && !c->call.conn)
-        conn_complain(c, e);
-    if (!rc)
-        conn_run(c);
-    if (!rc && c->broken)
-        rc = error_set(e, -EPROTO, "protocol error or slow reader");
-    return rc;
+    struct error e;
+    if (c->broken)
+        return;
+    if (message_reader_feed(&c->reader, bytes, n, &e))
+        conn_complain(c, &e);
+    conn_run(c);
 }
 
 void conn_dispose(struct conn *c)

@@ -74,8 +74,12 @@ struct service {
 /* ---- connections ---- */
 
 struct transport_ops {
-    /* Takes len bytes, malloc'd, which it frees. Not 0: the connection is to be closed. */
-    int (*send)(void *transport, char *bytes, size_t len);
+    /* Takes len bytes, malloc'd, which it frees. False: it cannot; the connection hangs up. */
+    bool (*send)(void *transport, char *bytes, size_t len);
+    /* Asks for conn_dispose, after what was sent has left, and not from inside this call. */
+    void (*hang_up)(void *transport);
+    /* Asks for conn_run, not from inside this call: so an answer never runs another handler. */
+    void (*run_soon)(void *transport);
 };
 
 struct conn {
@@ -87,15 +91,14 @@ struct conn {
     struct call call; /* the open one */
     struct list watches;
     bool running; /* inside conn_run */
-    bool broken;  /* nothing is handled or sent any more: the transport closes it */
+    bool broken;  /* has hung up: nothing is handled or sent any more */
 };
 
 void conn_init(struct conn *c, const struct service *service, const struct transport_ops *ops,
                void *transport, uid_t uid);
-/* Bytes from the client. Not 0: the client is to be disconnected (conn_dispose); the text says why. */
-int conn_feed(struct conn *c, const void *bytes, size_t n, struct error *e);
-/* Handles what is buffered, until a call is left open. After a deferred reply the connection
- * does this by itself. */
+/* Bytes from the client. */
+void conn_feed(struct conn *c, const void *bytes, size_t n);
+/* Handles what is buffered, until a call is left open. */
 void conn_run(struct conn *c);
 /* The client is gone: cancels the open call, tells the watches. May run twice. */
 void conn_dispose(struct conn *c);

@@ -18,7 +18,7 @@
  * Reading is strict: a key that is missing, unknown or of another type is an
  * error, for it means that the image was written by something else.
  */
-#include "restore/domconf.h"
+#include "restore/domconf_parts.h"
 
 #include "base/util.h"
 
@@ -118,8 +118,8 @@ int vdev_to_devid(const char *vdev, uint32_t *devid)
 {
     uint32_t disk, part;
     if (disk_number_parse(vdev, &disk, &part) || disk_name_parse(vdev, &bus_xvd, &disk, &part))
-        *devid = disk < 16 && part < 16 ? 202u << 8 | disk << 4 | part
-                                        : 1u << 28 | disk << 8 | part;
+        *devid =
+            disk < 16 && part < 16 ? 202u << 8 | disk << 4 | part : 1u << 28 | disk << 8 | part;
     else if (disk_name_parse(vdev, &bus_sd, &disk, &part))
         *devid = 8u << 8 | disk << 4 | part;
     else if (disk_name_parse(vdev, &bus_hd, &disk, &part))
@@ -157,8 +157,7 @@ static int disk_spec_parse(const char *vdev, const char *spec, struct disk_conf 
     out->kind = (enum disk_kind)index;
     const char *rest = colon + 1;
     if (out->kind == DISK_SCRATCH) {
-        if (size_parse_bytes(rest, &out->size_bytes) || !out->size_bytes ||
-            out->size_bytes % 512)
+        if (size_parse_bytes(rest, &out->size_bytes) || !out->size_bytes || out->size_bytes % 512)
             return error_set(e, ANSWER_BAD_VALUE,
                              "disk %s: \"%s\" is no size (like 512M, in whole sectors)", vdev,
                              rest);
@@ -167,6 +166,10 @@ static int disk_spec_parse(const char *vdev, const char *spec, struct disk_conf 
     if (rest[0] != '/' || strlen(rest) >= PATH_MAX)
         return error_set(e, ANSWER_BAD_VALUE, "disk %s: path \"%s\" is not absolute or too long",
                          vdev, rest);
+    json_t *text = json_string(rest); /* NULL when it is not UTF-8: JSON could not keep it */
+    if (!text)
+        return error_set(e, ANSWER_BAD_VALUE, "disk %s: path \"%s\" is not UTF-8", vdev, rest);
+    json_decref(text);
     out->path = strdup(rest);
     return out->path ? 0 : error_set(e, -ENOMEM, "disk %s: out of memory", vdev);
 }
@@ -230,17 +233,205 @@ int domconf_to_json(const struct domconf *c, char **text, struct error *e)
     char uuid[UUID_TEXT_SIZE];
     uuid_format(c->uuid, uuid);
     *text = NULL;
-    json_t *o = json_pack("{ss ss ss si so sI sI sI ss si sb sb so}", "guest",
+    json_t *o = json_pack("{ss ss ss sI so sI sI sI ss sI sb sb so}", "guest",
                           c->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "name", c->name, "uuid", uuid,
-                          "max_vcpus", (int)c->max_vcpus, "online_vcpus", online_to_json(c),
+                          "max_vcpus", (json_int_t)c->max_vcpus, "online_vcpus", online_to_json(c),
                           "max_mem_kib", (json_int_t)c->max_mem_kib, "target_mem_kib",
                           (json_int_t)c->target_mem_kib, "shadow_mem_kib",
                           (json_int_t)c->shadow_mem_kib, "tsc_mode", tsc_modes[c->tsc_mode],
-                          "max_event_channels", (int)c->max_event_channels, "nested_hvm",
+                          "max_event_channels", (json_int_t)c->max_event_channels, "nested_hvm",
                           c->nested_hvm, "nomigrate", c->nomigrate, "disks", disks_to_json(c));
     if (o && !limit_to_json(o, "max_grant_frames", c->max_grant_frames) &&
         !limit_to_json(o, "max_maptrack_frames", c->max_maptrack_frames))
         *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(o);
     return *text ? 0 : error_set(e, -ENOMEM, "out of memory writing a configuration");
+}
+
+/* ---- what both forms must keep to ---- */
+
+static int disks_check(const struct domconf *c, struct error *e)
+{
+    if (c->n_disks > DOMCONF_DISKS_MAX)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: %u disks, at most %u are "
+                         "supported",
+                         c->n_disks, DOMCONF_DISKS_MAX);
+    for (unsigned i = 0; i < c->n_disks; i++)
+        for (unsigned k = 0; k < i; k++)
+            if (c->disks[i].devid == c->disks[k].devid)
+                return error_set(e, ANSWER_IMAGE_REFUSED,
+                                 "configuration: disks %s and %s are the same device",
+                                 c->disks[k].vdev, c->disks[i].vdev);
+    return 0;
+}
+
+int domconf_check(const struct domconf *c, struct error *e)
+{
+    if (!c->max_vcpus || c->max_vcpus > DOMCONF_VCPUS_MAX)
+        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: %u vCPUs, expected 1 to %u",
+                         c->max_vcpus, DOMCONF_VCPUS_MAX);
+    for (unsigned i = c->max_vcpus; i < DOMCONF_VCPUS_MAX; i++)
+        if (c->online[i / 8] >> i % 8 & 1)
+            return error_set(e, ANSWER_IMAGE_REFUSED,
+                             "configuration: vCPU %u is online, but there are only %u", i,
+                             c->max_vcpus);
+    if (!(c->online[0] & 1))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: vCPU 0 is not online");
+    if (!c->max_mem_kib || c->max_mem_kib > DOMCONF_MEM_KIB_MAX ||
+        c->target_mem_kib > c->max_mem_kib || c->shadow_mem_kib > DOMCONF_MEM_KIB_MAX)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: %llu KiB of at most %llu KiB memory, %llu KiB paging pool",
+                         (unsigned long long)c->target_mem_kib, (unsigned long long)c->max_mem_kib,
+                         (unsigned long long)c->shadow_mem_kib);
+    return disks_check(c, e);
+}
+
+int tsc_mode_parse(const char *name, unsigned *mode)
+{
+    int index = name_index(tsc_modes, ARRAY_SIZE(tsc_modes), name);
+    if (index < 0)
+        return -1;
+    *mode = (unsigned)index;
+    return 0;
+}
+
+int vcpus_online_parse(const json_t *array, uint8_t online[DOMCONF_VCPUS_MAX / 8], const char *key,
+                       struct error *e)
+{
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const json_t *item = json_array_get(array, i);
+        json_int_t id = json_integer_value(item);
+        if (!json_is_integer(item) || id < 0 || id >= DOMCONF_VCPUS_MAX)
+            return error_set(e, ANSWER_IMAGE_REFUSED,
+                             "configuration: %s: entry %zu is no vCPU number below %u", key, i,
+                             DOMCONF_VCPUS_MAX);
+        online[id / 8] |= (uint8_t)(1u << id % 8);
+    }
+    return 0;
+}
+
+int disk_name_set(struct disk_conf *d, const char *vdev, struct error *e)
+{
+    if (!vdev || !format_fits(d->vdev, sizeof d->vdev, "%s", vdev) ||
+        vdev_to_devid(vdev, &d->devid))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "\"%s\" is no disk name like xvda",
+                         vdev ? vdev : "");
+    return 0;
+}
+
+/* ---- reading our form ---- */
+
+static int disk_from_json(json_t *o, struct disk_conf *d, struct error *e)
+{
+    const char *vdev, *kind, *path = NULL;
+    json_int_t size = 0;
+    json_error_t why;
+    if (json_unpack_ex(o, &why, JSON_STRICT, "{s:s s:s s?s s?I}", "vdev", &vdev, "kind", &kind,
+                       "path", &path, "size_bytes", &size))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "%s", why.text);
+    int index = name_index(disk_kinds, ARRAY_SIZE(disk_kinds), kind);
+    if (index < 0 || (index == DISK_SCRATCH) == (path != NULL) ||
+        (index == DISK_SCRATCH) == (size <= 0))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "kind \"%s\" does not fit its other keys", kind);
+    d->kind = (enum disk_kind)index;
+    d->size_bytes = (uint64_t)size;
+    if (path && (path[0] != '/' || strlen(path) >= PATH_MAX))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "path is not absolute or too long");
+    if (path && !(d->path = strdup(path)))
+        return error_set(e, -ENOMEM, "out of memory");
+    return disk_name_set(d, vdev, e);
+}
+
+int disks_from_json(const json_t *array, disk_parse *parse, struct domconf *c, struct error *e)
+{
+    size_t n = json_array_size(array);
+    if (n > DOMCONF_DISKS_MAX)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: %zu disks, at most %u are supported", n,
+                         DOMCONF_DISKS_MAX);
+    c->disks = calloc(n ? n : 1, sizeof *c->disks);
+    if (!c->disks)
+        return error_set(e, -ENOMEM, "out of memory for %zu disks", n);
+    for (size_t i = 0; i < n; i++) {
+        c->n_disks++; /* first, so that dispose finds what a failing parse has made */
+        int rc = parse(json_array_get(array, i), &c->disks[i], e);
+        if (rc) {
+            error_prefix(e, "configuration: disks[%zu]: ", i);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+struct own_form {
+    const char *guest, *name, *uuid, *tsc_mode;
+    json_t *online, *disks;
+    json_int_t vcpus, max_mem, target_mem, shadow_mem, grant, maptrack, channels;
+};
+
+static bool fits_unsigned(json_int_t n)
+{
+    return n >= 0 && n <= (json_int_t)UINT32_MAX;
+}
+
+static int own_form_take(const struct own_form *f, struct domconf *c, struct error *e)
+{
+    if ((strcmp(f->guest, "pv") && strcmp(f->guest, "pvh")) || uuid_parse(f->uuid, c->uuid) ||
+        tsc_mode_parse(f->tsc_mode, &c->tsc_mode) ||
+        !format_fits(c->name, sizeof c->name, "%s", f->name))
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: guest \"%s\", name \"%s\", uuid \"%s\" or tsc_mode \"%s\" "
+                         "malformed",
+                         f->guest, f->name, f->uuid, f->tsc_mode);
+    if (!fits_unsigned(f->vcpus) || !fits_unsigned(f->grant) || !fits_unsigned(f->maptrack) ||
+        !fits_unsigned(f->channels) || f->max_mem < 0 || f->target_mem < 0 || f->shadow_mem < 0)
+        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: a number is out of range");
+    if (!json_is_array(f->online) || !json_is_array(f->disks))
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: online_vcpus or disks is no array");
+    c->guest = strcmp(f->guest, "pv") ? IMAGE_GUEST_PVH : IMAGE_GUEST_PV;
+    c->max_vcpus = (unsigned)f->vcpus;
+    c->max_mem_kib = (uint64_t)f->max_mem;
+    c->target_mem_kib = (uint64_t)f->target_mem;
+    c->shadow_mem_kib = (uint64_t)f->shadow_mem;
+    c->max_grant_frames = (unsigned)f->grant;
+    c->max_maptrack_frames = (unsigned)f->maptrack;
+    c->max_event_channels = (unsigned)f->channels;
+    int rc = vcpus_online_parse(f->online, c->online, "online_vcpus", e);
+    return rc ? rc : disks_from_json(f->disks, disk_from_json, c, e);
+}
+
+static int domconf_from_object(json_t *o, struct domconf *c, struct error *e)
+{
+    struct own_form f = {.grant = UINT32_MAX, .maptrack = UINT32_MAX};
+    int nested, nomigrate;
+    json_error_t why;
+    if (json_unpack_ex(
+            o, &why, JSON_STRICT, "{s:s s:s s:s s:I s:o s:I s:I s:I s:s s?I s?I s:I s:b s:b s:o}",
+            "guest", &f.guest, "name", &f.name, "uuid", &f.uuid, "max_vcpus", &f.vcpus,
+            "online_vcpus", &f.online, "max_mem_kib", &f.max_mem, "target_mem_kib", &f.target_mem,
+            "shadow_mem_kib", &f.shadow_mem, "tsc_mode", &f.tsc_mode, "max_grant_frames", &f.grant,
+            "max_maptrack_frames", &f.maptrack, "max_event_channels", &f.channels, "nested_hvm",
+            &nested, "nomigrate", &nomigrate, "disks", &f.disks))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: %s", why.text);
+    c->nested_hvm = nested;
+    c->nomigrate = nomigrate;
+    int rc = own_form_take(&f, c, e);
+    return rc ? rc : domconf_check(c, e);
+}
+
+int domconf_from_json(const char *text, struct domconf *c, struct error *e)
+{
+    json_error_t why;
+    json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    if (!o)
+        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: line %d, column %d: %s", why.line,
+                         why.column, why.text);
+    domconf_dispose(c);
+    int rc = domconf_from_object(o, c, e);
+    json_decref(o);
+    if (rc)
+        domconf_dispose(c);
+    return rc;
 }

@@ -45,4 +45,9 @@ struct import_options {
  * (record kind and byte offset). */
 int import_save_file(const struct import_options *o, struct image_info *info, struct error *e);
 
+/* The same from an open source (memory, a descriptor); save_path and progress are not used. */
+struct source;
+int import_source(struct source *src, const struct import_options *o, struct image_info *info,
+                  struct error *e);
+
 #endif

@@ -156,15 +156,16 @@ static int libxl_record_check(uint32_t type, uint32_t length, uint64_t at, struc
     if (type >= LIBXL_RECORD_TYPES)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "save file: libxl record type %#x at byte %" PRIu64
-                         " is mandatory and not known to this version", type, at);
+                         " is mandatory and not known to this version",
+                         type, at);
     if (libxl_records[type].refusal)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "save file: libxl %s record at byte %" PRIu64 ": %s",
                          libxl_records[type].name, at, libxl_records[type].refusal);
     if (length)
         return error_set(e, ANSWER_IMAGE_REFUSED,
-                         "save file: libxl %s record at byte %" PRIu64
-                         ": %u bytes, expected none", libxl_records[type].name, at, length);
+                         "save file: libxl %s record at byte %" PRIu64 ": %u bytes, expected none",
+                         libxl_records[type].name, at, length);
     return 0;
 }
 
@@ -200,8 +201,7 @@ static int libxl_record_read(struct source *src, struct libxl_reader *r, struct 
 }
 
 int savefile_read_stream(struct source *src, const struct stream_limits *limits,
-                         const struct stream_handlers *handlers, uint64_t *max_pfn,
-                         struct error *e)
+                         const struct stream_handlers *handlers, uint64_t *max_pfn, struct error *e)
 {
     struct libxl_reader r = {.limits = limits, .handlers = handlers, .max_pfn = max_pfn};
     int rc = libxl_header_read(src, e);

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Xen's own needs for a domain besides its pages: vCPUs, shadow of the p2m, grant tables. */
 #define OVERHEAD_KIB 4096u
@@ -171,20 +172,25 @@ int slot_build(struct slot *s, const struct slot_request *r,
 
 /* ---- complete ---- */
 
-/* s->base itself when path is the base's, else an image of its own. */
+static bool same_file(const struct image *im, const char *path)
+{
+    struct stat a, b;
+    return !fstat(image_fd(im), &a) && !stat(path, &b) && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/* s->base itself when path is the base's, else an image of its own. Opening one checks its
+ * whole table, which an allocate of the base must not pay for. */
 static int open_image(struct slot *s, const char *path, struct image **im, struct error *e)
 {
     *im = s->base;
+    if (same_file(s->base, path))
+        return 0;
     struct image *other;
     int rc = image_open(path, &other, e);
     if (rc)
         return rc;
-    const struct image_info *base = image_info(s->base), *info = image_info(other);
-    if (!memcmp(info->id, base->id, sizeof base->id)) {
-        image_close(other);
-        return 0;
-    }
-    if (memcmp(info->base_id, base->id, sizeof base->id)) {
+    if (memcmp(image_info(other)->base_id, image_info(s->base)->id, sizeof(uint8_t[16]))) {
         image_close(other);
         return error_set(e, ANSWER_IMAGE_REFUSED, "%s is not derived from the base of this slot",
                          path);

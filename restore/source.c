@@ -66,8 +66,7 @@ static int source_fill(struct source *s, size_t n, struct error *e)
         else if (errno == EINTR)
             rc = source_report(s, e); /* a signal may have come to stop us */
         else
-            rc = error_errno(e, errno, "read the save file at byte %" PRIu64,
-                             s->offset + s->left);
+            rc = error_errno(e, errno, "read the save file at byte %" PRIu64, s->offset + s->left);
     }
     return rc;
 }

@@ -39,8 +39,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xen/xen.h>
 #include <xen/hvm/save.h>
+#include <xen/xen.h>
 
 #define IHDR_BYTES 24u
 #define IHDR_MARKER UINT64_MAX
@@ -95,10 +95,10 @@ typedef int record_check(struct stream *s, const uint8_t *body, uint32_t length,
 
 struct rule {
     const char *name;
-    unsigned guests;       /* PV, HVM; none: refused, refusal says why */
-    uint32_t needs;        /* must have come, as far as this guest and version have it */
-    uint32_t not_after;    /* must not have come */
-    uint32_t min, max;     /* bytes of body */
+    unsigned guests;    /* PV, HVM; none: refused, refusal says why */
+    uint32_t needs;     /* must have come, as far as this guest and version have it */
+    uint32_t not_after; /* must not have come */
+    uint32_t min, max;  /* bytes of body */
     bool repeats;
     record_check *check;
     const char *refusal;
@@ -118,8 +118,8 @@ static const struct rule rules[RECORD_TYPES] = {
     [RECORD_X86_PV_INFO] = {"X86_PV_INFO", PV, .min = 8, .max = 8, .check = pv_info_check},
     [RECORD_X86_CPUID_POLICY] = {"X86_CPUID_POLICY", PV | HVM, .not_after = STATIC_DATA_DONE,
                                  .min = 1, .max = SMALL_BYTES_MAX, .check = cpuid_policy_check},
-    [RECORD_X86_MSR_POLICY] = {"X86_MSR_POLICY", PV | HVM, .not_after = STATIC_DATA_DONE,
-                               .min = 1, .max = SMALL_BYTES_MAX, .check = msr_policy_check},
+    [RECORD_X86_MSR_POLICY] = {"X86_MSR_POLICY", PV | HVM, .not_after = STATIC_DATA_DONE, .min = 1,
+                               .max = SMALL_BYTES_MAX, .check = msr_policy_check},
     [RECORD_STATIC_DATA_END] = {"STATIC_DATA_END", PV | HVM, .needs = BIT(RECORD_X86_PV_INFO),
                                 .not_after = STATIC_DATA_DONE},
     [RECORD_X86_PV_P2M_FRAMES] = {"X86_PV_P2M_FRAMES", PV,
@@ -132,22 +132,22 @@ static const struct rule rules[RECORD_TYPES] = {
                           .min = PAGE_DATA_HEADER_BYTES + 8, .max = RECORD_BYTES_MAX,
                           .repeats = true},
     [RECORD_X86_TSC_INFO] = {"X86_TSC_INFO", PV | HVM, .min = 24, .max = 24, .check = tsc_check},
-    [RECORD_SHARED_INFO] = {"SHARED_INFO", PV, .needs = BIT(RECORD_X86_PV_INFO),
-                            .min = PAGE_BYTES, .max = PAGE_BYTES},
+    [RECORD_SHARED_INFO] = {"SHARED_INFO", PV, .needs = BIT(RECORD_X86_PV_INFO), .min = PAGE_BYTES,
+                            .max = PAGE_BYTES},
     [RECORD_X86_PV_VCPU_BASIC] = {"X86_PV_VCPU_BASIC", PV, .needs = BIT(RECORD_PAGE_DATA),
                                   .min = VCPU_HEADER_BYTES + sizeof(struct vcpu_guest_context),
                                   .max = VCPU_HEADER_BYTES + sizeof(struct vcpu_guest_context),
                                   .repeats = true, .check = vcpu_check},
     [RECORD_X86_PV_VCPU_EXTENDED] = {"X86_PV_VCPU_EXTENDED", PV, .needs = BIT(RECORD_PAGE_DATA),
                                      .min = VCPU_HEADER_BYTES,
-                                     .max = VCPU_HEADER_BYTES + EXTENDED_BYTES_MAX,
-                                     .repeats = true, .check = vcpu_check},
+                                     .max = VCPU_HEADER_BYTES + EXTENDED_BYTES_MAX, .repeats = true,
+                                     .check = vcpu_check},
     [RECORD_X86_PV_VCPU_XSAVE] = {"X86_PV_VCPU_XSAVE", PV, .needs = BIT(RECORD_PAGE_DATA),
-                                  .min = VCPU_HEADER_BYTES, .max = SMALL_BYTES_MAX,
-                                  .repeats = true, .check = vcpu_check},
+                                  .min = VCPU_HEADER_BYTES, .max = SMALL_BYTES_MAX, .repeats = true,
+                                  .check = vcpu_check},
     [RECORD_X86_PV_VCPU_MSRS] = {"X86_PV_VCPU_MSRS", PV, .needs = BIT(RECORD_PAGE_DATA),
-                                 .min = VCPU_HEADER_BYTES, .max = SMALL_BYTES_MAX,
-                                 .repeats = true, .check = vcpu_check},
+                                 .min = VCPU_HEADER_BYTES, .max = SMALL_BYTES_MAX, .repeats = true,
+                                 .check = vcpu_check},
     [RECORD_HVM_CONTEXT] = {"HVM_CONTEXT", HVM, .min = 16, .max = HVM_CONTEXT_BYTES_MAX,
                             .check = hvm_context_check},
     [RECORD_HVM_PARAMS] = {"HVM_PARAMS", HVM, .needs = BIT(RECORD_PAGE_DATA),
@@ -220,22 +220,21 @@ static int cpuid_policy_check(struct stream *s, const uint8_t *body, uint32_t le
     return entries_check(s, length, sizeof(xen_cpuid_leaf_t), e);
 }
 
-static int msr_policy_check(struct stream *s, const uint8_t *body, uint32_t length,
-                            struct error *e)
+static int msr_policy_check(struct stream *s, const uint8_t *body, uint32_t length, struct error *e)
 {
     (void)body;
     return entries_check(s, length, sizeof(xen_msr_entry_t), e);
 }
 
-static int p2m_frames_check(struct stream *s, const uint8_t *body, uint32_t length,
-                            struct error *e)
+static int p2m_frames_check(struct stream *s, const uint8_t *body, uint32_t length, struct error *e)
 {
     uint32_t first = get_u32(body), last = get_u32(body + 4);
     if (first)
         return refuse(s, e, "starts at pfn %#x; only whole tables are supported", first);
     if (last >= s->limits->pfn_limit)
-        return refuse(s, e, "last pfn %#x is beyond what the configured memory allows (%#" PRIx64
-                      ")", last, s->limits->pfn_limit);
+        return refuse(s, e,
+                      "last pfn %#x is beyond what the configured memory allows (%#" PRIx64 ")",
+                      last, s->limits->pfn_limit);
     uint64_t expected = P2M_FRAMES_HEADER_BYTES + 8 * ((uint64_t)last / P2M_ENTRIES_PER_FRAME + 1);
     if (length != expected)
         return refuse(s, e, "%u bytes, expected %" PRIu64 " for pfns 0 to %#x", length, expected,
@@ -251,17 +250,15 @@ static int tsc_check(struct stream *s, const uint8_t *body, uint32_t length, str
     return mode > TSC_MODE_MAX ? refuse(s, e, "TSC mode %u is not known", mode) : 0;
 }
 
-static int vcpu_body_check(struct stream *s, enum vcpu_kind kind, uint32_t id,
-                           const uint8_t *blob, uint32_t length, struct error *e)
+static int vcpu_body_check(struct stream *s, enum vcpu_kind kind, uint32_t id, const uint8_t *blob,
+                           uint32_t length, struct error *e)
 {
     if (kind == VCPU_XSAVE && length < XSAVE_BYTES_MIN)
-        return refuse(s, e, "vCPU %u: %u bytes, expected at least %u", id, length,
-                      XSAVE_BYTES_MIN);
+        return refuse(s, e, "vCPU %u: %u bytes, expected at least %u", id, length, XSAVE_BYTES_MIN);
     if (kind == VCPU_MSRS)
         return entries_check(s, length, sizeof(xen_msr_entry_t), e);
     /* The blob is a hypercall's argument that names its vCPU and size once more. */
-    if (kind == VCPU_EXTENDED &&
-        (length < 8 || get_u32(blob) != id || get_u32(blob + 4) > length))
+    if (kind == VCPU_EXTENDED && (length < 8 || get_u32(blob) != id || get_u32(blob + 4) > length))
         return refuse(s, e, "vCPU %u: its content is of another vCPU or size", id);
     return 0;
 }
@@ -331,8 +328,7 @@ static int hvm_context_check(struct stream *s, const uint8_t *body, uint32_t len
     return rc;
 }
 
-static int hvm_params_check(struct stream *s, const uint8_t *body, uint32_t length,
-                            struct error *e)
+static int hvm_params_check(struct stream *s, const uint8_t *body, uint32_t length, struct error *e)
 {
     uint64_t expected = HVM_PARAMS_HEADER_BYTES + 16 * (uint64_t)get_u32(body);
     if (length != expected)
@@ -357,14 +353,18 @@ static int entry_check(struct stream *s, uint32_t index, bool *has_content, stru
         return refuse(s, e, "pfn %#" PRIx64 " (entry %u) is not below %#" PRIx64, pfn, index,
                       limit);
     if (type == PAGE_XALLOC)
-        return refuse(s, e, "pfn %#" PRIx64 " (entry %u) has type XALLOC, of saves by Xen 4.5 "
-                      "or older, which are not supported", pfn, index);
+        return refuse(s, e,
+                      "pfn %#" PRIx64 " (entry %u) has type XALLOC, of saves by Xen 4.5 "
+                      "or older, which are not supported",
+                      pfn, index);
     *has_content = page_type_has_content(type);
     if (!*has_content && type != PAGE_BROKEN && type != PAGE_XTAB)
         return refuse(s, e, "pfn %#" PRIx64 " (entry %u) has unknown type %#x", pfn, index, type);
     if (s->guest == HVM && page_type_is_table(type))
-        return refuse(s, e, "pfn %#" PRIx64 " (entry %u) has page-table type %#x, which only PV "
-                      "guests have", pfn, index, type);
+        return refuse(s, e,
+                      "pfn %#" PRIx64 " (entry %u) has page-table type %#x, which only PV "
+                      "guests have",
+                      pfn, index, type);
     if (s->guest == HVM && pfn > s->max_pfn)
         s->max_pfn = pfn;
     s->entries[index] = pfn | (uint64_t)type << IMAGE_TYPE_SHIFT;
@@ -396,7 +396,7 @@ static int entries_check_all(struct stream *s, uint32_t count, uint32_t length, 
 {
     uint64_t contents = 0;
     for (uint32_t i = 0; i < count; i++) {
-        bool has_content;
+        bool has_content = false;
         int rc = entry_check(s, i, &has_content, e);
         if (rc)
             return rc;
@@ -404,8 +404,9 @@ static int entries_check_all(struct stream *s, uint32_t count, uint32_t length, 
     }
     uint64_t expected = PAGE_DATA_HEADER_BYTES + 8 * (uint64_t)count + contents * PAGE_BYTES;
     if (length != expected)
-        return refuse(s, e, "%u bytes, expected %" PRIu64 " for %u entries with %" PRIu64
-                      " page contents", length, expected, count, contents);
+        return refuse(
+            s, e, "%u bytes, expected %" PRIu64 " for %u entries with %" PRIu64 " page contents",
+            length, expected, count, contents);
     return 0;
 }
 
@@ -418,8 +419,8 @@ static int contents_deliver(struct stream *s, uint32_t count, struct error *e)
         if (page_type_has_content(type))
             rc = source_take(s->src, PAGE_BYTES, "PAGE_DATA", &content, e);
         if (!rc)
-            rc = s->handlers->page(s->handlers->data, s->entries[i] & IMAGE_PFN_MASK, type,
-                                   content, e);
+            rc = s->handlers->page(s->handlers->data, s->entries[i] & IMAGE_PFN_MASK, type, content,
+                                   e);
     }
     return rc;
 }
@@ -584,12 +585,14 @@ static int image_header_read(struct stream *s, struct error *e)
     if (get_u64(h) != IHDR_MARKER || get_be32(h + 8) != IHDR_ID)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "save file: no libxc stream at byte %" PRIu64
-                         " (damaged, or saved by Xen 4.5 or older)", at);
+                         " (damaged, or saved by Xen 4.5 or older)",
+                         at);
     s->header.version = get_be32(h + 12);
     if (s->header.version < 2 || s->header.version > 3)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "save file: libxc stream version %u at byte %" PRIu64
-                         ", this dompool reads 2 and 3", s->header.version, at + 12);
+                         ", this dompool reads 2 and 3",
+                         s->header.version, at + 12);
     if (h[17] & IHDR_BIG_ENDIAN) /* low byte of the big-endian options */
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "save file: big-endian libxc stream at byte %" PRIu64, at + 16);
@@ -609,8 +612,8 @@ static int domain_header_read(struct stream *s, struct error *e)
     if (type != (s->guest == PV ? DHDR_PV : DHDR_HVM))
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "save file: guest type %u at byte %" PRIu64
-                         ", but its configuration is that of a %s guest", type, at,
-                         s->guest == PV ? "PV" : "PVH");
+                         ", but its configuration is that of a %s guest",
+                         type, at, s->guest == PV ? "PV" : "PVH");
     if (shift != 12)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "save file: page shift %u at byte %" PRIu64 ", expected 12", shift,

@@ -38,8 +38,8 @@ enum record_type {
     RECORD_TYPES /* one more than the largest */
 };
 
-#define RECORD_OPTIONAL 0x80000000u     /* may be skipped by who does not know it */
-#define RECORD_BYTES_MAX (128u << 20)   /* libxenguest's limit on a record's body */
+#define RECORD_OPTIONAL 0x80000000u   /* may be skipped by who does not know it */
+#define RECORD_BYTES_MAX (128u << 20) /* libxenguest's limit on a record's body */
 
 /*
  * Our own first record in an image's RECORDS section: where the rest comes from.

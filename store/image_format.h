@@ -16,7 +16,7 @@
 
 static_assert(BYTE_ORDER == LITTLE_ENDIAN, "image files are read in place");
 
-#define IMAGE_MAGIC "dpimage" /* 8 bytes with the NUL */
+#define IMAGE_MAGIC "dpimage"  /* 8 bytes with the NUL */
 #define IMAGE_DIGEST_BYTES 32u /* BLAKE2b-256 */
 #define IMAGE_RECORD_ALIGN 8u
 
@@ -50,7 +50,7 @@ struct image_header {
     uint64_t file_bytes;
     int64_t created_ms;
     struct image_section section[IMAGE_SECTION_COUNT];
-    uint8_t reserved[3752]; /* zero */
+    uint8_t reserved[3752];             /* zero */
     uint8_t digest[IMAGE_DIGEST_BYTES]; /* of all bytes before it */
 };
 

@@ -100,14 +100,17 @@ static int sections_check(const struct image *im, struct error *e)
             return refuse(im, e, "section %s: kind %u at byte %" PRIu64 ", expected %u at %" PRIu64,
                           name, s->kind, s->offset, i, at);
         if (s->length > im->size - at)
-            return refuse(im, e, "section %s: %" PRIu64 " bytes at byte %" PRIu64
-                          " go past the end of the file", name, s->length, at);
+            return refuse(im, e,
+                          "section %s: %" PRIu64 " bytes at byte %" PRIu64
+                          " go past the end of the file",
+                          name, s->length, at);
         at += image_round_page(s->length);
         if (at > im->size)
             return refuse(im, e, "section %s ends in the middle of the file's last page", name);
     }
-    return at == im->size ? 0 : refuse(im, e, "%" PRIu64 " bytes behind the last section",
-                                       im->size - at);
+    return at == im->size
+               ? 0
+               : refuse(im, e, "%" PRIu64 " bytes behind the last section", im->size - at);
 }
 
 static const struct image_section *section(const struct image *im, enum image_section_kind kind)
@@ -122,14 +125,16 @@ static int pages_check(const struct image *im, struct error *e)
     for (uint64_t i = 0; i < im->info.pages; i++) {
         uint64_t pfn = image_page_pfn(&pages[i]);
         if (pfn < next || pfn > im->info.max_pfn)
-            return refuse(im, e, "PAGES entry %" PRIu64 ": pfn %#" PRIx64
-                          " out of order or above max_pfn %#" PRIx64, i, pfn, im->info.max_pfn);
+            return refuse(im, e,
+                          "PAGES entry %" PRIu64 ": pfn %#" PRIx64
+                          " out of order or above max_pfn %#" PRIx64,
+                          i, pfn, im->info.max_pfn);
         next = pfn + 1;
         if (pages[i].payload == IMAGE_PAGE_ZERO)
             zeros++;
         else if (pages[i].payload >= im->info.payload_pages)
-            return refuse(im, e, "PAGES entry %" PRIu64 ": payload %" PRIu64 " of only %" PRIu64,
-                          i, pages[i].payload, im->info.payload_pages);
+            return refuse(im, e, "PAGES entry %" PRIu64 ": payload %" PRIu64 " of only %" PRIu64, i,
+                          pages[i].payload, im->info.payload_pages);
     }
     if (zeros != im->info.zero_pages)
         return refuse(im, e, "%" PRIu64 " zero pages, its header says %" PRIu64, zeros,
@@ -171,8 +176,10 @@ static int lengths_check(struct image *im, struct error *e)
     uint64_t payload = section(im, IMAGE_SECTION_PAYLOAD)->length;
     uint64_t table = section(im, IMAGE_SECTION_PAGES)->length;
     if (payload % PAGE_BYTES || table % sizeof(struct image_page))
-        return refuse(im, e, "PAYLOAD of %" PRIu64 " bytes or PAGES of %" PRIu64
-                      " bytes hold no whole number of entries", payload, table);
+        return refuse(im, e,
+                      "PAYLOAD of %" PRIu64 " bytes or PAGES of %" PRIu64
+                      " bytes hold no whole number of entries",
+                      payload, table);
     im->info = (struct image_info){
         .guest = (enum image_guest)h->guest,
         .vcpus = h->vcpus,
@@ -291,9 +298,8 @@ const struct image_page *image_find(const struct image *im, uint64_t pfn)
 
 const void *image_payload(const struct image *im, uint64_t payload)
 {
-    return payload == IMAGE_PAGE_ZERO
-               ? zero_page
-               : im->map + image_payload_offset(im) + payload * PAGE_BYTES;
+    return payload == IMAGE_PAGE_ZERO ? zero_page
+                                      : im->map + image_payload_offset(im) + payload * PAGE_BYTES;
 }
 
 uint64_t image_payload_offset(const struct image *im)
@@ -326,8 +332,10 @@ int image_verify(const struct image *im, struct error *e)
         uint8_t digest[IMAGE_DIGEST_BYTES];
         image_digest(im->map + s->offset, s->length, digest);
         if (memcmp(digest, s->digest, sizeof digest))
-            return refuse(im, e, "section %s damaged (wrong digest): restore it from a copy, "
-                          "or import it again", image_section_name((enum image_section_kind)i));
+            return refuse(im, e,
+                          "section %s damaged (wrong digest): restore it from a copy, "
+                          "or import it again",
+                          image_section_name((enum image_section_kind)i));
     }
     return 0;
 }

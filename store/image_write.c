@@ -91,9 +91,8 @@ int image_writer_new(const char *path, struct image_writer **out, struct error *
     w->fd = -1;
     w->path = strdup(path);
     w->pending = malloc(WRITE_BUFFER_BYTES);
-    int rc = w->path && w->pending
-                 ? writer_create_file(w, e)
-                 : error_set(e, -ENOMEM, "image file %s: out of memory", path);
+    int rc = w->path && w->pending ? writer_create_file(w, e)
+                                   : error_set(e, -ENOMEM, "image file %s: out of memory", path);
     /* the header's page stays a hole until the commit */
     if (!rc && lseek(w->fd, PAGE_BYTES, SEEK_SET) < 0)
         rc = writer_failed(w, -errno, "seek", e);
@@ -153,8 +152,7 @@ int image_writer_payload(struct image_writer *w, const void *page, uint64_t *pay
     return 0;
 }
 
-int image_writer_read_payload(struct image_writer *w, uint64_t payload, void *page,
-                              struct error *e)
+int image_writer_read_payload(struct image_writer *w, uint64_t payload, void *page, struct error *e)
 {
     if (payload == IMAGE_PAGE_ZERO) {
         memset(page, 0, PAGE_BYTES);

@@ -254,10 +254,11 @@ static int out_flush(struct dompool *d)
     return 0;
 }
 
-/* The request as text, NUL included; NULL when memory runs out or method is not UTF-8. */
+/* The request as text, NUL included; NULL when memory runs out. */
 static char *request_encode(const char *method, json_t *parameters, bool more, size_t *len)
 {
-    json_t *request = json_pack("{s:s+}", "method", strchr(method, '.') ? "" : API_INTERFACE, method);
+    json_t *request =
+        json_pack("{s:s+}", "method", strchr(method, '.') ? "" : API_INTERFACE, method);
     if (request && parameters)
         json_object_set(request, "parameters", parameters);
     if (request && more)
@@ -296,7 +297,9 @@ static int call_start(struct dompool *d, const char *method, json_t *parameters,
 int dompool_start(struct dompool *d, const char *method, const char *parameters, unsigned flags,
                   dompool_reply_fn *fn, void *data)
 {
-    if (!method || !*method || !fn || flags & ~DOMPOOL_MORE)
+    json_t *name = method && *method ? json_string(method) : NULL; /* NULL if it is not UTF-8 */
+    json_decref(name);
+    if (!name || !fn || flags & ~DOMPOOL_MORE)
         return client_fail(d, -EINVAL, "method, callback or flags are not valid");
     json_error_t why;
     json_t *object = parameters ? json_loads(parameters, JSON_REJECT_DUPLICATES, &why) : NULL;
@@ -379,7 +382,9 @@ static int in_read(struct dompool *d)
         if (rc)
             return client_fail(d, rc, "the daemon's answer: %s", e.text);
         rc = replies_handle(d);
-        if (rc)
+        /* With nothing awaited any more, the end of the connection is for the next dispatch: it
+         * must not turn a dompool_run whose answers all came into a failure. */
+        if (rc || !d->first)
             return rc;
     }
     return 0;

@@ -166,7 +166,8 @@ kernel_unpack() {
 install_guest() {
 	local packages=$1 tree=$2 version=$3
 	mkdir -p "$tree/boot"
-	cp "$packages/boot/vmlinuz-$version" "$tree/boot/vmlinuz-guest"
+	# Unpacked too: libxenguest would take ten seconds over it for each guest.
+	kernel_unpack "$packages/boot/vmlinuz-$version" >"$tree/boot/vmlinuz-guest"
 	"$root_dir/guest/make-initrd" "$packages" "$version" "$tree/boot/initrd-guest"
 	install -m 644 "$root_dir"/guest/*.cfg "$tree/etc/xen/"
 }
@@ -192,7 +193,7 @@ image_make() {
 	cpio_of "$tree" >"$dir/dom0.cpio"
 	# QEMU takes a multiboot kernel uncompressed only.
 	gunzip -c "$packages/boot/xen-4.17-amd64.gz" >"$dir/xen"
-	kernel_unpack "$packages/boot/vmlinuz-$version" >"$dir/vmlinux"
+	cp "$tree/boot/vmlinuz-guest" "$dir/vmlinux"
 	rm -rf "$tree"
 }
 

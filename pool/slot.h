@@ -1,0 +1,116 @@
+/*
+ * A slot: one domain of a pool, from before it is created until it is gone.
+ *
+ *   building -> warm -> completing -> leased -> releasing -> gone
+ *       \        \  \-> completing -> settling -> ready -> leased
+ *        \        \------------------------------------> releasing     (not needed any more)
+ *   any state -> broken -> gone                                        (failed: see reason)
+ *
+ * slot_move is the only way from one state to another. It asserts that the move is in the
+ * table, keeps the pool's account, writes the row and traces.
+ *
+ * The end of a slot ("reaping") is the same for all: its helper is killed and waited for, the
+ * domain is looked up by UUID if its domid is not known, destroyed, and tried again, ever less
+ * often, until it is gone. Only then does the slot go.
+ */
+#ifndef POOL_SLOT_H
+#define POOL_SLOT_H
+
+#include "pool/core.h"
+#include "pool/pool.h"
+
+/* X(symbol, name) */
+#define SLOT_STATES(X)                                                                             \
+    X(BUILDING, "building")                                                                        \
+    X(WARM, "warm")                                                                                \
+    X(COMPLETING, "completing")                                                                    \
+    X(SETTLING, "settling") /* for slots made ready ahead: not used yet */                         \
+    X(READY, "ready")       /* likewise */                                                         \
+    X(LEASED, "leased")                                                                            \
+    X(RELEASING, "releasing")                                                                      \
+    X(BROKEN, "broken")                                                                            \
+    X(GONE, "gone")
+
+enum slot_state {
+#define SLOT_ENUM(sym, name) SLOT_##sym,
+    SLOT_STATES(SLOT_ENUM)
+#undef SLOT_ENUM
+        SLOT_STATE_COUNT
+};
+
+/* How far the end of a slot has come. */
+enum reap_step {
+    REAP_NONE,
+    REAP_QUEUED, /* waits for its turn, its row or its helper's end */
+    REAP_LOOKUP, /* its domid is not known: waits for a listing */
+    REAP_DESTROY,
+    REAP_PAUSE /* failed; tried again when the timer fires */
+};
+
+/* Somebody who is told when the slot is gone, or cannot be destroyed for now. */
+struct slot_watch {
+    struct list node;
+    void (*gone)(struct slot_watch *w, int rc, const char *failure); /* rc 0: it is gone */
+};
+
+struct slot {
+    struct core *core;
+    struct pool *pool; /* NULL: a domain of ours that no row knew */
+    struct list in_core, in_pool, in_warm, in_reaps;
+    uint64_t id;
+    uint8_t uuid[16];
+    enum slot_state state;
+    char engine[16];
+    int64_t domid; /* DB_NO_DOMID: not known */
+    char name[DB_NAME_SIZE];
+    int64_t since_ms;
+    char reason[DB_REASON_SIZE];
+    uint64_t known_since_list; /* only a listing newer than this one can prove the domain's absence */
+    bool suspended;            /* its domain is being saved: gone then means saved */
+
+    struct helper *helper;
+    struct lease *lease;
+    bool row_pending; /* a commit whose continuation needs this slot is under way */
+    bool may_exist;   /* a helper has run: there may be a domain though no domid is known */
+    bool first_reap;  /* core->first_reaps includes it */
+    struct timer timer; /* build or complete timeout, helper's exit, or pause before the next try */
+    struct host_job job;
+    enum reap_step reap;
+    unsigned reap_tries;
+    struct list watches;
+};
+
+const char *slot_state_name(enum slot_state state);
+/* SLOT_STATE_COUNT when the name is not known. */
+enum slot_state slot_state_parse(const char *name);
+bool slot_move_legal(enum slot_state from, enum slot_state to);
+
+/* A new slot in core and pool (NULL: none), in the given state, without a row. NULL: no memory. */
+struct slot *slot_new(struct core *core, struct pool *pool, uint64_t id, enum slot_state state);
+/* For core_dispose alone: everything else moves a slot to gone. */
+void slot_free(struct slot *s);
+
+/* Moves; the row goes into r, or (NULL) is committed by itself. reason may be NULL. */
+void slot_move(struct slot *s, enum slot_state to, struct rows *r, const char *reason);
+
+/* Starts to build a slot for the pool. False: it could not even be started. */
+bool slot_build(struct pool *p);
+/* Sends a warm slot's helper to work for its lease (s->lease). */
+void slot_complete(struct slot *s);
+
+/* Not needed any more: moves to releasing and reaps. No-op when it is on its way out. */
+void slot_release(struct slot *s, const char *reason);
+/* Failed: moves to broken and reaps. Its lease, if any, is told first by the caller. */
+void slot_break(struct slot *s, const char *reason);
+
+/* Goes on with the end of a slot, whatever it waits for. */
+void slot_reap(struct slot *s);
+/* After a listing: the slot waited to learn its domid. NULL: it has no domain. */
+void slot_looked_up(struct slot *s, const struct host_domain *domain);
+
+void slot_watch(struct slot *s, struct slot_watch *w,
+                void (*gone)(struct slot_watch *w, int rc, const char *failure));
+/* Starts what was queued for destruction. */
+void slots_reap_queued(struct core *core);
+
+#endif

@@ -1,0 +1,219 @@
+/* base/error.h and base/util.h. */
+#include "tests/unit/check.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static void error_texts(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    assert_int_equal(error_set(&e, ANSWER_BAD_VALUE, "x%d\ny\x7f", 1), ANSWER_BAD_VALUE);
+    assert_string_equal(e.text, "x1?y?"); /* one line whatever is put into it */
+    assert_int_equal(e.code, ANSWER_BAD_VALUE);
+    assert_int_equal(error_prefix(&e, "a %s: ", "b"), ANSWER_BAD_VALUE);
+    assert_string_equal(e.text, "a b: x1?y?");
+    assert_int_equal(error_errno(&e, ENOENT, "open %s", "f"), -ENOENT);
+    assert_string_equal(e.text, "open f: No such file or directory");
+    error_clear(&e);
+    assert_int_equal(e.code, 0);
+    assert_int_equal(error_set(NULL, -EIO, "nobody reads this"), -EIO);
+    assert_int_equal(error_errno(NULL, 0, "no errno"), -EIO);
+}
+
+static void error_text_is_cut(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    char big[2000];
+    memset(big, 'x', sizeof big - 1);
+    big[sizeof big - 1] = '\0';
+    error_set(&e, -EIO, "%s", big);
+    assert_int_equal(strlen(e.text), sizeof e.text - 1);
+    error_errno(&e, EIO, "%s", big);
+    error_prefix(&e, "%s", big);
+    assert_int_equal(strlen(e.text), sizeof e.text - 1);
+}
+
+static void answers_have_names(void **state)
+{
+    (void)state;
+    for (int i = 1; i < ANSWER_COUNT; i++) {
+        assert_int_equal(answer_by_name(answer_name(i)), i);
+        assert_true(strlen(answer_text(i)) > 0);
+    }
+    assert_string_equal(answer_name(-EIO), "Internal");
+    assert_string_equal(answer_name(10000), "Internal");
+    assert_int_equal(answer_by_name("NoSuchThing"), ANSWER_NONE);
+}
+
+static void durations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t ms;
+        const char *shortest;
+    } good[] = {{"0", 0, "0ms"},           {"500ms", 500, "500ms"}, {"10s", 10000, "10s"},
+                {"90s", 90000, "90s"},     {"5m", 300000, "5m"},    {"120m", 7200000, "2h"},
+                {"1001ms", 1001, "1001ms"}};
+    static const char *const bad[] = {
+        "", "5", "s", "-1s", "5 s", "5S", "1.5s", "5sx", "99999999999999999999s", "87601h", "0x5s"};
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        uint64_t ms = 1;
+        char text[32];
+        assert_int_equal(duration_parse_ms(good[i].text, &ms), 0);
+        assert_int_equal(ms, good[i].ms);
+        duration_format_ms(ms, text, sizeof text);
+        assert_string_equal(text, good[i].shortest);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        uint64_t ms;
+        assert_int_equal(duration_parse_ms(bad[i], &ms), -1);
+    }
+}
+
+static void sizes(void **state)
+{
+    (void)state;
+    uint64_t bytes;
+    char text[32];
+    assert_int_equal(size_parse_bytes("512M", &bytes), 0);
+    assert_int_equal(bytes, 512u << 20);
+    size_format_bytes(bytes, text, sizeof text);
+    assert_string_equal(text, "512M");
+    assert_int_equal(size_parse_bytes("4097", &bytes), 0);
+    size_format_bytes(bytes, text, sizeof text);
+    assert_string_equal(text, "4097");
+    assert_int_equal(size_parse_bytes("9000000T", &bytes), -1);
+    assert_int_equal(size_parse_bytes("16777216T", &bytes), -1); /* 2^64 */
+    assert_int_equal(size_parse_bytes("1MB", &bytes), -1);
+    assert_int_equal(size_parse_bytes("", &bytes), -1);
+}
+
+static void numbers(void **state)
+{
+    (void)state;
+    uint64_t n;
+    assert_int_equal(number_parse("18446744073709551615", 0, UINT64_MAX, &n), 0);
+    assert_true(n == UINT64_MAX);
+    assert_int_equal(number_parse("18446744073709551616", 0, UINT64_MAX, &n), -1);
+    assert_int_equal(number_parse("5", 6, 9, &n), -1);
+    assert_int_equal(number_parse("+5", 0, 9, &n), -1);
+    assert_int_equal(number_parse("5 ", 0, 9, &n), -1);
+}
+
+static void names(void **state)
+{
+    (void)state;
+    char long_name[65];
+    memset(long_name, 'a', 64);
+    long_name[64] = '\0';
+    assert_true(name_valid("firefox-1.2_x"));
+    assert_true(name_valid("0"));
+    assert_true(name_valid(long_name + 1));
+    assert_false(name_valid(long_name));
+    assert_false(name_valid(""));
+    assert_false(name_valid(".hidden"));
+    assert_false(name_valid("a/b"));
+    assert_false(name_valid("a b"));
+    assert_false(name_valid("\xc3\xa4"));
+}
+
+static void uuids(void **state)
+{
+    (void)state;
+    uint8_t a[16], b[16];
+    char text[UUID_TEXT_SIZE];
+    uuid_random(a);
+    uuid_format(a, text);
+    assert_int_equal(text[14], '4');
+    assert_int_equal(uuid_parse(text, b), 0);
+    assert_memory_equal(a, b, 16);
+    assert_int_equal(uuid_parse("AAAABBBB-cccc-DDDD-eeee-ffff00001111", b), 0);
+    assert_int_equal(uuid_parse("AAAABBBB-cccc-DDDD-eeee-ffff0000111", b), -1);
+    assert_int_equal(uuid_parse("AAAABBBB-cccc-DDDD-eeee-ffff0000111g", b), -1);
+    assert_int_equal(uuid_parse("AAAABBBBxcccc-DDDD-eeee-ffff00001111", b), -1);
+    assert_int_equal(uuid_parse("", b), -1);
+}
+
+static void zero_pages(void **state)
+{
+    (void)state;
+    uint8_t *page = calloc(1, PAGE_BYTES);
+    assert_true(page_is_zero(page));
+    for (size_t i = 0; i < PAGE_BYTES; i++) {
+        page[i] = 1;
+        assert_false(page_is_zero(page));
+        page[i] = 0;
+    }
+    free(page);
+}
+
+static void files(void **state)
+{
+    (void)state;
+    struct scratch s;
+    struct error e = {0};
+    char *text, deep[128];
+    size_t len;
+    scratch_make(&s);
+    int fd = open(scratch_path(&s, "f"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(write_full(fd, "hello", 5), 0);
+    assert_int_equal(pwrite_full(fd, "J", 1, 0), 0);
+    char buf[8];
+    assert_int_equal(pread_full(fd, buf, 5, 0), 0);
+    assert_memory_equal(buf, "Jello", 5);
+    assert_int_equal(pread_full(fd, buf, 6, 0), -ENODATA);
+    assert_int_equal(read_full(fd, buf, 1), -ENODATA);
+    fd_close(&fd);
+    assert_int_equal(fd, -1);
+    fd_close(&fd);
+    assert_int_equal(read_file(scratch_path(&s, "f"), 5, &text, &len, &e), 0);
+    assert_string_equal(text, "Jello");
+    free(text);
+    assert_int_equal(read_file(scratch_path(&s, "f"), 4, &text, &len, &e), -EFBIG);
+    assert_int_equal(read_file(scratch_path(&s, "none"), 4, &text, &len, &e), -ENOENT);
+    assert_int_equal(fsync_parent(scratch_path(&s, "f"), &e), 0);
+    snprintf(deep, sizeof deep, "%s/a/b/c", s.dir);
+    assert_int_equal(make_dirs(deep, 0700, &e), 0);
+    assert_int_equal(make_dirs(deep, 0700, &e), 0);
+    rmdir(deep);
+    *strrchr(deep, '/') = '\0';
+    rmdir(deep);
+    *strrchr(deep, '/') = '\0';
+    rmdir(deep);
+    scratch_remove(&s);
+}
+
+static void log_levels(void **state)
+{
+    (void)state;
+    enum log_level level;
+    assert_int_equal(log_level_parse("debug", &level), 0);
+    assert_string_equal(log_level_name(level), "debug");
+    assert_int_equal(log_level_parse("loud", &level), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(error_texts),
+        cmocka_unit_test(error_text_is_cut),
+        cmocka_unit_test(answers_have_names),
+        cmocka_unit_test(durations),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(numbers),
+        cmocka_unit_test(names),
+        cmocka_unit_test(uuids),
+        cmocka_unit_test(zero_pages),
+        cmocka_unit_test(files),
+        cmocka_unit_test(log_levels),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,370 @@
+/* restore/domconf.h: xl's JSON, our own, disk names and specifications. */
+#include "tests/unit/check.h"
+
+#include "base/util.h"
+#include "restore/domconf.h"
+
+#include <errno.h>
+
+#define XL(c_info, b_info, rest)                                                                   \
+    "{\"c_info\":{\"type\":\"pv\"" c_info "},\"b_info\":{\"max_memkb\":1024" b_info "}" rest "}"
+#define DISK(fields) XL("", "", ",\"disks\":[{\"pdev_path\":\"/d\",\"vdev\":\"xvda\"" fields "}]")
+
+static void refused(const char *json, const char *why)
+{
+    struct domconf c;
+    struct error e = {0};
+    domconf_init(&c);
+    if (domconf_from_xl(json, strlen(json), &c, &e) != ANSWER_IMAGE_REFUSED)
+        fail_msg("accepted: %s", json);
+    assert_says(e.text, why);
+    domconf_dispose(&c);
+}
+
+static void parse(const char *json, struct domconf *c)
+{
+    struct error e = {0};
+    domconf_init(c);
+    if (domconf_from_xl(json, strlen(json), c, &e))
+        fail_msg("refused: %s", e.text);
+}
+
+static void defaults(void **state)
+{
+    (void)state;
+    struct domconf c;
+    parse(XL("", "", ""), &c);
+    assert_int_equal(c.guest, IMAGE_GUEST_PV);
+    assert_string_equal(c.name, "");
+    assert_int_equal(c.max_vcpus, 1);
+    assert_int_equal(c.online[0], 1);
+    assert_int_equal(c.target_mem_kib, 1024);
+    assert_int_equal(c.shadow_mem_kib, 0);
+    assert_int_equal(c.tsc_mode, 0);
+    assert_true(c.max_grant_frames == UINT32_MAX && c.max_maptrack_frames == UINT32_MAX);
+    assert_int_equal(c.max_event_channels, 1023);
+    assert_false(c.nested_hvm || c.nomigrate);
+    assert_int_equal(c.n_disks, 0);
+    domconf_dispose(&c);
+}
+
+static const char full[] =
+    "{\"c_info\":{\"type\":\"pvh\",\"hap\":\"True\",\"name\":\"web \\u00e4\",\"uuid\":"
+    "\"11112222-3333-4444-5555-666677778888\",\"passthrough\":\"disabled\","
+    "\"run_hotplug_scripts\":\"True\",\"xsdata\":{\"a\":\"b\"}},"
+    "\"b_info\":{\"max_vcpus\":12,\"avail_vcpus\":[0,1,9],\"max_memkb\":524288,"
+    "\"target_memkb\":262144,\"shadow_memkb\":3072,\"tsc_mode\":\"native\","
+    "\"nested_hvm\":\"True\",\"disable_migrate\":\"False\",\"max_grant_frames\":64,"
+    "\"max_maptrack_frames\":1024,\"event_channels\":2047,\"cpuid\":[],"
+    "\"numa_placement\":\"True\",\"vcpu_hard_affinity\":[[0,1]],"
+    "\"sched_params\":{\"weight\":256},\"type.pvh\":{\"pvshim\":\"False\"},"
+    "\"arch_arm\":{},\"arch_x86\":{},\"apic\":\"True\"},"
+    "\"disks\":[{\"pdev_path\":\"/dev/vg/a\",\"vdev\":\"xvda\",\"backend\":\"phy\","
+    "\"format\":\"raw\",\"readwrite\":1,\"discard_enable\":\"True\"},"
+    "{\"pdev_path\":\"/srv/b.iso\",\"vdev\":\"xvdb\",\"format\":\"raw\",\"removable\":1,"
+    "\"readwrite\":1,\"is_cdrom\":1,\"backend_domname\":\"0\"},"
+    "{\"pdev_path\":\"/srv/c.img\",\"vdev\":\"hdc1\",\"backend\":\"qdisk\"}],"
+    "\"nics\":[],\"vfbs\":[],\"on_poweroff\":\"destroy\",\"on_crash\":\"restart\"}";
+
+static void everything(void **state)
+{
+    (void)state;
+    struct domconf c;
+    parse(full, &c);
+    assert_int_equal(c.guest, IMAGE_GUEST_PVH);
+    assert_string_equal(c.name, "web ??");
+    assert_int_equal(c.uuid[0], 0x11);
+    assert_int_equal(c.max_vcpus, 12);
+    assert_int_equal(c.online[0], 3);
+    assert_int_equal(c.online[1], 2);
+    assert_int_equal(c.max_mem_kib, 524288);
+    assert_int_equal(c.target_mem_kib, 262144);
+    assert_int_equal(c.shadow_mem_kib, 3072);
+    assert_int_equal(c.tsc_mode, 2);
+    assert_true(c.nested_hvm && !c.nomigrate);
+    assert_int_equal(c.max_grant_frames, 64);
+    assert_int_equal(c.max_event_channels, 2047);
+    assert_int_equal(c.n_disks, 3);
+    assert_int_equal(c.disks[0].kind, DISK_COW);
+    assert_int_equal(c.disks[0].devid, 51712);
+    assert_string_equal(c.disks[0].path, "/dev/vg/a");
+    assert_int_equal(c.disks[1].kind, DISK_RO); /* a CD-ROM, whatever readwrite says */
+    assert_int_equal(c.disks[2].kind, DISK_RO);
+    assert_int_equal(c.disks[2].devid, 22 << 8 | 1);
+    domconf_dispose(&c);
+}
+
+static void not_json(void **state)
+{
+    (void)state;
+    refused("", "line 1");
+    refused("[]", "c_info or b_info: missing");
+    refused("{\"c_info\":1,\"c_info\":2}", "duplicate");
+    refused("{\"c_info\":\"\\ud800\"}", "line 1");
+    refused("{}", "c_info or b_info: missing");
+    refused("{\"c_info\":{},\"b_info\":3}", "c_info or b_info: missing");
+}
+
+static void kinds_of_guest(void **state)
+{
+    (void)state;
+    refused("{\"c_info\":{},\"b_info\":{}}", "c_info.type");
+    refused("{\"c_info\":{\"type\":\"hvm\"},\"b_info\":{}}", "HVM guests with a device model");
+    refused("{\"c_info\":{\"type\":7},\"b_info\":{}}", "c_info.type is no string");
+    refused("{\"c_info\":{\"type\":\"x\"},\"b_info\":{}}", "neither");
+    refused("{\"c_info\":{\"type\":\"pvh\",\"hap\":\"False\"},\"b_info\":{\"max_memkb\":4}}",
+            "shadow");
+    refused(XL(",\"driver_domain\":\"True\"", "", ""), "c_info.driver_domain");
+    refused(XL(",\"passthrough\":\"enabled\"", "", ""), "c_info.passthrough");
+    refused(XL(",\"uuid\":\"1\"", "", ""), "c_info.uuid");
+    refused(XL("", ",\"type.hvm\":{}", ""), "type.hvm");
+    refused(XL("", ",\"type.pv\":{\"e820_host\":\"True\"}", ""), "e820_host");
+    refused(XL("", ",\"type.pvh\":{\"pvshim\":\"True\"}", ""), "pvshim");
+    refused(XL("", ",\"arch_x86\":{\"msr_relaxed\":\"True\"}", ""), "msr_relaxed");
+}
+
+static void other_devices(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"nics",       "pcidevs", "rdms",    "dtdevs",
+                                       "vfbs",       "vkbs",    "vtpms",   "p9s",
+                                       "pvcallsifs", "vdispls", "vsnds",   "channels",
+                                       "usbctrls",   "usbdevs", "virtios", "newthings"};
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        char json[256];
+        struct domconf c;
+        snprintf(json, sizeof json, XL("", "", ",\"%s\":[{}]"), keys[i]);
+        refused(json, keys[i]);
+        snprintf(json, sizeof json, XL("", "", ",\"%s\":[]"), keys[i]);
+        parse(json, &c);
+        domconf_dispose(&c);
+    }
+    refused(XL("", "", ",\"nics\":[{\"mac\":\"00:16:3e:00:00:01\"}]"),
+            "network interfaces are not supported by this version");
+    refused(XL("", "", ",\"nics\":7"), "nics");
+}
+
+static void build_values(void **state)
+{
+    (void)state;
+    refused("{\"c_info\":{\"type\":\"pv\"},\"b_info\":{}}", "b_info.max_memkb: missing");
+    refused(XL("", ",\"max_vcpus\":0", ""), "0 vCPUs");
+    refused(XL("", ",\"max_vcpus\":129", ""), "129 vCPUs");
+    refused(XL("", ",\"max_vcpus\":-1", ""), "b_info.max_vcpus is no number");
+    refused(XL("", ",\"max_vcpus\":4294967297", ""), "out of range");
+    refused(XL("", ",\"max_vcpus\":\"2\"", ""), "no number");
+    refused(XL("", ",\"avail_vcpus\":[0,1]", ""), "vCPU 1 is online");
+    refused(XL("", ",\"max_vcpus\":2,\"avail_vcpus\":[1]", ""), "vCPU 0 is not online");
+    refused(XL("", ",\"avail_vcpus\":[128]", ""), "entry 0");
+    refused(XL("", ",\"avail_vcpus\":[-1]", ""), "entry 0");
+    refused(XL("", ",\"avail_vcpus\":3", ""), "no array");
+    refused(XL("", ",\"target_memkb\":2048", ""), "2048 KiB of at most 1024 KiB");
+    refused(XL("", ",\"tsc_mode\":\"odd\"", ""), "tsc_mode");
+    refused(XL("", ",\"nested_hvm\":true", ""), "neither True nor False");
+    refused(XL("", ",\"iomem\":[{\"start\":1}]", ""), "b_info.iomem");
+    refused(XL("", ",\"vnuma_nodes\":[{}]", ""), "virtual NUMA");
+    refused(XL("", ",\"altp2m\":\"external\"", ""), "altp2m");
+    refused("{\"c_info\":{\"type\":\"pv\"},\"b_info\":{\"max_memkb\":9223372036854775807}}", "KiB");
+}
+
+static void disks(void **state)
+{
+    (void)state;
+    struct domconf c;
+    refused(DISK(",\"format\":\"qcow2\""), "disks[0]: format qcow2 is not supported");
+    refused(DISK(",\"format\":\"vhd\""), "only raw");
+    refused(DISK(",\"format\":\"empty\",\"is_cdrom\":1"), "the drive is empty");
+    refused(DISK(",\"backend\":\"tap\""), "backend tap");
+    refused(DISK(",\"backend\":\"standalone\",\"specification\":\"virtio\""), "standalone");
+    refused(DISK(",\"backend_domid\":3"), "driver domains");
+    refused(DISK(",\"backend_domname\":\"storage\""), "driver domains");
+    refused(DISK(",\"script\":\"block-iscsi\""), "block-iscsi");
+    refused(DISK(",\"colo_enable\":\"True\""), "disks[0]");
+    refused(DISK(",\"readwrite\":\"yes\""), "readwrite is no number");
+    refused(XL("", "", ",\"disks\":{}"), "disks: no array");
+    refused(XL("", "", ",\"disks\":[{\"pdev_path\":\"/d\"}]"), "no disk name");
+    refused(XL("", "", ",\"disks\":[{\"pdev_path\":\"d\",\"vdev\":\"xvda\"}]"), "absolute");
+    refused(XL("", "", ",\"disks\":[{\"vdev\":\"xvda\"}]"), "absolute");
+    refused(XL("", "", ",\"disks\":[7]"), "disks[0]");
+    refused(XL("", "",
+               ",\"disks\":[{\"pdev_path\":\"/d\",\"vdev\":\"xvda\"},"
+               "{\"pdev_path\":\"/e\",\"vdev\":\"d0p0\"}]"),
+            "xvda and d0p0 are the same device");
+    parse(DISK(",\"readwrite\":1"), &c);
+    assert_int_equal(c.disks[0].kind, DISK_COW);
+    domconf_dispose(&c);
+}
+
+static void too_many_disks(void **state)
+{
+    (void)state;
+    json_t *o =
+        json_pack("{s{ss}s{si}s[]}", "c_info", "type", "pv", "b_info", "max_memkb", 1024, "disks");
+    for (int i = 0; i < 65; i++) {
+        char vdev[16];
+        snprintf(vdev, sizeof vdev, "d%dp0", i);
+        json_array_append_new(json_object_get(o, "disks"),
+                              json_pack("{ssss}", "pdev_path", "/d", "vdev", vdev));
+    }
+    char *text = json_dumps(o, 0);
+    refused(text, "65 disks");
+    free(text);
+    json_decref(o);
+}
+
+/* ---- our own form ---- */
+
+static void round_trip(void **state)
+{
+    (void)state;
+    struct domconf c, back;
+    struct error e = {0};
+    char *text, *again;
+    parse(full, &c);
+    assert_int_equal(domconf_set_disk(&c, "xvdb", "scratch:2G", &e), 0);
+    assert_int_equal(domconf_to_json(&c, &text, &e), 0);
+    domconf_init(&back);
+    assert_int_equal(domconf_from_json(text, &back, &e), 0);
+    assert_int_equal(domconf_to_json(&back, &again, &e), 0);
+    assert_string_equal(text, again);
+    assert_int_equal(back.disks[1].size_bytes, 2ull << 30);
+    assert_int_equal(back.disks[0].devid, c.disks[0].devid);
+    assert_memory_equal(back.online, c.online, sizeof c.online);
+    free(text);
+    free(again);
+    domconf_dispose(&back);
+    domconf_dispose(&c);
+}
+
+static void own_form_is_strict(void **state)
+{
+    (void)state;
+    struct domconf c;
+    struct error e = {0};
+    char *text;
+    json_t *o, *copy, *v;
+    const char *key;
+    parse(full, &c);
+    assert_int_equal(domconf_to_json(&c, &text, &e), 0);
+    o = json_loads(text, 0, NULL);
+    free(text);
+    json_object_foreach(o, key, v)
+    { /* each key of another type, and missing */
+        copy = json_copy(o);
+        json_object_set_new(copy, key, json_null());
+        text = json_dumps(copy, 0);
+        assert_int_equal(domconf_from_json(text, &c, &e), ANSWER_IMAGE_REFUSED);
+        free(text);
+        json_object_del(copy, key);
+        text = json_dumps(copy, 0);
+        assert_int_equal(domconf_from_json(text, &c, &e),
+                         strstr(key, "_frames") ? 0 : ANSWER_IMAGE_REFUSED);
+        free(text);
+        json_decref(copy);
+    }
+    json_object_set_new(o, "surprise", json_true());
+    text = json_dumps(o, 0);
+    assert_int_equal(domconf_from_json(text, &c, &e), ANSWER_IMAGE_REFUSED);
+    free(text);
+    assert_int_equal(domconf_from_json("{", &c, &e), ANSWER_IMAGE_REFUSED);
+    json_decref(o);
+    domconf_dispose(&c);
+}
+
+static void disk_specs(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",          "ro",         "ro:",         "ro:relative", "qcow:/x", "scratch:",
+        "scratch:0", "scratch:5x", "scratch:100", "cow:/x\xff",  "RO:/x",   ":/x"};
+    struct domconf c;
+    struct error e = {0};
+    parse(full, &c);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_int_equal(domconf_set_disk(&c, "xvda", bad[i], &e), ANSWER_BAD_VALUE);
+        assert_says(e.text, "disk xvda: ");
+    }
+    assert_string_equal(c.disks[0].path, "/dev/vg/a"); /* nothing changed */
+    assert_int_equal(domconf_set_disk(&c, "xvdz", "ro:/x", &e), ANSWER_BAD_VALUE);
+    assert_int_equal(domconf_set_disk(&c, "nonsense", "ro:/x", &e), ANSWER_BAD_VALUE);
+    for (int kind = DISK_PHY; kind <= DISK_COW; kind++) {
+        char spec[32];
+        snprintf(spec, sizeof spec, "%s:/dev/a:b", disk_kind_name((enum disk_kind)kind));
+        assert_int_equal(domconf_set_disk(&c, "xvda", spec, &e), 0);
+        assert_int_equal(c.disks[0].kind, kind);
+        assert_string_equal(c.disks[0].path, "/dev/a:b");
+    }
+    assert_int_equal(domconf_set_disk(&c, "d0p0", "scratch:512M", &e), 0); /* xvda's other name */
+    assert_null(c.disks[0].path);
+    assert_int_equal(c.disks[0].size_bytes, 512u << 20);
+    domconf_dispose(&c);
+}
+
+static void disk_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *vdev;
+        uint32_t devid;
+    } good[] = {{"xvda", 51712},
+                {"xvdb1", 51729},
+                {"xvdp15", 202 << 8 | 15 << 4 | 15},
+                {"xvdq", 1u << 28 | 16 << 8},
+                {"xvda16", 1u << 28 | 16},
+                {"xvdtq37", 1u << 28 | 536 << 8 | 37}, /* the manual's own example */
+                {"d536p37", 1u << 28 | 536 << 8 | 37},
+                {"d0", 51712},
+                {"d1p2", 202 << 8 | 1 << 4 | 2},
+                {"d1048575p255", 1u << 28 | 1048575u << 8 | 255},
+                {"sda", 2048},
+                {"sdb3", 8 << 8 | 1 << 4 | 3},
+                {"sdp15", 8 << 8 | 15 << 4 | 15},
+                {"hda", 768},
+                {"hdb63", 3 << 8 | 1 << 6 | 63},
+                {"hdc", 5632},
+                {"hdd2", 22 << 8 | 1 << 6 | 2}};
+    static const char *const bad[] = {"",
+                                      "xvd",
+                                      "xvda0",
+                                      "xvda01",
+                                      "xvda256",
+                                      "xvdA",
+                                      "sdq",
+                                      "sda16",
+                                      "hde",
+                                      "hda64",
+                                      "d1048576",
+                                      "d1p256",
+                                      "d",
+                                      "dp1",
+                                      "d1p",
+                                      "d1p2x",
+                                      "d01",
+                                      "vda",
+                                      "xvda-1",
+                                      "xvda 1",
+                                      "51712",
+                                      "xvdzzzzzz",
+                                      "d99999999999999999999",
+                                      "d0p00"};
+    uint32_t devid;
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        assert_int_equal(vdev_to_devid(good[i].vdev, &devid), 0);
+        assert_int_equal(devid, good[i].devid);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        if (!vdev_to_devid(bad[i], &devid))
+            fail_msg("\"%s\" is taken for %u", bad[i], devid);
+}
+
+#define TEST(f) cmocka_unit_test(f)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(defaults),      TEST(everything),         TEST(not_json),   TEST(kinds_of_guest),
+        TEST(other_devices), TEST(build_values),       TEST(disks),      TEST(too_many_disks),
+        TEST(round_trip),    TEST(own_form_is_strict), TEST(disk_specs), TEST(disk_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

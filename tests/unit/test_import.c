@@ -1,0 +1,562 @@
+/*
+ * restore/import.h and the helper dompool-import: what ends up in the image, and
+ * that a refused, failed, stopped or killed import leaves nothing behind.
+ */
+#include "tests/unit/check.h"
+#include "tests/unit/stream_build.h"
+
+#include "base/message.h"
+#include "base/util.h"
+#include "restore/domconf.h"
+#include "restore/import.h"
+#include "restore/slot_protocol.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define PV IMAGE_GUEST_PV
+#define PVH IMAGE_GUEST_PVH
+
+static struct scratch dir;
+
+static int setup(void **state)
+{
+    (void)state;
+    scratch_make(&dir);
+    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    scratch_remove(&dir);
+    return 0;
+}
+
+static int clean(void **state)
+{
+    (void)state;
+    scratch_files(&dir, true);
+    return 0;
+}
+
+static struct image *import_and_open(struct stream_build *b, struct image_info *info)
+{
+    struct error e = {0};
+    struct image *im = NULL;
+    char path[128];
+    snprintf(path, sizeof path, "%s/x.img", dir.dir);
+    if (stream_build_import(b, path, info, &e) || image_open(path, &im, &e) || image_verify(im, &e))
+        fail_msg("%s", e.text);
+    return im;
+}
+
+/* Every record but PAGE_DATA and END, in order and to the byte, behind our own two. */
+static void check_records(const struct stream_build *b, const struct image *im)
+{
+    struct image_record r;
+    struct image_record_origin origin;
+    size_t cursor = 0;
+    assert_true(image_next_record(im, &cursor, &r));
+    assert_int_equal(r.type, IMAGE_RECORD_XL_CONFIG);
+    assert_int_equal(r.length, strlen(b->config));
+    assert_memory_equal(r.body, b->config, r.length);
+    assert_true(image_next_record(im, &cursor, &r));
+    assert_int_equal(r.type, IMAGE_RECORD_ORIGIN);
+    assert_int_equal(r.length, sizeof origin);
+    memcpy(&origin, r.body, sizeof origin);
+    assert_int_equal(origin.stream_version, b->version);
+    assert_int_equal(origin.xen_major, 4);
+    assert_int_equal(origin.xen_minor, 17);
+    for (unsigned i = 0; i < b->n; i++) {
+        const struct build_record *was = &b->records[i];
+        if (was->type == RECORD_PAGE_DATA || was->type == RECORD_END)
+            continue;
+        assert_true(image_next_record(im, &cursor, &r));
+        assert_int_equal(r.type, was->type);
+        assert_int_equal(r.length, was->length);
+        if (r.length)
+            assert_memory_equal(r.body, was->body, r.length);
+    }
+    assert_false(image_next_record(im, &cursor, &r));
+}
+
+static void pv_guest(void **state)
+{
+    (void)state;
+    struct stream_build b;
+    struct image_info info;
+    stream_build_init(&b, PV);
+    struct image *im = import_and_open(&b, &info);
+    check_records(&b, im);
+    assert_int_equal(info.guest, PV);
+    assert_int_equal(info.vcpus, 2);
+    assert_int_equal(info.max_pfn, BUILD_PV_MAX_PFN);
+    assert_int_equal(info.pages, BUILD_PFN_ZERO);
+    for (uint64_t pfn = 0; pfn <= BUILD_PV_MAX_PFN; pfn++) {
+        const struct image_page *p = image_find(im, pfn);
+        if (!pfn || pfn > BUILD_PFN_ZERO) {
+            assert_null(p);
+            continue;
+        }
+        assert_int_equal(p->pfn_type, get_u64(stream_build_entry(&b, pfn)));
+        assert_memory_equal(image_payload(im, p->payload), stream_build_page(&b, pfn), PAGE_BYTES);
+    }
+    assert_true(image_find(im, BUILD_PFN_ZERO)->payload == IMAGE_PAGE_ZERO);
+    assert_int_equal(info.zero_pages + info.payload_pages, info.pages);
+    struct domconf c;
+    struct error e = {0};
+    domconf_init(&c);
+    assert_int_equal(domconf_from_json(image_config(im), &c, &e), 0);
+    assert_string_equal(c.name, "test");
+    assert_int_equal(c.disks[0].kind, DISK_COW);
+    domconf_dispose(&c);
+    image_close(im);
+    stream_build_dispose(&b);
+}
+
+static void pvh_guest(void **state)
+{
+    (void)state;
+    struct stream_build b;
+    struct image_info info;
+    stream_build_init(&b, PVH);
+    b.version = 3;
+    struct image *im = import_and_open(&b, &info);
+    check_records(&b, im);
+    assert_int_equal(info.guest, PVH);
+    assert_int_equal(info.pages, 4);
+    assert_int_equal(info.zero_pages, 3);
+    assert_int_equal(info.max_pfn, BUILD_PVH_CONSOLE);
+    assert_null(image_find(im, 2));
+    image_close(im);
+    stream_build_dispose(&b);
+}
+
+/* Erratum 1 of the specification: empty records do not reach the image. */
+static void empty_records(void **state)
+{
+    (void)state;
+    struct stream_build b;
+    struct image_info info;
+    stream_build_init(&b, PV);
+    stream_build_find(&b, RECORD_X86_PV_VCPU_XSAVE, 0)->length = 8;
+    struct image *im = import_and_open(&b, &info);
+    stream_build_remove(&b, stream_build_find(&b, RECORD_X86_PV_VCPU_XSAVE, 0));
+    check_records(&b, im);
+    image_close(im);
+    stream_build_dispose(&b);
+}
+
+/* One more PAGE_DATA record with these entries; page i is filled with `fill` + i. */
+static void more_pages(struct stream_build *b, const uint64_t *entries, uint32_t n, uint8_t fill)
+{
+    uint8_t *body = calloc(1, 8 + n * 8 + n * (size_t)PAGE_BYTES), *at = body + 8 + n * 8;
+    put_u32(body, n);
+    for (uint32_t i = 0; i < n; i++) {
+        put_u64(body + 8 + (size_t)i * 8, entries[i]);
+        if (entries[i] >> IMAGE_TYPE_SHIFT >= PAGE_BROKEN)
+            continue;
+        memset(at, fill + (int)i, PAGE_BYTES);
+        at += PAGE_BYTES;
+    }
+    struct build_record *r = stream_build_find(b, RECORD_X86_TSC_INFO, 0);
+    stream_build_insert(b, stream_build_index(b, r), RECORD_PAGE_DATA, body, (uint32_t)(at - body));
+    free(body);
+}
+
+/* As a live migration does: pages again, in any order, some gone, some new. */
+static void last_one_wins(void **state)
+{
+    (void)state;
+    const uint64_t xtab = (uint64_t)PAGE_XTAB << IMAGE_TYPE_SHIFT;
+    const uint64_t first[] = {19, BUILD_PFN_DATA, 15, BUILD_PFN_ZERO | xtab};
+    const uint64_t second[] = {16, BUILD_PFN_DATA, 19 | xtab, 15};
+    struct stream_build b;
+    struct image_info info;
+    stream_build_init(&b, PV);
+    put_u64(stream_build_page(&b, BUILD_PFN_L1) + BUILD_PFN_ZERO * 8, 0); /* it goes away */
+    more_pages(&b, first, ARRAY_SIZE(first), 1);
+    more_pages(&b, second, ARRAY_SIZE(second), 20);
+    struct image *im = import_and_open(&b, &info);
+    assert_int_equal(info.pages, BUILD_PFN_ZERO - 1 + 2);
+    assert_null(image_find(im, 19));
+    assert_null(image_find(im, BUILD_PFN_ZERO));
+    const uint8_t *data = image_payload(im, image_find(im, BUILD_PFN_DATA)->payload);
+    const uint8_t *again = image_payload(im, image_find(im, 15)->payload);
+    const uint8_t *new = image_payload(im, image_find(im, 16)->payload);
+    assert_int_equal(data[0], 21);
+    assert_int_equal(again[4095], 23);
+    assert_int_equal(new[0], 20);
+    image_close(im);
+    stream_build_dispose(&b);
+}
+
+static void too_much_memory(void **state)
+{
+    (void)state;
+    struct stream_build b;
+    struct error e = {0};
+    struct image_info info;
+    stream_build_init_tiny(&b, PVH);
+    uint64_t entries[1100];
+    for (uint64_t i = 0; i < ARRAY_SIZE(entries); i++)
+        entries[i] = i + 1;
+    more_pages(&b, entries, ARRAY_SIZE(entries), 1);
+    assert_int_equal(stream_build_import(&b, scratch_path(&dir, "x.img"), &info, &e),
+                     ANSWER_IMAGE_REFUSED);
+    assert_says(e.text, "1101 pages of memory");
+    assert_int_equal(scratch_files(&dir, false), 0);
+    stream_build_dispose(&b);
+}
+
+/* ---- failures ---- */
+
+static void write_save_file(struct stream_build *b, const char *path)
+{
+    struct built f;
+    stream_build_bytes(b, &f);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write_full(fd, f.bytes, f.size), 0);
+    close(fd);
+    built_dispose(&f);
+}
+
+/* A PVH guest with a few MiB, so that a helper is busy for a moment. */
+static void write_big_save_file(const char *path)
+{
+    struct stream_build b;
+    uint64_t entries[900];
+    stream_build_init_tiny(&b, PVH);
+    stream_build_config(&b, "{\"c_info\":{\"type\":\"pvh\"},\"b_info\":{\"max_memkb\":65536}}");
+    for (unsigned k = 0; k < 16; k++) {
+        for (uint64_t i = 0; i < ARRAY_SIZE(entries); i++)
+            entries[i] = 1 + k * ARRAY_SIZE(entries) + i;
+        more_pages(&b, entries, ARRAY_SIZE(entries), 1);
+    }
+    write_save_file(&b, path);
+    stream_build_dispose(&b);
+}
+
+static void every_write_fails(void **state)
+{
+    (void)state;
+    struct stream_build b;
+    struct error e = {0};
+    struct image_info info;
+    struct rlimit old, small;
+    unsigned failures = 0;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    stream_build_init(&b, PV);
+    for (rlim_t limit = 0;; limit += PAGE_BYTES) {
+        small = old;
+        small.rlim_cur = limit;
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+        int rc = stream_build_import(&b, scratch_path(&dir, "x.img"), &info, &e);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        if (!rc)
+            break;
+        assert_int_equal(rc, -EFBIG);
+        assert_int_equal(scratch_files(&dir, false), 0);
+        failures++;
+    }
+    assert_true(failures > 10);
+    stream_build_dispose(&b);
+}
+
+static void refusals_leave_nothing(void **state)
+{
+    (void)state;
+    struct stream_build b;
+    struct built f;
+    struct image_info info;
+    stream_build_init(&b, PV);
+    stream_build_bytes(&b, &f);
+    for (size_t size = 0; size < f.size; size += 997) {
+        struct source src;
+        struct error e = {0};
+        struct import_options o = {.image_path = scratch_path(&dir, "x.img")};
+        source_init_memory(&src, f.bytes, size);
+        assert_int_equal(import_source(&src, &o, &info, &e), ANSWER_IMAGE_REFUSED);
+        assert_says(e.text, "truncated?");
+        assert_int_equal(scratch_files(&dir, false), 0);
+    }
+    built_dispose(&f);
+    stream_build_dispose(&b);
+}
+
+static int progress_stop(uint64_t done, uint64_t total, void *data)
+{
+    (void)total;
+    unsigned *calls = data;
+    return done && ++*calls > 3;
+}
+
+static void from_a_file(void **state)
+{
+    (void)state;
+    char save[128], image[128];
+    struct error e = {0};
+    struct image_info info;
+    unsigned calls = 0;
+    const struct import_disk disk = {"xvda", "ro:/dev/x"}, wrong = {"xvdb", "ro:/dev/x"};
+    snprintf(save, sizeof save, "%s/s", dir.dir);
+    snprintf(image, sizeof image, "%s/x.img", dir.dir);
+    struct stream_build b;
+    stream_build_init(&b, PV);
+    write_save_file(&b, save);
+    stream_build_dispose(&b);
+    struct import_options o = {
+        .save_path = save, .image_path = image, .disks = &wrong, .n_disks = 1};
+    assert_int_equal(import_save_file(&o, &info, &e), ANSWER_BAD_VALUE);
+    o.disks = &disk;
+    assert_int_equal(import_save_file(&o, &info, &e), 0);
+    assert_int_equal(import_save_file(&o, &info, &e), -EEXIST);
+    unlink(image);
+    write_big_save_file(save);
+    o.n_disks = 0;
+    o.progress = progress_stop;
+    o.progress_data = &calls;
+    assert_int_equal(import_save_file(&o, &info, &e), -ECANCELED);
+    assert_int_equal(scratch_files(&dir, false), 1); /* the save file */
+    o.save_path = "/nonexistent";
+    assert_int_equal(import_save_file(&o, &info, &e), -ENOENT);
+    assert_says(e.text, "/nonexistent");
+}
+
+/* ---- the helper process ---- */
+
+struct helper {
+    pid_t pid;
+    int fd;
+    struct message_reader reader;
+};
+
+static void helper_start(struct helper *h)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    h->pid = fork();
+    assert_true(h->pid >= 0);
+    if (!h->pid) {
+        close(pair[0]);
+        if (dup2(pair[1], HELPER_FD) < 0)
+            _exit(99);
+        execl(IMPORT_HELPER, IMPORT_HELPER, (char *)NULL);
+        _exit(99);
+    }
+    close(pair[1]);
+    h->fd = pair[0];
+    message_reader_init(&h->reader, HELPER_MESSAGE_LIMIT);
+}
+
+static int helper_end(struct helper *h)
+{
+    int status;
+    fd_close(&h->fd);
+    message_reader_dispose(&h->reader);
+    assert_int_equal(waitpid(h->pid, &status, 0), h->pid);
+    return status;
+}
+
+static void helper_ask(struct helper *h, const char *save, const char *image)
+{
+    struct error e;
+    json_t *request =
+        json_pack("{ss ss ss s{}}", "op", "import", "save", save, "image", image, "disks");
+    assert_int_equal(message_send(h->fd, request, &e), 0);
+    json_decref(request);
+}
+
+/* The next message that is not about progress. */
+static json_t *helper_hear(struct helper *h)
+{
+    struct error e = {0};
+    json_t *o;
+    for (;;) {
+        if (message_receive(h->fd, &h->reader, &o, &e) != 1)
+            fail_msg("no answer: %s", e.text);
+        if (strcmp(json_string_value(json_object_get(o, "event")), "progress"))
+            return o;
+        json_decref(o);
+    }
+}
+
+static void helper_imports(void **state)
+{
+    (void)state;
+    char save[128], image[128];
+    struct helper h;
+    struct stream_build b;
+    snprintf(save, sizeof save, "%s/s", dir.dir);
+    snprintf(image, sizeof image, "%s/x.img", dir.dir);
+    stream_build_init(&b, PV);
+    write_save_file(&b, save);
+    stream_build_dispose(&b);
+    helper_start(&h);
+    helper_ask(&h, save, image);
+    json_t *o = helper_hear(&h);
+    assert_string_equal(json_string_value(json_object_get(o, "event")), "imported");
+    json_t *info = json_object_get(o, "info");
+    assert_string_equal(json_string_value(json_object_get(info, "guest")), "pv");
+    assert_int_equal(json_integer_value(json_object_get(info, "pages")), BUILD_PFN_ZERO);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(info, "config"), "name")),
+                        "test");
+    json_decref(o);
+    assert_int_equal(helper_end(&h), 0);
+    assert_int_equal(scratch_files(&dir, false), 2);
+    helper_start(&h); /* the image is there now */
+    helper_ask(&h, save, image);
+    o = helper_hear(&h);
+    assert_string_equal(json_string_value(json_object_get(o, "event")), "failed");
+    assert_says(json_string_value(json_object_get(o, "error")), "exists already");
+    json_decref(o);
+    assert_int_equal(WEXITSTATUS(helper_end(&h)), 1);
+}
+
+static void helper_refuses(void **state)
+{
+    (void)state;
+    char image[128];
+    struct helper h;
+    struct error e;
+    snprintf(image, sizeof image, "%s/x.img", dir.dir);
+    helper_start(&h);
+    helper_ask(&h, "/etc/passwd", image);
+    json_t *o = helper_hear(&h);
+    assert_string_equal(json_string_value(json_object_get(o, "answer")), "ImageRefused");
+    assert_says(json_string_value(json_object_get(o, "error")), "not written by `xl save`");
+    json_decref(o);
+    assert_int_equal(WEXITSTATUS(helper_end(&h)), 1);
+    helper_start(&h);
+    o = json_pack("{ss}", "op", "dance");
+    assert_int_equal(message_send(h.fd, o, &e), 0);
+    json_decref(o);
+    o = helper_hear(&h);
+    assert_string_equal(json_string_value(json_object_get(o, "answer")), "Internal");
+    json_decref(o);
+    assert_int_equal(WEXITSTATUS(helper_end(&h)), 1);
+    helper_start(&h); /* and one that is asked nothing */
+    assert_int_equal(WEXITSTATUS(helper_end(&h)), 1);
+    assert_int_equal(scratch_files(&dir, false), 0);
+}
+
+/* Waits until the helper has begun a temporary file. */
+static void wait_for_file(void)
+{
+    for (unsigned i = 0; scratch_files(&dir, false) < 2; i++) {
+        assert_true(i < 5000);
+        usleep(1000);
+    }
+}
+
+/* A FIFO as save file: the helper is in the middle of it for as long as we like. */
+static int feed_half(const char *fifo, const struct built *f)
+{
+    int fd = open(fifo, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(write_full(fd, f->bytes, f->size / 2), 0);
+    return fd;
+}
+
+enum ending { END_SOCKET, END_SIGTERM, END_SIGKILL };
+
+static void helper_interrupted(enum ending how)
+{
+    char fifo[128], image[128];
+    struct helper h;
+    struct stream_build b;
+    struct built f;
+    snprintf(fifo, sizeof fifo, "%s/fifo", dir.dir);
+    snprintf(image, sizeof image, "%s/x.img", dir.dir);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    stream_build_init(&b, PV);
+    stream_build_bytes(&b, &f);
+    helper_start(&h);
+    helper_ask(&h, fifo, image);
+    int feed = feed_half(fifo, &f);
+    wait_for_file();
+    if (how == END_SOCKET)
+        fd_close(&h.fd);
+    else
+        kill(h.pid, how == END_SIGTERM ? SIGTERM : SIGKILL);
+    (void)!write_full(feed, f.bytes + f.size / 2, f.size - f.size / 2);
+    fd_close(&feed);
+    int status = helper_end(&h);
+    assert_true(how == END_SIGKILL ? WIFSIGNALED(status) : WEXITSTATUS(status) == 1);
+    unlink(fifo);
+    assert_int_equal(access(image, F_OK), -1);
+    assert_int_equal(scratch_files(&dir, false), how == END_SIGKILL ? 1 : 0);
+    scratch_files(&dir, true);
+    built_dispose(&f);
+    stream_build_dispose(&b);
+}
+
+static void helper_stops(void **state)
+{
+    (void)state;
+    helper_interrupted(END_SOCKET);
+    helper_interrupted(END_SIGTERM);
+    helper_interrupted(END_SIGKILL);
+}
+
+/* Killed at many moments: either nothing, or a temporary file, or the whole image. */
+static void helper_killed_anytime(void **state)
+{
+    (void)state;
+    char save[128], image[128];
+    snprintf(save, sizeof save, "%s/s", dir.dir);
+    snprintf(image, sizeof image, "%s/x.img", dir.dir);
+    write_big_save_file(save);
+    for (useconds_t delay = 0; delay < 60000; delay += 3000) {
+        struct helper h;
+        struct image *im;
+        struct error e;
+        helper_start(&h);
+        helper_ask(&h, save, image);
+        usleep(delay);
+        kill(h.pid, SIGKILL);
+        helper_end(&h);
+        if (!access(image, F_OK)) {
+            assert_int_equal(image_open(image, &im, &e), 0);
+            assert_int_equal(image_verify(im, &e), 0);
+            image_close(im);
+            unlink(image);
+        }
+    }
+    DIR *d = opendir(dir.dir);
+    for (struct dirent *entry; (entry = readdir(d));)
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, "s"))
+            assert_says(entry->d_name, "x.img.tmp-");
+    closedir(d);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, NULL, clean)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(pv_guest),
+        TEST(pvh_guest),
+        TEST(empty_records),
+        TEST(last_one_wins),
+        TEST(too_much_memory),
+        TEST(every_write_fails),
+        TEST(refusals_leave_nothing),
+        TEST(from_a_file),
+        TEST(helper_imports),
+        TEST(helper_refuses),
+        TEST(helper_stops),
+        TEST(helper_killed_anytime),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,84 @@
+# Functions for the tests that run in the embedded dom0. Sourced, not run.
+# shellcheck shell=bash
+set -euo pipefail
+
+# guest_create, guest_send, guest_wait, guest_tick, console_log: the test guest, by domid
+# shellcheck source=/dev/null
+source /usr/lib/dompool-test/helpers.sh
+
+STATE=/var/tmp/dompool
+export DOMPOOL_STATE_DIR=$STATE DOMPOOL_RUN_DIR=/run/dompool DOMPOOL_SOCKET=/run/dompool/io.dompool
+DAEMON_LOG=/var/log/dompoold.log
+
+note() { printf '%s %s\n' "$(cut -d' ' -f1 /proc/uptime)" "$*"; }
+
+# The one way to fail: says what, shows what there is to see, ends the test.
+fail() {
+    printf 'FAILED: %s\n' "$*"
+    dompool list || true
+    xl list || true
+    tail -n 40 "$DAEMON_LOG" || true
+    exit 1
+}
+
+expect_equal() { # WHAT WANTED GOT
+    [[ $2 == "$3" ]] || fail "$1: wanted '$2', got '$3'"
+}
+
+json() { # JSON_TEXT FILTER: one value out of a JSON object, by sqlite's json_extract path
+    sqlite3 :memory: "select json_extract('${1//\'/\'\'}', '$2')"
+}
+
+daemon_start() {
+    dompoold --background 2>>"$DAEMON_LOG" || fail "dompoold does not start"
+}
+
+daemon_pid() { json "$(dompool status --json)" '$.pid'; }
+
+daemon_stop() {
+    local pid
+    pid=$(daemon_pid)
+    kill -TERM "$pid"
+    for _ in $(seq 300); do
+        kill -0 "$pid" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    fail "dompoold does not stop within 30 s"
+}
+
+wait_until() { # SECONDS WHAT COMMAND...
+    local seconds=$1 what=$2
+    shift 2
+    for _ in $(seq $((seconds * 5))); do
+        "$@" && return 0
+        sleep 0.2
+    done
+    fail "$what: not within $seconds s"
+}
+
+# What exists on the host that dompool could have left behind.
+domains() { xl list | awk 'NR > 2 {print $2}' | sort -n | xargs; }
+loops() { losetup -a | wc -l; }
+snapshots() { find /dev/mapper -mindepth 1 ! -name control | wc -l; }
+nodes() { { xenstore-ls -f /local/domain; xenstore-ls -f /vm; xenstore-ls -f /libxl; } 2>/dev/null |
+    grep -cvE '^/local/domain/0/(device-model|libxl|memory|control)' || true; }
+
+resources() { echo "domains=[$(domains)] loops=$(loops) snapshots=$(snapshots) nodes=$(nodes)"; }
+
+# Everything that Xen has said since the last call that it should not have said.
+XEN_LOG_LINES=0
+xen_log_clean() {
+    local all bad
+    all=$(xl dmesg)
+    bad=$(tail -n +$((XEN_LOG_LINES + 1)) <<<"$all" | grep -iE 'bad type|bad page|crash|fault|error|invalid|refcount|bug' || true)
+    XEN_LOG_LINES=$(wc -l <<<"$all")
+    [[ -z $bad ]] || fail "the hypervisor complains: $bad"
+}
+
+# A check that the guest made after this call: patterns, vCPUs, disks.
+expect_healthy() { # DOMID VCPUS DISKS
+    local line
+    line=$(guest_wait "$1" '^guest: check ' 60) || fail "domain $1 reports no check"
+    [[ $line == *"pattern=ok"* && $line == *"cpus=ok:$2 "* && $line == *"disks=ok:$3 "* ]] ||
+        fail "domain $1 is not healthy: $line"
+}

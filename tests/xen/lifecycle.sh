@@ -1,0 +1,114 @@
+#!/bin/bash
+# The main job on real Xen: a saved guest is imported, three slots stand warm, three allocates at once, each copy is the
+# guest that was saved and goes on from there; an allocated domain is an ordinary one; nothing stays behind.
+#
+#   lifecycle.sh TYPE VCPUS...
+source "$(dirname "$0")/lib.sh"
+type=$1
+shift
+
+make_save() { # VCPUS: leaves /var/tmp/g.save, sets saved_tick and boot_id
+    local domid line
+    guest_create g "$type" 256 "$1" 4 >/dev/null
+    domid=$(xl domid g)
+    line=$(guest_wait "$domid" '^guest: check ' 90) || fail "the guest does not come up"
+    boot_id=${line##*id=}
+    note "guest is up: $line"
+    saved_tick=$(guest_tick "$domid")
+    xl save g /var/tmp/g.save >/dev/null 2>&1 || fail "xl save"
+}
+
+import_and_fill() {
+    dompool image import g /var/tmp/g.save --json >/var/tmp/import.json || fail "import"
+    dompool pool set g min=3 >/dev/null
+    dompool pool wait g --timeout 180s >/dev/null || fail "the pool does not fill"
+    note "pool is warm: $(resources)"
+}
+
+allocate_three() {
+    local i pids=()
+    for i in 1 2 3; do
+        dompool allocate g --name "copy-$i" --wait 60s --meta test=lifecycle --json >"/var/tmp/lease-$i.json" &
+        pids+=($!)
+    done
+    for i in "${pids[@]}"; do wait "$i" || fail "an allocate failed"; done
+}
+
+check_copies() { # VCPUS
+    local i lease domid tick line
+    for i in 1 2 3; do
+        lease=$(cat "/var/tmp/lease-$i.json")
+        expect_equal "where copy $i comes from" warm "$(json "$lease" '$.from')"
+        expect_equal "name of copy $i" "copy-$i" "$(json "$lease" '$.name')"
+        domid=$(json "$lease" '$.domid')
+        expect_equal "xl's name of copy $i" "copy-$i" "$(xl domname "$domid")"
+        expect_healthy "$domid" "$1" 4
+        tick=$(guest_tick "$domid")
+        ((tick > saved_tick)) || fail "copy $i counts from $tick, but was saved at $saved_tick"
+        line=$(guest_wait "$domid" '^guest: check ' 60)
+        expect_equal "boot id of copy $i" "$boot_id" "${line##*id=}"
+        note "copy $i: domain $domid, $(json "$lease" '$.total_us') us, $line"
+    done
+}
+
+check_ordinary() { # VCPUS: copy-1 is an ordinary domain
+    local domid before after
+    domid=$(xl domid copy-1)
+    xl list -l copy-1 | grep -q '"name": "copy-1"' || fail "xl list -l does not know copy-1"
+    xl pause copy-1
+    sleep 1
+    before=$(guest_tick "$domid")
+    sleep 1
+    after=$(guest_tick "$domid")
+    expect_equal "ticks of a paused domain" "$before" "$after"
+    xl unpause copy-1
+    expect_healthy "$domid" "$1" 4
+    timeout 3 script -qec "xl console copy-1" /var/tmp/console >/dev/null </dev/null || true
+    grep -aq '^guest: tick' /var/tmp/console || fail "xl console shows nothing"
+    guest_send "$domid" "echo hello-$domid"
+    guest_wait "$domid" "^guest: echo hello-$domid" 30 >/dev/null || fail "the console takes no input"
+}
+
+check_save_restore() { # VCPUS: what xl saves of an allocated domain, xl restores
+    local domid
+    xl save copy-1 /var/tmp/copy.save >/dev/null 2>&1 || fail "xl save of an allocated domain"
+    xl restore /var/tmp/copy.save >/var/tmp/xl.log 2>&1 || fail "xl restore of that save: $(cat /var/tmp/xl.log)"
+    domid=$(xl domid copy-1)
+    expect_healthy "$domid" "$1" 4
+    note "saved and restored by xl: domain $domid is healthy"
+    rm -f /var/tmp/copy.save
+}
+
+lease_gone() { ! dompool list --json | grep -q "\"name\":[[:space:]]*\"$1\""; }
+
+check_endings() { # copies that end by themselves or by another hand close their leases
+    guest_send "$(xl domid copy-2)" poweroff
+    wait_until 40 "lease of a guest that powered off closes" lease_gone copy-2
+    xl destroy copy-3
+    wait_until 40 "lease of a domain destroyed by hand closes" lease_gone copy-3
+    dompool allocate g --name crasher --wait 60s --json >/var/tmp/crash.json || fail "allocate after endings"
+    expect_healthy "$(json "$(cat /var/tmp/crash.json)" '$.domid')" "$1" 4
+    guest_send "$(xl domid crasher)" crash
+    wait_until 40 "lease of a crashed guest closes" lease_gone crasher
+}
+
+for vcpus in "$@"; do
+    note "== $type, $vcpus vCPUs"
+    make_save "$vcpus"
+    before=$(resources)
+    xen_log_clean
+    daemon_start
+    import_and_fill
+    allocate_three
+    check_copies "$vcpus"
+    check_ordinary "$vcpus"
+    xen_log_clean
+    check_save_restore "$vcpus"
+    check_endings "$vcpus"
+    dompool release --all >/dev/null || fail "release --all"
+    dompool image rm g || fail "image rm"
+    daemon_stop
+    expect_equal "what is left behind" "$before" "$(resources)"
+    rm -rf "$STATE" /var/tmp/g.save
+done
+echo "lifecycle $type: all is well"

@@ -43,7 +43,8 @@ static const struct option_spec release_options[] = {
 };
 
 static const struct option_spec wait_options[] = {
-    {"timeout", OPTION_DURATION, "DURATION", "Give up after this time, with TimedOut, instead of one minute"},
+    {"timeout", OPTION_DURATION, "DURATION",
+     "Give up after this time, with TimedOut, instead of one minute"},
     {0},
 };
 

@@ -50,7 +50,8 @@ static void man_default(const struct key_info *k)
 {
     if (default_refers(k))
         printf("The default is\n.Pa %s\n"
-               "in\n.Cm run_dir .\n", k->fallback + 8);
+               "in\n.Cm run_dir .\n",
+               k->fallback + 8);
     else if (!*k->fallback)
         printf("Empty by default.\n");
     else if (k->type == KEY_TYPE_PATH)

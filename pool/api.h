@@ -8,10 +8,12 @@
 /* The service of this core; s is filled in. */
 void api_init(struct service *s, struct core *core);
 
+struct lease;
+struct pool;
+
 /* Replies' parameters. NULL: out of memory. */
 json_t *api_pools(const struct core *core, const char *image); /* image "": all */
 json_t *api_image(const struct pool *p);
-struct lease;
 json_t *api_allocated(const struct lease *l, uint64_t now_us);
 
 #endif

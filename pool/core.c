@@ -53,6 +53,7 @@ void core_init(struct core *core, struct world *world, struct config *config)
 void core_dispose(struct core *core)
 {
     struct list *node;
+    imports_free(core);
     list_each (at, &core->leases)
         lease_free(container_of(at, struct lease, in_core));
     list_each (at, &core->slots)

@@ -255,3 +255,9 @@ void imports_stop(struct core *core)
         core->world->ops->helper_kill(im->helper);
     }
 }
+
+void imports_free(struct core *core)
+{
+    list_each (node, &core->imports)
+        import_free(container_of(node, struct import, node));
+}

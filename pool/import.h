@@ -10,5 +10,7 @@ const struct answered *import_start(struct core *core, struct call *call, const 
                                     const char *path, const json_t *disks);
 /* Kills all that run; each refuses its caller. */
 void imports_stop(struct core *core);
+/* For core_dispose alone. */
+void imports_free(struct core *core);
 
 #endif

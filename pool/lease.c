@@ -424,7 +424,7 @@ bool lease_end(struct lease *l, const char *reason,
     return rows_commit(core, r, then, owner);
 }
 
-struct lease *lease_adopt(struct core *core, struct slot *s, const struct lease_row *row)
+struct lease *lease_adopt(struct slot *s, const struct lease_row *row)
 {
     struct lease *l = lease_new(s->pool);
     if (!l)

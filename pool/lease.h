@@ -78,7 +78,7 @@ bool lease_end(struct lease *l, const char *reason,
 /* For core_dispose alone. */
 void lease_free(struct lease *l);
 /* At start: takes an active lease over from its row. NULL: no memory. */
-struct lease *lease_adopt(struct core *core, struct slot *s, const struct lease_row *row);
+struct lease *lease_adopt(struct slot *s, const struct lease_row *row);
 
 /* By lease id ("l7"), domain name or domid. Active ones only. NULL: none. */
 struct lease *lease_find(const struct core *core, const char *what);

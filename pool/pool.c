@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A slot that was built for somebody who waits no more is kept so long for the next one: else
+ * somebody who asks again and again with short waits would never get one. */
+#define LINGER_MS 30000
+
 struct pool *pool_new(struct core *core, const struct image_row *row, struct image_facts *facts)
 {
     struct pool *p = calloc(1, sizeof *p);
@@ -22,6 +26,7 @@ struct pool *pool_new(struct core *core, const struct image_row *row, struct ima
     list_init(&p->waiting);
     list_init(&p->removals);
     timer_init(&p->backoff);
+    timer_init(&p->linger);
     pool_configure(p);
     struct list *before = core->pools.next; /* by name */
     while (before != &core->pools &&
@@ -34,6 +39,7 @@ struct pool *pool_new(struct core *core, const struct image_row *row, struct ima
 void pool_free(struct pool *p)
 {
     timer_stop(&p->backoff);
+    timer_stop(&p->linger);
     list_remove(&p->in_core);
     json_decref(p->facts.config);
     free(p);
@@ -56,7 +62,10 @@ void pool_path(const struct pool *p, char *buf, size_t size)
 
 void pool_configure(struct pool *p)
 {
+    unsigned before = p->settings.min;
     p->settings = config_pool(p->core->config, p->row.name);
+    if (p->settings.min < before)
+        p->shrink = true;
 }
 
 unsigned pool_leases(const struct pool *p)
@@ -218,16 +227,33 @@ static struct slot *pool_newest(const struct pool *p, enum slot_state state)
     return NULL;
 }
 
-/* Slots beyond what is wanted or allowed go: first those that are not even built. */
-static void pool_shrink(struct pool *p)
+static void linger_over(struct timer *t)
+{
+    struct pool *p = container_of(t, struct pool, linger);
+    p->shrink = true;
+    core_kick(p->core);
+}
+
+/* Slots to remove now. */
+static unsigned pool_excess(struct pool *p)
 {
     unsigned supply = pool_supply(p), wanted = pool_wanted(p);
     unsigned used = p->total - p->count[SLOT_RELEASING] - p->count[SLOT_BROKEN];
-    unsigned over = supply > wanted ? supply - wanted : 0;
     unsigned above = p->settings.max && used > p->settings.max ? used - p->settings.max : 0;
-    if (above > over)
-        over = above;
-    while (over--) {
+    unsigned over = supply > wanted ? supply - wanted : 0;
+    bool now = p->shrink || p->row.removing;
+    p->shrink = false;
+    if (!over || now)
+        timer_stop(&p->linger);
+    else if (!timer_armed(&p->linger))
+        timer_start(&p->core->timers, &p->linger, LINGER_MS, linger_over);
+    return now && over > above ? over : above;
+}
+
+/* Slots beyond what is wanted or allowed go: first those that are not even built. */
+static void pool_shrink(struct pool *p)
+{
+    for (unsigned excess = pool_excess(p); excess; excess--) {
         struct slot *s = pool_newest(p, SLOT_BUILDING);
         if (!s)
             s = pool_newest(p, SLOT_WARM);

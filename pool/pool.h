@@ -31,6 +31,8 @@ struct pool {
     int last_answer;             /* of the last failure */
     char last_error[DB_REASON_SIZE]; /* "" after a success */
     struct timer backoff;
+    struct timer linger;  /* armed while there are more slots than wanted */
+    bool shrink;          /* what is too many goes now */
 
     uint64_t hits, misses;
     struct list removals; /* callers of ImageRemove */

@@ -101,7 +101,7 @@ static bool start_slot(struct core *core, const struct slot_row *row, const stru
     s->since_ms = row->since_ms;
     s->may_exist = true;
     const struct lease_row *lease = lease_row_of(rows, row->id);
-    return state != SLOT_LEASED || !lease || lease_adopt(core, s, lease);
+    return state != SLOT_LEASED || !lease || lease_adopt(s, lease);
 }
 
 /* Leases whose slot's row is gone: nothing is left of them but to say so. */
@@ -321,11 +321,16 @@ void core_stop_check(struct core *core)
     stopped(core);
 }
 
-/* Requests that are being committed come to their end; all others are refused. */
+/* Requests that are being committed come to their end; all others are refused. A lease that a
+ * connection holds ends with the daemon, which is the other end of that connection. */
 static void stop_lease(struct lease *l)
 {
     struct slot *s = l->slot;
     struct call *call = l->call;
+    if (l->state == LEASE_ACTIVE && l->hold) {
+        lease_end(l, "the daemon that kept its connection is shutting down", NULL, NULL);
+        return;
+    }
     if (l->state != LEASE_WAITING && l->state != LEASE_COMPLETING)
         return;
     lease_free(l);

@@ -353,7 +353,8 @@ bool slot_build(struct pool *p)
     format_fits(s->name, sizeof s->name, "%s-s%" PRIu64, core->tag, s->id);
     rows_slot(r, s);
     s->row_pending = rows_commit(core, r, build_recorded, s);
-    slot_trace(s, SLOT_BUILDING);
+    if (core->on_move)
+        core->on_move(core, s, SLOT_BUILDING, SLOT_BUILDING);
     return true;
 }
 

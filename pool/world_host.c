@@ -371,7 +371,7 @@ void world_host_stop_writes(struct world_host *wh)
     wh->writes_stopped = true;
 }
 
-void world_host_free(struct world_host *wh)
+void world_host_stop(struct world_host *wh)
 {
     watch_end(wh);
     list_each (node, &wh->helpers)
@@ -382,6 +382,10 @@ void world_host_free(struct world_host *wh)
     uv_close((uv_handle_t *)&wh->alarm, NULL);
     uv_close((uv_handle_t *)&wh->watch_async, NULL);
     uv_run(wh->loop, UV_RUN_DEFAULT); /* the handles' and helpers' last callbacks */
+}
+
+void world_host_free(struct world_host *wh)
+{
     uv_cond_destroy(&wh->watch_cond);
     uv_mutex_destroy(&wh->watch_mutex);
     free(wh);

@@ -16,11 +16,13 @@ void world_host_set_libexec(struct world_host *wh, const char *dir);
 /* Tells of domains that come and go from now on. */
 int world_host_watch(struct world_host *wh, struct error *e);
 
-/* True when no thread is inside a call to the host: only then may it be freed. */
+/* True when no thread is inside a call to the host: only then may it be stopped. */
 bool world_host_idle(struct world_host *wh);
 /* Finishes the writes to the database: to be called before db_close, whatever the host does. */
 void world_host_stop_writes(struct world_host *wh);
-/* Kills what helpers there are and stops the threads. Runs the loop for the last callbacks. */
+/* Kills what helpers there are, ends the threads and closes the handles; runs the loop for the
+ * last callbacks, so all other handles must have been closed. */
+void world_host_stop(struct world_host *wh);
 void world_host_free(struct world_host *wh);
 
 #endif

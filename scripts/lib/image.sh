@@ -45,7 +45,8 @@ package_versions_make() {
 
 # Every file whose contents decide what the image is.
 image_sources() {
-	find "$root_dir/guest" "$root_dir/scripts/lib" -type f -print0 | sort -z
+	find "$root_dir/guest" "$root_dir/scripts/lib" -type f \( -path '*/guest/*' -o -name 'dom0-*' -o -name image.sh \) -print0 |
+		sort -z
 }
 
 image_key() {
@@ -197,11 +198,10 @@ image_make() {
 	rm -rf "$tree"
 }
 
-# Old images go when a new one has been made, so that the cache does not grow with every edit: the three newest stay.
-# An image that a run is using has been opened by its QEMU already.
+# Old images go when a new one has been made, so that the cache does not grow with every edit: those used last stay.
 cache_prune() {
 	local kind=$1 old
-	find "$(cache_dir)/$kind" -mindepth 1 -maxdepth 1 -type d ! -name '*.tmp' -printf '%T@ %p\n' | sort -rn | tail -n +4 |
+	find "$(cache_dir)/$kind" -mindepth 1 -maxdepth 1 -type d ! -name '*.tmp' -printf '%T@ %p\n' | sort -rn | tail -n +5 |
 		while read -r _ old; do rm -rf "$old" "$old.lock"; done
 }
 
@@ -213,7 +213,11 @@ image_prepare() {
 			fail 125 "$tool is missing: run scripts/install-packages xen"
 	done
 	image_dir=$(cache_dir)/image/$(image_key)
-	[[ ! -d $image_dir ]] || return 0
+	if [[ -d $image_dir ]]; then
+		# What is in use is new: see cache_prune.
+		touch "$image_dir"
+		return
+	fi
 	packages=$(cache_dir)/packages/$(packages_key)
 	cache_make "$packages" packages_make
 	cache_make "$image_dir" image_make "$packages"

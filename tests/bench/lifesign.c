@@ -1,13 +1,13 @@
 /*
  * lifesign: times a command that makes a domain, and the domain's first sign of life.
  *
- *   lifesign NAME TEXT COMMAND [ARG...]
+ *   lifesign NAME TEXT [COMMAND [ARG...]]
  *
- * Runs COMMAND (`xl restore FILE`, `dompool allocate IMAGE --name NAME`), then reads the console of the domain
+ * Runs COMMAND, if there is one (`xl restore FILE`, `dompool allocate IMAGE --name NAME`), then reads the console of the domain
  * called NAME until TEXT comes. Prints one line of JSON:
  *
  *   {"exit_ms": from start until COMMAND has ended, "life_ms": from start until TEXT was
- *    read, "domid": the domain's}
+ *    read, "domid": the domain's, "line": the line with TEXT}
  *
  * The console is opened as soon as xenconsoled has made its terminal; what the guest
  * printed before that is kept by xenconsoled, so nothing is missed. The command's own output goes to stderr.
@@ -81,8 +81,17 @@ static int open_console(struct xs_handle *xs, const char *domid, uint64_t deadli
     return -1;
 }
 
-/* Reads until text has come; false at the deadline. */
-static bool wait_for_text(int fd, const char *text, uint64_t deadline)
+/* Keeps the printable part of the line, as far as it has come; the guest wrote it. */
+static void copy_line(const char *at, const char *end, char *out, size_t size)
+{
+    size_t n = 0;
+    while (at < end && n + 1 < size && *at >= ' ' && *at <= '~' && *at != '"' && *at != '\\')
+        out[n++] = *at++;
+    out[n] = '\0';
+}
+
+/* Reads until a line with text has come and gives it; false at the deadline. */
+static bool wait_for_text(int fd, const char *text, uint64_t deadline, char *line, size_t size)
 {
     char seen[8192];
     size_t used = 0;
@@ -93,10 +102,13 @@ static bool wait_for_text(int fd, const char *text, uint64_t deadline)
         if (n <= 0)
             continue;
         used += (size_t)n;
-        if (memmem(seen, used, text, strlen(text)))
+        char *at = memmem(seen, used, text, strlen(text));
+        if (at && memchr(at, '\n', used - (size_t)(at - seen))) {
+            copy_line(at, seen + used, line, size);
             return true;
+        }
         if (used > sizeof seen / 2) { /* keep what may be the text's first half */
-            size_t keep = strlen(text);
+            size_t keep = strlen(text) + 256;
             memmove(seen, seen + used - keep, keep);
             used = keep;
         }
@@ -106,8 +118,8 @@ static bool wait_for_text(int fd, const char *text, uint64_t deadline)
 
 int main(int argc, char **argv)
 {
-    if (argc < 4) {
-        fprintf(stderr, "usage: lifesign NAME TEXT COMMAND [ARG...]\n");
+    if (argc < 3) {
+        fprintf(stderr, "usage: lifesign NAME TEXT [COMMAND [ARG...]]\n");
         return 64;
     }
     struct xs_handle *xs = xs_open(0);
@@ -116,18 +128,19 @@ int main(int argc, char **argv)
         return 1;
     }
     uint64_t start = clock_mono_us();
-    int status = run(argv + 3);
+    int status = argc > 3 ? run(argv + 3) : 0;
     uint64_t ended = clock_mono_us(), deadline = ended + LIFE_TIMEOUT_US;
     if (status)
         return status;
+    char line[256];
     char *domid = find_domain(xs, argv[1]);
     int fd = domid ? open_console(xs, domid, deadline) : -1;
-    if (fd < 0 || !wait_for_text(fd, argv[2], deadline)) {
+    if (fd < 0 || !wait_for_text(fd, argv[2], deadline, line, sizeof line)) {
         fprintf(stderr, "lifesign: domain %s (%s) printed no '%s'\n", argv[1],
                 domid ? domid : "not found", argv[2]);
         return 1;
     }
-    printf("{\"exit_ms\": %.3f, \"life_ms\": %.3f, \"domid\": %s}\n",
-           (double)(ended - start) / 1000, (double)(clock_mono_us() - start) / 1000, domid);
+    printf("{\"exit_ms\": %.3f, \"life_ms\": %.3f, \"domid\": %s, \"line\": \"%s\"}\n",
+           (double)(ended - start) / 1000, (double)(clock_mono_us() - start) / 1000, domid, line);
     return 0;
 }

@@ -271,4 +271,12 @@ if command -v script >/dev/null; then
     out_has "importing web:  10%, 10 B of 100 B"
 fi
 
+case_is "examples of the library"
+run 0 "$FAKE" '[{"expect":{"method":"io.dompool.Allocate","parameters":{"image":"web","wait_ms":10000,"hold":true}},"replies":[{"parameters":'"$lease"'}]}]' "$EXAMPLES/cli_example_allocate"
+out_has "domain web-1, domid 12, after 3456 us"
+run 1 "$FAKE" "$(no Allocate '{"image":"x","wait_ms":10000,"hold":true}' NoSuchImage 'no image is called x')" "$EXAMPLES/cli_example_allocate" x
+err_has "NoSuchImage: no image is called x"
+run 0 "$FAKE" "$(ask PoolWait '{"image":"web"}' '{"pools":[]}')" "$EXAMPLES/cli_example_watch"
+out_has 'filled: {"pools":[]}'
+
 finish

@@ -22,6 +22,16 @@ if command -v mandoc >/dev/null; then
     done
 fi
 
+case_is "dompoold(8) names every option"
+if [ -x "${DOMPOOLD:-}" ]; then
+    run 0 "$DOMPOOLD" --help
+    sed -n 's/^  --\([a-z-]*\).*/\1/p' "$T/out" >"$T/options"
+    [ -s "$T/options" ] || problem "no options in dompoold --help"
+    while read -r option; do
+        grep -q "^.It Fl -$option" "$BINARY/docs/dompoold.8" || problem "--$option is missing"
+    done <"$T/options"
+fi
+
 "$DOMPOOL" help --completion >"$T/completion"
 case_is "completion: syntax"
 run 0 bash -n "$T/completion"

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -245,15 +246,17 @@ static uint8_t *load(const char *path, size_t *size)
     return (uint8_t *)bytes;
 }
 
+/* Through a memfd: thousands of variants would keep a disk busy. */
 static int open_bytes(const uint8_t *bytes, size_t size, bool verify, struct error *e)
 {
-    char path[128];
-    snprintf(path, sizeof path, "%s/damaged.img", dir.dir);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    char path[64];
+    int fd = memfd_create("damaged", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     assert_int_equal(write_full(fd, bytes, size), 0);
-    close(fd);
     struct image *im = NULL;
     int rc = image_open(path, &im, e);
+    close(fd);
     if (!rc && verify)
         rc = image_verify(im, e);
     image_close(im);
@@ -345,7 +348,7 @@ static void newer_version(void **state)
     bytes[8] = 2; /* not even the digest's place needs to be known */
     assert_int_equal(open_bytes(bytes, size, false, &e), ANSWER_IMAGE_REFUSED);
     assert_says(e.text, "version 2");
-    assert_says(e.text, "damaged.img");
+    assert_says(e.text, "/proc/self/fd/");
     free(bytes);
 }
 

@@ -298,8 +298,10 @@ static void lengths(void **state)
         for (int change = -1; change <= 1; change += 2) {
             struct stream_build b;
             struct build_record *r = start(&b, cases[i].guest, cases[i].type);
-            if (!r->length && change < 0)
+            if (!r->length && change < 0) {
+                stream_build_dispose(&b);
                 continue;
+            }
             r->length = (uint32_t)((int)r->length + change);
             refused(&b, record_name(cases[i].type), "");
         }

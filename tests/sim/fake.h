@@ -1,0 +1,41 @@
+/*
+ * A fake host: a directory (environment DOMPOOL_FAKE_HOST) in which every domain is a file
+ * named by its domid, holding "uuid name tag state reason". Daemon (fake_host.c as dp_host), helpers
+ * (fake_slot.c) and tests share it, so it survives a killed daemon as Xen does.
+ *
+ * Faults are read from files in it, one word or number each:
+ *
+ *   build      fail | die | hang | no-memory    what dompool-slot does when it is to build
+ *   build_ms   N                                how long that takes, default 20
+ *   created    die                              after the domain exists
+ *   complete   fail | die | hang | vanish       when it is to complete (vanish: the domain, too)
+ *   complete_ms N                               default 1
+ *   import     fail | die | hang                dompool-import
+ *   destroy    fail | hang                      host_destroy
+ *   destroy_ms N                                default 5
+ *   list       fail                             host_list
+ *   open       fail                             host_open: as without Xen
+ */
+#ifndef TESTS_SIM_FAKE_H
+#define TESTS_SIM_FAKE_H
+
+#include "restore/host.h"
+
+#define FAKE_ENV "DOMPOOL_FAKE_HOST"
+
+/* The directory; the process ends with a message when the environment does not name one. */
+const char *fake_dir(void);
+/* A fault's word into buf, "" when it is not set. */
+void fake_fault(const char *name, char *buf, size_t size);
+bool fake_fault_is(const char *name, const char *word);
+/* Sleeps for the file's milliseconds, or for the default. */
+void fake_sleep(const char *name, unsigned default_ms);
+
+/* 0 or -1. */
+int fake_domain_write(const struct host_domain *d);
+int fake_domain_read(uint32_t domid, struct host_domain *d);
+void fake_domain_remove(uint32_t domid);
+/* Takes the next domid, never one twice. */
+uint32_t fake_domid_next(void);
+
+#endif

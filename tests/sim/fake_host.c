@@ -1,0 +1,135 @@
+/* restore/host.h over the fake host's directory (fake.h), to be linked into dompoold-sim. */
+#include "base/util.h"
+#include "tests/sim/fake.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+struct host {
+    int inotify_fd, wake_fd;
+};
+
+int host_open(struct host **out, struct error *e)
+{
+    if (fake_fault_is("open", "fail"))
+        return error_set(e, ANSWER_XEN_UNAVAILABLE, "the fake host is told to be away");
+    struct host *h = calloc(1, sizeof *h);
+    if (!h)
+        return error_set(e, -ENOMEM, "out of memory");
+    h->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    h->wake_fd = eventfd(0, EFD_CLOEXEC);
+    inotify_add_watch(h->inotify_fd, fake_dir(), IN_MOVED_TO | IN_DELETE);
+    *out = h;
+    return 0;
+}
+
+void host_close(struct host *h)
+{
+    if (!h)
+        return;
+    fd_close(&h->inotify_fd);
+    fd_close(&h->wake_fd);
+    free(h);
+}
+
+int host_list(struct host *h, struct host_domain **out, size_t *n, struct error *e)
+{
+    (void)h;
+    *out = NULL;
+    *n = 0;
+    if (fake_fault_is("list", "fail"))
+        return error_set(e, -EIO, "list domains: the fake host is told to fail");
+    DIR *dir = opendir(fake_dir());
+    if (!dir)
+        return error_errno(e, errno, "list domains in %s", fake_dir());
+    struct dirent *entry;
+    struct host_domain *all = NULL;
+    size_t count = 0;
+    while ((entry = readdir(dir))) {
+        uint64_t domid;
+        struct host_domain d;
+        if (strncmp(entry->d_name, "domain.", 7) ||
+            number_parse(entry->d_name + 7, 0, UINT32_MAX, &domid) ||
+            fake_domain_read((uint32_t)domid, &d))
+            continue;
+        struct host_domain *bigger = realloc(all, (count + 1) * sizeof *all);
+        if (!bigger)
+            abort();
+        all = bigger;
+        all[count++] = d;
+    }
+    closedir(dir);
+    *out = all;
+    *n = count;
+    return 0;
+}
+
+const char *host_shutdown_reason_name(unsigned reason)
+{
+    static const char *const names[] = {"poweroff", "reboot",   "suspend",
+                                        "crash",    "watchdog", "soft-reset"};
+    return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
+}
+
+int host_memory(struct host *h, struct host_memory *out, struct error *e)
+{
+    (void)h;
+    (void)e;
+    *out = (struct host_memory){.total_kib = 16u << 20, .free_kib = 8u << 20};
+    return 0;
+}
+
+int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
+                 struct error *e)
+{
+    struct host_domain d;
+    (void)h;
+    if (fake_fault_is("destroy", "fail"))
+        return error_set(e, -EIO, "destroy domain %u: the fake host is told to fail", domid);
+    if (fake_fault_is("destroy", "hang")) {
+        usleep(timeout_ms * 1000);
+        return error_set(e, -ETIMEDOUT, "domain %u is still there after %u ms", domid, timeout_ms);
+    }
+    fake_sleep("destroy_ms", 5);
+    if (!fake_domain_read(domid, &d) && !memcmp(d.uuid, uuid, sizeof d.uuid))
+        fake_domain_remove(domid);
+    return 0;
+}
+
+int host_wait(struct host *h, int timeout_ms, struct error *e)
+{
+    char buf[4096];
+    struct pollfd fds[] = {{.fd = h->inotify_fd, .events = POLLIN},
+                           {.fd = h->wake_fd, .events = POLLIN}};
+    int n = poll(fds, ARRAY_SIZE(fds), timeout_ms);
+    if (n < 0 && errno != EINTR)
+        return error_errno(e, errno, "wait for domain events");
+    if (n <= 0 || !(fds[0].revents & POLLIN))
+        return 1;
+    while (read(h->inotify_fd, buf, sizeof buf) > 0)
+        ;
+    return 0;
+}
+
+void host_wake(struct host *h)
+{
+    (void)!eventfd_write(h->wake_fd, 1);
+}
+
+int host_sweep(struct host *h, const char *tag, const char *cow_dir, unsigned *removed,
+               struct error *e)
+{
+    (void)h;
+    (void)tag;
+    (void)cow_dir;
+    (void)e;
+    *removed = 0;
+    return 0;
+}

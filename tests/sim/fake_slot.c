@@ -1,0 +1,116 @@
+/* dompool-slot for the fake host: speaks restore/slot_protocol.h, makes no domain but a file. */
+#include "base/log.h"
+#include "base/message.h"
+#include "base/util.h"
+#include "restore/slot_protocol.h"
+#include "tests/sim/fake.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static struct host_domain domain;
+static char built_from[400];
+
+static void say(json_t *message)
+{
+    struct error e;
+    if (!message || message_send(HELPER_FD, message, &e))
+        _exit(1);
+    json_decref(message);
+}
+
+static void fail(const char *answer, const char *text, const char *stage)
+{
+    say(json_pack("{s:s, s:s, s:s, s:s}", "event", "failed", "answer", answer, "error", text,
+                  "stage", stage));
+    _exit(1);
+}
+
+/* Does what the fault says, or nothing. */
+static void suffer(const char *fault, const char *stage)
+{
+    if (fake_fault_is(fault, "die"))
+        raise(SIGKILL);
+    if (fake_fault_is(fault, "hang"))
+        for (;;)
+            pause();
+    if (fake_fault_is(fault, "no-memory"))
+        fail("NoHostMemory", "the fake host has no memory left", stage);
+    if (fake_fault_is(fault, "fail"))
+        fail("Internal", "the fake helper is told to fail", stage);
+}
+
+static json_t *stage(const char *name, int us, int hypercalls)
+{
+    return json_pack("{s:s, s:i, s:i}", "name", name, "us", us, "hypercalls", hypercalls);
+}
+
+static const char *get(const json_t *message, const char *key)
+{
+    const char *text = json_string_value(json_object_get(message, key));
+    return text ? text : "";
+}
+
+static void build(const json_t *message)
+{
+    suffer("build", "create");
+    format_fits(domain.name, sizeof domain.name, "%s", get(message, "name"));
+    format_fits(domain.tag, sizeof domain.tag, "%s", get(message, "tag"));
+    format_fits(built_from, sizeof built_from, "%s", get(message, "image"));
+    if (uuid_parse(get(message, "uuid"), domain.uuid) || access(built_from, R_OK))
+        fail("Internal", "build: no uuid or no image file", "create");
+    domain.domid = fake_domid_next();
+    domain.paused = true;
+    if (fake_domain_write(&domain))
+        fail("Internal", "the fake domain cannot be written", "create");
+    suffer("created", "create");
+    say(json_pack("{s:s, s:i}", "event", "created", "domid", (int)domain.domid));
+    fake_sleep("build_ms", 20);
+    suffer("populate", "populate");
+    say(json_pack("{s:s, s:i, s:s, s:[o, o]}", "event", "warm", "domid", (int)domain.domid,
+                  "engine", "guest", "stages", stage("create", 900, 12),
+                  stage("populate", 19000, 400)));
+}
+
+static void complete(const json_t *message)
+{
+    suffer("complete", "delta");
+    if (fake_fault_is("complete", "vanish")) {
+        fake_domain_remove(domain.domid);
+        raise(SIGKILL);
+    }
+    fake_sleep("complete_ms", 1);
+    format_fits(domain.name, sizeof domain.name, "%s", get(message, "name"));
+    domain.paused = json_is_true(json_object_get(message, "paused"));
+    if (fake_domain_write(&domain))
+        fail("Internal", "the fake domain cannot be written", "unpause");
+    say(json_pack("{s:s, s:i, s:i, s:i, s:[o, o]}", "event", "completed", "domid",
+                  (int)domain.domid, "delta_pages", 0, "total_us", 1200, "stages",
+                  stage("vcpus", 700, 3), stage("unpause", 500, 1)));
+    suffer("completed", "exit");
+    exit(0);
+}
+
+int main(void)
+{
+    struct message_reader reader;
+    struct error e = {0};
+    json_t *message;
+    int rc;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    log_init("fake-slot", LOG_LEVEL_INFO);
+    message_reader_init(&reader, HELPER_MESSAGE_LIMIT);
+    while ((rc = message_receive(HELPER_FD, &reader, &message, &e)) == 1) {
+        if (!strcmp(get(message, "op"), "build"))
+            build(message);
+        else if (!strcmp(get(message, "op"), "complete"))
+            complete(message);
+        json_decref(message);
+    }
+    message_reader_dispose(&reader);
+    return rc ? 1 : 0;
+}

@@ -1,0 +1,155 @@
+/* What must hold after every event of a simulated run: see world_sim.h. */
+#include "tests/sim/world_sim.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MUST(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: at %" PRIu64 " us: %s\n", __FILE__, __LINE__, s->now_us,       \
+                    #condition);                                                                   \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static const struct slot *slot_of_uuid(struct sim *s, const uint8_t uuid[16])
+{
+    list_each (node, &s->core.slots) {
+        const struct slot *slot = container_of(node, struct slot, in_core);
+        if (!memcmp(slot->uuid, uuid, sizeof slot->uuid))
+            return slot;
+    }
+    return NULL;
+}
+
+/* No domain of ours is without its slot. */
+static void check_domains(struct sim *s)
+{
+    list_each (node, &s->domains) {
+        const struct host_domain *d = &container_of(node, struct sim_domain, node)->d;
+        if (!strcmp(d->tag, s->core.tag))
+            MUST(slot_of_uuid(s, d->uuid));
+    }
+}
+
+static void check_slot(struct sim *s, const struct slot *slot)
+{
+    const struct lease *l = slot->lease;
+    bool needs_lease = slot->state == SLOT_COMPLETING || slot->state == SLOT_LEASED;
+    MUST(slot->state < SLOT_GONE);
+    MUST((l != NULL) == needs_lease);
+    MUST(!l || l->slot == slot);
+    MUST(list_empty(&slot->in_warm) == (slot->state != SLOT_WARM));
+    MUST(slot->state != SLOT_WARM || (slot->helper && slot->domid != DB_NO_DOMID));
+    bool leaving = slot->state == SLOT_RELEASING || slot->state == SLOT_BROKEN;
+    /* On its way out something always goes on: the next step, or what it waits for. */
+    MUST(!leaving || slot->reap != REAP_NONE || slot->helper || slot->row_pending);
+    MUST(leaving || slot->reap == REAP_NONE);
+    MUST(slot->reap != REAP_PAUSE || timer_armed(&slot->timer));
+    MUST(slot->state != SLOT_BUILDING || slot->row_pending || timer_armed(&slot->timer));
+    MUST(slot->state != SLOT_COMPLETING || timer_armed(&slot->timer));
+}
+
+static void check_slots(struct sim *s)
+{
+    list_each (node, &s->core.slots) {
+        const struct slot *slot = container_of(node, struct slot, in_core);
+        check_slot(s, slot);
+        list_each (other, &s->core.slots) {
+            const struct slot *o = container_of(other, struct slot, in_core);
+            MUST(o == slot || (o->id != slot->id && memcmp(o->uuid, slot->uuid, 16)));
+        }
+    }
+}
+
+static void check_leases(struct sim *s)
+{
+    unsigned in_flight = 0;
+    list_each (node, &s->core.leases) {
+        const struct lease *l = container_of(node, struct lease, in_core);
+        in_flight += l->state == LEASE_COMPLETING || l->state == LEASE_COMMITTING;
+        MUST((l->slot != NULL) == (l->state != LEASE_WAITING));
+        MUST(!l->slot || l->slot->lease == l);
+        MUST(l->state == LEASE_WAITING || l->id);
+        MUST(list_empty(&l->in_pool) == (l->state != LEASE_WAITING));
+        MUST(l->state != LEASE_WAITING || timer_armed(&l->timer));
+        MUST(l->state != LEASE_ACTIVE || !l->call);
+        MUST(!l->expires_ms || l->state != LEASE_ACTIVE || timer_armed(&l->timer));
+        list_each (other, &s->core.leases) {
+            const struct lease *o = container_of(other, struct lease, in_core);
+            MUST(o == l || !l->name[0] || strcmp(o->name, l->name));
+            MUST(o == l || !l->id || o->id != l->id);
+        }
+    }
+    MUST(in_flight == s->core.completing);
+}
+
+static void check_pool(struct sim *s, const struct pool *p)
+{
+    unsigned count[SLOT_STATE_COUNT] = {0}, total = 0;
+    list_each (node, &p->slots) {
+        count[container_of(node, struct slot, in_pool)->state]++;
+        total++;
+    }
+    MUST(!memcmp(count, p->count, sizeof count));
+    MUST(total == p->total);
+    /* Nobody waits beside a warm slot. */
+    MUST(list_empty(&p->waiting) || list_empty(&p->warm));
+}
+
+void sim_check(struct sim *s)
+{
+    if (!s->started)
+        return;
+    check_domains(s);
+    check_slots(s);
+    check_leases(s);
+    list_each (node, &s->core.pools)
+        check_pool(s, container_of(node, struct pool, in_core));
+    list_each (node, &s->clients) {
+        const struct sim_client *c = container_of(node, struct sim_client, node);
+        MUST(c->answered <= c->sent || c->hung_up);
+    }
+}
+
+static bool rows_have_slot(const struct db_rows *rows, const struct slot *slot)
+{
+    for (size_t i = 0; i < rows->n_slots; i++)
+        if (rows->slots[i].id == slot->id)
+            return !strcmp(rows->slots[i].state, slot_state_name(slot->state)) &&
+                   rows->slots[i].domid == slot->domid &&
+                   !memcmp(rows->slots[i].uuid, slot->uuid, sizeof slot->uuid);
+    return false;
+}
+
+static bool rows_have_lease(const struct db_rows *rows, const struct lease *l)
+{
+    for (size_t i = 0; i < rows->n_leases; i++)
+        if (rows->leases[i].id == l->id)
+            return rows->leases[i].slot == l->slot->id && !strcmp(rows->leases[i].name, l->name) &&
+                   rows->leases[i].expires_ms == l->expires_ms;
+    return false;
+}
+
+void sim_check_quiet(struct sim *s)
+{
+    struct db_rows rows;
+    struct error e;
+    size_t n_slots = 0, n_leases = 0;
+    MUST(!s->core.db_failing && list_empty(&s->writes));
+    MUST(!db_load(s->db, &rows, &e));
+    list_each (node, &s->core.slots) {
+        n_slots++;
+        MUST(rows_have_slot(&rows, container_of(node, struct slot, in_core)));
+    }
+    list_each (node, &s->core.leases) {
+        n_leases++;
+        MUST(rows_have_lease(&rows, container_of(node, struct lease, in_core)));
+    }
+    MUST(n_slots == rows.n_slots && n_leases == rows.n_leases);
+    MUST(sim_domains(s) == n_slots);
+    db_rows_dispose(&rows);
+}

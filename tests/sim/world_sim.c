@@ -1,0 +1,930 @@
+/* The simulated world: see world_sim.h. */
+#include "tests/sim/world_sim.h"
+
+#include "base/log.h"
+#include "base/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- events ---- */
+
+struct event {
+    struct list node;
+    uint64_t at_us, seq;
+    void (*fire)(struct sim *s, void *arg);
+    void *arg;
+};
+
+/* Tests that make memory scarce exempt the simulator by these. */
+__attribute__((weak)) bool sim_memory_spare(void)
+{
+    return false;
+}
+__attribute__((weak)) void sim_memory_restore(bool before)
+{
+    (void)before;
+}
+
+static void *must_calloc(size_t size)
+{
+    void *p = calloc(1, size);
+    assert(p);
+    return p;
+}
+
+static void at(struct sim *s, uint64_t delay_us, void (*fire)(struct sim *s, void *arg), void *arg)
+{
+    struct event *e = must_calloc(sizeof *e);
+    *e = (struct event){.at_us = s->now_us + delay_us, .seq = s->seq++, .fire = fire, .arg = arg};
+    struct list *before = &s->events;
+    while (before->prev != &s->events &&
+           container_of(before->prev, struct event, node)->at_us > e->at_us)
+        before = before->prev;
+    list_insert(before, &e->node);
+}
+
+static void cancel(struct sim *s, const void *arg)
+{
+    list_each (node, &s->events) {
+        struct event *e = container_of(node, struct event, node);
+        if (e->arg != arg)
+            continue;
+        list_remove(node);
+        free(e);
+    }
+}
+
+uint64_t sim_random(struct sim *s, uint64_t below)
+{
+    s->random = s->random * 6364136223846793005ull + 1442695040888963407ull;
+    return (s->random >> 33) % below;
+}
+
+static bool unlucky(struct sim *s, unsigned *left)
+{
+    if (*left) {
+        (*left)--;
+        return true;
+    }
+    return s->faults.random_percent && sim_random(s, 100) < s->faults.random_percent;
+}
+
+/* The next thing that happens, if it does before until_us; false: nothing more. */
+static bool step(struct sim *s, uint64_t until_us)
+{
+    struct event *e =
+        list_empty(&s->events) ? NULL : container_of(s->events.next, struct event, node);
+    uint64_t next = e ? e->at_us : UINT64_MAX;
+    if (s->alarm_us < next)
+        next = s->alarm_us;
+    if (next > until_us)
+        return false;
+    if (next > s->now_us)
+        s->now_us = next;
+    if (!e || s->alarm_us < e->at_us) {
+        s->alarm_us = UINT64_MAX;
+        sim_memory_restore(false);
+        s->world.alarm(&s->world);
+        sim_memory_spare();
+        return true;
+    }
+    list_remove(&e->node);
+    void (*fire)(struct sim *, void *) = e->fire;
+    void *arg = e->arg;
+    free(e);
+    fire(s, arg);
+    return true;
+}
+
+void sim_run(struct sim *s, uint64_t ms)
+{
+    uint64_t until = s->now_us + ms * 1000;
+    bool before = sim_memory_spare();
+    for (unsigned i = 0; step(s, until); i++) {
+        assert(i < 2000000); /* else the core is busy with nothing */
+        if (!s->dead)
+            sim_check(s);
+    }
+    s->now_us = until;
+    sim_memory_restore(before);
+}
+
+/* ---- clocks ---- */
+
+static struct sim *sim_of(struct world *w)
+{
+    return container_of(w, struct sim, world);
+}
+
+static uint64_t ops_mono_us(struct world *w)
+{
+    return sim_of(w)->now_us;
+}
+
+static int64_t ops_wall_ms(struct world *w)
+{
+    return (int64_t)(1700000000000ull + sim_of(w)->now_us / 1000);
+}
+
+static void ops_alarm_at(struct world *w, uint64_t at_us)
+{
+    sim_of(w)->alarm_us = at_us;
+}
+
+static void ops_alarm_off(struct world *w)
+{
+    sim_of(w)->alarm_us = UINT64_MAX;
+}
+
+/* ---- domains ---- */
+
+struct sim_domain *sim_domain_add(struct sim *s, const char *name, const char *tag,
+                                  const uint8_t uuid[16])
+{
+    struct sim_domain *d = must_calloc(sizeof *d);
+    d->d.domid = s->next_domid++;
+    if (uuid)
+        memcpy(d->d.uuid, uuid, sizeof d->d.uuid);
+    else
+        uuid_random(d->d.uuid);
+    format_fits(d->d.name, sizeof d->d.name, "%s", name);
+    format_fits(d->d.tag, sizeof d->d.tag, "%s", tag);
+    list_append(&s->domains, &d->node);
+    return d;
+}
+
+struct sim_domain *sim_domain_find(struct sim *s, uint32_t domid)
+{
+    list_each (node, &s->domains) {
+        struct sim_domain *d = container_of(node, struct sim_domain, node);
+        if (d->d.domid == domid)
+            return d;
+    }
+    return NULL;
+}
+
+static void changed(struct sim *s, void *arg)
+{
+    (void)arg;
+    if (s->dead || !s->started)
+        return;
+    sim_memory_restore(false);
+    s->world.domains_changed(&s->world);
+    sim_memory_spare();
+}
+
+static int changed_key; /* only its address is used */
+
+static void domain_free(struct sim *s, struct sim_domain *d)
+{
+    list_remove(&d->node);
+    free(d);
+    at(s, 50, changed, &changed_key);
+}
+
+void sim_domain_destroy(struct sim *s, uint32_t domid)
+{
+    struct sim_domain *d = sim_domain_find(s, domid);
+    assert(d);
+    domain_free(s, d);
+}
+
+void sim_domain_shutdown(struct sim *s, uint32_t domid, unsigned reason)
+{
+    struct sim_domain *d = sim_domain_find(s, domid);
+    assert(d);
+    d->d.state = HOST_DOMAIN_SHUTDOWN;
+    d->d.shutdown_reason = reason;
+    at(s, 50, changed, &changed_key);
+}
+
+unsigned sim_domains(struct sim *s)
+{
+    unsigned n = 0;
+    list_each (node, &s->domains)
+        n += !strcmp(container_of(node, struct sim_domain, node)->d.tag, s->core.tag);
+    return n;
+}
+
+const char *host_shutdown_reason_name(unsigned reason)
+{
+    static const char *const names[] = {"poweroff", "reboot", "suspend", "crash"};
+    return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
+}
+
+/* ---- the host's jobs ---- */
+
+static void job_finish(struct sim *s, void *arg)
+{
+    struct host_job *job = arg;
+    (void)s;
+    sim_memory_restore(false);
+    job->done(job);
+    sim_memory_spare();
+}
+
+static void list_now(struct sim *s, struct host_job *job)
+{
+    size_t n = 0;
+    list_each (node, &s->domains)
+        n++;
+    job->domains = must_calloc((n + 1) * sizeof *job->domains);
+    job->n_domains = 0;
+    list_each (node, &s->domains)
+        job->domains[job->n_domains++] = container_of(node, struct sim_domain, node)->d;
+    /* The answer takes its time: by then it may be old. */
+    at(s, s->list_us, job_finish, job);
+}
+
+static void destroy_now(struct sim *s, void *arg)
+{
+    struct host_job *job = arg;
+    struct sim_domain *d = sim_domain_find(s, job->domid);
+    /* Only domains of ours may be asked for, whatever happens. */
+    assert(!d || memcmp(d->d.uuid, job->uuid, 16) || !strcmp(d->d.tag, s->core.tag));
+    if (d && !memcmp(d->d.uuid, job->uuid, sizeof job->uuid))
+        domain_free(s, d);
+    job_finish(s, job);
+}
+
+static void destroy_start(struct sim *s, struct host_job *job)
+{
+    uint64_t delay = s->destroy_ms * 1000ull;
+    if (unlucky(s, &s->faults.destroy_hangs)) {
+        job->rc = error_set(&job->error, -ETIMEDOUT, "domain %u does not go", job->domid);
+        at(s, job->timeout_ms * 1000ull, job_finish, job);
+    } else if (unlucky(s, &s->faults.destroy_fails)) {
+        job->rc = error_set(&job->error, -EIO, "destroying domain %u failed", job->domid);
+        at(s, delay, job_finish, job);
+    } else {
+        at(s, delay, destroy_now, job);
+    }
+}
+
+static void ops_host_start(struct world *w, struct host_job *job)
+{
+    struct sim *s = sim_of(w);
+    if (s->dead)
+        return;
+    bool before = sim_memory_spare();
+    job->rc = 0;
+    error_clear(&job->error);
+    job->domains = NULL;
+    job->n_domains = 0;
+    job->removed = 0;
+    if (job->kind == HOST_JOB_DESTROY) {
+        destroy_start(s, job);
+    } else if (job->kind == HOST_JOB_LIST && unlucky(s, &s->faults.list_fails)) {
+        job->rc = error_set(&job->error, -EIO, "listing domains failed");
+        at(s, s->list_us, job_finish, job);
+    } else if (job->kind == HOST_JOB_LIST) {
+        list_now(s, job);
+    } else {
+        job->memory = (struct host_memory){1u << 20, 1u << 19};
+        at(s, 100, job_finish, job);
+    }
+    sim_memory_restore(before);
+}
+
+/* ---- writes ---- */
+
+static void write_finish(struct sim *s, void *arg)
+{
+    struct db_write *w = arg;
+    list_remove(&w->node);
+    if (s->faults.writes_fail || unlucky(s, &s->faults.write_fails))
+        w->rc = error_set(&w->error, -ENOSPC, "database: disk full");
+    else
+        w->rc = db_apply(s->db, w->ops, w->n, &w->error);
+    assert(w->rc == 0 || w->rc == -ENOSPC);
+    sim_memory_restore(false);
+    w->done(w);
+    sim_memory_spare();
+}
+
+/* struct rows begins with its db_write: a daemon that is dead leaves it to us. */
+static void write_drop(struct db_write *w)
+{
+    for (size_t i = 0; i < w->n; i++)
+        db_op_dispose(&w->ops[i]);
+    free(w);
+}
+
+static void ops_write_start(struct world *w, struct db_write *write)
+{
+    struct sim *s = sim_of(w);
+    bool before = sim_memory_spare();
+    list_init(&write->node);
+    if (s->dead) {
+        write_drop(write);
+    } else {
+        list_append(&s->writes, &write->node);
+        at(s, s->write_us, write_finish, write);
+    }
+    sim_memory_restore(before);
+}
+
+/* ---- helpers ---- */
+
+struct helper {
+    struct list node;
+    struct sim *sim;
+    enum helper_kind kind;
+    enum sim_fate fate;
+    const struct helper_events *events;
+    void *owner;
+    struct sim_domain *domain;
+    uint32_t domid;
+    uint8_t uuid[16];
+    char path[400], name[64], tag[64];
+    bool ended;
+};
+
+static void helper_end(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    cancel(s, h);
+    list_remove(&h->node);
+    sim_memory_restore(false);
+    h->events->ended(h, h->owner, "was killed by signal 9 (Killed)");
+    sim_memory_spare();
+    free(h);
+}
+
+static void helper_die(struct helper *h)
+{
+    cancel(h->sim, h);
+    h->ended = true;
+    at(h->sim, 200, helper_end, h);
+}
+
+/* Frees message. */
+static void say(struct helper *h, json_t *message)
+{
+    sim_memory_restore(false);
+    h->events->message(h, h->owner, message);
+    sim_memory_spare();
+    json_decref(message);
+}
+
+static void helper_fail(struct helper *h, const char *answer)
+{
+    say(h, json_pack("{s:s, s:s, s:s, s:s}", "event", "failed", "answer", answer, "error",
+                     "told to fail", "stage", "test"));
+    if (!h->ended)
+        helper_die(h);
+}
+
+static void warm_dies(struct sim *s, void *arg)
+{
+    (void)s;
+    helper_die(arg);
+}
+
+static void build_done(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    if (h->fate == FATE_BUILD_FAILS_LATE) {
+        helper_fail(h, "Internal");
+    } else if (h->fate == FATE_BUILD_DIES_LATE) {
+        helper_die(h);
+    } else {
+        say(h, json_pack("{s:s, s:i, s:s, s:[]}", "event",
+                         h->fate == FATE_NONSENSE ? "completed" : "warm", "domid", (int)h->domid,
+                         "engine", "guest", "stages"));
+        if (h->fate == FATE_WARM_DIES && !h->ended)
+            at(s, 300000, warm_dies, h);
+    }
+}
+
+static void build_created(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    h->domid = sim_domain_add(s, h->name, h->tag, h->uuid)->d.domid;
+    at(s, 50, changed, &changed_key);
+    if (h->fate == FATE_BUILD_DIES_UNTOLD) {
+        helper_die(h);
+        return;
+    }
+    say(h, json_pack("{s:s, s:i}", "event", "created", "domid", (int)h->domid));
+    if (h->fate != FATE_BUILD_HANGS && !h->ended)
+        at(s, s->build_ms * 1000ull, build_done, h);
+}
+
+static void build_start(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    if (h->fate == FATE_BUILD_FAILS)
+        helper_fail(h, "Internal");
+    else if (h->fate == FATE_BUILD_NO_MEMORY)
+        helper_fail(h, "NoHostMemory");
+    else if (h->fate == FATE_BUILD_DIES)
+        helper_die(h);
+    else if (h->fate == FATE_GARBAGE)
+        say(h, NULL);
+    else
+        at(s, 500, build_created, h);
+}
+
+static void complete_done(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    struct sim_domain *d = sim_domain_find(s, h->domid);
+    if (!d || h->fate == FATE_COMPLETE_DIES) {
+        helper_die(h);
+        return;
+    }
+    if (h->fate == FATE_COMPLETE_FAILS) {
+        helper_fail(h, "Internal");
+        return;
+    }
+    assert(!d->used);
+    d->used = true;
+    format_fits(d->d.name, sizeof d->d.name, "%s", h->name);
+    say(h, json_pack("{s:s, s:i, s:i, s:i, s:[{s:s, s:i, s:i}]}", "event", "completed", "domid",
+                     (int)h->domid, "delta_pages", 7, "total_us", 500, "stages", "name", "vcpus",
+                     "us", 500, "hypercalls", 3));
+    if (h->fate != FATE_COMPLETED_HANGS && !h->ended)
+        helper_die(h);
+}
+
+static void import_done(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    uint8_t id[16];
+    char text[UUID_TEXT_SIZE];
+    (void)s;
+    if (h->fate == FATE_BUILD_FAILS) {
+        helper_fail(h, "ImageRefused");
+        return;
+    }
+    if (h->fate == FATE_BUILD_DIES) {
+        helper_die(h);
+        return;
+    }
+    uuid_random(id);
+    uuid_format(id, text);
+    int fd = open(h->path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert(fd >= 0 && !write_full(fd, text, sizeof text));
+    close(fd);
+    say(h, json_pack("{s:s, s:{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:[{s:s, s:s}]}}}",
+                     "event", "imported", "info", "id", text, "guest", "pv", "vcpus", 2, "max_pfn",
+                     99, "pages", 100, "zero_pages", 10, "payload_pages", 90, "file_bytes", 400000,
+                     "created_ms", 5, "config", "disks", "vdev", "xvda", "kind", "cow"));
+    if (!h->ended)
+        helper_die(h);
+}
+
+static void import_progress(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    say(h, json_pack("{s:s, s:i, s:i}", "event", "progress", "done", 1, "total", 2));
+    if (!h->ended)
+        at(s, s->build_ms * 1000ull, import_done, h);
+}
+
+static enum sim_fate draw_fate(struct sim *s)
+{
+    struct sim_faults *f = &s->faults;
+    enum sim_fate fate = f->fate;
+    if (f->fate_for && !--f->fate_for)
+        f->fate = FATE_GOOD;
+    if (f->random_percent && sim_random(s, 100) < f->random_percent)
+        fate = (enum sim_fate)sim_random(s, FATE_COUNT);
+    return fate;
+}
+
+static int ops_helper_start(struct world *w, enum helper_kind kind,
+                            const struct helper_events *events, void *owner, struct helper **out,
+                            struct error *e)
+{
+    struct sim *s = sim_of(w);
+    enum sim_fate fate = draw_fate(s);
+    if (fate == FATE_NO_START)
+        return error_set(e, -ENOENT, "start helper: no such file");
+    bool before = sim_memory_spare();
+    struct helper *h = must_calloc(sizeof *h);
+    h->sim = s;
+    h->kind = kind;
+    h->fate = fate;
+    h->events = events;
+    h->owner = owner;
+    list_append(&s->helpers, &h->node);
+    *out = h;
+    sim_memory_restore(before);
+    return 0;
+}
+
+static const char *get(const json_t *message, const char *key)
+{
+    const char *text = json_string_value(json_object_get(message, key));
+    assert(text);
+    return text;
+}
+
+static void take_message(struct helper *h, const json_t *message)
+{
+    struct sim *s = h->sim;
+    const char *op = get(message, "op");
+    if (!strcmp(op, "import")) {
+        format_fits(h->path, sizeof h->path, "%s", get(message, "image"));
+        at(s, 1000, import_progress, h);
+        return;
+    }
+    format_fits(h->name, sizeof h->name, "%s", get(message, "name"));
+    if (!strcmp(op, "build")) {
+        format_fits(h->tag, sizeof h->tag, "%s", get(message, "tag"));
+        assert(!uuid_parse(get(message, "uuid"), h->uuid));
+        at(s, 1000, build_start, h);
+    } else {
+        assert(!strcmp(op, "complete"));
+        if (h->fate != FATE_COMPLETE_HANGS)
+            at(s, s->complete_us, complete_done, h);
+    }
+}
+
+static void ops_helper_send(struct helper *h, const json_t *message)
+{
+    bool before = sim_memory_spare();
+    if (!h->ended && !h->sim->dead)
+        take_message(h, message);
+    sim_memory_restore(before);
+}
+
+static void ops_helper_kill(struct helper *h)
+{
+    bool before = sim_memory_spare();
+    if (!h->ended && !h->sim->dead)
+        helper_die(h);
+    sim_memory_restore(before);
+}
+
+/* ---- images ---- */
+
+static int ops_image_read(struct world *w, const char *path, struct image_facts *out,
+                          struct error *e)
+{
+    char *text;
+    bool before = sim_memory_spare();
+    (void)w;
+    *out = (struct image_facts){0};
+    int rc = read_file(path, 100, &text, NULL, e);
+    if (!rc && uuid_parse(text, out->info.id))
+        rc = error_set(e, ANSWER_IMAGE_REFUSED, "%s is damaged", path);
+    if (!rc) {
+        out->info.guest = IMAGE_GUEST_PV;
+        out->config = json_object();
+    }
+    if (rc >= 0 && (rc != -ENOENT))
+        free(rc == 0 || rc == ANSWER_IMAGE_REFUSED ? text : NULL);
+    sim_memory_restore(before);
+    return rc;
+}
+
+static void ops_image_discard(struct world *w, const char *path)
+{
+    sim_of(w)->discarded++;
+    unlink(path);
+}
+
+static const struct world_ops ops = {
+    .mono_us = ops_mono_us,
+    .wall_ms = ops_wall_ms,
+    .alarm_at = ops_alarm_at,
+    .alarm_off = ops_alarm_off,
+    .helper_start = ops_helper_start,
+    .helper_send = ops_helper_send,
+    .helper_kill = ops_helper_kill,
+    .host_start = ops_host_start,
+    .write_start = ops_write_start,
+    .image_read = ops_image_read,
+    .image_discard = ops_image_discard,
+};
+
+/* ---- clients: an end of a connection that is two arrays ---- */
+
+struct reply {
+    struct list node;
+    json_t *message;
+};
+
+static void client_run(struct sim *s, void *arg)
+{
+    struct sim_client *c = arg;
+    (void)s;
+    sim_memory_restore(false);
+    conn_run(&c->conn);
+    sim_memory_spare();
+}
+
+static void client_drop(struct sim *s, void *arg)
+{
+    struct sim_client *c = arg;
+    (void)s;
+    sim_memory_restore(false);
+    conn_dispose(&c->conn);
+    sim_memory_spare();
+}
+
+static void note_allocated(struct sim *s, const json_t *message)
+{
+    s->allocated += json_object_get(json_object_get(message, "parameters"), "delta_pages") != NULL;
+}
+
+static bool transport_send(void *transport, char *bytes, size_t len)
+{
+    struct sim_client *c = transport;
+    bool before = sim_memory_spare();
+    json_error_t why;
+    struct reply *r = must_calloc(sizeof *r);
+    assert(len && !bytes[len - 1]);
+    r->message = json_loads(bytes, JSON_REJECT_DUPLICATES, &why);
+    assert(r->message);
+    free(bytes);
+    list_append(&c->replies, &r->node);
+    if (!json_is_true(json_object_get(r->message, "continues")))
+        c->answered++;
+    note_allocated(c->sim, r->message);
+    sim_memory_restore(before);
+    return true;
+}
+
+static void transport_hang_up(void *transport)
+{
+    struct sim_client *c = transport;
+    bool before = sim_memory_spare();
+    c->hung_up = true;
+    at(c->sim, 0, client_drop, c);
+    sim_memory_restore(before);
+}
+
+static void transport_run_soon(void *transport)
+{
+    struct sim_client *c = transport;
+    bool before = sim_memory_spare();
+    at(c->sim, 0, client_run, c);
+    sim_memory_restore(before);
+}
+
+static const struct transport_ops transport = {transport_send, transport_hang_up,
+                                               transport_run_soon};
+
+struct sim_client *sim_connect(struct sim *s, uid_t uid)
+{
+    bool before = sim_memory_spare();
+    struct sim_client *c = must_calloc(sizeof *c);
+    c->sim = s;
+    list_init(&c->replies);
+    conn_init(&c->conn, &s->service, &transport, c, uid);
+    list_append(&s->clients, &c->node);
+    sim_memory_restore(before);
+    return c;
+}
+
+json_t *sim_reply(struct sim_client *c)
+{
+    struct list *node = list_pop(&c->replies);
+    if (!node)
+        return NULL;
+    struct reply *r = container_of(node, struct reply, node);
+    json_t *message = r->message;
+    free(r);
+    return message;
+}
+
+void sim_disconnect(struct sim_client *c)
+{
+    json_t *message;
+    conn_dispose(&c->conn);
+    bool before = sim_memory_spare();
+    cancel(c->sim, c);
+    while ((message = sim_reply(c)))
+        json_decref(message);
+    list_remove(&c->node);
+    free(c);
+    sim_memory_restore(before);
+}
+
+void sim_call(struct sim_client *c, const char *method, json_t *parameters)
+{
+    size_t len;
+    char name[80];
+    bool before = sim_memory_spare();
+    format_fits(name, sizeof name, "%s%s", strchr(method, '.') ? "" : "io.dompool.", method);
+    json_t *message = json_pack("{s:s, s:o}", "method", name, "parameters",
+                                parameters ? parameters : json_object());
+    char *bytes = message_encode(message, &len);
+    json_decref(message);
+    c->sent++;
+    sim_memory_restore(before);
+    conn_feed(&c->conn, bytes, len);
+    free(bytes);
+}
+
+json_t *sim_ask(struct sim_client *c, const char *method, json_t *parameters, uint64_t ms)
+{
+    uint64_t until = c->sim->now_us + ms * 1000;
+    sim_call(c, method, parameters);
+    bool before = sim_memory_spare();
+    while (list_empty(&c->replies) && !c->hung_up && step(c->sim, until))
+        sim_check(c->sim);
+    sim_memory_restore(before);
+    return sim_reply(c);
+}
+
+const char *sim_error_name(const json_t *reply)
+{
+    const char *name = json_string_value(json_object_get(reply, "error"));
+    return name ? strrchr(name, '.') + 1 : "";
+}
+
+void sim_expect(struct sim_client *c, const char *method, json_t *parameters, uint64_t ms,
+                const char *name)
+{
+    json_t *reply = sim_ask(c, method, parameters, ms);
+    if (!reply || strcmp(sim_error_name(reply), name ? name : "") != 0) {
+        char *text = reply ? json_dumps(reply, 0) : NULL;
+        fprintf(stderr, "%s: expected %s, got %s\n", method, name ? name : "a reply",
+                text ? text : "nothing");
+        abort();
+    }
+    json_decref(reply);
+}
+
+/* ---- life ---- */
+
+static void core_started(struct core *core, int rc, const struct error *e)
+{
+    struct sim *s = core->owner;
+    s->start_rc = rc;
+    s->started = !rc;
+    if (rc)
+        s->start_error = *e;
+}
+
+static void core_stopped(struct core *core)
+{
+    ((struct sim *)core->owner)->stopped = true;
+}
+
+static void core_moved(struct core *core, const void *slot, int from, int to)
+{
+    (void)slot;
+    (void)from;
+    (void)to;
+    ((struct sim *)core->owner)->moves++;
+}
+
+static struct config *make_config(struct sim *s, const char *text)
+{
+    char path[100];
+    struct mistakes m = {0};
+    format_fits(path, sizeof path, "%s/conf", s->dir);
+    FILE *f = fopen(path, "w");
+    assert(f);
+    fprintf(f, "[daemon]\nstate_dir = %s\n%s", s->dir, text ? text : "");
+    fclose(f);
+    const struct config_sources sources = {.path = path};
+    struct config *config = config_load(&sources, &m);
+    for (size_t i = 0; i < m.n; i++)
+        fprintf(stderr, "%s\n", m.lines[i]);
+    assert(config);
+    return config;
+}
+
+static void daemon_begin(struct sim *s, const char *config_text)
+{
+    char path[100];
+    struct error e;
+    struct db_rows rows;
+    bool before = sim_memory_spare();
+    format_fits(path, sizeof path, "%s/db", s->dir);
+    s->started = s->stopped = s->dead = false;
+    s->start_rc = 0;
+    s->alarm_us = UINT64_MAX;
+    if (db_open(path, s->boot, &s->db, &e) || db_load(s->db, &rows, &e)) {
+        fprintf(stderr, "%s\n", e.text);
+        abort();
+    }
+    core_init(&s->core, &s->world, make_config(s, config_text));
+    s->core.owner = s;
+    s->core.on_started = core_started;
+    s->core.on_stopped = core_stopped;
+    s->core.on_move = core_moved;
+    api_init(&s->service, &s->core);
+    sim_memory_restore(before);
+    core_start(&s->core, &rows);
+    db_rows_dispose(&rows);
+    sim_run(s, 60000);
+}
+
+void sim_start(struct sim *s, const char *config)
+{
+    char path[100];
+    bool before = sim_memory_spare();
+    *s = (struct sim){.build_ms = 500, .complete_us = 800, .write_us = 80, .list_us = 300,
+                      .destroy_ms = 100, .next_domid = 1, .now_us = 1000000};
+    s->world.ops = &ops;
+    list_init(&s->events);
+    list_init(&s->domains);
+    list_init(&s->helpers);
+    list_init(&s->writes);
+    list_init(&s->clients);
+    format_fits(s->boot, sizeof s->boot, "boot-one");
+    format_fits(s->dir, sizeof s->dir, "/tmp/dompool-sim.XXXXXX");
+    assert(mkdtemp(s->dir));
+    format_fits(path, sizeof path, "%s/images", s->dir);
+    assert(!make_dirs(path, 0700, NULL));
+    sim_memory_restore(before);
+    daemon_begin(s, config);
+    assert(s->started);
+}
+
+/* Frees what was on its way when the daemon's process ended. */
+static void drop_pending(struct sim *s)
+{
+    struct list *node;
+    list_each (at_event, &s->events) {
+        struct event *e = container_of(at_event, struct event, node);
+        if (e->fire == job_finish)
+            free(((struct host_job *)e->arg)->domains);
+        list_remove(at_event);
+        free(e);
+    }
+    while ((node = list_pop(&s->writes)))
+        write_drop(container_of(node, struct db_write, node));
+    while ((node = list_pop(&s->helpers)))
+        free(container_of(node, struct helper, node));
+}
+
+/* Helper structures go last: slots still point to them while connections are closed. */
+static void daemon_end(struct sim *s)
+{
+    bool before = sim_memory_spare();
+    s->dead = true;
+    while (!list_empty(&s->clients))
+        sim_disconnect(container_of(s->clients.next, struct sim_client, node));
+    drop_pending(s);
+    core_dispose(&s->core);
+    db_close(s->db);
+    s->db = NULL;
+    s->alarm_us = UINT64_MAX;
+    sim_memory_restore(before);
+}
+
+void sim_crash(struct sim *s)
+{
+    daemon_end(s);
+}
+
+void sim_restart(struct sim *s, const char *config, const char *boot)
+{
+    if (boot)
+        format_fits(s->boot, sizeof s->boot, "%s", boot);
+    daemon_begin(s, config);
+    assert(s->started);
+}
+
+void sim_stop(struct sim *s)
+{
+    core_stop(&s->core);
+    sim_run(s, 20000);
+    assert(s->stopped);
+    daemon_end(s);
+}
+
+void sim_end(struct sim *s)
+{
+    char command[100];
+    bool before = sim_memory_spare();
+    if (!s->dead)
+        daemon_end(s);
+    drop_pending(s);
+    struct list *node;
+    while ((node = list_pop(&s->domains)))
+        free(container_of(node, struct sim_domain, node));
+    format_fits(command, sizeof command, "rm -rf %s", s->dir);
+    assert(!system(command));
+    sim_memory_restore(before);
+}
+
+void sim_image(struct sim *s, const char *name)
+{
+    struct sim_client *c = sim_connect(s, 0);
+    sim_expect(c, "ImageImport", json_pack("{s:s, s:s}", "name", name, "path", "/save"), 5000,
+               NULL);
+    sim_disconnect(c);
+}
+
+struct pool *sim_pool(struct sim *s, const char *name)
+{
+    struct pool *p = pool_find(&s->core, name);
+    assert(p);
+    return p;
+}

@@ -1,0 +1,129 @@
+/*
+ * A simulated world for the core: virtual time, a hypervisor that is an array, helpers that are
+ * scripts, a real database file, clients in memory. Everything that takes time is an event; one
+ * run is one sequence of events, the same each time.
+ *
+ * Faults are set by the test (struct sim_faults), or drawn from the random sequence.
+ */
+#ifndef TESTS_SIM_WORLD_SIM_H
+#define TESTS_SIM_WORLD_SIM_H
+
+#include "pool/api.h"
+#include "pool/core.h"
+#include "pool/lease.h"
+
+#define SIM_TAG_OTHER "somebody-else"
+
+/* What becomes of a helper. */
+enum sim_fate {
+    FATE_GOOD,
+    FATE_BUILD_FAILS,       /* before there is a domain */
+    FATE_BUILD_FAILS_LATE,  /* "created", then "failed", the domain is left */
+    FATE_BUILD_NO_MEMORY,   /* says NoHostMemory */
+    FATE_BUILD_DIES,        /* before it says anything, without a domain */
+    FATE_BUILD_DIES_UNTOLD, /* the domain exists, but "created" was never said */
+    FATE_BUILD_DIES_LATE,   /* after "created" */
+    FATE_BUILD_HANGS,
+    FATE_WARM_DIES, /* some time after "warm" */
+    FATE_COMPLETE_FAILS,
+    FATE_COMPLETE_DIES,
+    FATE_COMPLETE_HANGS,
+    FATE_COMPLETED_HANGS, /* says "completed" and does not exit */
+    FATE_NONSENSE,        /* "completed" when it should say "warm" */
+    FATE_GARBAGE,         /* no message at all */
+    FATE_NO_START,        /* cannot be started */
+    FATE_COUNT
+};
+
+struct sim_faults {
+    enum sim_fate fate; /* of the helpers that start from now on */
+    unsigned fate_for;  /* of so many of them, then FATE_GOOD; 0: of all */
+    unsigned destroy_fails, destroy_hangs, list_fails, write_fails; /* the next n of them */
+    bool writes_fail;                                               /* all */
+    unsigned random_percent; /* chance of each fault; uses sim->random */
+};
+
+struct sim_domain {
+    struct list node;
+    struct host_domain d;
+    bool used; /* somebody has had it */
+};
+
+struct sim_client {
+    struct list node;
+    struct sim *sim;
+    struct conn conn;
+    struct list replies; /* struct sim_reply */
+    unsigned sent, answered;
+    bool hung_up; /* the service wants it gone */
+};
+
+struct sim {
+    struct world world;
+    struct core core;
+    struct service service;
+    struct db *db;
+    char dir[64], boot[48];
+    uint64_t now_us, seq, alarm_us, random;
+    struct list events, domains, helpers, writes, clients;
+    struct sim_faults faults;
+    uint32_t next_domid;
+    unsigned build_ms, complete_us, write_us, list_us, destroy_ms;
+    bool started, stopped, dead;
+    int start_rc;
+    struct error start_error;
+    unsigned moves, discarded;
+    uint64_t allocated; /* replies of Allocate that gave a lease */
+};
+
+/* Starts a daemon in a fresh directory, and runs until it is ready. config: text of a file, NULL: none. */
+void sim_start(struct sim *s, const char *config);
+/* kill -9: the core and its helpers are gone, domains and database stay. */
+void sim_crash(struct sim *s);
+/* Another daemon on what is there. boot: another boot id. Asserts that it starts. */
+void sim_restart(struct sim *s, const char *config, const char *boot);
+/* core_stop, runs until it has stopped, and ends it in order. */
+void sim_stop(struct sim *s);
+/* Frees everything. */
+void sim_end(struct sim *s);
+
+/* Lets time pass, checking the invariants after each event. */
+void sim_run(struct sim *s, uint64_t ms);
+/* Adds an image without an import. */
+void sim_image(struct sim *s, const char *name);
+struct pool *sim_pool(struct sim *s, const char *name);
+
+/* ---- clients ---- */
+
+struct sim_client *sim_connect(struct sim *s, uid_t uid);
+void sim_disconnect(struct sim_client *c);
+void sim_call(struct sim_client *c, const char *method, json_t *parameters);
+/* The oldest reply that has come, or NULL. Caller owns it. */
+json_t *sim_reply(struct sim_client *c);
+/* Sends, runs up to ms, and gives the reply, which must come. */
+json_t *sim_ask(struct sim_client *c, const char *method, json_t *parameters, uint64_t ms);
+/* Like sim_ask; asserts that the error is io.dompool.<name>. NULL name: that it is none. */
+void sim_expect(struct sim_client *c, const char *method, json_t *parameters, uint64_t ms,
+                const char *name);
+const char *sim_error_name(const json_t *reply); /* "" when it is no error */
+
+/* ---- domains ---- */
+
+struct sim_domain *sim_domain_add(struct sim *s, const char *name, const char *tag,
+                                  const uint8_t uuid[16]);
+struct sim_domain *sim_domain_find(struct sim *s, uint32_t domid);
+/* Ends by itself; reason as in host.h. */
+void sim_domain_shutdown(struct sim *s, uint32_t domid, unsigned reason);
+/* xl destroy */
+void sim_domain_destroy(struct sim *s, uint32_t domid);
+/* Domains with the core's tag. */
+unsigned sim_domains(struct sim *s);
+
+uint64_t sim_random(struct sim *s, uint64_t below);
+
+/* sim_check.c: what must always hold. */
+void sim_check(struct sim *s);
+/* ... and what must hold when nothing is under way: the rows say what the core says. */
+void sim_check_quiet(struct sim *s);
+
+#endif

@@ -119,7 +119,11 @@ static void slot_trace(const struct slot *s, enum slot_state from)
 void slot_move(struct slot *s, enum slot_state to, struct rows *r, const char *reason)
 {
     enum slot_state from = s->state;
-    assert(slot_move_legal(from, to));
+    if (!slot_move_legal(from, to)) { /* a fault in this program: a restart sorts it out */
+        log_error("slot s%" PRIu64 ": illegal move %s -> %s", s->id, slot_state_name(from),
+                  slot_state_name(to));
+        abort();
+    }
     s->state = to;
     s->since_ms = core_wall_ms(s->core);
     format_fits(s->reason, sizeof s->reason, "%s", reason ? reason : "");

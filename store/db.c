@@ -122,10 +122,10 @@ static enum step query_step(struct query *q)
 {
     if (q->rc != SQLITE_OK)
         return STEP_ERROR;
-    q->rc = sqlite3_step(q->s);
-    if (q->rc == SQLITE_ROW)
+    int rc = sqlite3_step(q->s);
+    if (rc == SQLITE_ROW)
         return STEP_ROW;
-    return q->rc == SQLITE_DONE ? STEP_DONE : STEP_ERROR;
+    return rc == SQLITE_DONE ? STEP_DONE : STEP_ERROR;
 }
 
 static void query_end(struct query *q)

@@ -6,14 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: at %" PRIu64 " us: %s\n", __FILE__, __LINE__, s->now_us,       \
-                    #condition);                                                                   \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+void sim_violated(const struct sim *s, const char *file, int line, const char *what)
+{
+    fprintf(stderr, "%s:%d: at %" PRIu64 " us: %s\n", file, line, s->now_us, what);
+    abort();
+}
 
 static const struct slot *slot_of_uuid(struct sim *s, const uint8_t uuid[16])
 {
@@ -140,7 +137,8 @@ void sim_check_quiet(struct sim *s)
     struct error e;
     size_t n_slots = 0, n_leases = 0;
     MUST(!s->core.db_failing && list_empty(&s->writes));
-    MUST(!db_load(s->db, &rows, &e));
+    if (db_load(s->db, &rows, &e))
+        sim_violated(s, __FILE__, __LINE__, e.text);
     list_each (node, &s->core.slots) {
         n_slots++;
         MUST(rows_have_slot(&rows, container_of(node, struct slot, in_core)));

@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/util.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -34,7 +33,8 @@ __attribute__((weak)) void sim_memory_restore(bool before)
 static void *must_calloc(size_t size)
 {
     void *p = calloc(1, size);
-    assert(p);
+    if (!p)
+        abort();
     return p;
 }
 
@@ -104,10 +104,15 @@ static bool step(struct sim *s, uint64_t until_us)
 
 void sim_run(struct sim *s, uint64_t ms)
 {
-    uint64_t until = s->now_us + ms * 1000;
+    sim_run_us(s, ms * 1000);
+}
+
+void sim_run_us(struct sim *s, uint64_t us)
+{
+    uint64_t until = s->now_us + us;
     bool before = sim_memory_spare();
     for (unsigned i = 0; step(s, until); i++) {
-        assert(i < 2000000); /* else the core is busy with nothing */
+        MUST(i < 2000000); /* else the core is busy with nothing */
         if (!s->dead)
             sim_check(s);
     }
@@ -191,14 +196,14 @@ static void domain_free(struct sim *s, struct sim_domain *d)
 void sim_domain_destroy(struct sim *s, uint32_t domid)
 {
     struct sim_domain *d = sim_domain_find(s, domid);
-    assert(d);
+    MUST(d);
     domain_free(s, d);
 }
 
 void sim_domain_shutdown(struct sim *s, uint32_t domid, unsigned reason)
 {
     struct sim_domain *d = sim_domain_find(s, domid);
-    assert(d);
+    MUST(d);
     d->d.state = HOST_DOMAIN_SHUTDOWN;
     d->d.shutdown_reason = reason;
     at(s, 50, changed, &changed_key);
@@ -247,7 +252,7 @@ static void destroy_now(struct sim *s, void *arg)
     struct host_job *job = arg;
     struct sim_domain *d = sim_domain_find(s, job->domid);
     /* Only domains of ours may be asked for, whatever happens. */
-    assert(!d || memcmp(d->d.uuid, job->uuid, 16) || !strcmp(d->d.tag, s->core.tag));
+    MUST(!d || memcmp(d->d.uuid, job->uuid, 16) || !strcmp(d->d.tag, s->core.tag));
     if (d && !memcmp(d->d.uuid, job->uuid, sizeof job->uuid))
         domain_free(s, d);
     job_finish(s, job);
@@ -302,7 +307,7 @@ static void write_finish(struct sim *s, void *arg)
         w->rc = error_set(&w->error, -ENOSPC, "database: disk full");
     else
         w->rc = db_apply(s->db, w->ops, w->n, &w->error);
-    assert(w->rc == 0 || w->rc == -ENOSPC);
+    MUST(w->rc == 0 || w->rc == -ENOSPC);
     sim_memory_restore(false);
     w->done(w);
     sim_memory_spare();
@@ -444,7 +449,7 @@ static void complete_done(struct sim *s, void *arg)
         helper_fail(h, "Internal");
         return;
     }
-    assert(!d->used);
+    MUST(!d->used);
     d->used = true;
     format_fits(d->d.name, sizeof d->d.name, "%s", h->name);
     say(h, json_pack("{s:s, s:i, s:i, s:i, s:[{s:s, s:i, s:i}]}", "event", "completed", "domid",
@@ -459,7 +464,6 @@ static void import_done(struct sim *s, void *arg)
     struct helper *h = arg;
     uint8_t id[16];
     char text[UUID_TEXT_SIZE];
-    (void)s;
     if (h->fate == FATE_BUILD_FAILS) {
         helper_fail(h, "ImageRefused");
         return;
@@ -471,7 +475,7 @@ static void import_done(struct sim *s, void *arg)
     uuid_random(id);
     uuid_format(id, text);
     int fd = open(h->path, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    assert(fd >= 0 && !write_full(fd, text, sizeof text));
+    MUST(fd >= 0 && !write_full(fd, text, sizeof text));
     close(fd);
     say(h, json_pack("{s:s, s:{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:[{s:s, s:s}]}}}",
                      "event", "imported", "info", "id", text, "guest", "pv", "vcpus", 2, "max_pfn",
@@ -524,7 +528,8 @@ static int ops_helper_start(struct world *w, enum helper_kind kind,
 static const char *get(const json_t *message, const char *key)
 {
     const char *text = json_string_value(json_object_get(message, key));
-    assert(text);
+    if (!text)
+        abort();
     return text;
 }
 
@@ -540,10 +545,10 @@ static void take_message(struct helper *h, const json_t *message)
     format_fits(h->name, sizeof h->name, "%s", get(message, "name"));
     if (!strcmp(op, "build")) {
         format_fits(h->tag, sizeof h->tag, "%s", get(message, "tag"));
-        assert(!uuid_parse(get(message, "uuid"), h->uuid));
+        MUST(!uuid_parse(get(message, "uuid"), h->uuid));
         at(s, 1000, build_start, h);
     } else {
-        assert(!strcmp(op, "complete"));
+        MUST(!strcmp(op, "complete"));
         if (h->fate != FATE_COMPLETE_HANGS)
             at(s, s->complete_us, complete_done, h);
     }
@@ -575,14 +580,13 @@ static int ops_image_read(struct world *w, const char *path, struct image_facts 
     (void)w;
     *out = (struct image_facts){0};
     int rc = read_file(path, 100, &text, NULL, e);
-    if (!rc && uuid_parse(text, out->info.id))
-        rc = error_set(e, ANSWER_IMAGE_REFUSED, "%s is damaged", path);
     if (!rc) {
+        if (uuid_parse(text, out->info.id))
+            rc = error_set(e, ANSWER_IMAGE_REFUSED, "%s is damaged", path);
         out->info.guest = IMAGE_GUEST_PV;
-        out->config = json_object();
+        out->config = rc ? NULL : json_object();
+        free(text);
     }
-    if (rc >= 0 && (rc != -ENOENT))
-        free(rc == 0 || rc == ANSWER_IMAGE_REFUSED ? text : NULL);
     sim_memory_restore(before);
     return rc;
 }
@@ -640,12 +644,13 @@ static void note_allocated(struct sim *s, const json_t *message)
 static bool transport_send(void *transport, char *bytes, size_t len)
 {
     struct sim_client *c = transport;
+    struct sim *s = c->sim;
     bool before = sim_memory_spare();
     json_error_t why;
     struct reply *r = must_calloc(sizeof *r);
-    assert(len && !bytes[len - 1]);
+    MUST(len && !bytes[len - 1]);
     r->message = json_loads(bytes, JSON_REJECT_DUPLICATES, &why);
-    assert(r->message);
+    MUST(r->message);
     free(bytes);
     list_append(&c->replies, &r->node);
     if (!json_is_true(json_object_get(r->message, "continues")))
@@ -787,14 +792,14 @@ static struct config *make_config(struct sim *s, const char *text)
     struct mistakes m = {0};
     format_fits(path, sizeof path, "%s/conf", s->dir);
     FILE *f = fopen(path, "w");
-    assert(f);
+    MUST(f);
     fprintf(f, "[daemon]\nstate_dir = %s\n%s", s->dir, text ? text : "");
     fclose(f);
     const struct config_sources sources = {.path = path};
     struct config *config = config_load(&sources, &m);
     for (size_t i = 0; i < m.n; i++)
         fprintf(stderr, "%s\n", m.lines[i]);
-    assert(config);
+    MUST(config);
     return config;
 }
 
@@ -838,12 +843,12 @@ void sim_start(struct sim *s, const char *config)
     list_init(&s->clients);
     format_fits(s->boot, sizeof s->boot, "boot-one");
     format_fits(s->dir, sizeof s->dir, "/tmp/dompool-sim.XXXXXX");
-    assert(mkdtemp(s->dir));
+    MUST(mkdtemp(s->dir));
     format_fits(path, sizeof path, "%s/images", s->dir);
-    assert(!make_dirs(path, 0700, NULL));
+    MUST(!make_dirs(path, 0700, NULL));
     sim_memory_restore(before);
     daemon_begin(s, config);
-    assert(s->started);
+    MUST(s->started);
 }
 
 /* Frees what was on its way when the daemon's process ended. */
@@ -888,14 +893,14 @@ void sim_restart(struct sim *s, const char *config, const char *boot)
     if (boot)
         format_fits(s->boot, sizeof s->boot, "%s", boot);
     daemon_begin(s, config);
-    assert(s->started);
+    MUST(s->started);
 }
 
 void sim_stop(struct sim *s)
 {
     core_stop(&s->core);
     sim_run(s, 20000);
-    assert(s->stopped);
+    MUST(s->stopped);
     daemon_end(s);
 }
 
@@ -910,7 +915,7 @@ void sim_end(struct sim *s)
     while ((node = list_pop(&s->domains)))
         free(container_of(node, struct sim_domain, node));
     format_fits(command, sizeof command, "rm -rf %s", s->dir);
-    assert(!system(command));
+    MUST(!system(command));
     sim_memory_restore(before);
 }
 
@@ -925,6 +930,6 @@ void sim_image(struct sim *s, const char *name)
 struct pool *sim_pool(struct sim *s, const char *name)
 {
     struct pool *p = pool_find(&s->core, name);
-    assert(p);
+    MUST(p);
     return p;
 }

@@ -12,7 +12,12 @@
 #include "pool/core.h"
 #include "pool/lease.h"
 
-#define SIM_TAG_OTHER "somebody-else"
+/* An assertion that stays in every build. Needs a `struct sim *s`. */
+#define MUST(condition)                                                                            \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            sim_violated(s, __FILE__, __LINE__, #condition);                                       \
+    } while (0)
 
 /* What becomes of a helper. */
 enum sim_fate {
@@ -89,6 +94,7 @@ void sim_end(struct sim *s);
 
 /* Lets time pass, checking the invariants after each event. */
 void sim_run(struct sim *s, uint64_t ms);
+void sim_run_us(struct sim *s, uint64_t us);
 /* Adds an image without an import. */
 void sim_image(struct sim *s, const char *name);
 struct pool *sim_pool(struct sim *s, const char *name);
@@ -120,6 +126,13 @@ void sim_domain_destroy(struct sim *s, uint32_t domid);
 unsigned sim_domains(struct sim *s);
 
 uint64_t sim_random(struct sim *s, uint64_t below);
+
+_Noreturn void sim_violated(const struct sim *s, const char *file, int line, const char *what);
+
+/* Tests that make memory scarce override these two: between them the simulator's own
+ * allocations are spared. */
+bool sim_memory_spare(void);
+void sim_memory_restore(bool before);
 
 /* sim_check.c: what must always hold. */
 void sim_check(struct sim *s);

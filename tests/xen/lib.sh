@@ -8,6 +8,7 @@ source /usr/lib/dompool-test/helpers.sh
 
 STATE=/var/tmp/dompool
 export DOMPOOL_STATE_DIR=$STATE DOMPOOL_RUN_DIR=/run/dompool DOMPOOL_SOCKET=/run/dompool/io.dompool
+mkdir -p /var/tmp /var/log
 DAEMON_LOG=/var/log/dompoold.log
 
 note() { printf '%s %s\n' "$(cut -d' ' -f1 /proc/uptime)" "$*"; }

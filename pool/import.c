@@ -86,6 +86,16 @@ static bool read_facts(const json_t *info, struct image_facts *f)
     return true;
 }
 
+/* Helper and row are done with: the file stays if it has become an image's. */
+static void import_end(struct import *im)
+{
+    struct world *w = im->core->world;
+    const struct pool *p = pool_find(im->core, im->name);
+    if (!p || strcmp(p->row.file, im->file) != 0)
+        w->ops->image_discard(w, im->path);
+    import_free(im);
+}
+
 /* The row is committed, or not; the helper may still be about to exit. */
 static void import_recorded(void *owner, int rc, const struct error *e)
 {
@@ -104,10 +114,9 @@ static void import_recorded(void *owner, int rc, const struct error *e)
         core_kick(core);
     } else {
         import_refuse(im, rc ? rc : -ENOMEM, rc ? e->text : "out of memory");
-        core->world->ops->image_discard(core->world, im->path);
     }
     if (!im->helper)
-        import_free(im);
+        import_end(im);
 }
 
 static void import_imported(struct import *im, const json_t *message)
@@ -166,9 +175,7 @@ static void import_ended(struct helper *h, void *owner, const char *how)
     format_fits(text, sizeof text, "the import helper %s", how);
     if (im->call)
         import_refuse(im, ANSWER_INTERNAL, text);
-    if (!pool_find(im->core, im->name) || strcmp(pool_find(im->core, im->name)->row.file, im->file))
-        im->core->world->ops->image_discard(im->core->world, im->path);
-    import_free(im);
+    import_end(im);
 }
 
 static const struct helper_events import_events = {import_message, import_ended};
@@ -198,9 +205,12 @@ static int import_check(struct core *core, const char *name, const char *path, s
         return error_set(e, ANSWER_BAD_VALUE, "path \"%.200s\" must be absolute", path);
     if (pool_find(core, name))
         return error_set(e, ANSWER_IMAGE_EXISTS, "an image called %s exists already", name);
-    list_each (node, &core->imports)
-        if (!strcmp(container_of(node, struct import, node)->name, name))
+    list_each (node, &core->imports) {
+        const struct import *im = container_of(node, struct import, node);
+        /* One that was answered has failed and only waits for its helper's end. */
+        if ((im->call || im->done) && !strcmp(im->name, name))
             return error_set(e, ANSWER_IMAGE_EXISTS, "an image called %s is being imported", name);
+    }
     return 0;
 }
 

@@ -420,8 +420,9 @@ bool lease_end(struct lease *l, const char *reason,
     rows_lease_ended(r, l, reason);
     slot_move(s, SLOT_RELEASING, r, reason);
     lease_free(l);
-    slot_reap(s);
-    return rows_commit(core, r, then, owner);
+    bool committing = rows_commit(core, r, then, owner);
+    slot_reap(s); /* after the commit: it may write that the slot is gone */
+    return committing;
 }
 
 struct lease *lease_adopt(struct slot *s, const struct lease_row *row)

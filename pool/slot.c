@@ -385,9 +385,11 @@ static void slot_gone(struct slot *s)
 {
     struct core *core = s->core;
     bool first = s->first_reap;
+    /* Not one that failed: its own lack of memory must not end the backoff for it. */
+    bool freed = s->state == SLOT_RELEASING && s->domid != DB_NO_DOMID;
     slot_move(s, SLOT_GONE, NULL, NULL);
     watches_tell(s, 0, NULL);
-    if (s->pool)
+    if (freed)
         pool_memory_freed(core);
     slot_free(s);
     if (first)

@@ -45,7 +45,7 @@ struct import {
     uint64_t next_pfn; /* one more than the highest that came */
     bool sorted;
     uint64_t max_pfn;
-    uint8_t *types; /* see struct guest_memory */
+    uint8_t *types;  /* see struct guest_memory */
     char *xl_config; /* the file's JSON, verbatim */
     size_t xl_config_len;
 };

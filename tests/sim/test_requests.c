@@ -5,6 +5,7 @@
 #include "tests/sim/check.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -622,6 +623,6 @@ int main(void)
         TEST(test_quota),
         TEST(test_short_waits),
     };
-    log_init("test", LOG_LEVEL_ERROR);
+    log_init("test", getenv("V") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

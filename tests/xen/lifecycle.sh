@@ -3,20 +3,10 @@
 # guest that was saved and goes on from there; an allocated domain is an ordinary one; nothing stays behind.
 #
 #   lifecycle.sh TYPE VCPUS...
+# shellcheck source=tests/xen/lib.sh
 source "$(dirname "$0")/lib.sh"
 type=$1
 shift
-
-make_save() { # VCPUS: leaves /var/tmp/g.save, sets saved_tick and boot_id
-    local domid line
-    guest_create g "$type" 256 "$1" 4 >/dev/null
-    domid=$(xl domid g)
-    line=$(guest_wait "$domid" '^guest: check ' 90) || fail "the guest does not come up"
-    boot_id=${line##*id=}
-    note "guest is up: $line"
-    saved_tick=$(guest_tick "$domid")
-    xl save g /var/tmp/g.save >/dev/null 2>&1 || fail "xl save"
-}
 
 import_and_fill() {
     dompool image import g /var/tmp/g.save --json >/var/tmp/import.json || fail "import"
@@ -79,8 +69,6 @@ check_save_restore() { # VCPUS: what xl saves of an allocated domain, xl restore
     rm -f /var/tmp/copy.save
 }
 
-lease_gone() { ! dompool list --json | grep -q "\"name\":[[:space:]]*\"$1\""; }
-
 check_endings() { # copies that end by themselves or by another hand close their leases
     guest_send "$(xl domid copy-2)" poweroff
     wait_until 40 "lease of a guest that powered off closes" lease_gone copy-2
@@ -94,7 +82,7 @@ check_endings() { # copies that end by themselves or by another hand close their
 
 for vcpus in "$@"; do
     note "== $type, $vcpus vCPUs"
-    make_save "$vcpus"
+    make_save "$type" 256 "$vcpus" 4
     before=$(resources)
     xen_log_clean
     daemon_start

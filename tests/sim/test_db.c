@@ -1,0 +1,336 @@
+/* The database: what is put is what is loaded, old boots are closed, foreign files are refused. */
+#include "base/util.h"
+#include "store/db.h"
+#include "tests/sim/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static char dir[64], path[96];
+static struct error e;
+
+static int begin(void **state)
+{
+    (void)state;
+    strcpy(dir, access("/dev/shm", W_OK) ? "/tmp/dompool-db.XXXXXX" : "/dev/shm/dompool-db.XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/db", dir);
+    return 0;
+}
+
+static int end(void **state)
+{
+    char command[100];
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    return system(command);
+}
+
+static struct db *open_db(const char *boot)
+{
+    struct db *db;
+    if (db_open(path, boot, &db, &e))
+        fail_msg("%s", e.text);
+    return db;
+}
+
+static void apply(struct db *db, const struct db_op *ops, size_t n)
+{
+    if (db_apply(db, ops, n, &e))
+        fail_msg("%s", e.text);
+}
+
+static struct db_rows load(struct db *db)
+{
+    struct db_rows rows;
+    if (db_load(db, &rows, &e))
+        fail_msg("%s", e.text);
+    return rows;
+}
+
+static struct db_op image_op(const char *name)
+{
+    struct db_op op = {.kind = DB_IMAGE_PUT};
+    strcpy(op.image.name, name);
+    snprintf(op.image.file, sizeof op.image.file, "%s.img", name);
+    uuid_random(op.image.id);
+    op.image.created_ms = 77;
+    return op;
+}
+
+static struct db_op slot_op(uint64_t id, const char *image, const char *slot_state)
+{
+    struct db_op op = {.kind = DB_SLOT_PUT};
+    op.slot.id = id;
+    uuid_random(op.slot.uuid);
+    strcpy(op.slot.image, image);
+    strcpy(op.slot.state, slot_state);
+    strcpy(op.slot.name, "dp-x");
+    op.slot.domid = DB_NO_DOMID;
+    return op;
+}
+
+static struct db_op lease_op(uint64_t id, uint64_t slot)
+{
+    struct db_op op = {.kind = DB_LEASE_PUT};
+    op.lease.id = id;
+    op.lease.slot = slot;
+    strcpy(op.lease.image, "fire");
+    strcpy(op.lease.name, "it's \"quoted\"");
+    op.lease.owner_uid = 4294967294u;
+    op.lease.hold = true;
+    return op;
+}
+
+static void test_round_trip(void **state)
+{
+    char meta[] = "{\"k\":\"v\"}";
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op ops[] = {image_op("fire"), slot_op(3, "fire", "leased"), lease_op(9, 3),
+                          {.kind = DB_SETTING_PUT}, slot_op(4, "", "broken")};
+    ops[1].slot.domid = 17;
+    ops[2].lease.meta = meta;
+    ops[2].lease.expires_ms = 12345;
+    strcpy(ops[3].setting.image, "fire");
+    strcpy(ops[3].setting.key, "min");
+    strcpy(ops[3].setting.value, "4");
+    apply(db, ops, ARRAY_SIZE(ops));
+    db_close(db);
+    db = open_db("b1");
+    struct db_rows r = load(db);
+    assert_int_equal(r.n_images, 1);
+    assert_int_equal(r.n_slots, 2);
+    assert_int_equal(r.n_leases, 1);
+    assert_int_equal(r.n_settings, 1);
+    assert_string_equal(r.images[0].file, "fire.img");
+    assert_memory_equal(r.images[0].id, ops[0].image.id, 16);
+    assert_int_equal(r.images[0].created_ms, 77);
+    assert_memory_equal(r.slots[0].uuid, ops[1].slot.uuid, 16);
+    assert_int_equal(r.slots[0].domid, 17);
+    assert_int_equal(r.slots[1].domid, DB_NO_DOMID);
+    assert_string_equal(r.slots[1].image, "");
+    assert_string_equal(r.leases[0].name, "it's \"quoted\"");
+    assert_int_equal(r.leases[0].owner_uid, 4294967294u);
+    assert_int_equal(r.leases[0].expires_ms, 12345);
+    assert_true(r.leases[0].hold && !r.leases[0].paused);
+    assert_string_equal(r.leases[0].meta, meta);
+    assert_string_equal(r.settings[0].value, "4");
+    assert_int_equal(r.next_slot, 5);
+    assert_int_equal(r.next_lease, 10);
+    assert_int_equal(strlen(r.tag), 11);
+    db_rows_dispose(&r);
+    db_close(db);
+}
+
+/* Numbers are never used again, though their rows are gone; the tag stays. */
+static void test_counters(void **state)
+{
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op ops[] = {image_op("fire"), slot_op(41, "fire", "warm")};
+    apply(db, ops, 2);
+    ops[1].kind = DB_SLOT_DELETE;
+    apply(db, &ops[1], 1);
+    struct db_rows r = load(db);
+    char tag[DB_TAG_SIZE];
+    memcpy(tag, r.tag, sizeof tag);
+    assert_int_equal(r.next_slot, 42);
+    db_rows_dispose(&r);
+    db_close(db);
+    db = open_db("b2");
+    r = load(db);
+    assert_string_equal(r.tag, tag);
+    assert_int_equal(r.next_slot, 42);
+    db_rows_dispose(&r);
+    db_close(db);
+}
+
+static void test_boot(void **state)
+{
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op ops[] = {image_op("fire"), slot_op(1, "fire", "leased"), lease_op(1, 1)};
+    apply(db, ops, 3);
+    db_close(db);
+    db = open_db("b1"); /* the daemon was restarted, not the host */
+    struct db_rows r = load(db);
+    assert_int_equal(r.n_slots, 1);
+    assert_int_equal(r.n_leases, 1);
+    db_rows_dispose(&r);
+    db_close(db);
+    db = open_db("b2");
+    r = load(db);
+    assert_int_equal(r.n_slots, 0);
+    assert_int_equal(r.n_leases, 0);
+    assert_int_equal(r.n_images, 1);
+    db_rows_dispose(&r);
+    db_close(db);
+}
+
+/* One operation fails: none has happened. */
+static void test_all_or_none(void **state)
+{
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op ops[] = {image_op("fire"), slot_op(1, "nope", "warm")};
+    assert_int_equal(db_apply(db, ops, 2, &e), -EIO);
+    assert_non_null(strstr(e.text, "FOREIGN KEY"));
+    struct db_rows r = load(db);
+    assert_int_equal(r.n_images, 0);
+    db_rows_dispose(&r);
+    apply(db, ops, 1); /* and it goes on */
+    struct db_op same = slot_op(2, "fire", "warm"), twin = slot_op(3, "fire", "warm");
+    memcpy(twin.slot.uuid, same.slot.uuid, 16);
+    apply(db, &same, 1);
+    assert_int_equal(db_apply(db, &twin, 1, &e), -EIO); /* a uuid is unique */
+    db_close(db);
+}
+
+static void test_end_and_repair(void **state)
+{
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op ops[] = {image_op("fire"), slot_op(1, "fire", "leased"), lease_op(1, 1)};
+    apply(db, ops, 3);
+    struct db_op ended = ops[2];
+    ended.lease.ended_ms = 5;
+    strcpy(ended.lease.end_reason, "released");
+    apply(db, &ended, 1);
+    struct db_rows r = load(db);
+    assert_int_equal(r.n_leases, 0);
+    db_rows_dispose(&r);
+    /* Writing all live rows again sets them right whatever was there. */
+    struct db_op repair[] = {{.kind = DB_LIVE_CLEAR}, ops[1], ops[2]};
+    apply(db, repair, 3);
+    r = load(db);
+    assert_int_equal(r.n_leases, 1);
+    assert_int_equal(r.n_slots, 1);
+    assert_int_equal(r.leases[0].slot, 1);
+    db_rows_dispose(&r);
+    /* A slot's row may go before its lease's end is known. */
+    ops[1].kind = DB_SLOT_DELETE;
+    apply(db, &ops[1], 1);
+    r = load(db);
+    assert_int_equal(r.leases[0].slot, 0);
+    db_rows_dispose(&r);
+    ops[0].kind = DB_IMAGE_DELETE;
+    apply(db, &ops[0], 1);
+    db_close(db);
+}
+
+static void exec(const char *sql)
+{
+    sqlite3 *raw;
+    assert_int_equal(sqlite3_open(path, &raw), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(raw, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(raw);
+}
+
+static void test_newer_schema(void **state)
+{
+    struct db *db = NULL;
+    (void)state;
+    db_close(open_db("b1"));
+    exec("PRAGMA user_version = 99");
+    assert_int_equal(db_open(path, "b1", &db, &e), -EPROTO);
+    assert_non_null(strstr(e.text, "schema version 99"));
+    exec("PRAGMA user_version = 1"); /* it was left as it is */
+    db_close(open_db("b1"));
+}
+
+static void test_damaged_file(void **state)
+{
+    struct db *db = NULL;
+    (void)state;
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write_full(fd, "this is no database, this is a text, it is long enough", 54), 0);
+    close(fd);
+    assert_int_equal(db_open(path, "b1", &db, &e), -EUCLEAN);
+    assert_non_null(strstr(e.text, path));
+    assert_int_not_equal(db_open("/nonexistent/dir/db", "b1", &db, &e), 0);
+}
+
+/* Malformed rows are an error, not a crash and not an empty pool. */
+static void test_malformed_row(void **state)
+{
+    (void)state;
+    db_close(open_db("b1"));
+    exec("INSERT INTO slot VALUES(1,'not-a-uuid',NULL,'warm','',NULL,'n',0,'','b1')");
+    struct db *db = open_db("b1");
+    struct db_rows rows;
+    assert_int_equal(db_load(db, &rows, &e), -EUCLEAN);
+    db_rows_dispose(&rows);
+    db_close(db);
+}
+
+/* A full disk, by the process's limit on file sizes: an error now, all well later. */
+static void test_disk_full(void **state)
+{
+    struct rlimit before, tight = {.rlim_cur = 80000};
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    struct db *db = open_db("b1");
+    struct db_op image = image_op("fire");
+    apply(db, &image, 1);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    tight.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    int rc = 0;
+    uint64_t id = 0;
+    while (!rc && id < 1000) {
+        struct db_op op = slot_op(++id, "fire", "warm");
+        rc = db_apply(db, &op, 1, &e);
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_true(rc == -ENOSPC || rc == -EIO);
+    struct db_op op = slot_op(id, "fire", "warm");
+    apply(db, &op, 1);
+    struct db_rows r = load(db);
+    assert_int_equal(r.n_slots, id);
+    db_rows_dispose(&r);
+    db_close(db);
+}
+
+/* The log is moved into the file in idle moments, so it does not grow for ever. */
+static void test_idle(void **state)
+{
+    char wal[120];
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op image = image_op("fire");
+    apply(db, &image, 1);
+    for (uint64_t id = 1; id <= 3000; id++) {
+        struct db_op op = slot_op(id, "fire", "warm");
+        apply(db, &op, 1);
+        op.kind = DB_SLOT_DELETE;
+        apply(db, &op, 1);
+        if (id % 50 == 0)
+            db_idle(db);
+    }
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    int fd = open(wal, O_RDONLY);
+    assert_true(lseek(fd, 0, SEEK_END) < 4 << 20);
+    close(fd);
+    db_close(db);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_round_trip),   TEST(test_counters),      TEST(test_boot),
+        TEST(test_all_or_none),  TEST(test_end_and_repair), TEST(test_newer_schema),
+        TEST(test_damaged_file), TEST(test_malformed_row),  TEST(test_disk_full),
+        TEST(test_idle),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,297 @@
+/* The core in bad weather: helpers, host and database fail at each point where they can. */
+#include "base/log.h"
+#include "tests/sim/check.h"
+#include "tests/sim/world_sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct sim sim;
+static struct sim_client *root;
+
+static void begin_with(const char *config)
+{
+    sim_start(&sim, config);
+    sim_image(&sim, "fire");
+    root = sim_connect(&sim, 0);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    begin_with("[pool]\nmin = 2\n");
+    sim_run(&sim, 5000);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    sim_end(&sim);
+    return 0;
+}
+
+static json_t *want(const char *image, json_int_t wait_ms)
+{
+    return json_pack("{s:s, s:I}", "image", image, "wait_ms", wait_ms);
+}
+
+static unsigned warm(void)
+{
+    return sim_pool(&sim, "fire")->count[SLOT_WARM];
+}
+
+/* All is well again: the pool is full, nothing is left over, requests are served. */
+static void recovered(uint64_t ms)
+{
+    memset(&sim.faults, 0, sizeof sim.faults);
+    sim_run(&sim, ms);
+    sim_expect(root, "Allocate", want("fire", 0), 1000, NULL);
+    sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 60000, NULL);
+    sim_run(&sim, 120000);
+    assert_int_equal(warm(), 2);
+    assert_int_equal(sim_domains(&sim), 2);
+    sim_check_quiet(&sim);
+}
+
+/* Every way in which a build can go wrong, for ever: a backoff, an answer, no domain left. */
+static void test_builds_fail(void **state)
+{
+    static const enum sim_fate fates[] = {
+        FATE_BUILD_FAILS,     FATE_BUILD_FAILS_LATE, FATE_BUILD_NO_MEMORY, FATE_BUILD_DIES,
+        FATE_BUILD_DIES_LATE, FATE_BUILD_HANGS,      FATE_NONSENSE,        FATE_GARBAGE,
+        FATE_NO_START,        FATE_BUILD_DIES_UNTOLD};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(fates); i++) {
+        begin_with("build_timeout = 2s\n[pool]\nmin = 2\n");
+        sim.faults.fate = fates[i];
+        sim_call(root, "PoolWait", json_pack("{s:s, s:i}", "image", "fire", "timeout_ms", 600000));
+        struct sim_client *waiting = sim_connect(&sim, 1000);
+        sim_call(waiting, "Allocate", want("fire", 600000));
+        sim_run(&sim, 60000);
+        const struct pool *p = sim_pool(&sim, "fire");
+        assert_true(p->failures >= 4 && p->failures < 12); /* it backs off */
+        assert_true(pool_backoff_ms(p) > 0);
+        assert_true(p->last_error[0]);
+        assert_int_equal(p->total, 0);
+        assert_int_equal(sim_domains(&sim), 0);
+        const char *expected = fates[i] == FATE_BUILD_NO_MEMORY ? "NoHostMemory" : "ImageBroken";
+        json_t *reply = sim_reply(root);
+        assert_string_equal(sim_error_name(reply), expected);
+        json_decref(reply);
+        reply = sim_reply(waiting);
+        assert_string_equal(sim_error_name(reply), expected);
+        json_decref(reply);
+        sim_expect(root, "Allocate", want("fire", 60000), 10, expected);
+        recovered(400000);
+        sim_end(&sim);
+    }
+}
+
+/* One broken image does not hold up another, nor one failed build the pool. */
+static void test_broken_image_alone(void **state)
+{
+    (void)state;
+    sim_image(&sim, "ice");
+    sim.faults.fate = FATE_BUILD_FAILS;
+    sim.faults.fate_for = 1;
+    sim_run(&sim, 10000);
+    assert_int_equal(sim_pool(&sim, "ice")->count[SLOT_WARM], 2);
+    assert_int_equal(warm(), 2);
+    assert_int_equal(sim_pool(&sim, "ice")->failures, 0);
+}
+
+static void test_warm_helper_dies(void **state)
+{
+    (void)state;
+    sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
+    sim.faults.fate = FATE_WARM_DIES;
+    sim_run(&sim, 20000);
+    assert_true(sim_pool(&sim, "fire")->total <= 3);
+    recovered(60000);
+}
+
+/* A slot that fails to complete is thrown away; the request gets another one. */
+static void test_retries(void **state)
+{
+    (void)state;
+    sim_end(&sim);
+    begin_with("complete_timeout = 1s\n");
+    sim.faults.fate = FATE_COMPLETE_FAILS;
+    sim.faults.fate_for = 2;
+    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "4"),
+               100, NULL);
+    sim_expect(root, "PoolWait", NULL, 20000, NULL);
+    sim_expect(root, "Allocate", want("fire", 0), 1000, NULL); /* the third one is good */
+    sim_run(&sim, 10000);
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_BROKEN], 0);
+    assert_int_equal(sim_domains(&sim), 5);
+    sim_check_quiet(&sim);
+}
+
+static void test_completions_fail(void **state)
+{
+    static const enum sim_fate fates[] = {FATE_COMPLETE_FAILS, FATE_COMPLETE_DIES,
+                                          FATE_COMPLETE_HANGS};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(fates); i++) {
+        begin_with("complete_timeout = 1s\n[pool]\nmin = 2\n");
+        sim.faults.fate = fates[i];
+        sim_run(&sim, 5000);
+        sim_expect(root, "Allocate", want("fire", 0), 5000, "AllocateFailed");
+        sim_run(&sim, 5000);
+        sim_expect(root, "Allocate", want("fire", 30000), 40000, "AllocateFailed");
+        assert_int_equal(sim.allocated, 0);
+        /* Those that are warm now would fail as well: let them be used up. */
+        memset(&sim.faults, 0, sizeof sim.faults);
+        sim_run(&sim, 5000);
+        sim_expect(root, "Allocate", want("fire", 30000), 40000, NULL);
+        sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 1000, NULL);
+        recovered(10000);
+        sim_end(&sim);
+    }
+}
+
+static void test_completed_helper_hangs(void **state)
+{
+    (void)state;
+    sim_end(&sim);
+    begin_with("[pool]\nmin = 2\n");
+    sim.faults.fate = FATE_COMPLETED_HANGS;
+    sim.faults.fate_for = 2;
+    sim_run(&sim, 5000);
+    sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
+    sim_run(&sim, 10000); /* it is killed, the lease lives */
+    assert_true(list_empty(&sim.helpers) || sim_pool(&sim, "fire")->count[SLOT_LEASED] == 1);
+    sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
+    sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 1000, NULL); /* before it is killed */
+    recovered(10000);
+}
+
+static void test_destroy_fails(void **state)
+{
+    (void)state;
+    sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
+    sim.faults.destroy_fails = 3;
+    sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 5000, "Internal");
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_BROKEN], 1);
+    assert_int_equal(sim_domains(&sim), 3);
+    sim_run(&sim, 60000);
+    assert_int_equal(sim_domains(&sim), 2);
+    sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
+    sim.faults.destroy_hangs = 1;
+    sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 20000, "TimedOut");
+    recovered(60000);
+}
+
+/* Without the host's list nothing that is leased is touched. */
+static void test_list_fails(void **state)
+{
+    (void)state;
+    sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
+    sim.faults.list_fails = 1000000;
+    sim_run(&sim, 120000);
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 1);
+    json_t *reply = sim_ask(root, "Status", NULL, 10);
+    assert_true(json_is_false(json_object_get(json_object_get(reply, "parameters"), "xen")));
+    json_decref(reply);
+    /* A slot whose domid nobody knows waits until the list is back. */
+    sim.faults.fate = FATE_BUILD_DIES_UNTOLD;
+    sim.faults.fate_for = 1;
+    sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
+    sim_run(&sim, 20000);
+    sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 1000, NULL);
+    recovered(60000);
+}
+
+static void test_database_fails(void **state)
+{
+    (void)state;
+    sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
+    sim_run(&sim, 5000);
+    sim.faults.writes_fail = true;
+    sim_expect(root, "Allocate", want("fire", 0), 1000, "Internal"); /* finds out */
+    sim_expect(root, "Allocate", want("fire", 0), 1000, "Internal"); /* knows */
+    sim_run(&sim, 20000);
+    unsigned leased = sim_pool(&sim, "fire")->count[SLOT_LEASED];
+    assert_int_equal(leased, 1); /* runs on */
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_BUILDING], 0);
+    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "1"),
+               100, "Internal");
+    sim_expect(root, "ImageRemove", json_pack("{s:s}", "name", "fire"), 100, "Internal");
+    sim_expect(root, "ImageImport", json_pack("{s:s, s:s}", "name", "ice", "path", "/x"), 100,
+               "Internal");
+    /* Releasing works; the row follows when it can. */
+    sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 5000, NULL);
+    recovered(20000);
+}
+
+/* Each single write fails once, while a lease begins and ends. */
+static void test_each_write_fails(void **state)
+{
+    (void)state;
+    for (unsigned n = 0; n < 20; n++) {
+        unsigned moves = sim.moves;
+        sim_call(root, "Allocate", want("fire", 5000));
+        for (unsigned i = 0; i < n; i++)
+            sim_run_us(&sim, 100);
+        sim.faults.write_fails = 1;
+        sim_run(&sim, 6000);
+        json_t *reply = sim_reply(root);
+        assert_non_null(reply);
+        json_decref(reply);
+        sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 5000, NULL);
+        recovered(20000);
+        assert_true(sim.moves > moves);
+    }
+}
+
+static void test_import_write_fails(void **state)
+{
+    (void)state;
+    sim_call(root, "ImageImport", json_pack("{s:s, s:s}", "name", "ice", "path", "/x"));
+    sim_run(&sim, 300);
+    sim.faults.write_fails = 1;
+    sim_run(&sim, 1000);
+    json_t *reply = sim_reply(root);
+    assert_string_equal(sim_error_name(reply), "Internal");
+    json_decref(reply);
+    assert_int_equal(sim.discarded, 1);
+    assert_null(pool_find(&sim.core, "ice"));
+    recovered(10000);
+}
+
+/* Stopping comes to an end though a domain does not. */
+static void test_stop_is_bounded(void **state)
+{
+    (void)state;
+    sim.faults.destroy_fails = 1000;
+    core_stop(&sim.core);
+    sim_run(&sim, 9000);
+    assert_false(sim.stopped);
+    sim_run(&sim, 2000);
+    assert_true(sim.stopped);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_builds_fail),
+        TEST(test_broken_image_alone),
+        TEST(test_warm_helper_dies),
+        TEST(test_retries),
+        cmocka_unit_test(test_completions_fail),
+        TEST(test_completed_helper_hangs),
+        TEST(test_destroy_fails),
+        TEST(test_list_fails),
+        TEST(test_database_fails),
+        TEST(test_each_write_fails),
+        TEST(test_import_write_fails),
+        TEST(test_stop_is_bounded),
+    };
+    log_init("test", getenv("V") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,198 @@
+/*
+ * Random sequences: clients that allocate, release, die, pipeline; domains that end; faults of
+ * every kind; a daemon that is killed and started again. sim_check runs after every event; when the
+ * faults are over, everything must come to rest: no domain without a row, each request answered.
+ *
+ * Arguments: number of sequences, first seed. A failing seed is printed and repeats itself exactly.
+ */
+#include "base/log.h"
+#include "tests/sim/check.h"
+#include "tests/sim/world_sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIENTS 6
+#define STEPS 120
+#define CALM_MS 900000 /* the longest backoff, and then some */
+
+static struct sim sim;
+static struct sim_client *clients[CLIENTS];
+static const char config[] = "build_timeout = 3s\ncomplete_timeout = 500ms\n"
+                             "destroy_timeout = 2s\nparallel = 2\n"
+                             "[pool]\nmin = 2\nmax = 6\nbackoff_max = 30s\n"
+                             "[image ice]\nmin = 0\nmax = 0\n";
+
+static const char *image(void)
+{
+    return sim_random(&sim, 3) ? "fire" : "ice";
+}
+
+static struct sim_client *client(void)
+{
+    struct sim_client **c = &clients[sim_random(&sim, CLIENTS)];
+    if (*c && (*c)->hung_up) {
+        sim_disconnect(*c);
+        *c = NULL;
+    }
+    if (!*c)
+        *c = sim_connect(&sim, sim_random(&sim, 2) ? 0 : 1000);
+    return *c;
+}
+
+static void do_allocate(void)
+{
+    static const int waits[] = {0, 50, 2000, 60000};
+    sim_call(client(), "Allocate",
+             json_pack("{s:s, s:i, s:b, s:i}", "image", image(), "wait_ms",
+                       waits[sim_random(&sim, 4)], "hold", (int)!sim_random(&sim, 3), "ttl_ms",
+                       sim_random(&sim, 4) ? 0 : 20000));
+}
+
+static void do_release(void)
+{
+    char lease[24];
+    snprintf(lease, sizeof lease, "l%u", (unsigned)(1 + sim_random(&sim, sim.core.next_lease)));
+    sim_call(client(), "Release",
+             json_pack("{s:[s], s:b}", "leases", lease, "wait", (int)sim_random(&sim, 2)));
+}
+
+static void do_release_all(void)
+{
+    sim_call(client(), "Release", json_pack("{s:b}", "all", 1));
+}
+
+static void do_die(void)
+{
+    unsigned i = (unsigned)sim_random(&sim, CLIENTS);
+    if (clients[i])
+        sim_disconnect(clients[i]);
+    clients[i] = NULL;
+}
+
+static struct sim_domain *any_domain(void)
+{
+    unsigned n = 0;
+    list_each (node, &sim.domains)
+        n++;
+    uint64_t chosen = n ? sim_random(&sim, n) : 0;
+    list_each (node, &sim.domains)
+        if (!chosen--)
+            return container_of(node, struct sim_domain, node);
+    return NULL;
+}
+
+static void do_domain_destroy(void)
+{
+    struct sim_domain *d = any_domain();
+    if (d)
+        sim_domain_destroy(&sim, d->d.domid);
+}
+
+static void do_domain_shutdown(void)
+{
+    struct sim_domain *d = any_domain();
+    if (d)
+        sim_domain_shutdown(&sim, d->d.domid, (unsigned)sim_random(&sim, 4));
+}
+
+static void do_set(void)
+{
+    char min[8];
+    snprintf(min, sizeof min, "%u", (unsigned)sim_random(&sim, 5));
+    sim_call(client(), "PoolSet",
+             json_pack("{s:s, s:{s:s}}", "image", image(), "settings", "min", min));
+}
+
+static void do_look(void)
+{
+    static const char *const methods[] = {"List", "Status", "PoolShow", "PoolWait"};
+    sim_call(client(), methods[sim_random(&sim, 4)], NULL);
+}
+
+static void do_image(void)
+{
+    if (sim_random(&sim, 2))
+        sim_call(client(), "ImageRemove", json_pack("{s:s}", "name", "ice"));
+    else
+        sim_call(client(), "ImageImport", json_pack("{s:s, s:s}", "name", "ice", "path", "/x"));
+}
+
+static void do_kill_daemon(void)
+{
+    unsigned percent = sim.faults.random_percent;
+    if (sim_random(&sim, 3))
+        return;
+    memset(clients, 0, sizeof clients);
+    sim_crash(&sim);
+    memset(&sim.faults, 0, sizeof sim.faults); /* a start may fail for good reasons; not here */
+    sim_restart(&sim, config, NULL);
+    sim.faults.random_percent = percent;
+}
+
+static void (*const actions[])(void) = {
+    do_allocate, do_allocate, do_allocate,        do_allocate,       do_release, do_release, do_die,
+    do_set,      do_look,     do_domain_shutdown, do_domain_destroy, do_image,   do_release_all,
+    do_kill_daemon,
+};
+
+static void check_answered(void)
+{
+    for (unsigned i = 0; i < CLIENTS; i++)
+        if (clients[i] && !clients[i]->hung_up && clients[i]->answered != clients[i]->sent)
+            sim_violated(&sim, __FILE__, __LINE__, "a request was not answered");
+}
+
+static void check_calm(void)
+{
+    static const char *const images[] = {"fire", "ice"};
+    for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
+        const struct pool *p = pool_find(&sim.core, images[i]);
+        if (p && (p->total != p->count[SLOT_WARM] || p->total != p->settings.min))
+            sim_violated(&sim, __FILE__, __LINE__, "a pool is not at its minimum");
+    }
+    if (!list_empty(&sim.core.leases))
+        sim_violated(&sim, __FILE__, __LINE__, "a lease is left");
+}
+
+static void run_seed(unsigned seed)
+{
+    memset(clients, 0, sizeof clients);
+    sim_start(&sim, config);
+    sim.random = seed * 2654435761u + 1;
+    sim_image(&sim, "fire");
+    sim_image(&sim, "ice");
+    sim.faults.random_percent = seed % 4 ? 8 * (seed % 4) : 0;
+    for (unsigned i = 0; i < STEPS; i++) {
+        actions[sim_random(&sim, ARRAY_SIZE(actions))]();
+        sim_run_us(&sim, sim_random(&sim, 2) ? sim_random(&sim, 3000)
+                                             : sim_random(&sim, 1500000));
+    }
+    memset(&sim.faults, 0, sizeof sim.faults);
+    sim_run(&sim, CALM_MS);
+    check_answered();
+    struct sim_client *root = sim_connect(&sim, 0);
+    sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 60000, NULL);
+    sim_run(&sim, CALM_MS);
+    check_calm();
+    sim_check_quiet(&sim);
+    sim_stop(&sim);
+    if (sim_domains(&sim))
+        sim_violated(&sim, __FILE__, __LINE__, "a stopped daemon has left a domain");
+    sim_end(&sim);
+}
+
+int main(int argc, char **argv)
+{
+    unsigned n = argc > 1 ? (unsigned)atoi(argv[1]) : 300;
+    unsigned first = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
+    log_init("test", n == 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+    for (unsigned seed = first; seed < first + n; seed++) {
+        fprintf(stdout, "\rseed %u", seed);
+        fflush(stdout);
+        run_seed(seed);
+    }
+    printf("\n%u sequences of %d steps\n", n, STEPS);
+    return 0;
+}

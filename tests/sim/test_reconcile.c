@@ -1,0 +1,296 @@
+/* What a restart finds: every state of a row with every fate of its domain, and kill -9 at each
+ * moment of a lease's life. */
+#include "base/log.h"
+#include "tests/sim/check.h"
+#include "tests/sim/world_sim.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct sim sim;
+static const char config[] = "[pool]\nmin = 1\n";
+
+static int begin(void **state)
+{
+    (void)state;
+    sim_start(&sim, config);
+    sim_image(&sim, "fire");
+    sim_run(&sim, 5000);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    sim_end(&sim);
+    return 0;
+}
+
+/* What has become of the domain while the daemon was down. */
+enum fate { ALIVE, SAVING, POWEROFF, DYING, GONE, REUSED_DOMID, REUSED_UUID, FATES };
+
+static const char *const states[] = {"building", "warm", "completing", "settling", "ready",
+                                     "leased", "releasing", "broken"};
+enum lease_kind { LEASE_NONE, LEASE_PLAIN, LEASE_HOLD, LEASE_EXPIRED, LEASE_KINDS };
+
+/* Writes a row as an earlier daemon would have, and makes its domain. */
+static void plant(uint64_t id, const char *slot_state, enum lease_kind lease, enum fate fate,
+                  bool domid_known, struct db_op ops[2])
+{
+    struct sim_domain *d = sim_domain_add(&sim, "planted", sim.core.tag, NULL);
+    struct slot_row *row = &ops[0].slot;
+    memset(ops, 0, 2 * sizeof ops[0]);
+    ops[0].kind = DB_SLOT_PUT;
+    row->id = id;
+    memcpy(row->uuid, d->d.uuid, sizeof row->uuid);
+    strcpy(row->image, "fire");
+    strcpy(row->state, slot_state);
+    row->domid = domid_known ? (int64_t)d->d.domid : DB_NO_DOMID;
+    strcpy(row->name, "planted");
+    ops[1].kind = DB_LEASE_PUT;
+    struct lease_row *l = &ops[1].lease;
+    l->id = id;
+    l->slot = id;
+    strcpy(l->image, "fire");
+    snprintf(l->name, sizeof l->name, "planted-%u", (unsigned)id);
+    l->hold = lease == LEASE_HOLD;
+    l->expires_ms = lease == LEASE_EXPIRED ? 1 : 0;
+    l->created_ms = 1;
+    if (fate == SAVING || fate == POWEROFF) {
+        d->d.state = HOST_DOMAIN_SHUTDOWN;
+        d->d.shutdown_reason = fate == SAVING ? 2 : 0;
+    } else if (fate == DYING) {
+        d->d.state = HOST_DOMAIN_DYING;
+    } else if (fate == REUSED_UUID) { /* saved, and restored by somebody as his own */
+        d->d.domid += 1000;
+        d->d.tag[0] = '\0';
+    } else if (fate == REUSED_DOMID) { /* a stranger has its number now */
+        d->d.tag[0] = '\0';
+        uuid_random(d->d.uuid);
+    } else if (fate == GONE) {
+        list_remove(&d->node);
+        free(d);
+    }
+}
+
+static bool lives_on(const char *slot_state, enum lease_kind lease, enum fate fate, bool domid_known)
+{
+    /* With its domid not on record the uuid alone says which domain it is. */
+    bool there = fate == ALIVE || fate == SAVING || (fate == REUSED_UUID && !domid_known);
+    return !strcmp(slot_state, "leased") && lease == LEASE_PLAIN && there;
+}
+
+static void check_one(const char *slot_state, enum lease_kind lease, enum fate fate,
+                      bool domid_known)
+{
+    struct db_op ops[2];
+    struct error e;
+    uint64_t id = 100;
+    sim_start(&sim, config);
+    sim_image(&sim, "fire");
+    sim_run(&sim, 3000);
+    plant(id, slot_state, lease, fate, domid_known, ops);
+    assert_int_equal(db_apply(sim.db, ops, lease == LEASE_NONE ? 1 : 2, &e), 0);
+    sim_crash(&sim);
+    sim_restart(&sim, config, NULL);
+    bool expected = lives_on(slot_state, lease, fate, domid_known);
+    unsigned leased = sim_pool(&sim, "fire")->count[SLOT_LEASED];
+    if (leased != (expected ? 1 : 0))
+        fail_msg("%s lease %d fate %d domid known %d: %u leased", slot_state, lease, fate,
+                 domid_known, leased);
+    sim_run(&sim, 10000);
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_WARM], 1);
+    assert_int_equal(sim_pool(&sim, "fire")->total, expected ? 2 : 1);
+    bool stranger = fate == REUSED_DOMID || (fate == REUSED_UUID && domid_known);
+    unsigned n = 0;
+    list_each (node, &sim.domains)
+        n++;
+    /* Strangers are never touched. (A restored domain with our UUID and a domid that is not on
+     * record can't be told from ours; its row was never leased, so it is destroyed.) */
+    if (fate != REUSED_UUID || domid_known)
+        assert_int_equal(n, 1 + (expected ? 1 : 0) + (stranger ? 1 : 0));
+    if (expected) {
+        struct sim_client *c = sim_connect(&sim, 0); /* all features again */
+        sim_expect(c, "Release", json_pack("{s:[s]}", "leases", "l100"), 5000, NULL);
+        sim_run(&sim, 2000);
+    }
+    /* Ids are never used again. */
+    assert_true(sim.core.next_slot > id);
+    assert_true(lease == LEASE_NONE || sim.core.next_lease > id);
+    sim_end(&sim);
+}
+
+static void test_every_row(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++)
+        for (int lease = LEASE_NONE; lease < LEASE_KINDS; lease++)
+            for (int fate = ALIVE; fate < FATES; fate++)
+                for (int known = 0; known < 2; known++)
+                    if (fate != REUSED_UUID || known)
+                        check_one(states[i], (enum lease_kind)lease, (enum fate)fate, known);
+}
+
+/* kill -9 at every moment of building, allocating, living and releasing. */
+static void test_kill_at_each_moment(void **state)
+{
+    (void)state;
+    for (unsigned us = 0; us < 8000; us += 40) {
+        struct sim_client *c = sim_connect(&sim, 0);
+        unsigned before = sim_pool(&sim, "fire")->count[SLOT_LEASED];
+        sim_call(c, "Allocate", json_pack("{s:s}", "image", "fire"));
+        sim_run_us(&sim, us);
+        bool answered = c->answered != 0;
+        sim_crash(&sim);
+        sim_restart(&sim, config, NULL);
+        sim_run(&sim, 3000);
+        unsigned after = sim_pool(&sim, "fire")->count[SLOT_LEASED];
+        /* Whoever was told of a lease has it; a lease that was not told may exist or not. */
+        assert_true(after == before + 1 || (after == before && !answered));
+        sim_check_quiet(&sim);
+        c = sim_connect(&sim, 0);
+        if (after > 3) {
+            sim_call(c, "Release", json_pack("{s:b}", "all", 1));
+            sim_run_us(&sim, us * 30);
+            sim_crash(&sim);
+            sim_restart(&sim, config, NULL);
+            sim_run(&sim, 3000);
+            sim_check_quiet(&sim);
+        }
+    }
+}
+
+static void test_orphans(void **state)
+{
+    (void)state;
+    sim_domain_add(&sim, "lost", sim.core.tag, NULL);
+    sim_domain_add(&sim, "theirs", "dp-another1", NULL);
+    sim_domain_add(&sim, "plain", "", NULL);
+    sim_crash(&sim);
+    sim_restart(&sim, config, NULL);
+    sim_run(&sim, 5000);
+    assert_int_equal(sim_domains(&sim), 1); /* the warm one */
+    unsigned n = 0;
+    list_each (node, &sim.domains)
+        n++;
+    assert_int_equal(n, 3);
+    sim_check_quiet(&sim);
+}
+
+/* A leftover that will not die does not keep the daemon from starting. */
+static void test_stubborn_leftover(void **state)
+{
+    (void)state;
+    sim_crash(&sim);
+    sim.faults.destroy_fails = 3;
+    sim_restart(&sim, config, NULL);
+    sim_run(&sim, 60000);
+    assert_int_equal(sim_domains(&sim), 1);
+    sim_check_quiet(&sim);
+}
+
+static void test_host_rebooted(void **state)
+{
+    (void)state;
+    struct sim_client *c = sim_connect(&sim, 0);
+    sim_expect(c, "Allocate", json_pack("{s:s}", "image", "fire"), 1000, NULL);
+    sim_run(&sim, 3000);
+    sim_crash(&sim);
+    while (!list_empty(&sim.domains)) {
+        struct sim_domain *d = container_of(sim.domains.next, struct sim_domain, node);
+        list_remove(&d->node);
+        free(d);
+    }
+    sim.next_domid = 1;
+    sim_domain_add(&sim, "other", "", NULL); /* numbers start over */
+    sim_restart(&sim, config, "boot-two");
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 0);
+    sim_run(&sim, 5000);
+    assert_int_equal(sim_domains(&sim), 1);
+    assert_true(sim.core.next_lease == 2);
+    sim_check_quiet(&sim);
+}
+
+/* Clean stop and start: leases live on, with their deadlines. */
+static void test_stop_and_start(void **state)
+{
+    (void)state;
+    struct sim_client *c = sim_connect(&sim, 1000);
+    sim_expect(c, "Allocate", json_pack("{s:s, s:i, s:s}", "image", "fire", "ttl_ms", 600000,
+                                        "name", "mine"), 1000, NULL);
+    sim_stop(&sim);
+    assert_int_equal(sim_domains(&sim), 1);
+    sim_restart(&sim, config, NULL);
+    c = sim_connect(&sim, 1000);
+    json_t *reply = sim_ask(c, "List", NULL, 10);
+    json_t *lease = json_array_get(
+        json_object_get(json_object_get(reply, "parameters"), "leases"), 0);
+    assert_string_equal(json_string_value(json_object_get(lease, "name")), "mine");
+    assert_int_equal(json_integer_value(json_object_get(lease, "owner_uid")), 1000);
+    json_decref(reply);
+    sim_run(&sim, 600000); /* its time is over */
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 0);
+    sim_check_quiet(&sim);
+}
+
+/* One damaged file does not stop the others; unknown files go. */
+static void test_images(void **state)
+{
+    char path[300];
+    (void)state;
+    sim_image(&sim, "ice");
+    snprintf(path, sizeof path, "%s/images/%s", sim.dir, sim_pool(&sim, "ice")->row.file);
+    sim_crash(&sim);
+    assert_int_equal(truncate(path, 3), 0);
+    snprintf(path, sizeof path, "%s/images/0b7e1c1a-0000-4000-8000-000000000000.img", sim.dir);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    sim_restart(&sim, config, NULL);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_true(sim_pool(&sim, "ice")->damage[0]);
+    struct sim_client *c = sim_connect(&sim, 0);
+    sim_expect(c, "Allocate", json_pack("{s:s, s:i}", "image", "ice", "wait_ms", 9000), 10,
+               "ImageBroken");
+    sim_expect(c, "PoolWait", json_pack("{s:s}", "image", "ice"), 10, "ImageBroken");
+    sim_run(&sim, 3000);
+    sim_expect(c, "Allocate", json_pack("{s:s}", "image", "fire"), 1000, NULL);
+    sim_expect(c, "ImageRemove", json_pack("{s:s}", "name", "ice"), 1000, NULL);
+}
+
+/* A removal that was cut short goes on. */
+static void test_removal_goes_on(void **state)
+{
+    (void)state;
+    struct sim_client *c = sim_connect(&sim, 0);
+    sim.faults.destroy_fails = 1;
+    sim_call(c, "ImageRemove", json_pack("{s:s}", "name", "fire"));
+    sim_run(&sim, 200);
+    sim_expect(sim_connect(&sim, 0), "Allocate", json_pack("{s:s}", "image", "fire"), 10,
+               "NoSuchImage");
+    sim_crash(&sim);
+    sim_restart(&sim, config, NULL);
+    sim_run(&sim, 10000);
+    assert_null(pool_find(&sim.core, "fire"));
+    assert_int_equal(sim_domains(&sim), 0);
+    sim_check_quiet(&sim);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_row),
+        TEST(test_kill_at_each_moment),
+        TEST(test_orphans),
+        TEST(test_stubborn_leftover),
+        TEST(test_host_rebooted),
+        TEST(test_stop_and_start),
+        TEST(test_images),
+        TEST(test_removal_goes_on),
+    };
+    log_init("test", getenv("V") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

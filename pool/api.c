@@ -93,10 +93,9 @@ static json_t *lease_json(const struct lease *l)
     return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:I, s:I, s:o, s:b, s:b, s:o}", "lease",
                      id_json('l', l->id), "image", l->pool->row.name, "slot", id_json('s', s->id),
                      "domid", (json_int_t)s->domid, "uuid", uuid_json(s->uuid), "name", l->name,
-                     "owner_uid", (json_int_t)l->owner_uid, "created_ms",
-                     (json_int_t)l->created_ms, "expires_ms",
-                     l->expires_ms ? json_integer(l->expires_ms) : json_null(), "hold",
-                     (int)l->hold, "paused", (int)l->paused, "meta",
+                     "owner_uid", (json_int_t)l->owner_uid, "created_ms", (json_int_t)l->created_ms,
+                     "expires_ms", l->expires_ms ? json_integer(l->expires_ms) : json_null(),
+                     "hold", (int)l->hold, "paused", (int)l->paused, "meta",
                      l->meta ? json_incref(l->meta) : json_object());
 }
 
@@ -109,8 +108,8 @@ static json_t *pool_json(const struct pool *p)
     return json_pack("{s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:I, s:I}", "image",
                      p->row.name, "min", (int)p->settings.min, "max", (int)p->settings.max,
                      "engine", p->settings.engine, "warm", (int)p->count[SLOT_WARM], "building",
-                     (int)p->count[SLOT_BUILDING], "leased", (int)p->count[SLOT_LEASED],
-                     "waiting", (int)waiting, "broken", (int)p->count[SLOT_BROKEN], "backoff_ms",
+                     (int)p->count[SLOT_BUILDING], "leased", (int)p->count[SLOT_LEASED], "waiting",
+                     (int)waiting, "broken", (int)p->count[SLOT_BROKEN], "backoff_ms",
                      (json_int_t)pool_backoff_ms(p), "last_error", text_or_null(trouble), "hits",
                      (json_int_t)p->hits, "misses", (json_int_t)p->misses);
 }
@@ -145,7 +144,8 @@ static json_t *stages_json(const struct lease *l, uint64_t now_us)
 {
     json_t *stages = json_array();
     const char *first = l->cold ? "wait" : "pick";
-    if (!stages || json_array_append_new(stages, stage_json(first, l->picked_us - l->received_us)) ||
+    if (!stages ||
+        json_array_append_new(stages, stage_json(first, l->picked_us - l->received_us)) ||
         (l->stages && json_array_extend(stages, l->stages)) ||
         json_array_append_new(stages, stage_json("commit", now_us - l->completed_us))) {
         json_decref(stages);
@@ -158,8 +158,8 @@ json_t *api_allocated(const struct lease *l, uint64_t now_us)
 {
     return json_pack("{s:o, s:s, s:I, s:o, s:s, s:o, s:s, s:I, s:I, s:o}", "lease",
                      id_json('l', l->id), "image", l->pool->row.name, "domid",
-                     (json_int_t)l->slot->domid, "uuid", uuid_json(l->slot->uuid), "name",
-                     l->name, "slot", id_json('s', l->slot->id), "from", l->cold ? "cold" : "warm",
+                     (json_int_t)l->slot->domid, "uuid", uuid_json(l->slot->uuid), "name", l->name,
+                     "slot", id_json('s', l->slot->id), "from", l->cold ? "cold" : "warm",
                      "delta_pages", (json_int_t)l->delta_pages, "total_us",
                      (json_int_t)(now_us - l->received_us), "stages", stages_json(l, now_us));
 }
@@ -208,10 +208,14 @@ static const struct answered *image_list(struct call *call, void *owner, const j
     struct core *core = owner;
     (void)given;
     json_t *images = json_array();
-    list_each (node, &core->pools)
-        if (images && json_array_append_new(images, api_image(container_of(node, struct pool, in_core))))
-            json_decref(images), images = NULL;
-    return call_reply(call, json_pack("{s:o}", "images", images));
+    bool ok = images != NULL;
+    list_each (node, &core->pools) {
+        const struct pool *p = container_of(node, struct pool, in_core);
+        ok = ok && !json_array_append_new(images, api_image(p));
+    }
+    json_t *reply = ok ? json_pack("{s:O}", "images", images) : NULL;
+    json_decref(images);
+    return call_reply(call, reply);
 }
 
 static const struct answered *image_show(struct call *call, void *owner, const json_t *given)
@@ -267,7 +271,8 @@ static const struct answered *list(struct call *call, void *owner, const json_t 
     bool ok = slots && leases;
     (void)given;
     list_each (node, &core->slots)
-        ok = ok && !json_array_append_new(slots, slot_json(container_of(node, struct slot, in_core)));
+        ok = ok &&
+             !json_array_append_new(slots, slot_json(container_of(node, struct slot, in_core)));
     list_each (node, &core->leases) {
         const struct lease *l = container_of(node, struct lease, in_core);
         if (l->state == LEASE_ACTIVE)
@@ -313,10 +318,9 @@ static const struct answered *status(struct call *call, void *owner, const json_
                   DOMPOOL_VERSION, "pid", (int)getpid(), "uptime_ms",
                   (json_int_t)((core_now_us(core) - core->started_us) / 1000), "xen",
                   (int)core->xen_ok, "host_total_kib", (json_int_t)core->memory.total_kib,
-                  "host_free_kib", (json_int_t)core->memory.free_kib, "pools",
-                  pools_json(core, ""), "leases", (int)leases, "allocations",
-                  (json_int_t)core->figures.allocations, "failures",
-                  (json_int_t)core->figures.failures, "last_allocate_us",
+                  "host_free_kib", (json_int_t)core->memory.free_kib, "pools", pools_json(core, ""),
+                  "leases", (int)leases, "allocations", (json_int_t)core->figures.allocations,
+                  "failures", (json_int_t)core->figures.failures, "last_allocate_us",
                   sample_json(&core->figures, false), "median_allocate_us",
                   sample_json(&core->figures, true)));
 }
@@ -411,9 +415,9 @@ static const struct answered *pool_wait(struct call *call, void *owner, const js
 static bool add_setting(json_t *settings, const char *section, const char *key,
                         const struct value *v)
 {
-    return !json_array_append_new(settings, json_pack("{s:s, s:s, s:s, s:s}", "section", section,
-                                                      "key", key, "value", v->text, "origin",
-                                                      v->origin));
+    return !json_array_append_new(settings,
+                                  json_pack("{s:s, s:s, s:s, s:s}", "section", section, "key", key,
+                                            "value", v->text, "origin", v->origin));
 }
 
 /* The general value of every key, then what each image has of its own. */
@@ -448,12 +452,15 @@ static const struct answered *config_show(struct call *call, void *owner, const 
 /* ---- the table ---- */
 
 static const struct param none_params[] = {{0}};
-static const struct param import_params[] = {
-    {"name", PARAM_STRING, true}, {"path", PARAM_STRING, true}, {"disks", PARAM_STRING_MAP, false}, {0}};
+static const struct param import_params[] = {{"name", PARAM_STRING, true},
+                                             {"path", PARAM_STRING, true},
+                                             {"disks", PARAM_STRING_MAP, false},
+                                             {0}};
 static const struct param name_params[] = {{"name", PARAM_STRING, true}, {0}};
 static const struct param allocate_params[] = {
-    {"image", PARAM_STRING, true}, {"name", PARAM_STRING, false},   {"ttl_ms", PARAM_INT, false},
-    {"wait_ms", PARAM_INT, false}, {"hold", PARAM_BOOL, false},     {"paused", PARAM_BOOL, false},
+    {"image", PARAM_STRING, true},     {"name", PARAM_STRING, false},
+    {"ttl_ms", PARAM_INT, false},      {"wait_ms", PARAM_INT, false},
+    {"hold", PARAM_BOOL, false},       {"paused", PARAM_BOOL, false},
     {"meta", PARAM_STRING_MAP, false}, {0}};
 static const struct param release_params[] = {
     {"leases", PARAM_STRINGS, false}, {"all", PARAM_BOOL, false}, {"wait", PARAM_BOOL, false}, {0}};

@@ -414,8 +414,7 @@ static void read_environment(struct config *c, struct mistakes *m)
     }
 }
 
-static void read_options(struct config *c, const struct config_sources *sources,
-                         struct mistakes *m)
+static void read_options(struct config *c, const struct config_sources *sources, struct mistakes *m)
 {
     for (int i = 0; i < KEY_COUNT; i++)
         if (sources->options[i])
@@ -505,7 +504,8 @@ static int parse_changes(const struct config_change *changes, size_t n, struct v
             return error_set(e, ANSWER_NO_SUCH_SETTING, "a pool has no setting \"%s\"",
                              changes[i].key);
         touched[key] = true;
-        int rc = changes[i].value[0] ? value_parse(&fresh[key], key, changes[i].value, "set", e) : 0;
+        int rc =
+            changes[i].value[0] ? value_parse(&fresh[key], key, changes[i].value, "set", e) : 0;
         if (rc)
             return rc;
     }

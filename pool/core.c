@@ -191,6 +191,7 @@ static void domains_take(struct core *core, struct host_job *job)
         else
             slot_compare(s);
     }
+    core_adopt_orphans(core, core->domains, core->n_domains); /* no memory: the next listing */
 }
 
 static void xen_said(struct core *core, int rc, const struct error *e)

@@ -2,8 +2,8 @@
  * The core: pools, slots and leases, and what moves them. One thread, no blocking call, no libuv:
  * everything outside is a struct world.
  *
- * Where to read on, in the order of a request: api.c (calls) -> lease.c (who waits, who gets what) ->
- * slot.c (states of one domain, its helper, its end) -> pool.c (refill, one image's account) ->
+ * Where to read on, in the order of a request: api.c (calls) -> lease.c (who waits, who gets what)
+ * -> slot.c (states of one domain, its helper, its end) -> pool.c (refill, one image's account) ->
  * reconcile.c (what a restart finds) -> rows.c (every change becomes a row).
  */
 #ifndef POOL_CORE_H
@@ -69,7 +69,7 @@ struct core {
     bool repairing;
     struct timer repair;
 
-    unsigned completing;   /* requests that a helper is working for at this moment */
+    unsigned completing;     /* requests that a helper is working for at this moment */
     uint64_t aside_until_us; /* background work waits till then while there are such */
 
     struct figures figures;
@@ -155,6 +155,8 @@ bool rows_commit(struct core *core, struct rows *r,
 
 /* ---- of the parts, for one another ---- */
 
+/* Destroys the domains with our tag that no slot knows (reconcile.c). False: out of memory. */
+bool core_adopt_orphans(struct core *core, const struct host_domain *domains, size_t n);
 /* A leftover's first destruction has come back (reconcile.c). */
 void core_leftover_done(struct core *core);
 /* A slot is gone or has been leased: a core that stops may be done (reconcile.c). */

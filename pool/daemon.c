@@ -25,6 +25,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#define LOCK_WAIT_MS 1000
+#define LOCK_STEP_MS 50
+
 struct daemon {
     uv_loop_t loop;
     const struct config_sources *sources;
@@ -70,7 +73,21 @@ static int make_state(const struct config *c, struct error *e)
     return rc ? rc : make_dirs(config_text(c, KEY_RUN_DIR), 0755, e);
 }
 
-/* The lock lasts as long as the process, however it ends. */
+/* The lock lasts as long as the process, however it ends, and a moment longer: a helper that
+ * it had just forked shares the lock until it calls exec. So a lock that is held is tried again. */
+static bool lock_try(int fd)
+{
+    for (int left_ms = LOCK_WAIT_MS; left_ms > 0; left_ms -= LOCK_STEP_MS) {
+        if (!flock(fd, LOCK_EX | LOCK_NB))
+            return true;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return false;
+        usleep(LOCK_STEP_MS * 1000);
+        errno = EWOULDBLOCK;
+    }
+    return false;
+}
+
 static int take_lock(struct daemon *d, const struct config *c, struct error *e)
 {
     char path[300];
@@ -78,7 +95,7 @@ static int take_lock(struct daemon *d, const struct config *c, struct error *e)
     d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (d->lock_fd < 0)
         return error_errno(e, errno, "open %s", path);
-    if (!flock(d->lock_fd, LOCK_EX | LOCK_NB))
+    if (lock_try(d->lock_fd))
         return 0;
     if (errno == EWOULDBLOCK)
         return error_set(e, -EBUSY,

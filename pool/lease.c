@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASIDE_MS 100 /* background work gives way to a request for so long; completing takes less */
+#define ASIDE_MS                                                                                   \
+    100 /* background work gives way to a request for so long; completing takes less               \
+         */
 #define TIME_MAX_MS (10ll * 365 * 86400 * 1000) /* as base/util.h parses durations */
 #define META_KEYS_MAX 64
 #define META_BYTES_MAX 16384
@@ -123,13 +125,14 @@ static int check_quota(const struct core *core, uid_t uid, struct error *e)
         n += lease_at(node)->owner_uid == uid;
     if (n < limit)
         return 0;
-    return error_set(e, ANSWER_LIMIT_REACHED, "uid %u has %" PRIu64 " leases, of %" PRIu64 " allowed",
-                     (unsigned)uid, n, limit);
+    return error_set(e, ANSWER_LIMIT_REACHED,
+                     "uid %u has %" PRIu64 " leases, of %" PRIu64 " allowed", (unsigned)uid, n,
+                     limit);
 }
 
 /* A staircase of refusals; 0 and *pool when the request is in order. */
-static int request_check(struct core *core, const struct call *call,
-                         const struct lease_request *rq, struct pool **pool, struct error *e)
+static int request_check(struct core *core, const struct call *call, const struct lease_request *rq,
+                         struct pool **pool, struct error *e)
 {
     int rc = core_ready(core, e);
     if (!rc && (rq->ttl_ms < 0 || rq->ttl_ms > TIME_MAX_MS || rq->wait_ms < 0 ||
@@ -380,8 +383,8 @@ static void lease_activate(struct lease *l)
     l->call = NULL;
     call_reply(call, reply);
     lease_move(l, LEASE_ACTIVE);
-    log_info("lease l%" PRIu64 " begins: %s, domain %" PRId64 " (%s), uid %u, %s, %" PRIu64 " us", id,
-             l->pool->row.name, l->slot->domid, l->name, (unsigned)l->owner_uid,
+    log_info("lease l%" PRIu64 " begins: %s, domain %" PRId64 " (%s), uid %u, %s, %" PRIu64 " us",
+             id, l->pool->row.name, l->slot->domid, l->name, (unsigned)l->owner_uid,
              l->cold ? "cold" : "warm", now - l->received_us);
     if (conn->broken && !l->hold)
         lease_end(l, "its client could not be told", NULL, NULL);
@@ -454,8 +457,9 @@ struct lease *lease_find(const struct core *core, const char *what)
         struct lease *l = lease_at(node);
         if (l->state != LEASE_ACTIVE)
             continue;
-        if (id ? l->id == number
-               : domid ? l->slot->domid == (int64_t)number : !strcmp(l->name, what))
+        if (id      ? l->id == number
+            : domid ? l->slot->domid == (int64_t)number
+                    : !strcmp(l->name, what))
             return l;
     }
     return NULL;
@@ -539,9 +543,9 @@ static bool release_one(struct release *rel, struct lease *l, bool wait)
 {
     struct slot *s = l->slot;
     struct release_item *item = wait ? calloc(1, sizeof *item) : NULL;
-    json_t *ended = json_pack("{s:o, s:I, s:s, s:s}", "lease",
-                              json_sprintf("l%" PRIu64, l->id), "domid", (json_int_t)s->domid,
-                              "name", l->name, "image", l->pool->row.name);
+    json_t *ended =
+        json_pack("{s:o, s:I, s:s, s:s}", "lease", json_sprintf("l%" PRIu64, l->id), "domid",
+                  (json_int_t)s->domid, "name", l->name, "image", l->pool->row.name);
     if ((wait && !item) || !ended || json_array_append_new(rel->ended, ended)) {
         free(item);
         return false;
@@ -568,8 +572,8 @@ static int release_check(const struct core *core, uid_t uid, const json_t *names
         const char *what = json_string_value(v);
         const struct lease *l = lease_find(core, what);
         if (!l)
-            return error_set(e, ANSWER_NO_SUCH_LEASE, "no lease, domain name or domid matches %.80s",
-                             what);
+            return error_set(e, ANSWER_NO_SUCH_LEASE,
+                             "no lease, domain name or domid matches %.80s", what);
         if (!may_release(l, uid))
             return error_set(e, ANSWER_NOT_PERMITTED, "lease l%" PRIu64 " belongs to uid %u", l->id,
                              (unsigned)l->owner_uid);

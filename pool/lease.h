@@ -36,9 +36,9 @@ struct lease {
     uint64_t ttl_ms;
     json_t *meta; /* NULL: none */
 
-    struct call *call; /* to be answered; NULL: has been, or is gone */
+    struct call *call;       /* to be answered; NULL: has been, or is gone */
     struct conn_watch watch; /* while active and hold */
-    struct timer timer; /* end of waiting, then deadline */
+    struct timer timer;      /* end of waiting, then deadline */
 
     /* the story of the request, for its reply */
     bool cold; /* it had to wait for a slot */

@@ -14,7 +14,8 @@ struct list {
 };
 
 #define container_of(ptr, type, member)                                                            \
-    ((type *)(void *)((char *)(ptr)-offsetof(type, member))) /* void: members differ in alignment */
+    ((type *)(void *)((char *)(ptr)-offsetof(type, member))) /* void: members differ in alignment  \
+                                                              */
 
 static inline void list_init(struct list *l)
 {

@@ -128,8 +128,9 @@ void pool_memory_freed(struct core *core)
 uint64_t pool_backoff_ms(const struct pool *p)
 {
     uint64_t now = core_now_us(p->core);
-    return timer_armed(&p->backoff) && p->backoff.due_us > now ? (p->backoff.due_us - now) / 1000 + 1
-                                                               : 0;
+    return timer_armed(&p->backoff) && p->backoff.due_us > now
+               ? (p->backoff.due_us - now) / 1000 + 1
+               : 0;
 }
 
 /* Lack of memory, or of Xen, is the host's trouble and keeps its name. */
@@ -162,8 +163,9 @@ int pool_refusal(const struct pool *p, struct error *e)
                          "raise max",
                          name, p->settings.max, p->count[SLOT_LEASED]);
     if (p->failures)
-        return error_set(e, ANSWER_POOL_EMPTY, "image %s: no slot is warm; the last build failed: %s",
-                         name, p->last_error);
+        return error_set(e, ANSWER_POOL_EMPTY,
+                         "image %s: no slot is warm; the last build failed: %s", name,
+                         p->last_error);
     return error_set(e, ANSWER_POOL_EMPTY,
                      "image %s: no slot is warm, %u being built; wait longer or raise min", name,
                      p->count[SLOT_BUILDING]);

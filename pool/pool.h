@@ -20,19 +20,19 @@ struct pool {
     struct image_row row;
     struct image_facts facts;
     struct pool_settings settings;
-    struct list slots; /* struct slot.in_pool */
-    struct list warm;  /* struct slot.in_warm, oldest first */
-    struct list waiting; /* struct lease.in_pool, in the order of their arrival */
+    struct list slots;           /* struct slot.in_pool */
+    struct list warm;            /* struct slot.in_warm, oldest first */
+    struct list waiting;         /* struct lease.in_pool, in the order of their arrival */
     unsigned count[POOL_STATES]; /* slots by state */
     unsigned total;              /* all of them */
 
-    char damage[DB_REASON_SIZE]; /* its file cannot be used, and why; "": fine */
-    unsigned failures;           /* builds failed in a row */
-    int last_answer;             /* of the last failure */
+    char damage[DB_REASON_SIZE];     /* its file cannot be used, and why; "": fine */
+    unsigned failures;               /* builds failed in a row */
+    int last_answer;                 /* of the last failure */
     char last_error[DB_REASON_SIZE]; /* "" after a success */
     struct timer backoff;
-    struct timer linger;  /* armed while there are more slots than wanted */
-    bool shrink;          /* what is too many goes now */
+    struct timer linger; /* armed while there are more slots than wanted */
+    bool shrink;         /* what is too many goes now */
 
     uint64_t hits, misses;
     struct list removals; /* callers of ImageRemove */

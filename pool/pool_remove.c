@@ -35,8 +35,10 @@ static void removal_timed_out(struct timer *t)
 {
     struct removal *m = container_of(t, struct removal, timer);
     char text[160];
-    format_fits(text, sizeof text, "image %s: %u of its domains are still being destroyed; it "
-                "will be removed when they are gone", m->pool->row.name, m->pool->total);
+    format_fits(text, sizeof text,
+                "image %s: %u of its domains are still being destroyed; it "
+                "will be removed when they are gone",
+                m->pool->row.name, m->pool->total);
     call_refuse(removal_free(m), ANSWER_TIMED_OUT, text);
 }
 
@@ -107,8 +109,10 @@ const struct answered *pool_remove(struct pool *p, struct call *call)
     unsigned leases = pool_leases(p);
     if (leases) {
         char text[160];
-        format_fits(text, sizeof text, "image %s: %u leases are alive or being made; release them "
-                    "first", p->row.name, leases);
+        format_fits(text, sizeof text,
+                    "image %s: %u leases are alive or being made; release them "
+                    "first",
+                    p->row.name, leases);
         return call_refuse(call, ANSWER_IMAGE_IN_USE, text);
     }
     struct removal *m = calloc(1, sizeof *m);

@@ -153,11 +153,11 @@ static const struct host_domain *domain_of(const struct host_job *list, const st
     return NULL;
 }
 
-/* A leftover counts until its destruction has come back once. */
+/* While the daemon starts a leftover counts until its destruction has come back once. */
 static void leftover(struct slot *s, const char *why)
 {
-    s->first_reap = true;
-    s->core->first_reaps++;
+    s->first_reap = s->core->state == CORE_STARTING;
+    s->core->first_reaps += s->first_reap;
     if (slot_move_legal(s->state, SLOT_RELEASING))
         slot_move(s, SLOT_RELEASING, NULL, why);
     else if (s->state != SLOT_RELEASING && s->state != SLOT_BROKEN)
@@ -194,7 +194,8 @@ static void compare_slot(struct slot *s, const struct host_domain *d)
         leftover(s, "left by an earlier run of the daemon");
 }
 
-/* A domain with our tag that no row knows: its row was lost with a failing database. */
+/* A domain with our tag that no slot knows: its row was lost with a failing database, or a helper
+ * of a killed daemon was too late to notice its end. */
 static bool adopt_orphan(struct core *core, const struct host_domain *d)
 {
     list_each (node, &core->slots)
@@ -212,6 +213,15 @@ static bool adopt_orphan(struct core *core, const struct host_domain *d)
     return true;
 }
 
+bool core_adopt_orphans(struct core *core, const struct host_domain *domains, size_t n)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++)
+        if (!strcmp(domains[i].tag, core->tag))
+            ok = adopt_orphan(core, &domains[i]);
+    return ok;
+}
+
 static void start_failed(struct core *core, int rc, const struct error *e)
 {
     core->on_started(core, rc, e);
@@ -220,16 +230,13 @@ static void start_failed(struct core *core, int rc, const struct error *e)
 static void start_compare(struct host_job *job)
 {
     struct core *core = container_of(job, struct core, list_job);
-    bool ok = true;
     core->list_running = false;
     if (job->rc) {
         start_failed(core, job->rc, &job->error);
         return;
     }
     core->first_reaps = 1; /* this function */
-    for (size_t i = 0; ok && i < job->n_domains; i++)
-        if (!strcmp(job->domains[i].tag, core->tag))
-            ok = adopt_orphan(core, &job->domains[i]);
+    bool ok = core_adopt_orphans(core, job->domains, job->n_domains);
     list_each (node, &core->slots) {
         struct slot *s = container_of(node, struct slot, in_core);
         if (!s->first_reap)

@@ -12,6 +12,7 @@
  * works, all is as if nothing had happened.
  */
 #include "base/log.h"
+#include "pool/encode.h"
 #include "pool/lease.h"
 
 #include <assert.h>
@@ -26,6 +27,7 @@ struct rows {
     struct core *core;
     void (*then)(void *owner, int rc, const struct error *e);
     void *owner;
+    bool incomplete; /* no memory for a part of it: it must not be written */
     size_t size;
     struct db_op ops[];
 };
@@ -88,8 +90,9 @@ void rows_slot_gone(struct rows *r, const struct slot *s)
         rows_op(r, DB_SLOT_DELETE)->slot.id = s->id;
 }
 
-static void lease_row_fill(struct lease_row *row, const struct lease *l)
+static void lease_row_fill(struct rows *r, struct lease_row *row, const struct lease *l)
 {
+    size_t len;
     row->id = l->id;
     row->slot = l->slot->id;
     format_fits(row->image, sizeof row->image, "%s", l->pool->row.name);
@@ -99,13 +102,15 @@ static void lease_row_fill(struct lease_row *row, const struct lease *l)
     row->expires_ms = l->expires_ms;
     row->hold = l->hold;
     row->paused = l->paused;
-    row->meta = l->meta ? json_dumps(l->meta, JSON_COMPACT) : NULL;
+    row->meta = l->meta ? json_encode(l->meta, &len) : NULL;
+    if (l->meta && !row->meta)
+        r->incomplete = true;
 }
 
 void rows_lease(struct rows *r, const struct lease *l)
 {
     if (r)
-        lease_row_fill(&rows_op(r, DB_LEASE_PUT)->lease, l);
+        lease_row_fill(r, &rows_op(r, DB_LEASE_PUT)->lease, l);
 }
 
 void rows_lease_ended(struct rows *r, const struct lease *l, const char *reason)
@@ -113,7 +118,7 @@ void rows_lease_ended(struct rows *r, const struct lease *l, const char *reason)
     if (!r)
         return;
     struct lease_row *row = &rows_op(r, DB_LEASE_PUT)->lease;
-    lease_row_fill(row, l);
+    lease_row_fill(r, row, l);
     row->ended_ms = core_wall_ms(l->core);
     format_fits(row->end_reason, sizeof row->end_reason, "%s", reason);
 }
@@ -227,8 +232,10 @@ static void rows_written(struct db_write *w)
 bool rows_commit(struct core *core, struct rows *r,
                  void (*then)(void *owner, int rc, const struct error *e), void *owner)
 {
-    if (!r) {
+    if (!r || r->incomplete) {
         struct error e;
+        if (r)
+            rows_free(r);
         error_set(&e, -ENOMEM, "database: out of memory for a row");
         db_failed(core, &e);
         return false;

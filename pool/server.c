@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -187,8 +188,7 @@ static int peer_uid(uv_pipe_t *pipe, uid_t *uid)
     uv_os_fd_t fd;
     struct ucred cred;
     socklen_t len = sizeof cred;
-    if (uv_fileno((uv_handle_t *)pipe, &fd) ||
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+    if (uv_fileno((uv_handle_t *)pipe, &fd) || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
         return -1;
     *uid = cred.uid;
     return 0;
@@ -230,6 +230,21 @@ static void client_connected(uv_stream_t *listener, int status)
 
 /* ---- the socket ---- */
 
+#define ANSWER_WAIT_MS 500
+
+/* True when a daemon is behind the socket: it keeps the connection and waits for a call. A helper
+ * that a killed daemon had just forked has the socket, too, until it calls exec: then the
+ * connection ends at once. */
+static bool socket_answered(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    bool connected = fd >= 0 && !connect(fd, (const struct sockaddr *)address, sizeof *address);
+    bool kept = connected && poll(&p, 1, ANSWER_WAIT_MS) == 0;
+    fd_close(&fd);
+    return kept;
+}
+
 /* A socket file that somebody answers belongs to another daemon. */
 static int replace_old_socket(const char *path, struct error *e)
 {
@@ -240,10 +255,7 @@ static int replace_old_socket(const char *path, struct error *e)
     if (!S_ISSOCK(st.st_mode))
         return error_set(e, -EEXIST, "socket %s: something that is no socket has this name", path);
     format_fits(address.sun_path, sizeof address.sun_path, "%s", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool answered = fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof address);
-    fd_close(&fd);
-    if (answered)
+    if (socket_answered(&address))
         return error_set(e, -EADDRINUSE, "socket %s: another daemon answers it", path);
     return unlink(path) ? error_errno(e, errno, "remove the old socket %s", path) : 0;
 }

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HELPER_EXIT_MS 5000 /* a helper that has completed its domain has nothing left to do */
-#define REAP_PAUSE_MS 1000  /* doubled with each failure ... */
-#define REAP_PAUSE_MAX_MS 60000 /* ... up to this */
+#define HELPER_EXIT_MS 5000   /* a helper that has completed its domain has nothing left to do */
+#define REAP_PAUSE_MS 1000ull /* doubled with each failure ... */
+#define REAP_PAUSE_MAX_MS 60000ull /* ... up to this */
 
 _Static_assert(POOL_STATES == SLOT_STATE_COUNT, "struct pool counts every state");
 

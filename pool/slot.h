@@ -65,14 +65,15 @@ struct slot {
     char name[DB_NAME_SIZE];
     int64_t since_ms;
     char reason[DB_REASON_SIZE];
-    uint64_t known_since_list; /* only a listing newer than this one can prove the domain's absence */
-    bool suspended;            /* its domain is being saved: gone then means saved */
+    uint64_t
+        known_since_list; /* only a listing newer than this one can prove the domain's absence */
+    bool suspended;       /* its domain is being saved: gone then means saved */
 
     struct helper *helper;
     struct lease *lease;
-    bool row_pending; /* a commit whose continuation needs this slot is under way */
-    bool may_exist;   /* a helper has run: there may be a domain though no domid is known */
-    bool first_reap;  /* core->first_reaps includes it */
+    bool row_pending;   /* a commit whose continuation needs this slot is under way */
+    bool may_exist;     /* a helper has run: there may be a domain though no domid is known */
+    bool first_reap;    /* core->first_reaps includes it */
     struct timer timer; /* build or complete timeout, helper's exit, or pause before the next try */
     struct host_job job;
     enum reap_step reap;

@@ -29,7 +29,8 @@ void timers_run(struct timers *ts);
 void timer_init(struct timer *t);
 bool timer_armed(const struct timer *t);
 /* Starts or restarts. */
-void timer_start(struct timers *ts, struct timer *t, uint64_t delay_ms, void (*fire)(struct timer *t));
+void timer_start(struct timers *ts, struct timer *t, uint64_t delay_ms,
+                 void (*fire)(struct timer *t));
 void timer_stop(struct timer *t);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "pool/encode.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -108,7 +109,7 @@ static void conn_hang_up(struct conn *c)
 static void conn_send(struct conn *c, json_t *message)
 {
     size_t len;
-    char *bytes = message && !c->broken ? message_encode(message, &len) : NULL;
+    char *bytes = message && !c->broken ? json_encode(message, &len) : NULL;
     json_decref(message);
     if (c->broken)
         return;
@@ -171,8 +172,7 @@ const struct answered *call_invalid(struct call *call, const char *parameter)
     return call_standard_error(call, "InvalidParameter", "parameter", parameter);
 }
 
-const struct answered *call_defer(struct call *call, void (*cancel)(struct call *call),
-                                  void *owner)
+const struct answered *call_defer(struct call *call, void (*cancel)(struct call *call), void *owner)
 {
     call->cancel = cancel;
     call->owner = owner;
@@ -249,8 +249,7 @@ static const struct answered *call_method(struct call *call, const struct method
     return m->handle(call, c->service->owner, parameters);
 }
 
-static const struct answered *call_dispatch(struct call *call, const char *full,
-                                            json_t *parameters)
+static const struct answered *call_dispatch(struct call *call, const char *full, json_t *parameters)
 {
     const struct service *s = call->conn->service;
     const char *dot = strrchr(full, '.');
@@ -284,8 +283,7 @@ static const struct answered *call_start(struct conn *c, json_t *message)
     struct call *call = &c->call;
     *call = (struct call){.conn = c, .received_us = c->service->now_us(c->service->owner)};
     bool upgrade, ok = flag(message, "more", &call->more) &&
-                       flag(message, "oneway", &call->oneway) &&
-                       flag(message, "upgrade", &upgrade);
+                       flag(message, "oneway", &call->oneway) && flag(message, "upgrade", &upgrade);
     const char *method = json_string_value(json_object_get(message, "method"));
     json_t *parameters = json_object_get(message, "parameters");
     if (!method)
@@ -336,7 +334,7 @@ void conn_run(struct conn *c)
 void conn_feed(struct conn *c, const void *bytes, size_t n)
 {
     struct error e;
-    if (c->broken)
+    if (c->broken || !n)
         return;
     if (message_reader_feed(&c->reader, bytes, n, &e))
         conn_complain(c, &e);

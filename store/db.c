@@ -169,6 +169,13 @@ static bool column_uuid(sqlite3_stmt *s, int column, uint8_t uuid[16])
 
 /* ---- transactions ---- */
 
+/* A rollback that failed has left its transaction open. */
+static int transaction_begin(struct db *db, struct error *e)
+{
+    int rc = sqlite3_get_autocommit(db->handle) ? 0 : run(db, ST_ROLLBACK, e);
+    return rc ? rc : run(db, ST_BEGIN, e);
+}
+
 static int transaction_end(struct db *db, int rc, struct error *e)
 {
     if (!rc)
@@ -284,7 +291,7 @@ static int log_begin(struct db *db, struct error *e)
 
 static int db_setup(struct db *db, struct error *e)
 {
-    int rc = run(db, ST_BEGIN, e);
+    int rc = transaction_begin(db, e);
     if (rc)
         return rc;
     rc = log_begin(db, e);
@@ -381,8 +388,8 @@ static bool row_lease(sqlite3_stmt *s, void *out)
     struct lease_row *r = out;
     r->id = (uint64_t)sqlite3_column_int64(s, 0);
     r->slot = (uint64_t)sqlite3_column_int64(s, 1); /* NULL reads as 0 */
-    bool ok = column_text(s, 2, r->image, sizeof r->image) &&
-              column_text(s, 4, r->name, sizeof r->name);
+    bool ok =
+        column_text(s, 2, r->image, sizeof r->image) && column_text(s, 4, r->name, sizeof r->name);
     r->owner_uid = (uint32_t)sqlite3_column_int64(s, 3);
     r->created_ms = sqlite3_column_int64(s, 5);
     r->expires_ms = sqlite3_column_int64(s, 6);
@@ -397,8 +404,7 @@ static bool row_setting(sqlite3_stmt *s, void *out)
 {
     struct setting_row *r = out;
     return column_text(s, 0, r->image, sizeof r->image) &&
-           column_text(s, 1, r->key, sizeof r->key) &&
-           column_text(s, 2, r->value, sizeof r->value);
+           column_text(s, 1, r->key, sizeof r->key) && column_text(s, 2, r->value, sizeof r->value);
 }
 
 /* Reads all rows of a statement into an array that grows; *rows and *n are valid after errors. */
@@ -610,15 +616,19 @@ static int op_live_clear(struct db *db, const struct db_op *op, struct error *e)
 }
 
 static int (*const op_table[])(struct db *db, const struct db_op *op, struct error *e) = {
-    [DB_IMAGE_PUT] = op_image_put,       [DB_IMAGE_DELETE] = op_image_delete,
-    [DB_SLOT_PUT] = op_slot_put,         [DB_SLOT_DELETE] = op_slot_delete,
-    [DB_LEASE_PUT] = op_lease_put,       [DB_SETTING_PUT] = op_setting_put,
-    [DB_SETTING_DELETE] = op_setting_delete, [DB_LIVE_CLEAR] = op_live_clear,
+    [DB_IMAGE_PUT] = op_image_put,
+    [DB_IMAGE_DELETE] = op_image_delete,
+    [DB_SLOT_PUT] = op_slot_put,
+    [DB_SLOT_DELETE] = op_slot_delete,
+    [DB_LEASE_PUT] = op_lease_put,
+    [DB_SETTING_PUT] = op_setting_put,
+    [DB_SETTING_DELETE] = op_setting_delete,
+    [DB_LIVE_CLEAR] = op_live_clear,
 };
 
 int db_apply(struct db *db, const struct db_op *ops, size_t n, struct error *e)
 {
-    int rc = run(db, ST_BEGIN, e);
+    int rc = transaction_begin(db, e);
     if (rc)
         return rc;
     for (size_t i = 0; i < n && !rc; i++)

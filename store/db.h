@@ -31,8 +31,8 @@
 
 struct image_row {
     char name[DB_NAME_SIZE];
-    char file[64];   /* in the images directory */
-    uint8_t id[16];  /* the content's, struct image_info */
+    char file[64];    /* in the images directory */
+    uint8_t id[16];   /* the content's, struct image_info */
     uint8_t base[16]; /* all zero: stored whole */
     int64_t created_ms;
     bool removing; /* to be removed once its slots are gone */

@@ -93,12 +93,11 @@ static void import(const json_t *message)
         fail(e.code, e.text);
     uuid_format(info.id, id);
     say(json_pack("{s:s, s:{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o}}", "event",
-                  "imported", "info", "id", id, "guest", "pvh", "vcpus", (int)info.vcpus,
-                  "max_pfn", (json_int_t)info.max_pfn, "pages", (json_int_t)info.pages,
-                  "zero_pages", (json_int_t)info.zero_pages, "payload_pages",
-                  (json_int_t)info.payload_pages, "file_bytes", (json_int_t)info.file_bytes,
-                  "created_ms", (json_int_t)info.created_ms, "config",
-                  json_loads(config, 0, NULL)));
+                  "imported", "info", "id", id, "guest", "pvh", "vcpus", (int)info.vcpus, "max_pfn",
+                  (json_int_t)info.max_pfn, "pages", (json_int_t)info.pages, "zero_pages",
+                  (json_int_t)info.zero_pages, "payload_pages", (json_int_t)info.payload_pages,
+                  "file_bytes", (json_int_t)info.file_bytes, "created_ms",
+                  (json_int_t)info.created_ms, "config", json_loads(config, 0, NULL)));
 }
 
 int main(void)

@@ -27,7 +27,7 @@ static void check_domains(struct sim *s)
 {
     list_each (node, &s->domains) {
         const struct host_domain *d = &container_of(node, struct sim_domain, node)->d;
-        if (!strcmp(d->tag, s->core.tag))
+        if (!s->orphans && !strcmp(d->tag, s->core.tag))
             MUST(slot_of_uuid(s, d->uuid));
     }
 }

@@ -93,29 +93,29 @@ static void test_precedence(void **state)
 static void test_every_mistake(void **state)
 {
     (void)state;
-    assert_null(load("min = 1\n"               /* 1 */
-                     "[daemon]\n"              /* 2 */
-                     "wat = 5\n"               /* 3 */
-                     "min = 5\n"               /* 4 */
-                     "parallel = many\n"       /* 5 */
-                     "parallel = 0\n"          /* 6 */
-                     "build_timeout = 5\n"     /* 7 */
-                     "state_dir = relative\n"  /* 8 */
-                     "socket_mode = 0999\n"    /* 9 */
-                     "log_level = loud\n"      /* 10 */
-                     "just words\n"            /* 11 */
-                     "max_clients = 5\n"       /* 12 */
-                     "max_clients = 6\n"       /* 13 */
-                     "[nowhere]\n"             /* 14 */
-                     "ignored = 1\n"           /* 15 */
-                     "[image ../etc]\n"        /* 16 */
-                     "[image x\n"              /* 17 */
-                     "[image ok]\n"            /* 18 */
-                     "log_level = info\n"      /* 19 */
-                     "engine = warp\n"         /* 20 */
-                     "[pool]\n"                /* 21 */
-                     "min = 9\n"               /* 22 */
-                     "max = 3\n"));            /* 23 */
+    assert_null(load("min = 1\n"              /* 1 */
+                     "[daemon]\n"             /* 2 */
+                     "wat = 5\n"              /* 3 */
+                     "min = 5\n"              /* 4 */
+                     "parallel = many\n"      /* 5 */
+                     "parallel = 0\n"         /* 6 */
+                     "build_timeout = 5\n"    /* 7 */
+                     "state_dir = relative\n" /* 8 */
+                     "socket_mode = 0999\n"   /* 9 */
+                     "log_level = loud\n"     /* 10 */
+                     "just words\n"           /* 11 */
+                     "max_clients = 5\n"      /* 12 */
+                     "max_clients = 6\n"      /* 13 */
+                     "[nowhere]\n"            /* 14 */
+                     "ignored = 1\n"          /* 15 */
+                     "[image ../etc]\n"       /* 16 */
+                     "[image x\n"             /* 17 */
+                     "[image ok]\n"           /* 18 */
+                     "log_level = info\n"     /* 19 */
+                     "engine = warp\n"        /* 20 */
+                     "[pool]\n"               /* 21 */
+                     "min = 9\n"              /* 22 */
+                     "max = 3\n"));           /* 23 */
     size_t n = 0;
     expect_mistake(n++, 1, "before the first section");
     expect_mistake(n++, 3, "unknown key \"wat\"");
@@ -220,9 +220,9 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_precedence),
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_every_mistake), cmocka_unit_test(test_other_sources),
-        cmocka_unit_test(test_set),          cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_set),           cmocka_unit_test(test_noise),
     };
     return cmocka_run_group_tests(tests, NULL, end);
 }

@@ -94,8 +94,11 @@ static void test_round_trip(void **state)
     char meta[] = "{\"k\":\"v\"}";
     (void)state;
     struct db *db = open_db("b1");
-    struct db_op ops[] = {image_op("fire"), slot_op(3, "fire", "leased"), lease_op(9, 3),
-                          {.kind = DB_SETTING_PUT}, slot_op(4, "", "broken")};
+    struct db_op ops[] = {image_op("fire"),
+                          slot_op(3, "fire", "leased"),
+                          lease_op(9, 3),
+                          {.kind = DB_SETTING_PUT},
+                          slot_op(4, "", "broken")};
     ops[1].slot.domid = 17;
     ops[2].lease.meta = meta;
     ops[2].lease.expires_ms = 12345;
@@ -251,7 +254,8 @@ static void test_damaged_file(void **state)
     struct db *db = NULL;
     (void)state;
     int fd = open(path, O_WRONLY | O_CREAT, 0600);
-    assert_int_equal(write_full(fd, "this is no database, this is a text, it is long enough", 54), 0);
+    assert_int_equal(write_full(fd, "this is no database, this is a text, it is long enough", 54),
+                     0);
     close(fd);
     assert_int_equal(db_open(path, "b1", &db, &e), -EUCLEAN);
     assert_non_null(strstr(e.text, path));
@@ -327,7 +331,7 @@ static void test_idle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip),   TEST(test_counters),      TEST(test_boot),
+        TEST(test_round_trip),   TEST(test_counters),       TEST(test_boot),
         TEST(test_all_or_none),  TEST(test_end_and_repair), TEST(test_newer_schema),
         TEST(test_damaged_file), TEST(test_malformed_row),  TEST(test_disk_full),
         TEST(test_idle),

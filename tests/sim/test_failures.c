@@ -120,8 +120,8 @@ static void test_retries(void **state)
     begin_with("complete_timeout = 1s\n");
     sim.faults.fate = FATE_COMPLETE_FAILS;
     sim.faults.fate_for = 2;
-    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "4"),
-               100, NULL);
+    sim_expect(root, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "4"), 100, NULL);
     sim_expect(root, "PoolWait", NULL, 20000, NULL);
     sim_expect(root, "Allocate", want("fire", 0), 1000, NULL); /* the third one is good */
     sim_run(&sim, 10000);
@@ -217,8 +217,9 @@ static void test_database_fails(void **state)
     unsigned leased = sim_pool(&sim, "fire")->count[SLOT_LEASED];
     assert_int_equal(leased, 1); /* runs on */
     assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_BUILDING], 0);
-    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "1"),
-               100, "Internal");
+    sim_expect(root, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "1"), 100,
+               "Internal");
     sim_expect(root, "ImageRemove", json_pack("{s:s}", "name", "fire"), 100, "Internal");
     sim_expect(root, "ImageImport", json_pack("{s:s, s:s}", "name", "ice", "path", "/x"), 100,
                "Internal");

@@ -132,9 +132,9 @@ static void do_kill_daemon(void)
 }
 
 static void (*const actions[])(void) = {
-    do_allocate, do_allocate, do_allocate,        do_allocate,       do_release, do_release, do_die,
-    do_set,      do_look,     do_domain_shutdown, do_domain_destroy, do_image,   do_release_all,
-    do_kill_daemon,
+    do_allocate,       do_allocate, do_allocate,    do_allocate,    do_release,
+    do_release,        do_die,      do_set,         do_look,        do_domain_shutdown,
+    do_domain_destroy, do_image,    do_release_all, do_kill_daemon,
 };
 
 static void check_answered(void)
@@ -166,8 +166,7 @@ static void run_seed(unsigned seed)
     sim.faults.random_percent = seed % 4 ? 8 * (seed % 4) : 0;
     for (unsigned i = 0; i < STEPS; i++) {
         actions[sim_random(&sim, ARRAY_SIZE(actions))]();
-        sim_run_us(&sim, sim_random(&sim, 2) ? sim_random(&sim, 3000)
-                                             : sim_random(&sim, 1500000));
+        sim_run_us(&sim, sim_random(&sim, 2) ? sim_random(&sim, 3000) : sim_random(&sim, 1500000));
     }
     memset(&sim.faults, 0, sizeof sim.faults);
     sim_run(&sim, CALM_MS);

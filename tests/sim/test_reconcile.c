@@ -32,8 +32,8 @@ static int end(void **state)
 /* What has become of the domain while the daemon was down. */
 enum fate { ALIVE, SAVING, POWEROFF, DYING, GONE, REUSED_DOMID, REUSED_UUID, FATES };
 
-static const char *const states[] = {"building", "warm", "completing", "settling", "ready",
-                                     "leased", "releasing", "broken"};
+static const char *const states[] = {"building", "warm",   "completing", "settling",
+                                     "ready",    "leased", "releasing",  "broken"};
 enum lease_kind { LEASE_NONE, LEASE_PLAIN, LEASE_HOLD, LEASE_EXPIRED, LEASE_KINDS };
 
 /* Writes a row as an earlier daemon would have, and makes its domain. */
@@ -76,7 +76,8 @@ static void plant(uint64_t id, const char *slot_state, enum lease_kind lease, en
     }
 }
 
-static bool lives_on(const char *slot_state, enum lease_kind lease, enum fate fate, bool domid_known)
+static bool lives_on(const char *slot_state, enum lease_kind lease, enum fate fate,
+                     bool domid_known)
 {
     /* With its domid not on record the uuid alone says which domain it is. */
     bool there = fate == ALIVE || fate == SAVING || (fate == REUSED_UUID && !domid_known);
@@ -92,9 +93,11 @@ static void check_one(const char *slot_state, enum lease_kind lease, enum fate f
     sim_start(&sim, config);
     sim_image(&sim, "fire");
     sim_run(&sim, 3000);
+    sim.orphans = true;
     plant(id, slot_state, lease, fate, domid_known, ops);
     assert_int_equal(db_apply(sim.db, ops, lease == LEASE_NONE ? 1 : 2, &e), 0);
     sim_crash(&sim);
+    sim.orphans = false;
     sim_restart(&sim, config, NULL);
     bool expected = lives_on(slot_state, lease, fate, domid_known);
     unsigned leased = sim_pool(&sim, "fire")->count[SLOT_LEASED];
@@ -166,10 +169,12 @@ static void test_kill_at_each_moment(void **state)
 static void test_orphans(void **state)
 {
     (void)state;
+    sim.orphans = true;
     sim_domain_add(&sim, "lost", sim.core.tag, NULL);
     sim_domain_add(&sim, "theirs", "dp-another1", NULL);
     sim_domain_add(&sim, "plain", "", NULL);
     sim_crash(&sim);
+    sim.orphans = false;
     sim_restart(&sim, config, NULL);
     sim_run(&sim, 5000);
     assert_int_equal(sim_domains(&sim), 1); /* the warm one */
@@ -177,6 +182,19 @@ static void test_orphans(void **state)
     list_each (node, &sim.domains)
         n++;
     assert_int_equal(n, 3);
+    sim_check_quiet(&sim);
+}
+
+/* A helper that did not notice its daemon's end makes its domain when the next daemon runs. */
+static void test_late_orphan(void **state)
+{
+    (void)state;
+    sim.orphans = true;
+    sim_domain_add(&sim, "late", sim.core.tag, NULL);
+    core_look(&sim.core);
+    sim_run(&sim, 5000);
+    sim.orphans = false;
+    assert_int_equal(sim_domains(&sim), 1);
     sim_check_quiet(&sim);
 }
 
@@ -219,15 +237,16 @@ static void test_stop_and_start(void **state)
 {
     (void)state;
     struct sim_client *c = sim_connect(&sim, 1000);
-    sim_expect(c, "Allocate", json_pack("{s:s, s:i, s:s}", "image", "fire", "ttl_ms", 600000,
-                                        "name", "mine"), 1000, NULL);
+    sim_expect(c, "Allocate",
+               json_pack("{s:s, s:i, s:s}", "image", "fire", "ttl_ms", 600000, "name", "mine"),
+               1000, NULL);
     sim_stop(&sim);
     assert_int_equal(sim_domains(&sim), 1);
     sim_restart(&sim, config, NULL);
     c = sim_connect(&sim, 1000);
     json_t *reply = sim_ask(c, "List", NULL, 10);
-    json_t *lease = json_array_get(
-        json_object_get(json_object_get(reply, "parameters"), "leases"), 0);
+    json_t *lease =
+        json_array_get(json_object_get(json_object_get(reply, "parameters"), "leases"), 0);
     assert_string_equal(json_string_value(json_object_get(lease, "name")), "mine");
     assert_int_equal(json_integer_value(json_object_get(lease, "owner_uid")), 1000);
     json_decref(reply);
@@ -285,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_every_row),
         TEST(test_kill_at_each_moment),
         TEST(test_orphans),
+        TEST(test_late_orphan),
         TEST(test_stubborn_leftover),
         TEST(test_host_rebooted),
         TEST(test_stop_and_start),

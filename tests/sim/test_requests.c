@@ -83,8 +83,8 @@ static json_t *names(const char *one)
 static void test_allocate(void **state)
 {
     (void)state;
-    json_t *reply = sim_ask(root, "Allocate", json_pack("{s:s, s:{s:s}}", "image", "fire", "meta",
-                                                        "job", "42"), 1000);
+    json_t *reply = sim_ask(
+        root, "Allocate", json_pack("{s:s, s:{s:s}}", "image", "fire", "meta", "job", "42"), 1000);
     json_t *p = parameters(reply);
     assert_string_equal(string(p, "lease"), "l1");
     assert_string_equal(string(p, "image"), "fire");
@@ -123,6 +123,32 @@ static void test_refill_after_reply(void **state)
     }
     sim_run(&sim, 1);
     assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_BUILDING], 1);
+}
+
+/* Destroying waits while somebody is being served, but not for ever. */
+static void test_destroy_steps_aside(void **state)
+{
+    (void)state;
+    take(root, "fire", NULL);
+    sim.complete_us = 60000;
+    struct sim_client *c = sim_connect(&sim, ALICE);
+    struct slot *s = container_of(sim_pool(&sim, "fire")->slots.next, struct slot, in_pool);
+    sim_call(c, "Allocate", want("fire", 0));
+    sim_call(root, "Release", names("l1"));
+    sim_run(&sim, 55);
+    assert_int_equal(s->state, SLOT_RELEASING);
+    assert_int_equal(s->reap, REAP_QUEUED);
+    assert_int_equal(c->answered, 0);
+    sim_run(&sim, 10);
+    assert_int_equal(c->answered, 1);
+    assert_int_equal(s->reap, REAP_DESTROY);
+    sim_run(&sim, 5000);
+    sim.complete_us = 5000000; /* one that takes as long as it may */
+    sim_call(c, "Allocate", want("fire", 0));
+    sim_call(root, "Release", names("l2"));
+    sim_run(&sim, 500);
+    assert_int_equal(c->answered, 1);
+    assert_int_equal(root->answered, 3);
 }
 
 static void test_release(void **state)
@@ -166,8 +192,8 @@ static void test_release_without_waiting(void **state)
     char lease[32];
     (void)state;
     uint32_t domid = take(root, "fire", lease);
-    json_t *reply = sim_ask(root, "Release", json_pack("{s:[s], s:b}", "leases", lease, "wait", 0),
-                            50);
+    json_t *reply =
+        sim_ask(root, "Release", json_pack("{s:[s], s:b}", "leases", lease, "wait", 0), 50);
     parameters(reply);
     json_decref(reply);
     assert_non_null(sim_domain_find(&sim, domid));
@@ -197,8 +223,9 @@ static void test_permissions(void **state)
     sim_expect(alice, "ImageImport", json_pack("{s:s, s:s}", "name", "x", "path", "/x"), 100,
                "NotPermitted");
     sim_expect(alice, "ImageRemove", json_pack("{s:s}", "name", "fire"), 100, "NotPermitted");
-    sim_expect(alice, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "0"),
-               100, "NotPermitted");
+    sim_expect(alice, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "0"), 100,
+               "NotPermitted");
     sim_expect(alice, "List", NULL, 100, NULL);
     sim_expect(alice, "Status", NULL, 100, NULL);
     sim_expect(alice, "PoolShow", NULL, 100, NULL);
@@ -210,8 +237,9 @@ static void test_bad_requests(void **state)
     (void)state;
     sim_expect(root, "Allocate", want("nope", 0), 10, "NoSuchImage");
     sim_expect(root, "Allocate", want("fire", -1), 10, "BadValue");
-    sim_expect(root, "Allocate", json_pack("{s:s, s:I}", "image", "fire", "ttl_ms",
-                                           (json_int_t)INT64_MAX), 10, "BadValue");
+    sim_expect(root, "Allocate",
+               json_pack("{s:s, s:I}", "image", "fire", "ttl_ms", (json_int_t)INT64_MAX), 10,
+               "BadValue");
     sim_expect(root, "Allocate", json_pack("{s:s, s:s}", "image", "fire", "name", "a b"), 10,
                "BadValue");
     sim_expect(root, "Allocate", json_pack("{s:s, s:s}", "image", "fire", "name", "l7"), 10,
@@ -250,8 +278,9 @@ static void test_names(void **state)
     json_t *reply = sim_ask(root, "Allocate", want("fire", 0), 100);
     assert_string_equal(string(parameters(reply), "name"), "fire-l1-2");
     json_decref(reply);
-    sim_expect(root, "Allocate", json_pack("{s:s, s:s, s:i}", "image", "fire", "name", "mine",
-                                           "wait_ms", 5000), 5000, NULL);
+    sim_expect(root, "Allocate",
+               json_pack("{s:s, s:s, s:i}", "image", "fire", "name", "mine", "wait_ms", 5000), 5000,
+               NULL);
     sim_expect(root, "Allocate", json_pack("{s:s, s:s}", "image", "fire", "name", "mine"), 10,
                "NameInUse");
 }
@@ -334,7 +363,8 @@ static void test_hold(void **state)
 {
     (void)state;
     struct sim_client *c = sim_connect(&sim, ALICE);
-    json_t *reply = sim_ask(c, "Allocate", json_pack("{s:s, s:b}", "image", "fire", "hold", 1), 100);
+    json_t *reply =
+        sim_ask(c, "Allocate", json_pack("{s:s, s:b}", "image", "fire", "hold", 1), 100);
     uint32_t domid = (uint32_t)integer(parameters(reply), "domid");
     json_decref(reply);
     sim_run(&sim, 60000);
@@ -353,8 +383,8 @@ static void test_hold(void **state)
 static void test_ttl(void **state)
 {
     (void)state;
-    json_t *reply = sim_ask(root, "Allocate", json_pack("{s:s, s:i}", "image", "fire", "ttl_ms",
-                                                        10000), 100);
+    json_t *reply =
+        sim_ask(root, "Allocate", json_pack("{s:s, s:i}", "image", "fire", "ttl_ms", 10000), 100);
     uint32_t domid = (uint32_t)integer(parameters(reply), "domid");
     json_decref(reply);
     sim_run(&sim, 9900);
@@ -368,8 +398,8 @@ static void test_domain_ends(void **state)
 {
     uint32_t domid[4];
     (void)state;
-    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "4"),
-               100, NULL);
+    sim_expect(root, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "4"), 100, NULL);
     sim_expect(root, "PoolWait", NULL, 10000, NULL);
     for (int i = 0; i < 4; i++)
         domid[i] = take(root, "fire", NULL);
@@ -403,16 +433,20 @@ static void test_warm_domain_ends(void **state)
 static void test_settings(void **state)
 {
     (void)state;
-    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "5"),
-               100, NULL);
+    sim_expect(root, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "5"), 100, NULL);
     sim_run(&sim, 10000);
     assert_int_equal(warm("fire"), 5);
-    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "max", "4"),
-               100, "BadValue");
-    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "mix", "4"),
-               100, "NoSuchSetting");
-    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s, s:s}}", "image", "fire", "settings", "min",
-                                          "1", "max", "4"), 100, NULL);
+    sim_expect(root, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "max", "4"), 100,
+               "BadValue");
+    sim_expect(root, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "mix", "4"), 100,
+               "NoSuchSetting");
+    sim_expect(
+        root, "PoolSet",
+        json_pack("{s:s, s:{s:s, s:s}}", "image", "fire", "settings", "min", "1", "max", "4"), 100,
+        NULL);
     sim_run(&sim, 2000); /* a pool that shrank lets go at once */
     assert_int_equal(warm("fire"), 1);
     assert_int_equal(sim_domains(&sim), 1);
@@ -431,8 +465,8 @@ static void test_settings(void **state)
 static void test_max(void **state)
 {
     (void)state;
-    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "max", "3"),
-               100, NULL);
+    sim_expect(root, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "max", "3"), 100, NULL);
     for (int i = 0; i < 2; i++)
         take(root, "fire", NULL);
     sim_expect(root, "Allocate", want("fire", 3000), 3000, NULL);
@@ -544,7 +578,8 @@ static void test_stop(void **state)
     (void)state;
     struct sim_client *held = sim_connect(&sim, ALICE), *waiting = sim_connect(&sim, ALICE);
     uint32_t domid = take(root, "fire", NULL);
-    json_decref(sim_ask(held, "Allocate", json_pack("{s:s, s:b}", "image", "fire", "hold", 1), 100));
+    json_decref(
+        sim_ask(held, "Allocate", json_pack("{s:s, s:b}", "image", "fire", "hold", 1), 100));
     sim_call(waiting, "Allocate", want("fire", 60000));
     core_stop(&sim.core);
     json_t *reply = sim_reply(waiting);
@@ -579,8 +614,8 @@ static void test_quota(void **state)
 static void test_short_waits(void **state)
 {
     (void)state;
-    sim_expect(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "0"),
-               100, NULL);
+    sim_expect(root, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "0"), 100, NULL);
     sim_run(&sim, 5000);
     assert_int_equal(sim_domains(&sim), 0);
     json_t *reply = NULL;
@@ -598,6 +633,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_allocate),
         TEST(test_refill_after_reply),
+        TEST(test_destroy_steps_aside),
         TEST(test_release),
         TEST(test_release_by_name_and_domid),
         TEST(test_release_without_waiting),

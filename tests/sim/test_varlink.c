@@ -71,7 +71,7 @@ static const struct answered *no_memory(struct call *call, void *owner, const js
 }
 
 static const struct param echo_params[] = {
-    {"text", PARAM_STRING, false}, {"number", PARAM_INT, false}, {"list", PARAM_STRINGS, false},
+    {"text", PARAM_STRING, false},    {"number", PARAM_INT, false}, {"list", PARAM_STRINGS, false},
     {"map", PARAM_STRING_MAP, false}, {"truth", PARAM_BOOL, false}, {0}};
 static const struct param none[] = {{0}};
 static const struct method methods[] = {{"Echo", echo_params, false, echo},
@@ -85,9 +85,14 @@ static uint64_t now(void *owner)
     return 5;
 }
 
-static const struct service service = {.interface = "io.test", .interface_text = "interface io.test",
-                                       .vendor = "v", .product = "p", .version = "1", .url = "u",
-                                       .methods = methods, .n_methods = ARRAY_SIZE(methods),
+static const struct service service = {.interface = "io.test",
+                                       .interface_text = "interface io.test",
+                                       .vendor = "v",
+                                       .product = "p",
+                                       .version = "1",
+                                       .url = "u",
+                                       .methods = methods,
+                                       .n_methods = ARRAY_SIZE(methods),
                                        .now_us = now};
 
 static int begin(void **state)
@@ -188,7 +193,8 @@ static void test_standard_errors(void **state)
 /* What cannot be understood is answered once, and nothing behind it is read. */
 static void test_broken_clients(void **state)
 {
-    static const char *const broken[] = {"", "x", "[]", "{\"a\":1,\"a\":2}", "{\"method\":\"\xff\"}"};
+    static const char *const broken[] = {"", "x", "[]", "{\"a\":1,\"a\":2}",
+                                         "{\"method\":\"\xff\"}"};
     for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
         begin(state);
         char both[200];
@@ -289,9 +295,14 @@ static void test_every_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_calls),     TEST(test_standard_errors), TEST(test_broken_clients),
-        TEST(test_too_large), TEST(test_deferred),        TEST(test_client_dies),
-        TEST(test_no_memory_and_slow_readers),            TEST(test_every_cut),
+        TEST(test_calls),
+        TEST(test_standard_errors),
+        TEST(test_broken_clients),
+        TEST(test_too_large),
+        TEST(test_deferred),
+        TEST(test_client_dies),
+        TEST(test_no_memory_and_slow_readers),
+        TEST(test_every_cut),
     };
     log_init("test", LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

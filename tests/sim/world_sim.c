@@ -30,7 +30,7 @@ __attribute__((weak)) void sim_memory_restore(bool before)
     (void)before;
 }
 
-static void *must_calloc(size_t size)
+void *sim_alloc(size_t size)
 {
     void *p = calloc(1, size);
     if (!p)
@@ -38,9 +38,9 @@ static void *must_calloc(size_t size)
     return p;
 }
 
-static void at(struct sim *s, uint64_t delay_us, void (*fire)(struct sim *s, void *arg), void *arg)
+void sim_at(struct sim *s, uint64_t delay_us, void (*fire)(struct sim *s, void *arg), void *arg)
 {
-    struct event *e = must_calloc(sizeof *e);
+    struct event *e = sim_alloc(sizeof *e);
     *e = (struct event){.at_us = s->now_us + delay_us, .seq = s->seq++, .fire = fire, .arg = arg};
     struct list *before = &s->events;
     while (before->prev != &s->events &&
@@ -49,7 +49,7 @@ static void at(struct sim *s, uint64_t delay_us, void (*fire)(struct sim *s, voi
     list_insert(before, &e->node);
 }
 
-static void cancel(struct sim *s, const void *arg)
+void sim_cancel(struct sim *s, const void *arg)
 {
     list_each (node, &s->events) {
         struct event *e = container_of(node, struct event, node);
@@ -76,7 +76,7 @@ static bool unlucky(struct sim *s, unsigned *left)
 }
 
 /* The next thing that happens, if it does before until_us; false: nothing more. */
-static bool step(struct sim *s, uint64_t until_us)
+bool sim_step(struct sim *s, uint64_t until_us)
 {
     struct event *e =
         list_empty(&s->events) ? NULL : container_of(s->events.next, struct event, node);
@@ -111,7 +111,7 @@ void sim_run_us(struct sim *s, uint64_t us)
 {
     uint64_t until = s->now_us + us;
     bool before = sim_memory_spare();
-    for (unsigned i = 0; step(s, until); i++) {
+    for (unsigned i = 0; sim_step(s, until); i++) {
         MUST(i < 2000000); /* else the core is busy with nothing */
         if (!s->dead)
             sim_check(s);
@@ -152,7 +152,7 @@ static void ops_alarm_off(struct world *w)
 struct sim_domain *sim_domain_add(struct sim *s, const char *name, const char *tag,
                                   const uint8_t uuid[16])
 {
-    struct sim_domain *d = must_calloc(sizeof *d);
+    struct sim_domain *d = sim_alloc(sizeof *d);
     d->d.domid = s->next_domid++;
     if (uuid)
         memcpy(d->d.uuid, uuid, sizeof d->d.uuid);
@@ -190,7 +190,7 @@ static void domain_free(struct sim *s, struct sim_domain *d)
 {
     list_remove(&d->node);
     free(d);
-    at(s, 50, changed, &changed_key);
+    sim_at(s, 50, changed, &changed_key);
 }
 
 void sim_domain_destroy(struct sim *s, uint32_t domid)
@@ -206,7 +206,7 @@ void sim_domain_shutdown(struct sim *s, uint32_t domid, unsigned reason)
     MUST(d);
     d->d.state = HOST_DOMAIN_SHUTDOWN;
     d->d.shutdown_reason = reason;
-    at(s, 50, changed, &changed_key);
+    sim_at(s, 50, changed, &changed_key);
 }
 
 unsigned sim_domains(struct sim *s)
@@ -239,12 +239,12 @@ static void list_now(struct sim *s, struct host_job *job)
     size_t n = 0;
     list_each (node, &s->domains)
         n++;
-    job->domains = must_calloc((n + 1) * sizeof *job->domains);
+    job->domains = sim_alloc((n + 1) * sizeof *job->domains);
     job->n_domains = 0;
     list_each (node, &s->domains)
         job->domains[job->n_domains++] = container_of(node, struct sim_domain, node)->d;
     /* The answer takes its time: by then it may be old. */
-    at(s, s->list_us, job_finish, job);
+    sim_at(s, s->list_us, job_finish, job);
 }
 
 static void destroy_now(struct sim *s, void *arg)
@@ -263,12 +263,12 @@ static void destroy_start(struct sim *s, struct host_job *job)
     uint64_t delay = s->destroy_ms * 1000ull;
     if (unlucky(s, &s->faults.destroy_hangs)) {
         job->rc = error_set(&job->error, -ETIMEDOUT, "domain %u does not go", job->domid);
-        at(s, job->timeout_ms * 1000ull, job_finish, job);
+        sim_at(s, job->timeout_ms * 1000ull, job_finish, job);
     } else if (unlucky(s, &s->faults.destroy_fails)) {
         job->rc = error_set(&job->error, -EIO, "destroying domain %u failed", job->domid);
-        at(s, delay, job_finish, job);
+        sim_at(s, delay, job_finish, job);
     } else {
-        at(s, delay, destroy_now, job);
+        sim_at(s, delay, destroy_now, job);
     }
 }
 
@@ -287,12 +287,12 @@ static void ops_host_start(struct world *w, struct host_job *job)
         destroy_start(s, job);
     } else if (job->kind == HOST_JOB_LIST && unlucky(s, &s->faults.list_fails)) {
         job->rc = error_set(&job->error, -EIO, "listing domains failed");
-        at(s, s->list_us, job_finish, job);
+        sim_at(s, s->list_us, job_finish, job);
     } else if (job->kind == HOST_JOB_LIST) {
         list_now(s, job);
     } else {
         job->memory = (struct host_memory){1u << 20, 1u << 19};
-        at(s, 100, job_finish, job);
+        sim_at(s, 100, job_finish, job);
     }
     sim_memory_restore(before);
 }
@@ -332,7 +332,7 @@ static void ops_write_start(struct world *w, struct db_write *write)
         write_drop(write);
     } else {
         list_append(&s->writes, &write->node);
-        at(s, s->write_us, write_finish, write);
+        sim_at(s, s->write_us, write_finish, write);
     }
     sim_memory_restore(before);
 }
@@ -356,7 +356,7 @@ struct helper {
 static void helper_end(struct sim *s, void *arg)
 {
     struct helper *h = arg;
-    cancel(s, h);
+    sim_cancel(s, h);
     list_remove(&h->node);
     sim_memory_restore(false);
     h->events->ended(h, h->owner, "was killed by signal 9 (Killed)");
@@ -366,9 +366,9 @@ static void helper_end(struct sim *s, void *arg)
 
 static void helper_die(struct helper *h)
 {
-    cancel(h->sim, h);
+    sim_cancel(h->sim, h);
     h->ended = true;
-    at(h->sim, 200, helper_end, h);
+    sim_at(h->sim, 200, helper_end, h);
 }
 
 /* Frees message. */
@@ -406,7 +406,7 @@ static void build_done(struct sim *s, void *arg)
                          h->fate == FATE_NONSENSE ? "completed" : "warm", "domid", (int)h->domid,
                          "engine", "guest", "stages"));
         if (h->fate == FATE_WARM_DIES && !h->ended)
-            at(s, 300000, warm_dies, h);
+            sim_at(s, 300000, warm_dies, h);
     }
 }
 
@@ -414,14 +414,14 @@ static void build_created(struct sim *s, void *arg)
 {
     struct helper *h = arg;
     h->domid = sim_domain_add(s, h->name, h->tag, h->uuid)->d.domid;
-    at(s, 50, changed, &changed_key);
+    sim_at(s, 50, changed, &changed_key);
     if (h->fate == FATE_BUILD_DIES_UNTOLD) {
         helper_die(h);
         return;
     }
     say(h, json_pack("{s:s, s:i}", "event", "created", "domid", (int)h->domid));
     if (h->fate != FATE_BUILD_HANGS && !h->ended)
-        at(s, s->build_ms * 1000ull, build_done, h);
+        sim_at(s, s->build_ms * 1000ull, build_done, h);
 }
 
 static void build_start(struct sim *s, void *arg)
@@ -436,7 +436,7 @@ static void build_start(struct sim *s, void *arg)
     else if (h->fate == FATE_GARBAGE)
         say(h, NULL);
     else
-        at(s, 500, build_created, h);
+        sim_at(s, 500, build_created, h);
 }
 
 static void complete_done(struct sim *s, void *arg)
@@ -492,7 +492,7 @@ static void import_progress(struct sim *s, void *arg)
     struct helper *h = arg;
     say(h, json_pack("{s:s, s:i, s:i}", "event", "progress", "done", 1, "total", 2));
     if (!h->ended)
-        at(s, s->build_ms * 1000ull, import_done, h);
+        sim_at(s, s->build_ms * 1000ull, import_done, h);
 }
 
 static enum sim_fate draw_fate(struct sim *s)
@@ -515,7 +515,7 @@ static int ops_helper_start(struct world *w, enum helper_kind kind,
     if (fate == FATE_NO_START)
         return error_set(e, -ENOENT, "start helper: no such file");
     bool before = sim_memory_spare();
-    struct helper *h = must_calloc(sizeof *h);
+    struct helper *h = sim_alloc(sizeof *h);
     h->sim = s;
     h->kind = kind;
     h->fate = fate;
@@ -541,18 +541,18 @@ static void take_message(struct helper *h, const json_t *message)
     const char *op = get(message, "op");
     if (!strcmp(op, "import")) {
         format_fits(h->path, sizeof h->path, "%s", get(message, "image"));
-        at(s, 1000, import_progress, h);
+        sim_at(s, 1000, import_progress, h);
         return;
     }
     format_fits(h->name, sizeof h->name, "%s", get(message, "name"));
     if (!strcmp(op, "build")) {
         format_fits(h->tag, sizeof h->tag, "%s", get(message, "tag"));
         MUST(!uuid_parse(get(message, "uuid"), h->uuid));
-        at(s, 1000, build_start, h);
+        sim_at(s, 1000, build_start, h);
     } else {
         MUST(!strcmp(op, "complete"));
         if (h->fate != FATE_COMPLETE_HANGS)
-            at(s, s->complete_us, complete_done, h);
+            sim_at(s, s->complete_us, complete_done, h);
     }
 }
 
@@ -612,157 +612,6 @@ static const struct world_ops ops = {
     .image_read = ops_image_read,
     .image_discard = ops_image_discard,
 };
-
-/* ---- clients: an end of a connection that is two arrays ---- */
-
-struct reply {
-    struct list node;
-    json_t *message;
-};
-
-static void client_run(struct sim *s, void *arg)
-{
-    struct sim_client *c = arg;
-    (void)s;
-    sim_memory_restore(false);
-    conn_run(&c->conn);
-    sim_memory_spare();
-}
-
-static void client_drop(struct sim *s, void *arg)
-{
-    struct sim_client *c = arg;
-    (void)s;
-    sim_memory_restore(false);
-    conn_dispose(&c->conn);
-    sim_memory_spare();
-}
-
-static void note_allocated(struct sim *s, const json_t *message)
-{
-    s->allocated += json_object_get(json_object_get(message, "parameters"), "delta_pages") != NULL;
-}
-
-static bool transport_send(void *transport, char *bytes, size_t len)
-{
-    struct sim_client *c = transport;
-    struct sim *s = c->sim;
-    bool before = sim_memory_spare();
-    json_error_t why;
-    struct reply *r = must_calloc(sizeof *r);
-    MUST(len && !bytes[len - 1]);
-    r->message = json_loads(bytes, JSON_REJECT_DUPLICATES, &why);
-    MUST(r->message);
-    free(bytes);
-    list_append(&c->replies, &r->node);
-    if (!json_is_true(json_object_get(r->message, "continues")))
-        c->answered++;
-    note_allocated(c->sim, r->message);
-    sim_memory_restore(before);
-    return true;
-}
-
-static void transport_hang_up(void *transport)
-{
-    struct sim_client *c = transport;
-    bool before = sim_memory_spare();
-    c->hung_up = true;
-    at(c->sim, 0, client_drop, c);
-    sim_memory_restore(before);
-}
-
-static void transport_run_soon(void *transport)
-{
-    struct sim_client *c = transport;
-    bool before = sim_memory_spare();
-    at(c->sim, 0, client_run, c);
-    sim_memory_restore(before);
-}
-
-static const struct transport_ops transport = {transport_send, transport_hang_up,
-                                               transport_run_soon};
-
-struct sim_client *sim_connect(struct sim *s, uid_t uid)
-{
-    bool before = sim_memory_spare();
-    struct sim_client *c = must_calloc(sizeof *c);
-    c->sim = s;
-    list_init(&c->replies);
-    conn_init(&c->conn, &s->service, &transport, c, uid);
-    list_append(&s->clients, &c->node);
-    sim_memory_restore(before);
-    return c;
-}
-
-json_t *sim_reply(struct sim_client *c)
-{
-    struct list *node = list_pop(&c->replies);
-    if (!node)
-        return NULL;
-    struct reply *r = container_of(node, struct reply, node);
-    json_t *message = r->message;
-    free(r);
-    return message;
-}
-
-void sim_disconnect(struct sim_client *c)
-{
-    json_t *message;
-    conn_dispose(&c->conn);
-    bool before = sim_memory_spare();
-    cancel(c->sim, c);
-    while ((message = sim_reply(c)))
-        json_decref(message);
-    list_remove(&c->node);
-    free(c);
-    sim_memory_restore(before);
-}
-
-void sim_call(struct sim_client *c, const char *method, json_t *parameters)
-{
-    size_t len;
-    char name[80];
-    bool before = sim_memory_spare();
-    format_fits(name, sizeof name, "%s%s", strchr(method, '.') ? "" : "io.dompool.", method);
-    json_t *message = json_pack("{s:s, s:o}", "method", name, "parameters",
-                                parameters ? parameters : json_object());
-    char *bytes = message_encode(message, &len);
-    json_decref(message);
-    c->sent++;
-    sim_memory_restore(before);
-    conn_feed(&c->conn, bytes, len);
-    free(bytes);
-}
-
-json_t *sim_ask(struct sim_client *c, const char *method, json_t *parameters, uint64_t ms)
-{
-    uint64_t until = c->sim->now_us + ms * 1000;
-    sim_call(c, method, parameters);
-    bool before = sim_memory_spare();
-    while (list_empty(&c->replies) && !c->hung_up && step(c->sim, until))
-        sim_check(c->sim);
-    sim_memory_restore(before);
-    return sim_reply(c);
-}
-
-const char *sim_error_name(const json_t *reply)
-{
-    const char *name = json_string_value(json_object_get(reply, "error"));
-    return name ? strrchr(name, '.') + 1 : "";
-}
-
-void sim_expect(struct sim_client *c, const char *method, json_t *parameters, uint64_t ms,
-                const char *name)
-{
-    json_t *reply = sim_ask(c, method, parameters, ms);
-    if (!reply || strcmp(sim_error_name(reply), name ? name : "") != 0) {
-        char *text = reply ? json_dumps(reply, 0) : NULL;
-        fprintf(stderr, "%s: expected %s, got %s\n", method, name ? name : "a reply",
-                text ? text : "nothing");
-        abort();
-    }
-    json_decref(reply);
-}
 
 /* ---- life ---- */
 
@@ -835,8 +684,13 @@ void sim_start(struct sim *s, const char *config)
 {
     char path[100];
     bool before = sim_memory_spare();
-    *s = (struct sim){.build_ms = 500, .complete_us = 800, .write_us = 80, .list_us = 300,
-                      .destroy_ms = 100, .next_domid = 1, .now_us = 1000000};
+    *s = (struct sim){.build_ms = 500,
+                      .complete_us = 800,
+                      .write_us = 80,
+                      .list_us = 300,
+                      .destroy_ms = 100,
+                      .next_domid = 1,
+                      .now_us = 1000000};
     s->world.ops = &ops;
     list_init(&s->events);
     list_init(&s->domains);
@@ -898,6 +752,14 @@ void sim_restart(struct sim *s, const char *config, const char *boot)
         format_fits(s->boot, sizeof s->boot, "%s", boot);
     daemon_begin(s, config);
     MUST(s->started);
+}
+
+bool sim_try_restart(struct sim *s, const char *config)
+{
+    daemon_begin(s, config);
+    if (!s->started)
+        daemon_end(s);
+    return s->started;
 }
 
 void sim_stop(struct sim *s)

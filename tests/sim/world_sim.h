@@ -75,18 +75,22 @@ struct sim {
     uint32_t next_domid;
     unsigned build_ms, complete_us, write_us, list_us, destroy_ms;
     bool started, stopped, dead;
+    bool orphans; /* the test has planted domains that no slot knows */
     int start_rc;
     struct error start_error;
     unsigned moves, discarded;
     uint64_t allocated; /* replies of Allocate that gave a lease */
 };
 
-/* Starts a daemon in a fresh directory, and runs until it is ready. config: text of a file, NULL: none. */
+/* Starts a daemon in a fresh directory, and runs until it is ready. config: text of a file, NULL:
+ * none. */
 void sim_start(struct sim *s, const char *config);
 /* kill -9: the core and its helpers are gone, domains and database stay. */
 void sim_crash(struct sim *s);
 /* Another daemon on what is there. boot: another boot id. Asserts that it starts. */
 void sim_restart(struct sim *s, const char *config, const char *boot);
+/* The same, but it may fail: false, and then it is dead again. */
+bool sim_try_restart(struct sim *s, const char *config);
 /* core_stop, runs until it has stopped, and ends it in order. */
 void sim_stop(struct sim *s);
 /* Frees everything. */
@@ -133,6 +137,13 @@ _Noreturn void sim_violated(const struct sim *s, const char *file, int line, con
  * allocations are spared. */
 bool sim_memory_spare(void);
 void sim_memory_restore(bool before);
+
+/* Of world_sim.c, for sim_clients.c. */
+void *sim_alloc(size_t size); /* zeroed; never fails */
+void sim_at(struct sim *s, uint64_t delay_us, void (*fire)(struct sim *s, void *arg), void *arg);
+void sim_cancel(struct sim *s, const void *arg);
+/* The next thing that happens, if it does before until_us; false: nothing more. */
+bool sim_step(struct sim *s, uint64_t until_us);
 
 /* sim_check.c: what must always hold. */
 void sim_check(struct sim *s);

@@ -19,6 +19,7 @@ fail() {
     dompool list || true
     xl list || true
     tail -n 40 "$DAEMON_LOG" || true
+    tail -n 5 /var/log/xen/console/* || true
     exit 1
 }
 
@@ -57,6 +58,9 @@ wait_until() { # SECONDS WHAT COMMAND...
     fail "$what: not within $seconds s"
 }
 
+# The guests of these tests never rest; the toolstack is what is being tested.
+xl sched-credit2 -d Domain-0 -w 8192 >/dev/null 2>&1 || true
+
 # What exists on the host that dompool could have left behind.
 domains() { xl list | awk 'NR > 2 {print $2}' | sort -n | xargs; }
 loops() { losetup -a | wc -l; }
@@ -87,9 +91,9 @@ expect_healthy() { # DOMID VCPUS DISKS
 
 # shellcheck disable=SC2034 # saved_tick and boot_id are for the tests
 # A saved guest, of this many MiB and vCPUs and with so many disks, in /var/tmp/g.save. Sets saved_tick and boot_id.
-make_save() { # TYPE MIB VCPUS DISKS [GUEST_ARGS]
+make_save() { # TYPE MIB VCPUS DISKS
     local domid line
-    guest_create g "$1" "$2" "$3" "$4" "${5:-}" >/dev/null
+    guest_create g "$1" "$2" "$3" "$4" "pattern_mib=16 check_ms=5000 tick_ms=200" >/dev/null
     domid=$(xl domid g)
     line=$(guest_wait "$domid" '^guest: check ' 90) || fail "the guest does not come up"
     boot_id=${line##*id=}

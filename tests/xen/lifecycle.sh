@@ -22,6 +22,7 @@ allocate_three() {
         pids+=($!)
     done
     for i in "${pids[@]}"; do wait "$i" || fail "an allocate failed"; done
+    dompool pool set g min=0 >/dev/null # enough for now
 }
 
 check_copies() { # VCPUS
@@ -74,6 +75,7 @@ check_endings() { # copies that end by themselves or by another hand close their
     wait_until 40 "lease of a guest that powered off closes" lease_gone copy-2
     xl destroy copy-3
     wait_until 40 "lease of a domain destroyed by hand closes" lease_gone copy-3
+    note "leases of domains that ended by themselves are closed"
     dompool allocate g --name crasher --wait 60s --json >/var/tmp/crash.json || fail "allocate after endings"
     expect_healthy "$(json "$(cat /var/tmp/crash.json)" '$.domid')" "$1" 4
     guest_send "$(xl domid crasher)" crash
@@ -82,7 +84,7 @@ check_endings() { # copies that end by themselves or by another hand close their
 
 for vcpus in "$@"; do
     note "== $type, $vcpus vCPUs"
-    make_save "$type" 256 "$vcpus" 4
+    make_save "$type" 160 "$vcpus" 4
     before=$(resources)
     xen_log_clean
     daemon_start

@@ -287,6 +287,8 @@ static int start(struct daemon *d, struct config *config, struct error *e)
         rc = take_lock(d, config, e);
     if (!rc)
         rc = open_database(d, config, &rows, e);
+    /* For the helpers; before there are threads, which may be reading the environment. */
+    setenv("DOMPOOL_LOG_LEVEL", config_text(config, KEY_LOG_LEVEL), 1);
     if (!rc)
         rc = world_host_new(&d->loop, d->db, &d->wh, e);
     if (rc) {

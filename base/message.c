@@ -32,7 +32,8 @@ int message_reader_feed(struct message_reader *r, const void *bytes, size_t n, s
         r->buf = bigger;
         r->size = size;
     }
-    memcpy(r->buf + r->used, bytes, n);
+    if (n)
+        memcpy(r->buf + r->used, bytes, n);
     r->used += n;
     return 0;
 }
@@ -61,9 +62,16 @@ int message_reader_next(struct message_reader *r, json_t **out, struct error *e)
 
 char *message_encode(const json_t *object, size_t *len)
 {
-    char *text = json_dumps(object, JSON_COMPACT);
-    if (text)
-        *len = strlen(text) + 1;
+    /* Measured first: when the buffer of json_dumps cannot grow at a key, jansson 2.14 leaves the
+     * key out and goes on. */
+    size_t n = json_dumpb(object, NULL, 0, JSON_COMPACT);
+    char *text = n ? malloc(n + 1) : NULL;
+    if (!text || json_dumpb(object, text, n, JSON_COMPACT) != n) {
+        free(text);
+        return NULL;
+    }
+    text[n] = '\0';
+    *len = n + 1;
     return text;
 }
 

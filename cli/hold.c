@@ -35,8 +35,7 @@ static bool lease_alive(const json_t *reply, const char *id)
 {
     json_t *lease;
     size_t i;
-    json_array_foreach(json_object_get(reply, "leases"), i, lease)
-    {
+    json_array_foreach (json_object_get(reply, "leases"), i, lease) {
         if (!strcmp(get_text(lease, "lease"), id))
             return true;
     }

@@ -134,8 +134,7 @@ static void list_print(const json_t *reply)
     struct table t;
     char memory[READABLE_SIZE], file[READABLE_SIZE], age[READABLE_SIZE];
     table_init(&t, "IMAGE GUEST >VCPUS >MEMORY >STORED >SLOTS >LEASES >AGE BASE");
-    json_array_foreach(json_object_get(reply, "images"), i, image)
-    {
+    json_array_foreach (json_object_get(reply, "images"), i, image) {
         table_cell(&t, "%s", get_text(image, "name"));
         table_cell(&t, "%s", get_text(image, "guest"));
         table_cell(&t, "%" PRId64, get_int(image, "vcpus"));
@@ -169,8 +168,7 @@ static void show_config(const json_t *config)
 {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)config, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)config, key, value) {
         if (json_is_object(value) || json_is_array(value))
             continue; /* the disks are above; the rest is for --json */
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
@@ -201,8 +199,7 @@ static void show_print(const json_t *reply)
     out_line("created   %s ago", readable_span(clock_wall_ms() - get_int(image, "created_ms"), a));
     out_line("in use    %" PRId64 " slots, %" PRId64 " leases", get_int(image, "slots"),
              get_int(image, "leases"));
-    json_array_foreach(json_object_get(image, "disks"), i, disk)
-    {
+    json_array_foreach (json_object_get(image, "disks"), i, disk) {
         show_disk(disk);
     }
     show_config(json_object_get(reply, "config"));

@@ -52,8 +52,7 @@ static void stages_print(const json_t *lease)
     int64_t hypercalls = 0;
     char time[READABLE_SIZE];
     table_init(&t, "STAGE >TIME >HYPERCALLS");
-    json_array_foreach(json_object_get(lease, "stages"), i, stage)
-    {
+    json_array_foreach (json_object_get(lease, "stages"), i, stage) {
         table_cell(&t, "%s", get_text(stage, "name"));
         table_cell(&t, "%s", readable_us((uint64_t)get_int(stage, "us"), time));
         table_cell(&t, "%" PRId64, get_int(stage, "hypercalls"));
@@ -108,8 +107,7 @@ static void release_print(const json_t *reply)
 {
     json_t *ended;
     size_t i;
-    json_array_foreach(json_object_get(reply, "released"), i, ended)
-    {
+    json_array_foreach (json_object_get(reply, "released"), i, ended) {
         out_line("released %s (domain %s, domid %" PRId64 ", image %s)", get_text(ended, "lease"),
                  get_text(ended, "name"), get_int(ended, "domid"), get_text(ended, "image"));
     }
@@ -141,8 +139,7 @@ static const json_t *lease_of_slot(const json_t *leases, const json_t *slot)
 {
     json_t *lease;
     size_t i;
-    json_array_foreach((json_t *)(uintptr_t)leases, i, lease)
-    {
+    json_array_foreach ((json_t *)(uintptr_t)leases, i, lease) {
         if (!strcmp(get_text(lease, "slot"), get_text(slot, "slot")))
             return lease;
     }
@@ -172,8 +169,7 @@ static void list_print(const json_t *reply)
     json_t *slot;
     size_t i;
     table_init(&t, "SLOT IMAGE STATE >DOMID DOMAIN >SINCE LEASE >EXPIRES >UID REASON");
-    json_array_foreach(json_object_get(reply, "slots"), i, slot)
-    {
+    json_array_foreach (json_object_get(reply, "slots"), i, slot) {
         table_cell(&t, "%s", get_text(slot, "slot"));
         table_cell(&t, "%s", get_text(slot, "image"));
         table_cell(&t, "%s", get_text(slot, "state"));

@@ -18,8 +18,7 @@ static void config_print(const json_t *reply)
     json_t *setting;
     size_t i;
     table_init(&t, "SECTION KEY VALUE ORIGIN");
-    json_array_foreach(json_object_get(reply, "settings"), i, setting)
-    {
+    json_array_foreach (json_object_get(reply, "settings"), i, setting) {
         table_cell(&t, "%s", get_text(setting, "section"));
         table_cell(&t, "%s", get_text(setting, "key"));
         table_cell(&t, "%s", get_text(setting, "value"));

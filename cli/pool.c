@@ -40,13 +40,11 @@ static void pools_print(const json_t *reply)
     json_t *pools = json_object_get(reply, "pools"), *pool;
     size_t i;
     table_init(&t, "POOL >MIN >MAX >WARM >BUILDING >LEASED >WAITING >BROKEN >HITS >MISSES ENGINE");
-    json_array_foreach(pools, i, pool)
-    {
+    json_array_foreach (pools, i, pool) {
         pool_cells(&t, pool);
     }
     table_print(&t);
-    json_array_foreach(pools, i, pool)
-    {
+    json_array_foreach (pools, i, pool) {
         pool_trouble(pool);
     }
 }
@@ -67,8 +65,7 @@ static void status_hits(const json_t *reply)
     json_t *pool;
     size_t i;
     int64_t hits = 0, misses = 0;
-    json_array_foreach(json_object_get(reply, "pools"), i, pool)
-    {
+    json_array_foreach (json_object_get(reply, "pools"), i, pool) {
         hits += get_int(pool, "hits");
         misses += get_int(pool, "misses");
     }

@@ -73,7 +73,7 @@ json_t *api_image(const struct pool *p)
         memory_kib(&p->facts), "pages", (json_int_t)i->pages, "zero_pages",
         (json_int_t)i->zero_pages, "stored_pages", (json_int_t)i->payload_pages, "file_bytes",
         (json_int_t)i->file_bytes, "created_ms", (json_int_t)p->row.created_ms, "disks",
-        disks_json(p->facts.config), "slots", (int)p->total, "leases", (int)p->count[SLOT_LEASED]);
+        disks_json(p->facts.config), "slots", (int)p->total, "leases", (int)pool_leased(p));
 }
 
 static json_t *slot_json(const struct slot *s)
@@ -108,7 +108,7 @@ static json_t *pool_json(const struct pool *p)
     return json_pack("{s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:I, s:I}", "image",
                      p->row.name, "min", (int)p->settings.min, "max", (int)p->settings.max,
                      "engine", p->settings.engine, "warm", (int)p->count[SLOT_WARM], "building",
-                     (int)p->count[SLOT_BUILDING], "leased", (int)p->count[SLOT_LEASED], "waiting",
+                     (int)p->count[SLOT_BUILDING], "leased", (int)pool_leased(p), "waiting",
                      (int)waiting, "broken", (int)p->count[SLOT_BROKEN], "backoff_ms",
                      (json_int_t)pool_backoff_ms(p), "last_error", text_or_null(trouble), "hits",
                      (json_int_t)p->hits, "misses", (json_int_t)p->misses);

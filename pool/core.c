@@ -63,6 +63,8 @@ void core_dispose(struct core *core)
     core->world->ops->alarm_off(core->world);
     free(core->domains);
     core->domains = NULL;
+    free(core->kept);
+    core->kept = NULL;
     config_free(core->config);
     core->config = NULL;
 }
@@ -121,12 +123,9 @@ void core_reconfigure(struct core *core, struct config *config)
 
 static const struct host_domain *domain_find(const struct core *core, const struct slot *s)
 {
-    for (size_t i = 0; i < core->n_domains; i++) {
-        const struct host_domain *d = &core->domains[i];
-        if (!memcmp(d->uuid, s->uuid, sizeof d->uuid) &&
-            (s->domid == DB_NO_DOMID || s->domid == (int64_t)d->domid))
-            return d;
-    }
+    for (size_t i = 0; i < core->n_domains; i++)
+        if (slot_has_domain(s, &core->domains[i]))
+            return &core->domains[i];
     return NULL;
 }
 
@@ -140,14 +139,24 @@ bool core_domain_named(const struct core *core, const char *name)
 
 /*
  * A leased domain that has shut down for "suspend" is being saved by xl save: it is left alone,
- * and either runs on or is destroyed by xl. Returns why the lease ends, or NULL.
+ * and either runs on or is destroyed by xl. Then it is in a file, and the lease keeps its disks for
+ * the domain of the same UUID that xl restore makes of it. Returns why the lease ends, or NULL.
  */
 static const char *lease_end_reason(struct slot *s, const struct host_domain *d)
 {
-    if (!d || d->state == HOST_DOMAIN_DYING)
-        return s->suspended ? "the domain was saved" : "the domain was destroyed";
+    if (!d || d->state == HOST_DOMAIN_DYING) {
+        if (s->state == SLOT_SAVED)
+            return NULL;
+        if (!s->suspended)
+            return "the domain was destroyed";
+        if (!d)
+            slot_move(s, SLOT_SAVED, NULL, "its domain was saved; its disks are kept for it");
+        return NULL;
+    }
+    if (s->state == SLOT_SAVED)
+        slot_restored(s, d);
     if (d->state != HOST_DOMAIN_SHUTDOWN) {
-        s->suspended = false;
+        s->suspended &= d->paused; /* one that xl restore is still making may fail */
         return NULL;
     }
     const char *why = host_shutdown_reason_name(d->shutdown_reason);
@@ -161,7 +170,7 @@ static void slot_compare(struct slot *s)
     if (s->state == SLOT_WARM && (!d || d->state != HOST_DOMAIN_ALIVE)) {
         pool_build_failed(s->pool, ANSWER_INTERNAL, "its domain was destroyed while it was warm");
         slot_break(s, "its domain was destroyed while it was warm");
-    } else if (s->state == SLOT_LEASED && s->lease) {
+    } else if (slot_is_leased(s) && s->lease) {
         const char *why = lease_end_reason(s, d);
         if (why && s->lease->state == LEASE_ACTIVE)
             lease_end(s->lease, why, NULL, NULL);

@@ -76,6 +76,7 @@ struct core {
 
     /* start and stop: reconcile.c */
     struct host_job sweep_job;
+    uint8_t (*kept)[16];  /* what the sweep is to leave alone */
     unsigned first_reaps; /* leftovers whose first destruction has not come back */
     void (*on_started)(struct core *core, int rc, const struct error *e);
     void (*on_stopped)(struct core *core);

@@ -68,9 +68,14 @@ void pool_configure(struct pool *p)
         p->shrink = true;
 }
 
+unsigned pool_leased(const struct pool *p)
+{
+    return p->count[SLOT_LEASED] + p->count[SLOT_SAVED];
+}
+
 unsigned pool_leases(const struct pool *p)
 {
-    unsigned n = p->count[SLOT_COMPLETING] + p->count[SLOT_LEASED];
+    unsigned n = p->count[SLOT_COMPLETING] + pool_leased(p);
     list_each (node, &p->waiting)
         n++;
     return n;
@@ -161,7 +166,7 @@ int pool_refusal(const struct pool *p, struct error *e)
         return error_set(e, ANSWER_LIMIT_REACHED,
                          "image %s: max = %u slots are in use, %u of them leased; release one or "
                          "raise max",
-                         name, p->settings.max, p->count[SLOT_LEASED]);
+                         name, p->settings.max, pool_leased(p));
     if (p->failures)
         return error_set(e, ANSWER_POOL_EMPTY,
                          "image %s: no slot is warm; the last build failed: %s", name,

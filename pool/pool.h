@@ -12,7 +12,7 @@
 #define BROKEN_AFTER 3
 
 /* of enum slot_state, which needs this header: checked in slot.c */
-#define POOL_STATES 9
+#define POOL_STATES 10
 
 struct pool {
     struct core *core;
@@ -65,6 +65,8 @@ int pool_refusal(const struct pool *p, struct error *e);
 void pools_refill(struct core *core);
 
 /* Leases that have a slot or wait for one. */
+/* Slots that leases own, the saved ones included. */
+unsigned pool_leased(const struct pool *p);
 unsigned pool_leases(const struct pool *p);
 
 /* ---- pool_wait.c: callers of PoolWait ---- */

@@ -88,7 +88,7 @@ static bool start_slot(struct core *core, const struct slot_row *row, const stru
 {
     struct pool *p = row->image[0] ? pool_find(core, row->image) : NULL;
     enum slot_state state = slot_state_parse(row->state);
-    if (state >= SLOT_GONE || (!p && state == SLOT_LEASED))
+    if (state >= SLOT_GONE || (!p && (state == SLOT_LEASED || state == SLOT_SAVED)))
         state = SLOT_BROKEN;
     struct slot *s = slot_new(core, p, row->id, state);
     if (!s)
@@ -101,7 +101,7 @@ static bool start_slot(struct core *core, const struct slot_row *row, const stru
     s->since_ms = row->since_ms;
     s->may_exist = true;
     const struct lease_row *lease = lease_row_of(rows, row->id);
-    return state != SLOT_LEASED || !lease || lease_adopt(s, lease);
+    return !slot_is_leased(s) || !lease || lease_adopt(s, lease);
 }
 
 /* Leases whose slot's row is gone: nothing is left of them but to say so. */
@@ -139,16 +139,10 @@ static bool start_rows(struct core *core, const struct db_rows *rows)
 
 /* ---- comparing with the host ---- */
 
-static bool domain_is(const struct host_domain *d, const struct slot *s)
-{
-    return !memcmp(d->uuid, s->uuid, sizeof d->uuid) &&
-           (s->domid == DB_NO_DOMID || s->domid == (int64_t)d->domid);
-}
-
 static const struct host_domain *domain_of(const struct host_job *list, const struct slot *s)
 {
     for (size_t i = 0; i < list->n_domains; i++)
-        if (domain_is(&list->domains[i], s))
+        if (slot_has_domain(s, &list->domains[i]))
             return &list->domains[i];
     return NULL;
 }
@@ -168,6 +162,11 @@ static void leftover(struct slot *s, const char *why)
 static void compare_lease(struct slot *s, const struct host_domain *d)
 {
     const char *why = NULL;
+    if (s->state == SLOT_SAVED && !s->lease->hold) {
+        if (d && d->state == HOST_DOMAIN_ALIVE)
+            slot_restored(s, d);
+        return;
+    }
     if (!d || d->state == HOST_DOMAIN_DYING)
         why = "its domain ended while the daemon was down";
     else if (d->state == HOST_DOMAIN_SHUTDOWN &&
@@ -184,7 +183,7 @@ static void compare_lease(struct slot *s, const struct host_domain *d)
 
 static void compare_slot(struct slot *s, const struct host_domain *d)
 {
-    if (d)
+    if (d && s->state != SLOT_SAVED)
         s->domid = d->domid;
     else if (s->domid == DB_NO_DOMID)
         s->may_exist = false; /* never came into being */
@@ -199,7 +198,7 @@ static void compare_slot(struct slot *s, const struct host_domain *d)
 static bool adopt_orphan(struct core *core, const struct host_domain *d)
 {
     list_each (node, &core->slots)
-        if (domain_is(d, container_of(node, struct slot, in_core)))
+        if (slot_has_domain(container_of(node, struct slot, in_core), d))
             return true;
     struct slot *s = slot_new(core, NULL, core->next_slot, SLOT_BUILDING);
     if (!s)
@@ -270,6 +269,28 @@ static void start_swept(struct host_job *job)
     core_kick(core);
 }
 
+/* The disks of leases whose domain is in a file stay. Without memory for the list nothing is swept.
+ */
+static bool sweep_keep(struct core *core)
+{
+    size_t n = 0;
+    list_each (node, &core->slots)
+        n += container_of(node, struct slot, in_core)->state == SLOT_SAVED;
+    free(core->kept);
+    core->kept = calloc(n + 1, sizeof *core->kept);
+    if (!core->kept)
+        return false;
+    n = 0;
+    list_each (node, &core->slots) {
+        const struct slot *s = container_of(node, struct slot, in_core);
+        if (s->state == SLOT_SAVED)
+            memcpy(core->kept[n++], s->uuid, sizeof *core->kept);
+    }
+    core->sweep_job.keep = (const uint8_t(*)[16])core->kept;
+    core->sweep_job.n_keep = n;
+    return true;
+}
+
 void core_leftover_done(struct core *core)
 {
     if (--core->first_reaps || core->state != CORE_STARTING)
@@ -277,7 +298,11 @@ void core_leftover_done(struct core *core)
     core->sweep_job.kind = HOST_JOB_SWEEP;
     core->sweep_job.done = start_swept;
     core->sweep_job.tag = core->tag;
-    core->sweep_job.cow_dir = core->cow_dir;
+    if (!sweep_keep(core)) {
+        core->sweep_job.rc = error_set(&core->sweep_job.error, -ENOMEM, "out of memory");
+        start_swept(&core->sweep_job);
+        return;
+    }
     core->world->ops->host_start(core->world, &core->sweep_job);
 }
 
@@ -322,7 +347,7 @@ void core_stop_check(struct core *core)
         return;
     list_each (node, &core->slots) {
         const struct slot *s = container_of(node, struct slot, in_core);
-        if (s->state != SLOT_LEASED || s->row_pending || s->helper)
+        if (!slot_is_leased(s) || s->row_pending || s->helper)
             return;
     }
     stopped(core);
@@ -358,7 +383,7 @@ void core_stop(struct core *core)
                              "the daemon is shutting down; the removal goes on when it is back");
     list_each (node, &core->slots) {
         struct slot *s = container_of(node, struct slot, in_core);
-        if (slot_move_legal(s->state, SLOT_RELEASING) && s->state != SLOT_LEASED)
+        if (slot_move_legal(s->state, SLOT_RELEASING) && !slot_is_leased(s))
             slot_release(s, "the daemon is shutting down");
     }
     timer_start(&core->timers, &core->stop_timer, config_number(core->config, KEY_STOP_TIMEOUT),

@@ -12,7 +12,7 @@
  * works, all is as if nothing had happened.
  */
 #include "base/log.h"
-#include "pool/encode.h"
+#include "base/message.h"
 #include "pool/lease.h"
 
 #include <assert.h>
@@ -102,7 +102,7 @@ static void lease_row_fill(struct rows *r, struct lease_row *row, const struct l
     row->expires_ms = l->expires_ms;
     row->hold = l->hold;
     row->paused = l->paused;
-    row->meta = l->meta ? json_encode(l->meta, &len) : NULL;
+    row->meta = l->meta ? message_encode(l->meta, &len) : NULL;
     if (l->meta && !row->meta)
         r->incomplete = true;
 }

@@ -31,7 +31,8 @@ static const unsigned successors[] = {
     [SLOT_COMPLETING] = TO(LEASED) | TO(SETTLING) | TO(BROKEN),
     [SLOT_SETTLING] = TO(READY) | TO(BROKEN),
     [SLOT_READY] = TO(LEASED) | TO(RELEASING) | TO(BROKEN),
-    [SLOT_LEASED] = TO(RELEASING) | TO(BROKEN),
+    [SLOT_LEASED] = TO(SAVED) | TO(RELEASING) | TO(BROKEN),
+    [SLOT_SAVED] = TO(LEASED) | TO(RELEASING) | TO(BROKEN),
     [SLOT_RELEASING] = TO(GONE) | TO(BROKEN),
     [SLOT_BROKEN] = TO(GONE),
     [SLOT_GONE] = 0,
@@ -49,6 +50,11 @@ enum slot_state slot_state_parse(const char *name)
         if (!strcmp(state_names[i], name))
             return (enum slot_state)i;
     return SLOT_STATE_COUNT;
+}
+
+bool slot_is_leased(const struct slot *s)
+{
+    return s->state == SLOT_LEASED || s->state == SLOT_SAVED;
 }
 
 bool slot_move_legal(enum slot_state from, enum slot_state to)
@@ -377,6 +383,23 @@ void slot_complete(struct slot *s)
     format_fits(s->name, sizeof s->name, "%s", s->lease->name);
     slot_move(s, SLOT_COMPLETING, NULL, NULL);
     timer_start(&s->core->timers, &s->timer, timeout_ms, slot_timed_out);
+}
+
+/* ---- saved and restored by xl ---- */
+
+bool slot_has_domain(const struct slot *s, const struct host_domain *d)
+{
+    if (memcmp(d->uuid, s->uuid, sizeof d->uuid) != 0)
+        return false;
+    return s->domid == DB_NO_DOMID || s->state == SLOT_SAVED || s->domid == (int64_t)d->domid;
+}
+
+void slot_restored(struct slot *s, const struct host_domain *d)
+{
+    log_info("slot s%" PRIu64 ": its saved domain is back as domain %u", s->id, d->domid);
+    s->domid = d->domid;
+    s->suspended = true; /* until it has run: see lease_end_reason */
+    slot_move(s, SLOT_LEASED, NULL, NULL);
 }
 
 /* ---- the end ---- */

@@ -4,7 +4,8 @@
  *   building -> warm -> completing -> leased -> releasing -> gone
  *       \        \  \-> completing -> settling -> ready -> leased
  *        \        \------------------------------------> releasing     (not needed any more)
- *   any state -> broken -> gone                                        (failed: see reason)
+ *   leased -> saved -> leased | releasing          (xl save took the domain; xl restore brings it
+ * back) any state -> broken -> gone                                        (failed: see reason)
  *
  * slot_move is the only way from one state to another. It asserts that the move is in the
  * table, keeps the pool's account, writes the row and traces.
@@ -27,6 +28,7 @@
     X(SETTLING, "settling") /* for slots made ready ahead: not used yet */                         \
     X(READY, "ready")       /* likewise */                                                         \
     X(LEASED, "leased")                                                                            \
+    X(SAVED, "saved") /* leased; its domain is in a file, its disks are kept */                    \
     X(RELEASING, "releasing")                                                                      \
     X(BROKEN, "broken")                                                                            \
     X(GONE, "gone")
@@ -67,7 +69,7 @@ struct slot {
     char reason[DB_REASON_SIZE];
     uint64_t
         known_since_list; /* only a listing newer than this one can prove the domain's absence */
-    bool suspended;       /* its domain is being saved: gone then means saved */
+    bool suspended;       /* its domain is being saved or restored: gone then means saved */
 
     struct helper *helper;
     struct lease *lease;
@@ -82,6 +84,8 @@ struct slot {
 };
 
 const char *slot_state_name(enum slot_state state);
+/* True while a lease owns the slot for good: leased or saved. */
+bool slot_is_leased(const struct slot *s);
 /* SLOT_STATE_COUNT when the name is not known. */
 enum slot_state slot_state_parse(const char *name);
 bool slot_move_legal(enum slot_state from, enum slot_state to);
@@ -103,6 +107,11 @@ void slot_complete(struct slot *s);
 void slot_release(struct slot *s, const char *reason);
 /* Failed: moves to broken and reaps. Its lease, if any, is told first by the caller. */
 void slot_break(struct slot *s, const char *reason);
+
+/* True when d is the slot's domain: same UUID, and same domid while that is to be relied on. */
+bool slot_has_domain(const struct slot *s, const struct host_domain *d);
+/* A saved slot's domain is back under a new domid. */
+void slot_restored(struct slot *s, const struct host_domain *d);
 
 /* Goes on with the end of a slot, whatever it waits for. */
 void slot_reap(struct slot *s);

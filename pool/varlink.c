@@ -2,8 +2,8 @@
 #include "pool/varlink.h"
 
 #include "base/log.h"
+#include "base/message.h"
 #include "base/util.h"
-#include "pool/encode.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -109,7 +109,7 @@ static void conn_hang_up(struct conn *c)
 static void conn_send(struct conn *c, json_t *message)
 {
     size_t len;
-    char *bytes = message && !c->broken ? json_encode(message, &len) : NULL;
+    char *bytes = message && !c->broken ? message_encode(message, &len) : NULL;
     json_decref(message);
     if (c->broken)
         return;

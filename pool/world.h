@@ -46,11 +46,12 @@ struct host_job {
     void (*done)(struct host_job *job);
 
     /* in */
-    uint32_t domid;      /* DESTROY */
-    uint8_t uuid[16];    /* DESTROY */
-    unsigned timeout_ms; /* DESTROY */
-    const char *tag;     /* SWEEP */
-    const char *cow_dir; /* SWEEP */
+    uint32_t domid;            /* DESTROY */
+    uint8_t uuid[16];          /* DESTROY */
+    unsigned timeout_ms;       /* DESTROY */
+    const char *tag;           /* SWEEP */
+    const uint8_t (*keep)[16]; /* SWEEP: domains whose disks stay; borrowed */
+    size_t n_keep;
 
     /* out */
     int rc;

@@ -106,7 +106,7 @@ static int job_run(struct host_job *job, struct host *host)
     case HOST_JOB_MEMORY:
         return host_memory(host, &job->memory, &job->error);
     case HOST_JOB_SWEEP:
-        return host_sweep(host, job->tag, job->cow_dir, &job->removed, &job->error);
+        return host_sweep(host, job->tag, job->keep, job->n_keep, &job->removed, &job->error);
     }
     return -EINVAL;
 }

@@ -164,12 +164,9 @@ static int top_check(json_t *o, struct error *e)
     for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
         if ((v = json_object_get(o, devices[i].key)) && !value_is_nothing(v))
             return refuse_key(e, devices[i].key, devices[i].why);
-    json_object_foreach(
-        o, key,
-        v) if (!key_is_passed_over(key) &&
-               !value_is_nothing(
-                   v)) return refuse_key(e, key,
-                                         "not known to this version (saved by a newer Xen?)");
+    json_object_foreach (o, key, v)
+        if (!key_is_passed_over(key) && !value_is_nothing(v))
+            return refuse_key(e, key, "not known to this version (saved by a newer Xen?)");
     return 0;
 }
 

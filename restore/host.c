@@ -291,17 +291,37 @@ static bool uuid_alive(const struct host_domain *list, size_t n, const char *tex
     return false;
 }
 
-static int sweep_snapshots(const char *tag, const struct host_domain *alive, size_t n_alive,
-                           unsigned *removed, struct error *e)
+static bool uuid_kept(const uint8_t (*keep)[16], size_t n, const char *text)
+{
+    char kept[UUID_TEXT_SIZE];
+    for (size_t i = 0; i < n; i++) {
+        uuid_format(keep[i], kept);
+        if (!strcmp(kept, text))
+            return true;
+    }
+    return false;
+}
+
+struct sweep {
+    const char *tag;
+    const uint8_t (*keep)[16];
+    size_t n_keep;
+    struct host_domain *alive;
+    size_t n_alive;
+    unsigned *removed;
+};
+
+static int sweep_snapshots(const struct sweep *w, struct error *e)
 {
     struct snapshot_found *list;
     size_t n;
     int rc = snapshot_list(&list, &n, e);
     for (size_t i = 0; i < n && !rc; i++) {
-        if (strcmp(list[i].tag, tag) || uuid_alive(alive, n_alive, list[i].uuid))
+        if (strcmp(list[i].tag, w->tag) || uuid_alive(w->alive, w->n_alive, list[i].uuid) ||
+            uuid_kept(w->keep, w->n_keep, list[i].uuid))
             continue;
         rc = snapshot_remove(list[i].name, e);
-        *removed += !rc;
+        *w->removed += !rc;
     }
     free(list);
     return rc;
@@ -324,8 +344,7 @@ static void uuid_from_nodes(struct host *h, uint32_t domid, char out[UUID_TEXT_S
     free(vm);
 }
 
-static int sweep_nodes(struct host *h, const char *tag, const struct host_domain *alive,
-                       size_t n_alive, unsigned *removed, struct error *e)
+static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
 {
     unsigned n = 0;
     char **domids = xs_directory(h->xen.xs, XBT_NULL, "/libxl", &n);
@@ -333,15 +352,15 @@ static int sweep_nodes(struct host *h, const char *tag, const struct host_domain
     for (unsigned i = 0; domids && i < n && !rc; i++) {
         uint64_t domid;
         if (number_parse(domids[i], 1, DOMID_FIRST_RESERVED - 1, &domid) ||
-            domid_alive(alive, n_alive, (uint32_t)domid))
+            domid_alive(w->alive, w->n_alive, (uint32_t)domid))
             continue;
         char *owner = xs_get(h->xen.xs, "/libxl/%s/dompool/tag", domids[i]);
-        if (owner && !strcmp(owner, tag)) {
+        if (owner && !strcmp(owner, w->tag)) {
             char uuid[UUID_TEXT_SIZE];
             uuid_from_nodes(h, (uint32_t)domid, uuid);
             rc = domtree_remove(&h->xen, (uint32_t)domid, uuid, e);
             userdata_remove((uint32_t)domid, uuid);
-            *removed += !rc;
+            *w->removed += !rc;
         }
         free(owner);
     }
@@ -349,18 +368,16 @@ static int sweep_nodes(struct host *h, const char *tag, const struct host_domain
     return rc;
 }
 
-int host_sweep(struct host *h, const char *tag, const char *cow_dir, unsigned *removed,
-               struct error *e)
+int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_t n_keep,
+               unsigned *removed, struct error *e)
 {
-    (void)cow_dir; /* its files have no names, so none can be left */
-    struct host_domain *alive;
-    size_t n;
+    struct sweep w = {.tag = tag, .keep = keep, .n_keep = n_keep, .removed = removed};
     *removed = 0;
-    int rc = host_list(h, &alive, &n, e);
+    int rc = host_list(h, &w.alive, &w.n_alive, e);
     if (rc)
         return rc;
-    rc = sweep_snapshots(tag, alive, n, removed, e);
-    int rc2 = sweep_nodes(h, tag, alive, n, removed, rc ? NULL : e);
-    free(alive);
+    rc = sweep_snapshots(&w, e);
+    int rc2 = sweep_nodes(h, &w, rc ? NULL : e);
+    free(w.alive);
     return rc ? rc : rc2;
 }

@@ -63,12 +63,12 @@ int host_wait(struct host *h, int timeout_ms, struct error *e);
 void host_wake(struct host *h);
 
 /*
- * Removes what a killed daemon with this tag left: device-mapper and loop devices of ours that
- * nobody uses, copy-on-write files in cow_dir, xenstore nodes of domains that no longer exist.
- * Domains are not touched (host_destroy). *removed counts them. keep-rule: things in use by
- * a domain that exists stay.
+ * Removes what a killed daemon with this tag left: disk snapshots and xenstore nodes of domains
+ * that no longer exist. (Loop devices and copy-on-write files end with their last user by
+ * themselves.) Domains are not touched (host_destroy), nor are the disks of the n_keep domains of
+ * keep: they are in files that xl save wrote, and may come back. *removed counts what went.
  */
-int host_sweep(struct host *h, const char *tag, const char *cow_dir, unsigned *removed,
-               struct error *e);
+int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_t n_keep,
+               unsigned *removed, struct error *e);
 
 #endif

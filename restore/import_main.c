@@ -134,8 +134,7 @@ static int request_parse(json_t *request, struct import_options *o, struct impor
         return error_set(e, -EPROTO, "import request: %s", why.text);
     if (strcmp(op, "import"))
         return error_set(e, -EPROTO, "request \"%s\" is not \"import\"", op);
-    json_object_foreach(map, vdev, spec)
-    {
+    json_object_foreach (map, vdev, spec) {
         if (o->n_disks == DISKS_MAX || !json_is_string(spec))
             return error_set(e, ANSWER_BAD_VALUE, "disk %s: no string, or too many disks", vdev);
         disks[o->n_disks++] = (struct import_disk){vdev, json_string_value(spec)};

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct helper {
@@ -132,6 +133,16 @@ static int serve(struct helper *h, struct error *e)
     return 0;
 }
 
+/* Our parent made the socket pair; if we have another one already, it died before prctl. */
+static bool parent_is_gone(void)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(HELPER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+        return true;
+    return peer.pid > 0 && peer.pid != getppid();
+}
+
 int main(int argc, char **argv)
 {
     (void)argv;
@@ -140,12 +151,13 @@ int main(int argc, char **argv)
     if (level)
         log_level_parse(level, &max);
     log_init("dompool-slot", max);
-    if (argc != 1) {
-        fprintf(stderr, "dompool-slot is started by dompoold and takes no arguments\n");
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (argc != 1 || parent_is_gone()) {
+        fprintf(stderr, "dompool-slot is started by dompoold, with a socket as descriptor %d\n",
+                HELPER_FD);
         return 64;
     }
-    signal(SIGPIPE, SIG_IGN);
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a closed socket tells of an earlier death */
     struct helper h = {.slot.domid = DOMID_INVALID};
     message_reader_init(&h.reader, HELPER_MESSAGE_LIMIT);
     struct error e = {0};

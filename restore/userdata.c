@@ -18,8 +18,7 @@ static int set_disk(json_t *disks, const struct disk *d)
 {
     size_t i;
     json_t *entry;
-    json_array_foreach(disks, i, entry)
-    {
+    json_array_foreach (disks, i, entry) {
         const char *vdev = json_string_value(json_object_get(entry, "vdev"));
         if (!vdev || strcmp(vdev, d->conf->vdev))
             continue;

@@ -37,8 +37,7 @@ static bool lease_stages(struct lease_box *box)
     box->stages = calloc(n + 1, sizeof *box->stages);
     if (!box->stages)
         return false;
-    json_array_foreach(stages, i, stage)
-    {
+    json_array_foreach (stages, i, stage) {
         box->stages[i] = (struct dompool_stage){
             .name = text_of(stage, "name"),
             .us = (uint64_t)number_of(stage, "us"),
@@ -58,8 +57,7 @@ static bool lease_meta(struct lease_box *box)
     box->meta = calloc(2 * json_object_size(meta) + 1, sizeof *box->meta);
     if (!box->meta)
         return false;
-    json_object_foreach(meta, key, value)
-    {
+    json_object_foreach (meta, key, value) {
         const char *text = json_string_value(value);
         box->meta[n++] = key;
         box->meta[n++] = text ? text : "";

@@ -3,15 +3,15 @@
  *
  *   lifesign NAME TEXT [COMMAND [ARG...]]
  *
- * Runs COMMAND, if there is one (`xl restore FILE`, `dompool allocate IMAGE --name NAME`), then reads the console of the domain
- * called NAME until TEXT comes. Prints one line of JSON:
+ * Runs COMMAND, if there is one (`xl restore FILE`, `dompool allocate IMAGE --name NAME`), then
+ * reads the console of the domain called NAME until TEXT comes. Prints one line of JSON:
  *
  *   {"exit_ms": from start until COMMAND has ended, "life_ms": from start until TEXT was
  *    read, "domid": the domain's, "line": the line with TEXT}
  *
  * The console is opened as soon as xenconsoled has made its terminal; what the guest
- * printed before that is kept by xenconsoled, so nothing is missed. The command's own output goes to stderr.
- * Exit status: the command's, or 1 when the domain gave no sign within 60 s.
+ * printed before that is kept by xenconsoled, so nothing is missed. The command's own output goes
+ * to stderr. Exit status: the command's, or 1 when the domain gave no sign within 60 s.
  */
 #include "base/util.h"
 

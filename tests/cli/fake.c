@@ -84,8 +84,7 @@ static void step_answer(const json_t *now)
 {
     json_t *reply;
     size_t i;
-    json_array_foreach(json_object_get(now, "replies"), i, reply)
-    {
+    json_array_foreach (json_object_get(now, "replies"), i, reply) {
         size_t len;
         char *text = message_encode(reply, &len);
         send_pieces(text, len);

@@ -123,12 +123,13 @@ void host_wake(struct host *h)
     (void)!eventfd_write(h->wake_fd, 1);
 }
 
-int host_sweep(struct host *h, const char *tag, const char *cow_dir, unsigned *removed,
-               struct error *e)
+int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_t n_keep,
+               unsigned *removed, struct error *e)
 {
     (void)h;
     (void)tag;
-    (void)cow_dir;
+    (void)keep;
+    (void)n_keep;
     (void)e;
     *removed = 0;
     return 0;

@@ -35,7 +35,7 @@ static void check_domains(struct sim *s)
 static void check_slot(struct sim *s, const struct slot *slot)
 {
     const struct lease *l = slot->lease;
-    bool needs_lease = slot->state == SLOT_COMPLETING || slot->state == SLOT_LEASED;
+    bool needs_lease = slot->state == SLOT_COMPLETING || slot_is_leased(slot);
     MUST(slot->state < SLOT_GONE);
     MUST((l != NULL) == needs_lease);
     MUST(!l || l->slot == slot);

@@ -412,9 +412,28 @@ static void test_domain_ends(void **state)
     assert_null(sim_domain_find(&sim, domid[1]));
     assert_non_null(sim_domain_find(&sim, domid[3])); /* is not ours to destroy meanwhile */
     assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 1);
-    sim_domain_destroy(&sim, domid[3]); /* saved */
+    uint8_t uuid[16];
+    memcpy(uuid, sim_domain_find(&sim, domid[3])->d.uuid, sizeof uuid);
+    sim_domain_destroy(&sim, domid[3]); /* saved: the lease keeps its disks */
     sim_run(&sim, 10000);
     assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 0);
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_SAVED], 1);
+    /* xl restore makes a domain of the same UUID: first a paused one, and that one may fail. */
+    struct sim_domain *back = sim_domain_add(&sim, "back", "", uuid);
+    back->d.paused = true;
+    sim_run(&sim, 70000); /* longer than between two listings */
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 1);
+    sim_domain_destroy(&sim, back->d.domid);
+    sim_run(&sim, 10000);
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_SAVED], 1);
+    /* This one runs; when it ends, the lease ends. */
+    back = sim_domain_add(&sim, "back", "", uuid);
+    sim_run(&sim, 70000);
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 1);
+    sim_domain_destroy(&sim, back->d.domid);
+    sim_run(&sim, 10000);
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 0);
+    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_SAVED], 0);
     sim_check_quiet(&sim);
 }
 

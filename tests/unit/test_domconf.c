@@ -248,8 +248,7 @@ static void own_form_is_strict(void **state)
     assert_int_equal(domconf_to_json(&c, &text, &e), 0);
     o = json_loads(text, 0, NULL);
     free(text);
-    json_object_foreach(o, key, v)
-    { /* each key of another type, and missing */
+    json_object_foreach (o, key, v) { /* each key of another type, and missing */
         copy = json_copy(o);
         json_object_set_new(copy, key, json_null());
         text = json_dumps(copy, 0);

@@ -76,10 +76,10 @@ check_endings() { # copies that end by themselves or by another hand close their
     xl destroy copy-3
     wait_until 40 "lease of a domain destroyed by hand closes" lease_gone copy-3
     note "leases of domains that ended by themselves are closed"
-    dompool allocate g --name crasher --wait 60s --json >/var/tmp/crash.json || fail "allocate after endings"
+    dompool allocate g --name doomed --wait 60s --json >/var/tmp/crash.json || fail "allocate after endings"
     expect_healthy "$(json "$(cat /var/tmp/crash.json)" '$.domid')" "$1" 4
-    guest_send "$(xl domid crasher)" crash
-    wait_until 40 "lease of a crashed guest closes" lease_gone crasher
+    guest_send "$(xl domid doomed)" crash
+    wait_until 40 "lease of a crashed guest closes" lease_gone doomed
 }
 
 for vcpus in "$@"; do

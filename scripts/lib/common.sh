@@ -37,7 +37,10 @@ cache_make() {
 		(set -euo pipefail && "$@" "$path.tmp")
 		status=$?
 		set -e
-		((status == 0)) || fail 125 "could not make $path"
+		if ((status != 0)); then
+			rm -rf "$path.tmp"
+			fail 125 "could not make $path"
+		fi
 		mv -T "$path.tmp" "$path"
 	fi
 	# Left open, the lock would be inherited by QEMU and outlive us.

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_MS 30000      /* events tell of domains that end; this is for those that were lost */
+#define LOOK_MS 30000 /* events tell of domains that end; this is for those that were lost */
+#define LOOK_SUSPENDED_MS 1000
 #define LOOK_RETRY_MS 1000 /* after a listing that failed */
 #define LOOK_BUSY_MS 100   /* a lease's domain ended while the lease was being committed */
 
@@ -19,9 +20,22 @@ static void world_alarm(struct world *w)
     timers_run(&core->timers);
 }
 
+static void look_again(struct timer *t)
+{
+    core_look(container_of(t, struct core, look));
+}
+
+/* Introducing a domain is such an event: the listing that it causes waits until nobody is kept
+ * waiting by its questions to xenstored. */
 static void world_domains_changed(struct world *w)
 {
-    core_look(w->owner);
+    struct core *core = w->owner;
+    uint64_t now = core_now_us(core);
+    if (core->completing && now < core->aside_until_us && !core->list_running)
+        timer_start(&core->timers, &core->look, (core->aside_until_us - now) / 1000 + 1,
+                    look_again);
+    else
+        core_look(core);
 }
 
 void core_init(struct core *core, struct world *world, struct config *config)
@@ -123,10 +137,7 @@ void core_reconfigure(struct core *core, struct config *config)
 
 static const struct host_domain *domain_find(const struct core *core, const struct slot *s)
 {
-    for (size_t i = 0; i < core->n_domains; i++)
-        if (slot_has_domain(s, &core->domains[i]))
-            return &core->domains[i];
-    return NULL;
+    return slot_find_domain(s, core->domains, core->n_domains);
 }
 
 bool core_domain_named(const struct core *core, const char *name)
@@ -153,7 +164,7 @@ static const char *lease_end_reason(struct slot *s, const struct host_domain *d)
             slot_move(s, SLOT_SAVED, NULL, "its domain was saved; its disks are kept for it");
         return NULL;
     }
-    if (s->state == SLOT_SAVED)
+    if (s->state == SLOT_SAVED || s->domid != (int64_t)d->domid)
         slot_restored(s, d);
     if (d->state != HOST_DOMAIN_SHUTDOWN) {
         s->suspended &= d->paused; /* one that xl restore is still making may fail */
@@ -177,11 +188,6 @@ static void slot_compare(struct slot *s)
         else if (why)
             s->core->list_again = true;
     }
-}
-
-static void look_again(struct timer *t)
-{
-    core_look(container_of(t, struct core, look));
 }
 
 static void domains_take(struct core *core, struct host_job *job)
@@ -214,6 +220,16 @@ static void xen_said(struct core *core, int rc, const struct error *e)
         core->xen_error = *e;
 }
 
+/* That a domain goes on after xl save -c is no event. Until it is seen, its end would be taken for
+ * a finished save. */
+static uint64_t look_pause(const struct core *core)
+{
+    list_each (node, &core->slots)
+        if (container_of(node, struct slot, in_core)->suspended)
+            return LOOK_SUSPENDED_MS;
+    return LOOK_MS;
+}
+
 static void list_done(struct host_job *job)
 {
     struct core *core = container_of(job, struct core, list_job);
@@ -222,7 +238,7 @@ static void list_done(struct host_job *job)
     xen_said(core, job->rc, &job->error);
     if (!job->rc)
         domains_take(core, job);
-    uint64_t delay = job->rc ? LOOK_RETRY_MS : core->list_again ? LOOK_BUSY_MS : LOOK_MS;
+    uint64_t delay = job->rc ? LOOK_RETRY_MS : core->list_again ? LOOK_BUSY_MS : look_pause(core);
     core->list_again = false;
     if (again && !job->rc)
         core_look(core);

@@ -28,6 +28,7 @@ struct helper {
     struct message_reader reader;
     char buf[4096];
     unsigned open_handles;
+    bool exited;
 };
 
 struct helper_write {
@@ -101,6 +102,7 @@ static void helper_exited(uv_process_t *process, int64_t status, int sig)
 {
     struct helper *h = process->data;
     char how[96];
+    h->exited = true; /* from here on its pid may be somebody else's */
     helper_drain(h);
     if (sig)
         format_fits(how, sizeof how, "was killed by signal %d (%s)", sig, strsignal(sig));
@@ -197,7 +199,8 @@ void helper_send(struct helper *h, const json_t *message)
 
 void helper_kill(struct helper *h)
 {
-    uv_process_kill(&h->process, SIGKILL);
+    if (!h->exited)
+        uv_process_kill(&h->process, SIGKILL);
 }
 
 void helper_abandon(struct list *node)

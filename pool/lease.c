@@ -450,16 +450,16 @@ struct lease *lease_adopt(struct slot *s, const struct lease_row *row)
 
 struct lease *lease_find(const struct core *core, const char *what)
 {
-    uint64_t number;
+    uint64_t number = 0;
     bool id = what[0] == 'l' && !number_parse(what + 1, 1, INT64_MAX, &number);
     bool domid = !id && !number_parse(what, 0, UINT32_MAX, &number);
     list_each (node, &core->leases) {
         struct lease *l = lease_at(node);
         if (l->state != LEASE_ACTIVE)
             continue;
-        if (id      ? l->id == number
-            : domid ? l->slot->domid == (int64_t)number
-                    : !strcmp(l->name, what))
+        /* The domid of a saved domain is no more. */
+        bool there = l->slot->state != SLOT_SAVED && l->slot->domid == (int64_t)number;
+        if (id ? l->id == number : domid ? there : !strcmp(l->name, what))
             return l;
     }
     return NULL;

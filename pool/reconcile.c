@@ -141,10 +141,7 @@ static bool start_rows(struct core *core, const struct db_rows *rows)
 
 static const struct host_domain *domain_of(const struct host_job *list, const struct slot *s)
 {
-    for (size_t i = 0; i < list->n_domains; i++)
-        if (slot_has_domain(s, &list->domains[i]))
-            return &list->domains[i];
-    return NULL;
+    return slot_find_domain(s, list->domains, list->n_domains);
 }
 
 /* While the daemon starts a leftover counts until its destruction has come back once. */
@@ -216,7 +213,7 @@ bool core_adopt_orphans(struct core *core, const struct host_domain *domains, si
 {
     bool ok = true;
     for (size_t i = 0; ok && i < n; i++)
-        if (!strcmp(domains[i].tag, core->tag))
+        if (!strcmp(domains[i].tag, core->tag) && domains[i].state != HOST_DOMAIN_DYING)
             ok = adopt_orphan(core, &domains[i]);
     return ok;
 }

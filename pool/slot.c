@@ -391,7 +391,17 @@ bool slot_has_domain(const struct slot *s, const struct host_domain *d)
 {
     if (memcmp(d->uuid, s->uuid, sizeof d->uuid) != 0)
         return false;
-    return s->domid == DB_NO_DOMID || s->state == SLOT_SAVED || s->domid == (int64_t)d->domid;
+    return s->domid == DB_NO_DOMID || slot_is_leased(s) || s->domid == (int64_t)d->domid;
+}
+
+const struct host_domain *slot_find_domain(const struct slot *s, const struct host_domain *list,
+                                           size_t n)
+{
+    const struct host_domain *found = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (slot_has_domain(s, &list[i]) && (!found || list[i].state != HOST_DOMAIN_DYING))
+            found = &list[i];
+    return found;
 }
 
 void slot_restored(struct slot *s, const struct host_domain *d)
@@ -399,7 +409,13 @@ void slot_restored(struct slot *s, const struct host_domain *d)
     log_info("slot s%" PRIu64 ": its saved domain is back as domain %u", s->id, d->domid);
     s->domid = d->domid;
     s->suspended = true; /* until it has run: see lease_end_reason */
-    slot_move(s, SLOT_LEASED, NULL, NULL);
+    if (s->state == SLOT_SAVED) {
+        slot_move(s, SLOT_LEASED, NULL, NULL);
+        return;
+    }
+    struct rows *r = rows_new(s->core);
+    rows_slot(r, s);
+    rows_commit(s->core, r, NULL, NULL);
 }
 
 /* ---- the end ---- */

@@ -4,8 +4,8 @@
  *   building -> warm -> completing -> leased -> releasing -> gone
  *       \        \  \-> completing -> settling -> ready -> leased
  *        \        \------------------------------------> releasing     (not needed any more)
- *   leased -> saved -> leased | releasing          (xl save took the domain; xl restore brings it
- * back) any state -> broken -> gone                                        (failed: see reason)
+ *   leased -> saved -> leased | releasing       (saved by xl save; back by xl restore)
+ *   any state -> broken -> gone                 (failed: see reason)
  *
  * slot_move is the only way from one state to another. It asserts that the move is in the
  * table, keeps the pool's account, writes the row and traces.
@@ -108,9 +108,13 @@ void slot_release(struct slot *s, const char *reason);
 /* Failed: moves to broken and reaps. Its lease, if any, is told first by the caller. */
 void slot_break(struct slot *s, const char *reason);
 
-/* True when d is the slot's domain: same UUID, and same domid while that is to be relied on. */
+/* True when d is the slot's domain: same UUID, and same domid unless xl may have given it a new
+ * one. */
 bool slot_has_domain(const struct slot *s, const struct host_domain *d);
-/* A saved slot's domain is back under a new domid. */
+/* The slot's domain among these, a living one before one that is dying; or NULL. */
+const struct host_domain *slot_find_domain(const struct slot *s, const struct host_domain *list,
+                                           size_t n);
+/* A leased slot's domain is back under a new domid: xl saved and restored it. */
 void slot_restored(struct slot *s, const struct host_domain *d);
 
 /* Goes on with the end of a slot, whatever it waits for. */

@@ -36,7 +36,7 @@ static int file_attach(const char *path, bool read_only, struct loop *out, uint6
     int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     if (fd < 0)
         return error_errno(e, errno, "open %s", path);
-    struct stat st;
+    struct stat st = {0};
     int rc = fstat(fd, &st) ? error_errno(e, errno, "stat %s", path) : 0;
     if (!rc && (st.st_size < (off_t)SECTOR_BYTES))
         rc = error_set(e, -EINVAL, "%s holds no disk: it has %" PRId64 " bytes", path,
@@ -102,10 +102,17 @@ static int open_plain(struct disk *d, const struct disk_place *place, struct err
 
 static int open_scratch(struct disk *d, const struct disk_place *place, struct error *e)
 {
+    struct snapshot_id id = {place->tag, place->uuid, d->conf->vdev};
+    char name[SNAPSHOT_NAME_SIZE];
     d->writable = true;
     int rc = scratch_attach(place->cow_dir, "dompool-scratch", d->conf->size_bytes, &d->cow, e);
-    snprintf(d->path, sizeof d->path, "%s", d->cow.path);
-    d->dev = d->cow.dev;
+    /* Named: a loop device's number may be somebody else's disk after xl save and before xl
+     * restore. */
+    if (!rc)
+        rc = snapshot_create_scratch(&id, d->cow.dev, d->conf->size_bytes / SECTOR_BYTES, &d->dev,
+                                     name, e);
+    if (!rc)
+        snprintf(d->path, sizeof d->path, "/dev/mapper/%s", name);
     return rc;
 }
 
@@ -201,32 +208,41 @@ void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, st
 
 /* ---- waiting for InitWait ---- */
 
-static int backend_state(struct xen *x, uint32_t domid, const struct disk *d)
+static int backend_state(struct xs_handle *xs, uint32_t domid, const struct disk *d)
 {
-    char *text = xs_get(x->xs, "/local/domain/0/backend/vbd/%u/%u/state", domid, d->conf->devid);
+    char *text = xs_get(xs, "/local/domain/0/backend/vbd/%u/%u/state", domid, d->conf->devid);
     int state = text ? atoi(text) : XenbusStateUnknown;
     free(text);
     return state;
 }
 
+/* InitWait comes before the device is opened; blkback's attribute in sysfs after it. */
+static bool backend_has_device(uint32_t domid, const struct disk *d)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/sys/bus/xen-backend/devices/vbd-%u-%u/physical_device", domid,
+             d->conf->devid);
+    return !access(path, F_OK);
+}
+
 /* The first disk whose back end is not ready yet, or NULL; *failed when it gave up. */
-static const struct disk *first_unready(struct xen *x, uint32_t domid, const struct disk *disks,
-                                        size_t n, bool *failed)
+static const struct disk *first_unready(struct xs_handle *xs, uint32_t domid,
+                                        const struct disk *disks, size_t n, bool *failed)
 {
     for (size_t i = 0; i < n; i++) {
-        int state = backend_state(x, domid, &disks[i]);
+        int state = backend_state(xs, domid, &disks[i]);
         *failed = state >= XenbusStateClosing;
-        if (state < XenbusStateInitWait || *failed)
+        if (state < XenbusStateInitWait || *failed || !backend_has_device(domid, &disks[i]))
             return &disks[i];
     }
     return NULL;
 }
 
-static int not_ready(struct xen *x, uint32_t domid, const struct disk *d, struct error *e)
+static int not_ready(struct xs_handle *xs, uint32_t domid, const struct disk *d, struct error *e)
 {
     uint32_t devid = d->conf->devid;
-    int state = backend_state(x, domid, d);
-    char *said = xs_get(x->xs, "/local/domain/0/error/backend/vbd/%u/%u/error", domid, devid);
+    int state = backend_state(xs, domid, d);
+    char *said = xs_get(xs, "/local/domain/0/error/backend/vbd/%u/%u/error", domid, devid);
     int rc = error_set(e, -ETIMEDOUT,
                        "disk %s: back end did not get ready for %s (state %d%s%s); is the "
                        "xen-blkback module loaded?",
@@ -235,39 +251,54 @@ static int not_ready(struct xen *x, uint32_t domid, const struct disk *d, struct
     return rc;
 }
 
-static int wait_event(struct xen *x, uint64_t deadline_us, struct error *e)
+/* Until something may have changed: a state, which is an event, or an open device, which is none.
+ */
+static int wait_event(struct xs_handle *xs, uint64_t deadline_us, struct error *e)
 {
     uint64_t now = clock_mono_us();
     if (now >= deadline_us)
         return 1;
-    struct pollfd p = {.fd = xs_fileno(x->xs), .events = POLLIN};
-    if (poll(&p, 1, (int)((deadline_us - now) / 1000) + 1) < 0 && errno != EINTR)
+    struct pollfd p = {.fd = xs_fileno(xs), .events = POLLIN};
+    if (poll(&p, 1, 10) < 0 && errno != EINTR)
         return error_errno(e, errno, "wait for xenstore");
     for (;;) {
-        char **event = xs_check_watch(x->xs);
+        char **event = xs_check_watch(xs);
         if (!event)
             return 0;
         free(event);
     }
 }
 
-int disks_wait(struct xen *x, uint32_t domid, const struct disk *disks, size_t n,
-               unsigned timeout_ms, struct error *e)
+static int wait_ready(struct xs_handle *xs, uint32_t domid, const struct disk *disks, size_t n,
+                      uint64_t deadline_us, struct error *e)
+{
+    bool failed = false;
+    const struct disk *unready;
+    while ((unready = first_unready(xs, domid, disks, n, &failed))) {
+        int rc = failed ? 1 : wait_event(xs, deadline_us, e);
+        if (rc)
+            return rc < 0 ? rc : not_ready(xs, domid, unready, e);
+    }
+    return 0;
+}
+
+int disks_wait(uint32_t domid, const struct disk *disks, size_t n, unsigned timeout_ms,
+               struct error *e)
 {
     if (!n)
         return 0;
     char watched[64];
     snprintf(watched, sizeof watched, "/local/domain/0/backend/vbd/%u", domid);
-    if (!xs_watch(x->xs, watched, "vbd"))
-        return error_errno(e, errno, "watch %s", watched);
-    uint64_t deadline = clock_mono_us() + timeout_ms * 1000ull;
-    int rc = 0;
-    bool failed = false;
-    const struct disk *unready;
-    while ((unready = first_unready(x, domid, disks, n, &failed)) && !failed && !rc)
-        rc = wait_event(x, deadline, e);
-    if (unready && rc >= 0)
-        rc = not_ready(x, domid, unready, e);
-    xs_unwatch(x->xs, watched, "vbd");
+    /* A connection of its own: one that has ever watched answers every later request through a
+     * second thread, and requests on the way of an allocate must not pay for that. */
+    struct xs_handle *xs = xs_open(0);
+    if (!xs || !xs_watch(xs, watched, "vbd")) {
+        int rc = error_errno(e, errno, "watch %s", watched);
+        if (xs)
+            xs_close(xs);
+        return rc;
+    }
+    int rc = wait_ready(xs, domid, disks, n, clock_mono_us() + timeout_ms * 1000ull, e);
+    xs_close(xs);
     return rc;
 }

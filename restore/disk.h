@@ -37,7 +37,7 @@ void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, st
 
 /* Waits until every back end has opened its device and waits for its front end (InitWait).
  * -ETIMEDOUT names the first that did not come; an error that the back end left is quoted. */
-int disks_wait(struct xen *x, uint32_t domid, const struct disk *disks, size_t n,
-               unsigned timeout_ms, struct error *e);
+int disks_wait(uint32_t domid, const struct disk *disks, size_t n, unsigned timeout_ms,
+               struct error *e);
 
 #endif

@@ -14,15 +14,24 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <xen/hvm/params.h>
 
 /* libxl's LIBXL_MAXMEM_CONSTANT: room beyond the target for what Xen accounts to a domain
  * besides its pages. */
 #define MAXMEM_SLACK_KIB 1024u
 
+/* no_delay_for_missed_ticks, libxl's default: not in the save stream, and with Xen's own default
+ * guest time would stand still while the guest is not scheduled. */
+#define TIMER_MODE 1
+
 /* libxl_get_required_shadow_memory: 1 MiB a vCPU for shadows and 8 KiB a MiB of memory for
  * the p2m and the resident shadows. */
-static uint64_t shadow_default_kib(const struct domconf *c)
+uint64_t domain_paging_pool_kib(const struct domconf *c)
 {
+    if (c->guest == IMAGE_GUEST_PV)
+        return 0;
+    if (c->shadow_mem_kib)
+        return c->shadow_mem_kib;
     return 4 * (256 * (uint64_t)c->max_vcpus + 2 * (c->max_mem_kib / 1024));
 }
 
@@ -81,10 +90,12 @@ static int set_guest_kind(struct xen *x, const struct domconf *c, uint32_t domid
                              domid, c->max_mem_kib);
         return 0;
     }
-    uint64_t kib = c->shadow_mem_kib ? c->shadow_mem_kib : shadow_default_kib(c);
+    uint64_t kib = domain_paging_pool_kib(c);
     uint64_t bytes = (kib * 1024 + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     if (xc_set_paging_mempool_size(x->xch, domid, bytes))
         return xen_error(x, e, "domain %u: set the paging pool to %" PRIu64 " KiB", domid, kib);
+    if (xc_hvm_param_set(x->xch, domid, HVM_PARAM_TIMER_MODE, TIMER_MODE))
+        return xen_error(x, e, "domain %u: set its timer mode", domid);
     return 0;
 }
 

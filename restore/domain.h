@@ -17,6 +17,9 @@
 int domain_create(struct xen *x, const struct domconf *c, const uint8_t uuid[16], uint64_t pages,
                   uint32_t *domid, struct error *e);
 
+/* What Xen sets aside for the domain's paging structures: 0 for PV. */
+uint64_t domain_paging_pool_kib(const struct domconf *c);
+
 /* A port of the domain that dom0's xenstored or xenconsoled will bind to. */
 int domain_event_channel(struct xen *x, uint32_t domid, uint32_t *port, struct error *e);
 

@@ -153,29 +153,73 @@ int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn
     return introduce(x, d, store_gfn, e);
 }
 
+/* For each child of a directory; stops at the first return other than 0. */
+static int each_child(struct xen *x, const char *path,
+                      int (*call)(struct xen *x, const char *path, const char *child, void *data),
+                      void *data)
+{
+    unsigned n = 0;
+    char **children = xs_directory(x->xs, XBT_NULL, path, &n);
+    int rc = 0;
+    for (unsigned i = 0; children && i < n && !rc; i++)
+        rc = call(x, path, children[i], data);
+    free(children);
+    return rc;
+}
+
+/* online 0 and state Closing is how the kernel is told that the front end will not come back; a
+ * back end that is Closed already stays so. */
+static int close_backend(struct xen *x, const char *path, const char *devid, void *data)
+{
+    struct xstree *t = data;
+    char *state = xs_get(x->xs, "%s/%s/state", path, devid);
+    if (state && atoi(state) != XenbusStateClosed) {
+        xstree_base(t, "%s/%s", path, devid);
+        xstree_put(t, "online", "0");
+        xstree_put(t, "state", "%d", XenbusStateClosing);
+    }
+    free(state);
+    return 0;
+}
+
 int domtree_remove_frontends(struct xen *x, uint32_t domid, struct error *e)
 {
     struct xstree t;
+    char backends[64];
     xstree_init(&t);
     xstree_remove(&t, "/local/domain/%u/device", domid);
+    snprintf(backends, sizeof backends, "/local/domain/0/backend/vbd/%u", domid);
+    each_child(x, backends, close_backend, &t);
     int rc = xstree_write(&t, x->xs, domid, e);
     xstree_dispose(&t);
     return rc;
 }
 
+struct removal {
+    struct xstree tree;
+    uint32_t domid;
+};
+
+static int remove_backend(struct xen *x, const char *path, const char *kind, void *data)
+{
+    struct removal *r = data;
+    (void)x;
+    xstree_remove(&r->tree, "%s/%s/%u", path, kind, r->domid);
+    xstree_remove(&r->tree, "/local/domain/0/error/backend/%s/%u", kind, r->domid);
+    return 0;
+}
+
 int domtree_remove(struct xen *x, uint32_t domid, const char *uuid, struct error *e)
 {
-    static const char *const backends[] = {"vbd", "console"};
-    struct xstree t;
-    xstree_init(&t);
-    for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
-        xstree_remove(&t, "/local/domain/0/backend/%s/%u", backends[i], domid);
-        xstree_remove(&t, "/local/domain/0/error/backend/%s/%u", backends[i], domid);
-    }
-    xstree_remove(&t, "/vm/%s", uuid);
-    xstree_remove(&t, "/local/domain/%u", domid);
-    xstree_remove(&t, "/libxl/%u", domid);
-    int rc = xstree_write(&t, x->xs, domid, e);
-    xstree_dispose(&t);
+    struct removal r = {.domid = domid};
+    xstree_init(&r.tree);
+    /* Every kind, not only ours: xl may have attached more. */
+    each_child(x, "/local/domain/0/backend", remove_backend, &r);
+    if (uuid)
+        xstree_remove(&r.tree, "/vm/%s", uuid);
+    xstree_remove(&r.tree, "/local/domain/%u", domid);
+    xstree_remove(&r.tree, "/libxl/%u", domid);
+    int rc = xstree_write(&r.tree, x->xs, domid, e);
+    xstree_dispose(&r.tree);
     return rc;
 }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "restore/domtree.h"
+#include "restore/loop.h"
 #include "restore/snapshot.h"
 #include "restore/userdata.h"
 #include "restore/xen.h"
@@ -62,15 +63,20 @@ void host_close(struct host *h)
 
 /* ---- listing ---- */
 
-/* The node's value, or "" when there is none. */
-static void read_text(struct host *h, const char *path, char *out, size_t size)
+/* The node's value, or "" when there is none. A xenstored that does not answer must not look like
+ * domains without names. */
+static int read_text(struct host *h, const char *path, char *out, size_t size, struct error *e)
 {
     char *text = xs_get(h->xen.xs, "%s", path);
+    if (!text && errno != ENOENT)
+        return error_errno(e, errno, "read xenstore node %s", path);
     snprintf(out, size, "%s", text ? text : "");
     free(text);
+    return 0;
 }
 
-static void describe(struct host *h, const xc_domaininfo_t *info, struct host_domain *out)
+static int describe(struct host *h, const xc_domaininfo_t *info, struct host_domain *out,
+                    struct error *e)
 {
     *out = (struct host_domain){.domid = info->domain};
     memcpy(out->uuid, info->handle, sizeof out->uuid);
@@ -82,9 +88,34 @@ static void describe(struct host *h, const xc_domaininfo_t *info, struct host_do
     out->shutdown_reason = (info->flags >> XEN_DOMINF_shutdownshift) & XEN_DOMINF_shutdownmask;
     char path[64];
     snprintf(path, sizeof path, "/local/domain/%u/name", out->domid);
-    read_text(h, path, out->name, sizeof out->name);
+    int rc = read_text(h, path, out->name, sizeof out->name, e);
     snprintf(path, sizeof path, "/libxl/%u/dompool/tag", out->domid);
-    read_text(h, path, out->tag, sizeof out->tag);
+    return rc ? rc : read_text(h, path, out->tag, sizeof out->tag, e);
+}
+
+/* The hypervisor's list without dom0, a batch at a time; *got 0 at the end. */
+static int next_batch(struct host *h, uint32_t *first, xc_domaininfo_t batch[LIST_BATCH], int *got,
+                      struct error *e)
+{
+    *got = xc_domain_getinfolist(h->xen.xch, *first, LIST_BATCH, batch);
+    if (*got < 0)
+        return xen_error(&h->xen, e, "list domains from %u", *first);
+    if (*got)
+        *first = batch[*got - 1].domain + 1u;
+    return 0;
+}
+
+static int list_grow(struct host *h, const xc_domaininfo_t *batch, size_t got,
+                     struct host_domain **list, size_t *used, struct error *e)
+{
+    struct host_domain *bigger = realloc(*list, (*used + got) * sizeof **list);
+    if (!bigger)
+        return error_set(e, -ENOMEM, "out of memory for %zu domains", *used + got);
+    *list = bigger;
+    int rc = 0;
+    for (size_t i = 0; i < got && !rc; i++)
+        rc = describe(h, &batch[i], &bigger[(*used)++], e);
+    return rc;
 }
 
 int host_list(struct host *h, struct host_domain **out, size_t *n, struct error *e)
@@ -92,23 +123,16 @@ int host_list(struct host *h, struct host_domain **out, size_t *n, struct error 
     struct host_domain *list = NULL;
     size_t used = 0;
     xc_domaininfo_t batch[LIST_BATCH];
-    for (uint32_t first = 1;;) {
-        int got = xc_domain_getinfolist(h->xen.xch, first, LIST_BATCH, batch);
-        if (got < 0) {
-            free(list);
-            return xen_error(&h->xen, e, "list domains from %u", first);
-        }
-        if (got == 0)
-            break;
-        struct host_domain *bigger = realloc(list, (used + (size_t)got) * sizeof *list);
-        if (!bigger) {
-            free(list);
-            return error_set(e, -ENOMEM, "out of memory for %zu domains", used + (size_t)got);
-        }
-        list = bigger;
-        for (int i = 0; i < got; i++)
-            describe(h, &batch[i], &list[used++]);
-        first = batch[got - 1].domain + 1u;
+    uint32_t first = 1;
+    int got, rc = next_batch(h, &first, batch, &got, e);
+    while (!rc && got) {
+        rc = list_grow(h, batch, (size_t)got, &list, &used, e);
+        if (!rc)
+            rc = next_batch(h, &first, batch, &got, e);
+    }
+    if (rc) {
+        free(list);
+        return rc;
     }
     *out = list;
     *n = used;
@@ -137,17 +161,29 @@ int host_memory(struct host *h, struct host_memory *out, struct error *e)
 
 /* ---- destroying ---- */
 
-/* True when the domid is taken by the domain with this uuid; *taken: by any domain. */
-static int find_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], bool *ours,
-                       bool *taken, struct error *e)
+/* Where a uuid lives now. xl restore gives a saved domain its uuid back, under a new domid. */
+struct place {
+    uint32_t domid; /* of the uuid's domain, or DOMID_INVALID */
+    bool taken;     /* the domid that was asked about belongs to another domain */
+};
+
+static int find_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], struct place *p,
+                       struct error *e)
 {
-    xc_domaininfo_t info;
-    int found = xen_domain_info(&h->xen, domid, &info, e);
-    if (found < 0)
-        return found;
-    *taken = found;
-    *ours = found && !memcmp(info.handle, uuid, 16);
-    return 0;
+    xc_domaininfo_t batch[LIST_BATCH];
+    uint32_t first = 1;
+    int got, rc;
+    *p = (struct place){.domid = DOMID_INVALID};
+    while (!(rc = next_batch(h, &first, batch, &got, e)) && got) {
+        for (int i = 0; i < got; i++) {
+            bool same = !memcmp(batch[i].handle, uuid, 16);
+            /* One that is dying beside a living one is the save's source. */
+            if (same && (p->domid == DOMID_INVALID || !(batch[i].flags & XEN_DOMINF_dying)))
+                p->domid = batch[i].domain;
+            p->taken |= !same && batch[i].domain == domid;
+        }
+    }
+    return rc;
 }
 
 static bool backends_closed(struct host *h, uint32_t domid)
@@ -190,9 +226,9 @@ static int destroy_and_wait(struct host *h, uint32_t domid, const uint8_t uuid[1
         return xen_error(&h->xen, e, "destroy domain %u", domid);
     uint64_t deadline = clock_mono_us() + timeout_ms * 1000ull;
     for (useconds_t nap = 2000;; nap = nap < 50000 ? 2 * nap : nap) {
-        bool ours, taken;
-        int rc = find_domain(h, domid, uuid, &ours, &taken, e);
-        if (rc || !ours)
+        struct place now;
+        int rc = find_domain(h, domid, uuid, &now, e);
+        if (rc || now.domid != domid)
             return rc;
         if (clock_mono_us() > deadline)
             return error_set(e, -ETIMEDOUT,
@@ -207,11 +243,37 @@ static int remove_snapshots(const char *uuid, struct error *e)
 {
     struct snapshot_found *list;
     size_t n;
-    int rc = snapshot_list(&list, &n, e);
+    int rc = snapshot_list(uuid, &list, &n, e);
     for (size_t i = 0; i < n && !rc; i++)
-        if (!strcmp(list[i].uuid, uuid))
-            rc = snapshot_remove(list[i].name, e);
+        rc = snapshot_remove(list[i].name, e);
     free(list);
+    return rc;
+}
+
+/* A domain that xl restored has loop devices that only xl's script would detach. */
+static void detach_loops(struct host *h, uint32_t domid)
+{
+    char path[80];
+    snprintf(path, sizeof path, "/local/domain/0/backend/vbd/%u", domid);
+    unsigned n = 0;
+    char **devices = xs_directory(h->xen.xs, XBT_NULL, path, &n);
+    for (unsigned i = 0; devices && i < n; i++) {
+        char *node = xs_get(h->xen.xs, "%s/%s/node", path, devices[i]);
+        if (node && !strncmp(node, "/dev/loop", 9))
+            loop_detach(node);
+        free(node);
+    }
+    free(devices);
+}
+
+static int end_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
+                      struct error *e)
+{
+    xc_domain_pause(h->xen.xch, domid); /* a dying one refuses; no matter */
+    close_backends(h, domid);
+    int rc = destroy_and_wait(h, domid, uuid, timeout_ms, e);
+    if (!rc)
+        detach_loops(h, domid);
     return rc;
 }
 
@@ -220,19 +282,20 @@ int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigne
 {
     char text[UUID_TEXT_SIZE];
     uuid_format(uuid, text);
-    bool ours, taken;
-    int rc = find_domain(h, domid, uuid, &ours, &taken, e);
-    if (!rc && ours) {
-        xc_domain_pause(h->xen.xch, domid); /* a dying one refuses; no matter */
-        close_backends(h, domid);
-        rc = destroy_and_wait(h, domid, uuid, timeout_ms, e);
-    }
+    struct place p;
+    int rc = find_domain(h, domid, uuid, &p, e);
+    if (!rc && p.domid != DOMID_INVALID)
+        rc = end_domain(h, p.domid, uuid, timeout_ms, e);
     if (rc)
         return rc;
     /* A domid that belongs to somebody else by now keeps its nodes. */
-    if (ours || !taken)
+    if (p.domid != DOMID_INVALID)
+        rc = domtree_remove(&h->xen, p.domid, text, e);
+    if (!rc && p.domid != domid && !p.taken)
         rc = domtree_remove(&h->xen, domid, text, e);
     userdata_remove(domid, text);
+    if (p.domid != DOMID_INVALID && p.domid != domid)
+        userdata_remove(p.domid, text);
     int rc2 = remove_snapshots(text, rc ? NULL : e);
     return rc ? rc : rc2;
 }
@@ -261,12 +324,14 @@ int host_wait(struct host *h, int timeout_ms, struct error *e)
         return error_errno(e, errno, "wait for xenstore");
     bool changed = false;
     char **event;
+    errno = EAGAIN;
     while ((event = xs_check_watch(h->xen.xs))) {
         changed = true;
         free(event);
     }
-    if (!changed && (p[0].revents & (POLLERR | POLLHUP)))
-        return error_set(e, ANSWER_XEN_UNAVAILABLE, "xenstored has closed the connection");
+    /* Without an event the reason is EAGAIN, as long as somebody is there to send one. */
+    if (!changed && errno != EAGAIN)
+        return error_set(e, -EPIPE, "xenstored has closed the connection");
     uint64_t count;
     (void)!read(h->wake, &count, sizeof count); /* nonblocking: empty is fine */
     return changed ? 0 : 1;
@@ -315,7 +380,7 @@ static int sweep_snapshots(const struct sweep *w, struct error *e)
 {
     struct snapshot_found *list;
     size_t n;
-    int rc = snapshot_list(&list, &n, e);
+    int rc = snapshot_list(NULL, &list, &n, e);
     for (size_t i = 0; i < n && !rc; i++) {
         if (strcmp(list[i].tag, w->tag) || uuid_alive(w->alive, w->n_alive, list[i].uuid) ||
             uuid_kept(w->keep, w->n_keep, list[i].uuid))
@@ -348,7 +413,7 @@ static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
 {
     unsigned n = 0;
     char **domids = xs_directory(h->xen.xs, XBT_NULL, "/libxl", &n);
-    int rc = 0;
+    int rc = domids || errno == ENOENT ? 0 : error_errno(e, errno, "list xenstore node /libxl");
     for (unsigned i = 0; domids && i < n && !rc; i++) {
         uint64_t domid;
         if (number_parse(domids[i], 1, DOMID_FIRST_RESERVED - 1, &domid) ||
@@ -358,7 +423,8 @@ static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
         if (owner && !strcmp(owner, w->tag)) {
             char uuid[UUID_TEXT_SIZE];
             uuid_from_nodes(h, (uint32_t)domid, uuid);
-            rc = domtree_remove(&h->xen, (uint32_t)domid, uuid, e);
+            bool moved = uuid_alive(w->alive, w->n_alive, uuid); /* restored under a new domid */
+            rc = domtree_remove(&h->xen, (uint32_t)domid, moved ? NULL : uuid, e);
             userdata_remove((uint32_t)domid, uuid);
             *w->removed += !rc;
         }

@@ -48,10 +48,10 @@ int host_memory(struct host *h, struct host_memory *out, struct error *e);
 
 /*
  * Ends a domain of ours: closes its back ends, destroys it, waits until it is gone
- * from the hypervisor's list, removes its xenstore nodes. The uuid must match, else
- * nothing is done (domids are reused): that, and a domain that is gone already, is success
- * after the nodes have been removed. Takes as long as it takes (0.1 to 2 s); -ETIMEDOUT after
- * timeout_ms.
+ * from the hypervisor's list, removes its xenstore nodes and its private disks. The domain is found
+ * by its uuid, under whatever domid (xl restore gives a new one); domid is where it was last seen,
+ * and is left alone when it belongs to another domain by now. A domain that is gone already is
+ * success. Takes as long as it takes (0.1 to 2 s); -ETIMEDOUT after timeout_ms.
  */
 int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
                  struct error *e);

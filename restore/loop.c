@@ -74,3 +74,11 @@ void loop_close(struct loop *l)
 {
     fd_close(&l->fd);
 }
+
+void loop_detach(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        ioctl(fd, LOOP_CLR_FD, 0); /* fails when nothing is attached: then there is nothing to do */
+    fd_close(&fd);
+}

@@ -22,4 +22,7 @@ struct loop {
 int loop_attach(int file_fd, const char *name, bool read_only, struct loop *out, struct error *e);
 void loop_close(struct loop *l);
 
+/* Detaches whatever file is behind the device at path; at its last close if it is still in use. */
+void loop_detach(const char *path);
+
 #endif

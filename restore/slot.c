@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Xen's own needs for a domain besides its pages: vCPUs, shadow of the p2m, grant tables. */
+/* Xen's own needs for a domain besides its pages and paging pool: vCPUs, grant tables. */
 #define OVERHEAD_KIB 4096u
 
 /* dom0 opens block devices one after the other; seconds under load, never this long. */
@@ -59,7 +59,7 @@ static int open_base(struct slot *s, const char *path, struct error *e)
 static int create_domain(struct slot *s, const struct slot_request *r, struct error *e)
 {
     uint64_t pages = image_info(s->base)->pages;
-    uint64_t need = pages * (PAGE_BYTES / 1024) + OVERHEAD_KIB;
+    uint64_t need = pages * (PAGE_BYTES / 1024) + domain_paging_pool_kib(&s->conf) + OVERHEAD_KIB;
     uint8_t uuid[16];
     if (uuid_parse(s->uuid, uuid))
         return error_set(e, -EINVAL, "slot %s: malformed uuid %s", r->slot, s->uuid);
@@ -105,6 +105,9 @@ static int write_tree(struct slot *s, struct error *e)
     struct domtree d = tree_of(s, s->name);
     struct xstree t;
     xstree_init(&t);
+    /* Whatever an earlier domain with this domid left would be the guest's to read. */
+    xstree_remove(&t, "/local/domain/%u", s->domid);
+    xstree_remove(&t, "/libxl/%u", s->domid);
     domtree_nodes(&d, &s->conf, &t);
     for (size_t i = 0; i < s->n_disks; i++)
         disk_nodes(&s->disks[i], s->domid, s->conf.guest, &t);
@@ -135,7 +138,7 @@ static void close_disks(struct slot *s)
 
 static int settle_disks(struct slot *s, struct error *e)
 {
-    int rc = disks_wait(&s->xen, s->domid, s->disks, s->n_disks, DISKS_TIMEOUT_MS, e);
+    int rc = disks_wait(s->domid, s->disks, s->n_disks, DISKS_TIMEOUT_MS, e);
     if (!rc)
         close_disks(s);
     return rc;

@@ -59,23 +59,31 @@ static int dm_failed(struct error *e, const char *what, const char *name)
     return -errnum;
 }
 
+/* A guest writes these disks, so dom0 must not look into them: no blkid, no LVM activation, no
+ * by-uuid links. The node under /dev/mapper is made all the same. */
+#define UDEV_FLAGS                                                                                 \
+    (DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG |                      \
+     DM_UDEV_DISABLE_OTHER_RULES_FLAG)
+
 /* Runs a task that changes a device and waits for udev to have made its nodes. */
 static bool run_and_settle(struct dm_task *task)
 {
     uint32_t cookie = 0;
-    if (!dm_task_set_cookie(task, &cookie, 0))
+    if (!dm_task_set_cookie(task, &cookie, UDEV_FLAGS))
         return false;
     bool ok = dm_task_run(task);
+    int saved = dm_task_get_errno(task);
     dm_udev_wait(cookie);
+    errno = saved;
     return ok;
 }
 
-static bool task_create_snapshot(const char *name, const char *uuid, const char *params,
-                                 uint64_t sectors)
+static bool task_create(const char *name, const char *uuid, const char *target, const char *params,
+                        uint64_t sectors)
 {
     struct dm_task *task = dm_task_create(DM_DEVICE_CREATE);
     bool ok = task && dm_task_set_name(task, name) && dm_task_set_uuid(task, uuid) &&
-              dm_task_add_target(task, 0, sectors, "snapshot", params) && run_and_settle(task);
+              dm_task_add_target(task, 0, sectors, target, params) && run_and_settle(task);
     if (task)
         dm_task_destroy(task);
     return ok;
@@ -106,22 +114,19 @@ static bool task_remove(const char *name, bool deferred)
     return ok;
 }
 
-int snapshot_create(const struct snapshot_id *id, dev_t origin, dev_t cow, uint64_t sectors,
-                    dev_t *dev, char name[SNAPSHOT_NAME_SIZE], struct error *e)
+static int device_create(const struct snapshot_id *id, const char *target, const char *params,
+                         uint64_t sectors, dev_t *dev, char name[SNAPSHOT_NAME_SIZE],
+                         struct error *e)
 {
-    char uuid[DM_UUID_LEN], params[96];
+    char uuid[DM_UUID_LEN];
     if (!format_fits(name, SNAPSHOT_NAME_SIZE, NAME_PREFIX "%s-%s", id->uuid, id->vdev) ||
         !format_fits(uuid, sizeof uuid, UUID_PREFIX "%s-%s-%s", id->tag, id->uuid, id->vdev))
         return error_set(e, -ENAMETOOLONG, "name of a snapshot for %s is too long", id->vdev);
-    /* N: the table of changed chunks is kept in memory only; the snapshot is never read again
-     * after its domain. */
-    snprintf(params, sizeof params, "%u:%u %u:%u N %d", major(origin), minor(origin), major(cow),
-             minor(cow), CHUNK_SECTORS);
     struct dm_info info;
     dm_enter();
     int rc = 0;
     errno = 0;
-    if (!task_create_snapshot(name, uuid, params, sectors))
+    if (!task_create(name, uuid, target, params, sectors))
         rc = dm_failed(e, "create", name);
     else if (!task_info(name, &info, NULL, 0)) {
         rc = dm_failed(e, "look up", name);
@@ -130,6 +135,25 @@ int snapshot_create(const struct snapshot_id *id, dev_t origin, dev_t cow, uint6
         *dev = makedev(info.major, info.minor);
     pthread_mutex_unlock(&dm_lock);
     return rc;
+}
+
+int snapshot_create(const struct snapshot_id *id, dev_t origin, dev_t cow, uint64_t sectors,
+                    dev_t *dev, char name[SNAPSHOT_NAME_SIZE], struct error *e)
+{
+    /* N: the table of changed chunks is kept in memory only; the snapshot is never read again
+     * after its domain. */
+    char params[96];
+    snprintf(params, sizeof params, "%u:%u %u:%u N %d", major(origin), minor(origin), major(cow),
+             minor(cow), CHUNK_SECTORS);
+    return device_create(id, "snapshot", params, sectors, dev, name, e);
+}
+
+int snapshot_create_scratch(const struct snapshot_id *id, dev_t device, uint64_t sectors,
+                            dev_t *dev, char name[SNAPSHOT_NAME_SIZE], struct error *e)
+{
+    char params[48];
+    snprintf(params, sizeof params, "%u:%u 0", major(device), minor(device));
+    return device_create(id, "linear", params, sectors, dev, name, e);
 }
 
 /* DOMPOOL-<tag>-<36 characters of UUID>-<vdev>; a tag may hold dashes, so from the end. */
@@ -150,12 +174,12 @@ static bool parse_uuid(const char *text, struct snapshot_found *found)
     return text[prefix + tag] == '-';
 }
 
-static int found_add(const char *name, struct snapshot_found **list, size_t *n)
+static int found_add(const char *name, const char *prefix, struct snapshot_found **list, size_t *n)
 {
     struct snapshot_found found = {0};
     struct dm_info info;
     char uuid[DM_UUID_LEN];
-    if (strncmp(name, NAME_PREFIX, strlen(NAME_PREFIX)) ||
+    if (strncmp(name, prefix, strlen(prefix)) ||
         !format_fits(found.name, sizeof found.name, "%s", name) ||
         !task_info(name, &info, uuid, sizeof uuid) || !parse_uuid(uuid, &found))
         return 0;
@@ -168,8 +192,10 @@ static int found_add(const char *name, struct snapshot_found **list, size_t *n)
     return 0;
 }
 
-int snapshot_list(struct snapshot_found **out, size_t *n, struct error *e)
+int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, struct error *e)
 {
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, NAME_PREFIX "%s", uuid ? uuid : "");
     *out = NULL;
     *n = 0;
     if (access("/dev/mapper/control", F_OK))
@@ -181,7 +207,7 @@ int snapshot_list(struct snapshot_found **out, size_t *n, struct error *e)
     if (!names)
         rc = error_errno(e, errno, "list device-mapper devices");
     for (uint32_t next = 1; names && names->dev && next && !rc;) {
-        rc = found_add(names->name, out, n);
+        rc = found_add(names->name, prefix, out, n);
         next = names->next;
         names = (struct dm_names *)((char *)names + next);
     }

@@ -18,7 +18,7 @@
 #define SNAPSHOT_NAME_SIZE 128
 
 struct snapshot_id {
-    const char *tag;  /* the daemon's, [A-Za-z0-9.]+ */
+    const char *tag;  /* the daemon's, [A-Za-z0-9.-]+ */
     const char *uuid; /* text of the domain's UUID */
     const char *vdev;
 };
@@ -28,14 +28,19 @@ struct snapshot_id {
 int snapshot_create(const struct snapshot_id *id, dev_t origin, dev_t cow, uint64_t sectors,
                     dev_t *dev, char name[SNAPSHOT_NAME_SIZE], struct error *e);
 
+/* The same for a disk that starts empty: a name for the device behind it that lasts until
+ * snapshot_remove, whoever opens and closes it. */
+int snapshot_create_scratch(const struct snapshot_id *id, dev_t device, uint64_t sectors,
+                            dev_t *dev, char name[SNAPSHOT_NAME_SIZE], struct error *e);
+
 /* One of our snapshots, as found on the host. */
 struct snapshot_found {
     char name[SNAPSHOT_NAME_SIZE], tag[64], uuid[40];
     bool in_use;
 };
-/* All of ours, every daemon's. *out is malloc'd, caller frees. None when the host has no
- * device-mapper. */
-int snapshot_list(struct snapshot_found **out, size_t *n, struct error *e);
+/* All of ours, every daemon's, or those of the domain with this uuid (text). *out is malloc'd,
+ * caller frees. None when the host has no device-mapper. */
+int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, struct error *e);
 
 /* Removes it; when it is still open the kernel removes it at its last close. A missing one is
  * success. */

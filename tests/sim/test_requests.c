@@ -414,6 +414,7 @@ static void test_domain_ends(void **state)
     assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 1);
     uint8_t uuid[16];
     memcpy(uuid, sim_domain_find(&sim, domid[3])->d.uuid, sizeof uuid);
+    sim.restored = true;
     sim_domain_destroy(&sim, domid[3]); /* saved: the lease keeps its disks */
     sim_run(&sim, 10000);
     assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 0);

@@ -250,11 +250,18 @@ static void list_now(struct sim *s, struct host_job *job)
 static void destroy_now(struct sim *s, void *arg)
 {
     struct host_job *job = arg;
-    struct sim_domain *d = sim_domain_find(s, job->domid);
-    /* Only domains of ours may be asked for, whatever happens. */
-    MUST(!d || memcmp(d->d.uuid, job->uuid, 16) || !strcmp(d->d.tag, s->core.tag));
-    if (d && !memcmp(d->d.uuid, job->uuid, sizeof job->uuid))
-        domain_free(s, d);
+    /* As host_destroy: by uuid, under whatever domid. */
+    struct sim_domain *found = NULL;
+    list_each (node, &s->domains) {
+        struct sim_domain *d = container_of(node, struct sim_domain, node);
+        if (!memcmp(d->d.uuid, job->uuid, sizeof job->uuid))
+            found = d;
+    }
+    /* Without our tag only one that xl has restored, and that under a new domid. */
+    MUST(!found || !strcmp(found->d.tag, s->core.tag) || found->d.domid != job->domid ||
+         s->restored);
+    if (found)
+        domain_free(s, found);
     job_finish(s, job);
 }
 

@@ -75,7 +75,8 @@ struct sim {
     uint32_t next_domid;
     unsigned build_ms, complete_us, write_us, list_us, destroy_ms;
     bool started, stopped, dead;
-    bool orphans; /* the test has planted domains that no slot knows */
+    bool restored; /* the test restores saved domains as xl does */
+    bool orphans;  /* the test has planted domains that no slot knows */
     int start_rc;
     struct error start_error;
     unsigned moves, discarded;

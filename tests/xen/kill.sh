@@ -32,7 +32,7 @@ kill_daemon() { # ROUND
 }
 
 make_save pv 128 1 2
-before=$(resources)
+resources_mark
 daemon_start
 dompool image import g /var/tmp/g.save >/dev/null || fail "import"
 dompool allocate g --name survivor --wait 120s --json >/var/tmp/lease.json || fail "allocate"
@@ -70,6 +70,6 @@ wait_until 60 "surplus slots go" only_the_lease
 dompool release "$domid" >/dev/null || fail "release by domid after restarts"
 dompool image rm g
 daemon_stop
-expect_equal "what is left behind" "$before" "$(resources)"
+expect_nothing_left
 xen_log_clean
 echo "kill: all is well"

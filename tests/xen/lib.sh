@@ -65,10 +65,23 @@ xl sched-credit2 -d Domain-0 -w 8192 >/dev/null 2>&1 || true
 domains() { xl list | awk 'NR > 2 {print $2}' | sort -n | xargs; }
 loops() { losetup -a | wc -l; }
 snapshots() { find /dev/mapper -mindepth 1 ! -name control | wc -l; }
-nodes() { { xenstore-ls -f /local/domain; xenstore-ls -f /vm; xenstore-ls -f /libxl; } 2>/dev/null |
-    grep -cvE '^/local/domain/0/(device-model|libxl|memory|control)' || true; }
+node_paths() {
+    { xenstore-ls -fp /local/domain; xenstore-ls -fp /vm; xenstore-ls -fp /libxl; } 2>/dev/null |
+        sed 's/ = .*//' | grep -vE '^/local/domain/0/(device-model|libxl|memory|control|backend(/[a-z]+)?$)'
+}
 
-resources() { echo "domains=[$(domains)] loops=$(loops) snapshots=$(snapshots) nodes=$(nodes)"; }
+resources() { echo "domains=[$(domains)] loops=$(loops) snapshots=$(snapshots) nodes=$(node_paths | wc -l)"; }
+
+# Remembers what there is, and later insists that there is no more.
+resources_mark() {
+    resources_before=$(resources)
+    node_paths >/var/tmp/nodes-before
+}
+
+expect_nothing_left() {
+    diff /var/tmp/nodes-before <(node_paths) || true
+    expect_equal "what is left behind" "$resources_before" "$(resources)"
+}
 
 # Xen's log may grow, but not by complaints. What it says while it boots does not count.
 xen_log_lines=$(xl dmesg | wc -l)

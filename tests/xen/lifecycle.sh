@@ -87,7 +87,7 @@ check_endings() { # copies that end by themselves or by another hand close their
 for vcpus in "$@"; do
     note "== $type, $vcpus vCPUs"
     make_save "$type" 160 "$vcpus" 4
-    before=$(resources)
+    resources_mark
     xen_log_clean
     daemon_start
     import_and_fill
@@ -100,7 +100,7 @@ for vcpus in "$@"; do
     dompool release --all >/dev/null || fail "release --all"
     dompool image rm g || fail "image rm"
     daemon_stop
-    expect_equal "what is left behind" "$before" "$(resources)"
+    expect_nothing_left
     rm -rf "$STATE" /var/tmp/g.save
 done
 echo "lifecycle $type: all is well"

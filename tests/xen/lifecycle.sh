@@ -57,7 +57,7 @@ check_ordinary() { # VCPUS: copy-1 is an ordinary domain
     guest_send "$domid" "echo hello-$domid"
     guest_wait "$domid" "^guest: echo hello-$domid" 30 >/dev/null || fail "the console takes no input"
     # The client leaves an end-of-file character in the guest's input line; a new line takes it away.
-    timeout 5 script -qec "xl console copy-1" /var/tmp/console >/dev/null </dev/null || true
+    timeout 8 script -qefc "xl console copy-1" /var/tmp/console >/dev/null 2>&1 </dev/null || true
     guest_send "$domid" ""
     grep -aq '^guest: tick' /var/tmp/console || fail "xl console shows nothing"
 }

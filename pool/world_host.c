@@ -15,6 +15,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -353,9 +355,25 @@ struct world *world_host_world(struct world_host *wh)
     return &wh->world;
 }
 
+/* Where the helpers lie beside this program: an installation may stand anywhere (DESTDIR, another
+ * prefix), and sbin and libexec move together. */
+static bool libexec_beside_us(char *out, size_t size)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0)
+        return false;
+    self[n] = '\0';
+    char helper[PATH_MAX + 64];
+    return format_fits(out, size, "%s/../libexec/dompool", dirname(self)) &&
+           format_fits(helper, sizeof helper, "%s/dompool-slot", out) && !access(helper, X_OK);
+}
+
 void world_host_set_libexec(struct world_host *wh, const char *dir)
 {
-    format_fits(wh->libexec, sizeof wh->libexec, "%s", dir);
+    if (strcmp(dir, DOMPOOL_LIBEXEC_DIR) != 0 ||
+        !libexec_beside_us(wh->libexec, sizeof wh->libexec))
+        format_fits(wh->libexec, sizeof wh->libexec, "%s", dir);
 }
 
 bool world_host_idle(struct world_host *wh)

@@ -11,7 +11,8 @@ struct world_host;
 /* Starts the threads. db is used by one of them from now on and stays the caller's. */
 int world_host_new(uv_loop_t *loop, struct db *db, struct world_host **out, struct error *e);
 struct world *world_host_world(struct world_host *wh);
-/* Where the helpers are; copied. */
+/* Where the helpers are; copied. The built-in place gives way to libexec/dompool beside this
+ * program's own directory, if the helpers are there. */
 void world_host_set_libexec(struct world_host *wh, const char *dir);
 /* Tells of domains that come and go from now on. */
 int world_host_watch(struct world_host *wh, struct error *e);

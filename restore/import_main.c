@@ -14,8 +14,8 @@
  */
 #include "base/message.h"
 #include "base/util.h"
+#include "restore/helper.h"
 #include "restore/import.h"
-#include "restore/slot_protocol.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -23,7 +23,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -80,16 +79,6 @@ struct helper {
     uint64_t last_us; /* when progress was told */
 };
 
-/* Sends and drops the message. */
-static int helper_send(json_t *message, struct error *e)
-{
-    if (!message)
-        return error_set(e, -ENOMEM, "out of memory for a message");
-    int rc = message_send(HELPER_FD, message, e);
-    json_decref(message);
-    return rc;
-}
-
 static bool socket_closed(void)
 {
     struct pollfd p = {.fd = HELPER_FD, .events = POLLIN | POLLRDHUP};
@@ -109,16 +98,16 @@ static int helper_progress(uint64_t done, uint64_t total, void *data)
     if (now - h->last_us < PROGRESS_INTERVAL_US)
         return 0;
     h->last_us = now;
-    return helper_send(json_pack("{ss sI sI}", "event", "progress", "done", (json_int_t)done,
-                                 "total", (json_int_t)total),
-                       NULL);
+    return helper_send_message(json_pack("{ss sI sI}", "event", "progress", "done",
+                                         (json_int_t)done, "total", (json_int_t)total),
+                               NULL);
 }
 
 static int helper_fail(struct error *e)
 {
-    (void)helper_send(json_pack("{ss ss ss*}", "event", "failed", "answer", answer_name(e->code),
-                                "error", e->text),
-                      NULL);
+    (void)helper_send_message(json_pack("{ss ss ss*}", "event", "failed", "answer",
+                                        answer_name(e->code), "error", e->text),
+                              NULL);
     return EXIT_FAILURE;
 }
 
@@ -155,23 +144,14 @@ static int helper_import(json_t *request, struct error *e)
     if (rc)
         return rc;
     json_t *described = info_to_json(&info, o.image_path, e);
-    rc = stop_asked  ? error_set(e, -ECANCELED, "import stopped")
-         : described ? helper_send(json_pack("{ss sO}", "event", "imported", "info", described), e)
-                     : -ENOMEM;
+    rc = stop_asked ? error_set(e, -ECANCELED, "import stopped")
+         : described
+             ? helper_send_message(json_pack("{ss sO}", "event", "imported", "info", described), e)
+             : -ENOMEM;
     json_decref(described);
     if (rc)
         unlink(o.image_path); /* nobody will ever hear of it */
     return rc;
-}
-
-/* Our parent made the socket pair; if we have another one already, it died before prctl. */
-static bool parent_is_gone(void)
-{
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    if (getsockopt(HELPER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &size))
-        return true;
-    return peer.pid > 0 && peer.pid != getppid();
 }
 
 static int helper_main(void)
@@ -179,8 +159,7 @@ static int helper_main(void)
     struct error e = {0};
     struct message_reader reader;
     json_t *request = NULL;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (parent_is_gone()) {
+    if (!helper_attach()) {
         fprintf(stderr,
                 "dompool-import: descriptor %d is no socket of the parent; by hand: "
                 "dompool-import SAVEFILE IMAGEFILE [VDEV=SPEC]...\n",

@@ -144,13 +144,14 @@ static int settle_disks(struct slot *s, struct error *e)
     return rc;
 }
 
-/* Runs f and ends its stage. */
+/* One step of a build or a completion, and its stage in the trace. */
 #define STEP(name, call)                                                                           \
     do {                                                                                           \
+        s->step = (name);                                                                          \
         int step_rc = (call);                                                                      \
         if (step_rc)                                                                               \
             return step_rc;                                                                        \
-        trace_stage_end(&s->trace, name);                                                          \
+        trace_stage_end(&s->trace, (name));                                                        \
     } while (0)
 
 int slot_build(struct slot *s, const struct slot_request *r,
@@ -213,6 +214,7 @@ static int complete_into(struct slot *s, const struct image *im, const char *nam
                          struct slot_outcome *outcome, struct error *e)
 {
     struct domtree d = tree_of(s, name);
+    s->step = "memory"; /* the engine ends its stages itself */
     int rc = s->engine->complete(s, im, &outcome->delta_pages, e);
     if (rc)
         return rc;

@@ -36,6 +36,7 @@ struct slot {
     const struct engine *engine;
     void *engine_state;
     struct trace trace;
+    const char *step; /* what is being done, or failed: the name of its stage */
 };
 
 /*

@@ -9,16 +9,14 @@
 #include "base/message.h"
 #include "base/util.h"
 #include "restore/engine.h"
+#include "restore/helper.h"
 #include "restore/slot.h"
-#include "restore/slot_protocol.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 struct helper {
@@ -26,45 +24,37 @@ struct helper {
     struct message_reader reader;
 };
 
-static int send_event(json_t *event, struct error *e)
-{
-    if (!event)
-        return error_set(e, -ENOMEM, "out of memory for an event");
-    int rc = message_send(HELPER_FD, event, e);
-    json_decref(event);
-    return rc;
-}
-
 static int send_created(struct slot *s, void *data)
 {
     (void)data;
-    return send_event(json_pack("{s:s, s:i}", "event", "created", "domid", (int)s->domid), NULL);
+    return helper_send_message(json_pack("{s:s, s:i}", "event", "created", "domid", (int)s->domid),
+                               NULL);
 }
 
 static int send_warm(const struct slot *s, struct error *e)
 {
-    return send_event(json_pack("{s:s, s:i, s:s, s:o}", "event", "warm", "domid", (int)s->domid,
-                                "engine", s->engine->name, "stages", trace_to_json(&s->trace)),
-                      e);
+    return helper_send_message(json_pack("{s:s, s:i, s:s, s:o}", "event", "warm", "domid",
+                                         (int)s->domid, "engine", s->engine->name, "stages",
+                                         trace_to_json(&s->trace)),
+                               e);
 }
 
 static int send_completed(const struct slot *s, const struct slot_outcome *o, struct error *e)
 {
-    return send_event(json_pack("{s:s, s:i, s:I, s:I, s:o}", "event", "completed", "domid",
-                                (int)s->domid, "delta_pages", (json_int_t)o->delta_pages,
-                                "total_us", (json_int_t)trace_total_us(&s->trace), "stages",
-                                trace_to_json(&s->trace)),
-                      e);
+    return helper_send_message(json_pack("{s:s, s:i, s:I, s:I, s:o}", "event", "completed", "domid",
+                                         (int)s->domid, "delta_pages", (json_int_t)o->delta_pages,
+                                         "total_us", (json_int_t)trace_total_us(&s->trace),
+                                         "stages", trace_to_json(&s->trace)),
+                               e);
 }
 
-/* The stage that failed is the one after the last that ended. */
 static void send_failed(const struct slot *s, int rc, const struct error *e)
 {
-    const char *after = s->trace.n ? s->trace.stages[s->trace.n - 1].name : "start";
-    log_warning("%s (after stage %s)", e->text, after);
-    send_event(json_pack("{s:s, s:s, s:s, s:s}", "event", "failed", "answer", answer_name(rc),
-                         "error", e->text, "stage", after),
-               NULL);
+    const char *step = s->step ? s->step : "start";
+    log_warning("%s (stage %s)", e->text, step);
+    helper_send_message(json_pack("{s:s, s:s, s:s, s:s}", "event", "failed", "answer",
+                                  answer_name(rc), "error", e->text, "stage", step),
+                        NULL);
 }
 
 /* 1 and *request, 0 when the daemon has gone, or an error. */
@@ -133,16 +123,6 @@ static int serve(struct helper *h, struct error *e)
     return 0;
 }
 
-/* Our parent made the socket pair; if we have another one already, it died before prctl. */
-static bool parent_is_gone(void)
-{
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    if (getsockopt(HELPER_FD, SOL_SOCKET, SO_PEERCRED, &peer, &size))
-        return true;
-    return peer.pid > 0 && peer.pid != getppid();
-}
-
 int main(int argc, char **argv)
 {
     (void)argv;
@@ -152,8 +132,7 @@ int main(int argc, char **argv)
         log_level_parse(level, &max);
     log_init("dompool-slot", max);
     signal(SIGPIPE, SIG_IGN);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (argc != 1 || parent_is_gone()) {
+    if (argc != 1 || !helper_attach()) {
         fprintf(stderr, "dompool-slot is started by dompoold, with a socket as descriptor %d\n",
                 HELPER_FD);
         return 64;

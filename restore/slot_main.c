@@ -112,7 +112,7 @@ static int serve(struct helper *h, struct error *e)
         json_t *request;
         int rc = next_request(h, steps[i].op, &request, e);
         if (rc == 0)
-            return error_set(e, -EPIPE, "the daemon has gone");
+            return error_set(e, -ESHUTDOWN, "the daemon has gone");
         if (rc < 0)
             return rc;
         rc = steps[i].run(h, request, e);
@@ -141,7 +141,7 @@ int main(int argc, char **argv)
     message_reader_init(&h.reader, HELPER_MESSAGE_LIMIT);
     struct error e = {0};
     int rc = serve(&h, &e);
-    if (rc && rc != -EPIPE)
+    if (rc && rc != -ESHUTDOWN)
         send_failed(&h.slot, rc, &e);
     _exit(rc ? 1 : 0); /* no unmapping: see above */
 }

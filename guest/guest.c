@@ -17,7 +17,7 @@
  *   guest: boot id=<16 hex> vcpus=<n> mem_kib=<n> pattern_mib=<n> disks=<n>
  *   guest: tick <count>
  *   guest: check <count> seq=<n> pattern=<v> pages=<n> cpus=<v>:<n> disks=<v>:<n> id=<16 hex>
- *     where <v> is ok or bad
+ *     where <v> is ok or bad, and for disks also slow: nothing wrong, but not all answered in time
  *
  * Commands it reads, one a line: check, quiet, loud, dirty MIB, echo TEXT, poweroff, reboot, crash.
  * Kernel parameters: pattern_mib=64 tick_ms=100 check_ms=2000 (0: only when asked) disks=auto (or
@@ -26,7 +26,7 @@
  * What it must never do: stop ticking. The first tick after a restore is what a test takes as a
  * sign of life, so ticks have their own thread, which waits for nothing: not for a console that
  * nobody empties (the line is dropped), not for a disk that does not answer and not for a vCPU that
- * never came back (both are reported as bad after a time limit).
+ * never came back (after a time limit they are reported as slow and bad).
  */
 #define _GNU_SOURCE
 
@@ -411,6 +411,15 @@ static size_t workers_wait(const struct worker *workers, size_t count, uint64_t 
     return good;
 }
 
+/* True when a worker did its round and found something wrong, not merely was late. */
+static bool workers_found_bad(const struct worker *workers, size_t count, uint64_t round)
+{
+    for (size_t i = 0; i < count; i++)
+        if (workers[i].round_done == round && !workers[i].ok)
+            return true;
+    return false;
+}
+
 /* vCPUs. */
 
 static bool cpu_work(struct worker *w)
@@ -688,6 +697,7 @@ static void check(uint64_t round)
     size_t good_cpus;
     size_t good_disks;
     bool pattern_ok;
+    const char *disks_verdict;
 
     pthread_mutex_lock(&pattern.lock);
     areas = pattern.count;
@@ -701,13 +711,15 @@ static void check(uint64_t round)
     good_cpus = workers_wait(cpus, cpu_count, round, CPU_LIMIT_MS);
     pattern_ok = pattern_was_ok(round);
     good_disks = workers_wait(disks, disk_count, round, DISK_LIMIT_MS);
+    disks_verdict = verdict(good_disks == disk_count);
+    if (good_disks < disk_count && !workers_found_bad(disks, disk_count, round))
+        disks_verdict = "slow";
     pthread_mutex_unlock(&workers_lock);
 
     say("guest: check %" PRIu64 " seq=%" PRIu64
         " pattern=%s pages=%zu cpus=%s:%zu disks=%s:%zu id=%016" PRIx64,
         __atomic_load_n(&tick_count, __ATOMIC_RELAXED), round, verdict(pattern_ok), pages,
-        verdict(good_cpus == cpu_count), good_cpus, verdict(good_disks == disk_count), good_disks,
-        boot_id);
+        verdict(good_cpus == cpu_count), good_cpus, disks_verdict, good_disks, boot_id);
 }
 
 static void *checker_run(void *arg)

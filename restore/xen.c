@@ -25,6 +25,9 @@ struct xen_log {
 
 static void xen_log_message(struct xentoollog_logger *logger, xentoollog_level level, int errnoval,
                             const char *context, const char *format, va_list ap)
+    __attribute__((format(printf, 5, 0)));
+static void xen_log_message(struct xentoollog_logger *logger, xentoollog_level level, int errnoval,
+                            const char *context, const char *format, va_list ap)
 {
     struct xen_log *log = (struct xen_log *)logger;
     (void)errnoval;

@@ -48,7 +48,7 @@ static json_t *disks_json(const json_t *config)
         const char *kind = json_string_value(json_object_get(v, "kind"));
         json_t *disk = json_pack("{s:s, s:s, s:O?, s:O?}", "vdev", vdev ? vdev : "?", "kind",
                                  kind ? kind : "?", "path", path, "size_bytes", size);
-        if (!disks || !disk || json_array_append_new(disks, disk)) {
+        if (json_array_append_new(disks, disk)) { /* drops the disk in any case */
             json_decref(disks);
             return NULL;
         }

@@ -546,7 +546,10 @@ static bool release_one(struct release *rel, struct lease *l, bool wait)
     json_t *ended =
         json_pack("{s:o, s:I, s:s, s:s}", "lease", json_sprintf("l%" PRIu64, l->id), "domid",
                   (json_int_t)s->domid, "name", l->name, "image", l->pool->row.name);
-    if ((wait && !item) || !ended || json_array_append_new(rel->ended, ended)) {
+    bool ok = !wait || item;
+    if (!ok)
+        json_decref(ended);
+    if (!ok || json_array_append_new(rel->ended, ended)) {
         free(item);
         return false;
     }

@@ -18,7 +18,8 @@ fail() {
     printf 'FAILED: %s\n' "$*"
     dompool list || true
     xl list || true
-    tail -n 40 "$DAEMON_LOG" || true
+    tail -n 40 "$DAEMON_LOG" "$DOMPOOL_RUN_DIR/dompoold.log" || true
+    xl dmesg | tail -n 25 || true
     tail -n 5 /var/log/xen/console/* || true
     exit 1
 }

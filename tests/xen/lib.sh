@@ -21,6 +21,8 @@ fail() {
     tail -n 40 "$DAEMON_LOG" "$DOMPOOL_RUN_DIR/dompoold.log" || true
     xl dmesg | tail -n 25 || true
     tail -n 5 /var/log/xen/console/* || true
+    # See again-on-triple-fault. Status 3 is for this alone.
+    ! xl dmesg | grep -q 'Triple fault' || exit 3
     exit 1
 }
 

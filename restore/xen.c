@@ -121,11 +121,3 @@ int xen_error(struct xen *x, struct error *e, const char *fmt, ...)
     pthread_mutex_unlock(&x->log->lock);
     return errnum ? -errnum : -EIO;
 }
-
-int xen_domain_info(struct xen *x, uint32_t domid, xc_domaininfo_t *info, struct error *e)
-{
-    int n = xc_domain_getinfolist(x->xch, domid, 1, info);
-    if (n < 0)
-        return xen_error(x, e, "get information on domain %u", domid);
-    return n == 1 && info->domain == domid;
-}

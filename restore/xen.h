@@ -33,9 +33,6 @@ int xen_error(struct xen *x, struct error *e, const char *fmt, ...)
 /* Forgets older complaints; called before a call whose failure will be reported. */
 void xen_log_clear(struct xen *x);
 
-/* The domain's info: 1 and *info, 0 when no such domain exists, or an error. */
-int xen_domain_info(struct xen *x, uint32_t domid, xc_domaininfo_t *info, struct error *e);
-
 /* Hypercalls issued by this process so far through libxencall, where they are counted
  * (restore/hypercalls.c is linked in); else 0. */
 uint64_t xen_hypercalls(void) __attribute__((weak));

@@ -160,12 +160,17 @@ int read_file(const char *path, size_t max, char **out, size_t *len, struct erro
     return rc ? error_errno(e, -rc, "read %s", path) : 0;
 }
 
-bool page_is_zero(const void *page)
+bool page_is_repeated(const void *page, uint64_t *word)
 {
     const unsigned char *p = page;
-    uint64_t first;
-    memcpy(&first, p, sizeof first);
-    return !first && !memcmp(p, p + sizeof first, PAGE_BYTES - sizeof first);
+    memcpy(word, p, sizeof *word);
+    return !memcmp(p, p + sizeof *word, PAGE_BYTES - sizeof *word);
+}
+
+bool page_is_zero(const void *page)
+{
+    uint64_t word;
+    return page_is_repeated(page, &word) && !word;
 }
 
 /* ---- strings ---- */

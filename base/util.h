@@ -32,6 +32,8 @@ int fsync_parent(const char *path, struct error *e);
 /* Reads a whole small file, at most max bytes, NUL-terminated, caller frees. */
 int read_file(const char *path, size_t max, char **out, size_t *len, struct error *e);
 
+/* True when the page is one 64-bit word over and over. *word is its first in any case. */
+bool page_is_repeated(const void *page, uint64_t *word);
 /* True when every byte of the page is zero. */
 bool page_is_zero(const void *page);
 

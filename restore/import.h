@@ -32,6 +32,7 @@ struct import_disk {
 struct import_options {
     const char *save_path;  /* read */
     const char *image_path; /* written; must not exist */
+    const char *base_path;  /* image file of the base to derive from; NULL: stored whole */
     const struct import_disk *disks;
     size_t n_disks;
     /* Called now and then with bytes read and the file's size (0: not known). May be NULL.
@@ -45,8 +46,15 @@ struct import_options {
  * (record kind and byte offset). */
 int import_save_file(const struct import_options *o, struct image_info *info, struct error *e);
 
-/* The same from an open source (memory, a descriptor); save_path and progress are not used. */
+/*
+ * The same from a configuration as xl writes it and a bare libxc stream, which is what a capture
+ * has; save_path is not used.
+ */
 struct source;
+int import_stream(const char *xl_config, size_t xl_config_len, struct source *libxc_stream,
+                  const struct import_options *o, struct image_info *info, struct error *e);
+
+/* The same from an open source (memory, a descriptor); save_path and progress are not used. */
 int import_source(struct source *src, const struct import_options *o, struct image_info *info,
                   struct error *e);
 

@@ -9,8 +9,10 @@
  *               the header ends with a BLAKE2b-256 of itself
  *   PAYLOAD     page contents in canonical form (page-table entries hold pfns),
  *               4 KiB each, in the order in which they were written
- *   PAGES       sorted table, one entry for each populated pfn:
- *               {u64 pfn | type << 60, u64 payload index or IMAGE_PAGE_ZERO}
+ *   PAGES       sorted table, one entry for each populated pfn (in a derived image: for
+ *               each that differs from its base in type or content):
+ *               {u64 pfn | type << 60, u64 payload index or IMAGE_PAGE_ZERO};
+ *               several entries may have one payload
  *   RECORDS     the machine state besides memory: {u32 type, u32 length, body,
  *               padded to 8} in the order of the save stream; types and bodies are
  *               those of Xen's libxc migration stream (docs/specs of Xen)
@@ -34,8 +36,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IMAGE_FORMAT_VERSION 1u
+#define IMAGE_FORMAT_VERSION 2u
 #define IMAGE_PAGE_ZERO UINT64_MAX /* payload index of an all-zero page */
+/* A page that is nothing but this word, in the guest's byte order "dpfree00", is declared free:
+ * its content does not matter (guest/free-pages.c). */
+#define IMAGE_FREE_WORD 0x3030656572667064ull
 #define IMAGE_PFN_MASK 0x0fffffffffffffffull
 #define IMAGE_TYPE_SHIFT 60
 #define IMAGE_PFN_LIMIT (1ull << 36) /* 256 TiB of guest memory; larger is refused */
@@ -63,12 +68,25 @@ struct image_info {
     enum image_guest guest;
     unsigned vcpus;      /* vCPUs the domain may have */
     uint64_t max_pfn;    /* highest pfn of the guest's physical map, populated or not */
-    uint64_t pages;      /* entries of PAGES: populated pfns */
+    uint64_t populated;  /* populated pfns of the guest */
+    uint64_t pages;      /* entries of PAGES: all of them in a base, those that differ in a delta */
     uint64_t zero_pages; /* of these, without payload */
+    uint64_t repeated_pages; /* of these, with a payload that an entry before them has too */
+    uint64_t free_pages;     /* pages that the guest had declared free (IMAGE_FREE_WORD): zero pages
+                                of a base, left out of a delta */
     uint64_t payload_pages;
     uint64_t file_bytes;
     int64_t created_ms; /* wall clock, since the epoch */
 };
+
+/* Stored whole, so that others can be derived from it. */
+static inline bool image_is_base(const struct image_info *i)
+{
+    uint8_t any = 0;
+    for (size_t n = 0; n < sizeof i->base_id; n++)
+        any |= i->base_id[n];
+    return !any;
+}
 
 struct image_record {
     uint32_t type;
@@ -120,7 +138,8 @@ int image_writer_new(const char *path, struct image_writer **out, struct error *
 void image_writer_free(struct image_writer *w);
 
 /* Appends a page's content, 4 KiB, and gives its payload index. All-zero content
- * is not stored: IMAGE_PAGE_ZERO comes back. */
+ * is not stored: IMAGE_PAGE_ZERO comes back. Content that is one 64-bit word over and over is
+ * stored once for each word. */
 int image_writer_payload(struct image_writer *w, const void *page, uint64_t *payload,
                          struct error *e);
 /* Reads a page back that image_writer_payload has taken (IMAGE_PAGE_ZERO gives zeros). */
@@ -135,8 +154,8 @@ int image_writer_config(struct image_writer *w, const char *json, struct error *
 /*
  * Writes tables and header, syncs the file, renames it to its path and syncs
  * the directory: durable when this returns 0. From info it takes base_id, guest,
- * vcpus, max_pfn; the rest is filled in and returned in *info. Refuses to
- * overwrite an existing file (-EEXIST).
+ * vcpus, max_pfn, free_pages and (of a derived image) populated; the rest is filled in and returned
+ * in *info. Refuses to overwrite an existing file (-EEXIST).
  */
 int image_writer_commit(struct image_writer *w, struct image_info *info, struct error *e);
 

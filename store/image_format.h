@@ -46,11 +46,14 @@ struct image_header {
     uint32_t guest;
     uint32_t vcpus;
     uint64_t max_pfn;
+    uint64_t populated;
     uint64_t zero_pages;
+    uint64_t repeated_pages;
+    uint64_t free_pages;
     uint64_t file_bytes;
     int64_t created_ms;
     struct image_section section[IMAGE_SECTION_COUNT];
-    uint8_t reserved[3752];             /* zero */
+    uint8_t reserved[3728];             /* zero */
     uint8_t digest[IMAGE_DIGEST_BYTES]; /* of all bytes before it */
 };
 

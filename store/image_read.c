@@ -185,13 +185,30 @@ static int lengths_check(struct image *im, struct error *e)
         .vcpus = h->vcpus,
         .max_pfn = h->max_pfn,
         .pages = table / sizeof(struct image_page),
+        .populated = h->populated,
         .zero_pages = h->zero_pages,
+        .repeated_pages = h->repeated_pages,
+        .free_pages = h->free_pages,
         .payload_pages = payload / PAGE_BYTES,
         .file_bytes = h->file_bytes,
         .created_ms = h->created_ms,
     };
     memcpy(im->info.id, h->id, sizeof im->info.id);
     memcpy(im->info.base_id, h->base_id, sizeof im->info.base_id);
+    return 0;
+}
+
+/* What the header counts of the guest must hold for the table. */
+static int counts_check(const struct image *im, struct error *e)
+{
+    const struct image_info *i = &im->info;
+    if (i->populated > i->max_pfn + 1 || i->pages > i->populated ||
+        (image_is_base(i) && i->pages != i->populated) ||
+        i->repeated_pages > i->pages - i->zero_pages || i->free_pages > i->populated)
+        return refuse(im, e,
+                      "its header counts %" PRIu64 " populated, %" PRIu64 " repeated, %" PRIu64
+                      " free pages, its table has %" PRIu64,
+                      i->populated, i->repeated_pages, i->free_pages, i->pages);
     return 0;
 }
 
@@ -204,6 +221,8 @@ static int image_check(struct image *im, struct error *e)
         rc = lengths_check(im, e);
     if (!rc)
         rc = pages_check(im, e);
+    if (!rc)
+        rc = counts_check(im, e);
     if (!rc)
         rc = records_check(im, e);
     if (!rc)

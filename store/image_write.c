@@ -25,6 +25,12 @@ struct buffer {
     size_t used, size;
 };
 
+/* Where the page of a repeated word stands. payload_plus_1 0: not written yet. */
+struct word_payload {
+    uint64_t word, payload_plus_1;
+};
+#define WORDS_SHIFT 10u
+
 struct image_writer {
     char *path, *temp_path; /* temp_path: NULL once there is nothing to unlink */
     int fd;
@@ -33,7 +39,8 @@ struct image_writer {
     uint64_t payload_pages;
     crypto_generichash_state payload_digest;
     struct image_page *pages;
-    uint64_t n_pages, zero_pages;
+    uint64_t n_pages, zero_pages, repeated_pages;
+    struct word_payload words[1u << WORDS_SHIFT];
     struct buffer records;
     char *config;
 };
@@ -134,11 +141,30 @@ static int payload_flush(struct image_writer *w, struct error *e)
     return 0;
 }
 
+/* Where a page of one repeated word is, or is to be, noted; NULL for any other page. A word that
+ * falls on another one's place takes it, and a third page of either is stored again. */
+static struct word_payload *repeated_find(struct image_writer *w, const void *page)
+{
+    uint64_t word;
+    if (!page_is_repeated(page, &word))
+        return NULL;
+    uint64_t hash = word * 0x9e3779b97f4a7c15ull; /* 2^64 / golden ratio */
+    struct word_payload *at = &w->words[hash >> (64 - WORDS_SHIFT)];
+    if (at->word != word)
+        *at = (struct word_payload){.word = word};
+    return at;
+}
+
 int image_writer_payload(struct image_writer *w, const void *page, uint64_t *payload,
                          struct error *e)
 {
     if (page_is_zero(page)) {
         *payload = IMAGE_PAGE_ZERO;
+        return 0;
+    }
+    struct word_payload *known = repeated_find(w, page);
+    if (known && known->payload_plus_1) {
+        *payload = known->payload_plus_1 - 1;
         return 0;
     }
     if (w->pending_used == WRITE_BUFFER_BYTES) {
@@ -149,6 +175,8 @@ int image_writer_payload(struct image_writer *w, const void *page, uint64_t *pay
     memcpy(w->pending + w->pending_used, page, PAGE_BYTES);
     w->pending_used += PAGE_BYTES;
     *payload = w->payload_pages++;
+    if (known)
+        known->payload_plus_1 = w->payload_pages;
     return 0;
 }
 
@@ -186,6 +214,25 @@ static bool pages_sorted(const struct image_page *pages, uint64_t n)
     return true;
 }
 
+/* Entries whose payload an earlier one has too. */
+static int repeated_count(struct image_writer *w, struct error *e)
+{
+    uint8_t *seen = calloc(w->payload_pages / 8 + 1, 1);
+    if (!seen)
+        return writer_failed(w, -ENOMEM, "count its pages", e);
+    w->repeated_pages = 0;
+    for (uint64_t i = 0; i < w->n_pages; i++) {
+        uint64_t payload = w->pages[i].payload;
+        if (payload == IMAGE_PAGE_ZERO)
+            continue;
+        uint8_t bit = (uint8_t)(1u << payload % 8);
+        w->repeated_pages += (seen[payload / 8] & bit) != 0;
+        seen[payload / 8] |= bit;
+    }
+    free(seen);
+    return 0;
+}
+
 static int pages_check(struct image_writer *w, struct error *e)
 {
     w->zero_pages = 0;
@@ -200,7 +247,7 @@ static int pages_check(struct image_writer *w, struct error *e)
             return error_set(e, -EINVAL, "image file %s: pfn %#" PRIx64 " has no content", w->path,
                              image_page_pfn(p));
     }
-    return 0;
+    return repeated_count(w, e);
 }
 
 int image_writer_pages(struct image_writer *w, const struct image_page *pages, uint64_t n,
@@ -286,7 +333,10 @@ static void header_fill(const struct image_writer *w, struct image_info *info,
 {
     uuid_random(info->id);
     info->pages = w->n_pages;
+    if (image_is_base(info))
+        info->populated = w->n_pages;
     info->zero_pages = w->zero_pages;
+    info->repeated_pages = w->repeated_pages;
     info->payload_pages = w->payload_pages;
     info->created_ms = clock_wall_ms();
     *h = (struct image_header){
@@ -296,7 +346,10 @@ static void header_fill(const struct image_writer *w, struct image_info *info,
         .guest = info->guest,
         .vcpus = info->vcpus,
         .max_pfn = info->max_pfn,
+        .populated = info->populated,
         .zero_pages = info->zero_pages,
+        .repeated_pages = info->repeated_pages,
+        .free_pages = info->free_pages,
         .created_ms = info->created_ms,
     };
     memcpy(h->id, info->id, sizeof h->id);

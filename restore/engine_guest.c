@@ -186,20 +186,6 @@ static int feed_pages(struct guest_engine *g, const struct image *im)
     return rc;
 }
 
-static bool record_is_static(uint32_t type)
-{
-    switch (type) {
-    case RECORD_X86_PV_INFO:
-    case RECORD_X86_CPUID_POLICY:
-    case RECORD_X86_MSR_POLICY:
-    case RECORD_STATIC_DATA_END:
-    case RECORD_X86_PV_P2M_FRAMES:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* Records that come before memory, or those that come after it; our own ones never. */
 static int feed_records(struct guest_engine *g, const struct image *im, bool before_pages)
 {

@@ -24,6 +24,8 @@
 #include <xen/hvm/params.h>
 #include <xen/xen.h>
 
+#include <xen/hvm/save.h> /* needs xen.h's types */
+
 #define VCPU_HEADER_BYTES 8u
 #define P2M_FRAMES_HEADER_BYTES 8u
 #define HVM_PARAMS_HEADER_BYTES 8u
@@ -64,6 +66,7 @@ static int vcpu_note(struct guest_check *g, const uint8_t *body, struct error *e
                          "save file: X86_PV_VCPU_BASIC of vCPU %u: GDT of %lu entries, at most %d",
                          id, ctx.gdt_ents, FIRST_RESERVED_GDT_ENTRY);
     v->seen = true;
+    v->ip = ctx.user_regs.rip;
     v->gdt_frames = (unsigned)((ctx.gdt_ents + GDT_ENTRIES_PER_FRAME - 1) / GDT_ENTRIES_PER_FRAME);
     for (unsigned i = 0; i < v->gdt_frames; i++)
         v->gdt[i] = ctx.gdt_frames[i];
@@ -82,6 +85,24 @@ static int p2m_note(struct guest_check *g, const uint8_t *body, uint32_t length,
     memcpy(g->p2m_frames, body + P2M_FRAMES_HEADER_BYTES, bytes);
     g->n_p2m_frames = bytes / 8;
     return 0;
+}
+
+/* vCPU 0's registers out of a PVH guest's context: {descriptor, body} over and over. A context that
+ * is malformed gives none; Xen judges it. */
+static void context_note(struct guest_check *g, const uint8_t *body, uint32_t length)
+{
+    struct hvm_save_descriptor d;
+    for (uint32_t at = 0; length - at >= sizeof d; at += d.length) {
+        memcpy(&d, body + at, sizeof d);
+        at += (uint32_t)sizeof d;
+        if (d.length > length - at)
+            return;
+        if (d.typecode != HVM_SAVE_CODE(CPU) || d.instance ||
+            d.length < offsetof(struct hvm_hw_cpu, cr4))
+            continue;
+        g->vcpus[0].ip = get_u64(body + at + offsetof(struct hvm_hw_cpu, rip));
+        g->vcpus[0].cr3_pfn = PTE_FRAME(get_u64(body + at + offsetof(struct hvm_hw_cpu, cr3)));
+    }
 }
 
 /* What savers of Xen 4.6 to 4.21 write. */
@@ -133,6 +154,9 @@ int guest_check_record(struct guest_check *g, uint32_t type, const uint8_t *body
         return p2m_note(g, body, length, e);
     case RECORD_HVM_PARAMS:
         return params_note(g, body, e);
+    case RECORD_HVM_CONTEXT:
+        context_note(g, body, length);
+        return 0;
     default:
         return 0;
     }
@@ -181,21 +205,30 @@ static int vcpu_check(const struct guest_memory *m, unsigned id, const struct gu
     return rc;
 }
 
-/* The suspend record, and the two rings that it names. */
-static int start_info_check(const struct guest_check *g, const struct guest_memory *m,
-                            struct error *e)
+int guest_check_rings(struct guest_check *g, const struct guest_memory *m, struct error *e)
 {
-    uint64_t pfn = g->vcpus[0].start_info_pfn;
+    if (g->guest != IMAGE_GUEST_PV)
+        return 0; /* params_note has */
     uint8_t page[PAGE_BYTES];
-    int rc = plain_check(m, pfn, "X86_PV_VCPU_BASIC", "start info of vCPU", 0, e);
+    int rc = m->read_page(m->data, g->vcpus[0].start_info_pfn, page, e);
+    if (rc)
+        return rc;
+    g->store_pfn = get_u64(page + offsetof(struct start_info, store_mfn));
+    g->console_pfn = get_u64(page + offsetof(struct start_info, console.domU.mfn));
+    return 0;
+}
+
+/* The suspend record, and the two rings that it names. */
+static int start_info_check(struct guest_check *g, const struct guest_memory *m, struct error *e)
+{
+    int rc =
+        plain_check(m, g->vcpus[0].start_info_pfn, "X86_PV_VCPU_BASIC", "start info of vCPU", 0, e);
     if (!rc)
-        rc = m->read_page(m->data, pfn, page, e);
+        rc = guest_check_rings(g, m, e);
     if (!rc)
-        rc = plain_check(m, get_u64(page + offsetof(struct start_info, store_mfn)), "start info",
-                         "xenstore ring", 0, e);
+        rc = plain_check(m, g->store_pfn, "start info", "xenstore ring", 0, e);
     if (!rc)
-        rc = plain_check(m, get_u64(page + offsetof(struct start_info, console.domU.mfn)),
-                         "start info", "console ring", 0, e);
+        rc = plain_check(m, g->console_pfn, "start info", "console ring", 0, e);
     return rc;
 }
 
@@ -235,7 +268,7 @@ static int tables_check(const struct guest_memory *m, struct error *e)
     return rc;
 }
 
-static int pv_finish(const struct guest_check *g, const struct guest_memory *m, struct error *e)
+static int pv_finish(struct guest_check *g, const struct guest_memory *m, struct error *e)
 {
     int rc = 0;
     for (uint64_t i = 0; i < g->n_p2m_frames && !rc; i++)
@@ -259,7 +292,7 @@ static int pvh_finish(const struct guest_check *g, const struct guest_memory *m,
               : plain_check(m, g->console_pfn, "HVM_PARAMS", "parameter", HVM_PARAM_CONSOLE_PFN, e);
 }
 
-int guest_check_finish(const struct guest_check *g, const struct guest_memory *m, struct error *e)
+int guest_check_finish(struct guest_check *g, const struct guest_memory *m, struct error *e)
 {
     return g->guest == IMAGE_GUEST_PV ? pv_finish(g, m, e) : pvh_finish(g, m, e);
 }

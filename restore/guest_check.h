@@ -14,9 +14,10 @@
 
 #define GUEST_CHECK_GDT_FRAMES 14u /* FIRST_RESERVED_GDT_PAGE */
 
-/* What a PV vCPU's registers name in memory. */
+/* What a vCPU's registers name in memory. Of a PVH guest only vCPU 0's ip and cr3_pfn. */
 struct guest_vcpu {
     bool seen;
+    uint64_t ip; /* instruction pointer, 0: not seen */
     unsigned gdt_frames;
     uint64_t gdt[GUEST_CHECK_GDT_FRAMES];
     uint64_t cr3_pfn, cr1_pfn; /* cr1: user page table, UINT64_MAX when there is none */
@@ -38,6 +39,8 @@ struct guest_check {
     uint64_t *p2m_frames; /* owned */
     uint64_t n_p2m_frames;
     uint64_t params_seen; /* bit n: HVM parameter n */
+    /* The two rings: of a PVH guest from its parameters, of a PV guest from its start info
+     * (guest_check_rings, guest_check_finish). */
     uint64_t store_pfn, console_pfn;
 };
 
@@ -47,8 +50,10 @@ void guest_check_dispose(struct guest_check *g);
 /* Takes note of a record that stream_read has let through. ANSWER_IMAGE_REFUSED, -ENOMEM. */
 int guest_check_record(struct guest_check *g, uint32_t type, const uint8_t *body, uint32_t length,
                        struct error *e);
-/* The cross-checks, once all records and all memory are known. Reads every page-table
- * page of a PV guest back. ANSWER_IMAGE_REFUSED, or what read_page returns. */
-int guest_check_finish(const struct guest_check *g, const struct guest_memory *m, struct error *e);
+/* Finds the rings; all records are known. Uses read_page alone, and returns what it returns. */
+int guest_check_rings(struct guest_check *g, const struct guest_memory *m, struct error *e);
+/* The cross-checks, once all records and all memory are known, and guest_check_rings. Reads every
+ * page-table page of a PV guest back. ANSWER_IMAGE_REFUSED, or what read_page returns. */
+int guest_check_finish(struct guest_check *g, const struct guest_memory *m, struct error *e);
 
 #endif

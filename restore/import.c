@@ -9,6 +9,9 @@
  * `xl save` writes pfns in ascending order, so normally there is nothing to
  * sort. A stream in another order is sorted stably, which keeps "the last one".
  *
+ * With a base, a page that is the base's in type and content is not stored: its entry
+ * says so, counts like any other in the checks, and is dropped at the end.
+ *
  * Only when memory and records are complete can they be checked against one
  * another (guest_check.h); only then is the image committed.
  */
@@ -17,6 +20,7 @@
 #include "base/util.h"
 #include "restore/domconf.h"
 #include "restore/guest_check.h"
+#include "restore/lineage.h"
 #include "restore/savefile.h"
 
 #include <errno.h>
@@ -36,8 +40,14 @@
 #define PFN_SPREAD 16u
 #define PFN_BASE ((4ull << 30) / PAGE_BYTES)
 
+/* Payloads of entries that have none in this image, beside IMAGE_PAGE_ZERO. */
+#define PAYLOAD_OF_BASE (UINT64_MAX - 1)
+#define PAYLOAD_FREE (UINT64_MAX - 2) /* as the base has it, or zeros */
+
 struct import {
     struct domconf conf;
+    struct image *base; /* NULL: stored whole */
+    struct lineage lineage;
     struct image_writer *writer;
     struct guest_check check;
     struct image_page *pages;
@@ -45,9 +55,8 @@ struct import {
     uint64_t next_pfn; /* one more than the highest that came */
     bool sorted;
     uint64_t max_pfn;
-    uint8_t *types;  /* see struct guest_memory */
-    char *xl_config; /* the file's JSON, verbatim */
-    size_t xl_config_len;
+    uint64_t populated, free_pages;
+    uint8_t *types; /* see struct guest_memory */
 };
 
 static void import_init(struct import *im)
@@ -60,10 +69,11 @@ static void import_dispose(struct import *im)
 {
     domconf_dispose(&im->conf);
     image_writer_free(im->writer);
+    lineage_dispose(&im->lineage);
+    image_close(im->base);
     guest_check_dispose(&im->check);
     free(im->pages);
     free(im->types);
-    free(im->xl_config);
     import_init(im);
 }
 
@@ -77,7 +87,11 @@ static int import_header(void *data, const struct stream_header *h, struct error
         .xen_major = h->xen_major,
         .xen_minor = h->xen_minor,
     };
-    return image_writer_record(im->writer, IMAGE_RECORD_ORIGIN, &origin, sizeof origin, e);
+    int rc = im->base ? lineage_check_record(&im->lineage, IMAGE_RECORD_ORIGIN,
+                                             (const uint8_t *)&origin, sizeof origin, e)
+                      : 0;
+    return rc ? rc
+              : image_writer_record(im->writer, IMAGE_RECORD_ORIGIN, &origin, sizeof origin, e);
 }
 
 static int import_record(void *data, uint32_t type, const void *body, uint32_t length,
@@ -85,6 +99,8 @@ static int import_record(void *data, uint32_t type, const void *body, uint32_t l
 {
     struct import *im = data;
     int rc = guest_check_record(&im->check, type, body, length, e);
+    if (!rc && im->base)
+        rc = lineage_check_record(&im->lineage, type, body, length, e);
     return rc ? rc : image_writer_record(im->writer, type, body, length, e);
 }
 
@@ -110,15 +126,40 @@ static int page_append(struct import *im, uint64_t pfn, unsigned type, uint64_t 
     return 0;
 }
 
+static bool page_is_free(const void *content)
+{
+    uint64_t word;
+    return page_is_repeated(content, &word) && word == IMAGE_FREE_WORD;
+}
+
+/* True when the base's page serves: same type, and same content or one that does not matter. */
+static bool page_as_in_base(const struct import *im, uint64_t pfn, unsigned type,
+                            const void *content)
+{
+    const struct image_page *base = im->base ? image_find(im->base, pfn) : NULL;
+    return base && image_page_type(base) == type &&
+           (!memcmp(image_payload(im->base, base->payload), content, PAGE_BYTES) ||
+            lineage_leaves_out(&im->lineage, pfn));
+}
+
 static int import_page(void *data, uint64_t pfn, unsigned type, const void *content,
                        struct error *e)
 {
     struct import *im = data;
     uint64_t payload = IMAGE_PAGE_ZERO;
-    if (!content && pfn >= im->next_pfn)
-        return 0; /* takes nothing away, for nothing came before */
-    int rc = content ? image_writer_payload(im->writer, content, &payload, e) : 0;
-    return rc ? rc : page_append(im, pfn, content ? type : PAGE_XTAB, payload, e);
+    int rc = 0;
+    if (!content) {
+        if (pfn >= im->next_pfn)
+            return 0; /* takes nothing away, for nothing came before */
+        type = PAGE_XTAB;
+    } else if (page_is_free(content)) {
+        payload = PAYLOAD_FREE;
+    } else if (page_as_in_base(im, pfn, type, content)) {
+        payload = PAYLOAD_OF_BASE;
+    } else {
+        rc = image_writer_payload(im->writer, content, &payload, e);
+    }
+    return rc ? rc : page_append(im, pfn, type, payload, e);
 }
 
 /* ---- once the stream has ended ---- */
@@ -168,6 +209,41 @@ static void pages_compact(struct import *im)
     im->n_pages = kept;
 }
 
+/* A page that the guest declared free stays what the base has there, if that is no page table. */
+static void free_pages_settle(struct import *im)
+{
+    for (uint64_t i = 0; i < im->n_pages; i++) {
+        struct image_page *p = &im->pages[i];
+        if (p->payload != PAYLOAD_FREE)
+            continue;
+        const struct image_page *base = im->base ? image_find(im->base, image_page_pfn(p)) : NULL;
+        bool as_base = base && image_page_type(base) == image_page_type(p);
+        p->payload = as_base ? PAYLOAD_OF_BASE : IMAGE_PAGE_ZERO;
+        im->free_pages++;
+    }
+}
+
+/* Every page of the base and no other: a slot has the base's. */
+static int populated_check(struct import *im, struct error *e)
+{
+    const struct image_page *base = image_pages(im->base);
+    uint64_t n = image_info(im->base)->pages;
+    for (uint64_t i = 0; i < n && i < im->n_pages; i++)
+        if (image_page_pfn(&base[i]) != image_page_pfn(&im->pages[i]))
+            return error_set(e, ANSWER_IMAGE_REFUSED,
+                             "no delta over this base: other pages are populated, first at pfn "
+                             "%#" PRIx64 " (ballooned?)",
+                             image_page_pfn(&base[i]) < image_page_pfn(&im->pages[i])
+                                 ? image_page_pfn(&base[i])
+                                 : image_page_pfn(&im->pages[i]));
+    if (n == im->n_pages)
+        return 0;
+    return error_set(e, ANSWER_IMAGE_REFUSED,
+                     "no delta over this base: %" PRIu64 " pages are populated, in the base "
+                     "%" PRIu64 " (ballooned?)",
+                     im->n_pages, n);
+}
+
 static int pages_finish(struct import *im, struct error *e)
 {
     int rc = im->sorted ? 0 : pages_sort(im, e);
@@ -180,7 +256,9 @@ static int pages_finish(struct import *im, struct error *e)
                          "save file: PAGE_DATA: %" PRIu64 " pages of memory, but the "
                          "configuration allows 1 to %" PRIu64 " (max_memkb %" PRIu64 ")",
                          im->n_pages, allowed, im->conf.max_mem_kib);
-    return 0;
+    im->populated = im->n_pages;
+    free_pages_settle(im);
+    return im->base ? populated_check(im, e) : 0;
 }
 
 static int types_fill(struct import *im, struct error *e)
@@ -200,13 +278,29 @@ static int page_compare(const void *key, const void *entry)
     return (pfn > other) - (pfn < other);
 }
 
-/* guest_check's read_page: only for pfns that are populated */
+static const struct image_page *page_find(const struct import *im, uint64_t pfn)
+{
+    return bsearch(&pfn, im->pages, im->n_pages, sizeof(struct image_page), page_compare);
+}
+
+/* guest_check's read_page: only for pfns that are populated, or that it does not know */
 static int import_read_page(void *data, uint64_t pfn, void *page, struct error *e)
 {
     struct import *im = data;
-    const struct image_page *found =
-        bsearch(&pfn, im->pages, im->n_pages, sizeof *found, page_compare);
-    return image_writer_read_payload(im->writer, found->payload, page, e);
+    const struct image_page *found = page_find(im, pfn);
+    if (!found)
+        return error_set(e, ANSWER_IMAGE_REFUSED, "save file: pfn %#" PRIx64 " is not populated",
+                         pfn);
+    if (found->payload != PAYLOAD_OF_BASE)
+        return image_writer_read_payload(im->writer, found->payload, page, e);
+    memcpy(page, image_payload(im->base, image_find(im->base, pfn)->payload), PAGE_BYTES);
+    return 0;
+}
+
+static bool page_is_base(const void *data, uint64_t pfn)
+{
+    const struct image_page *found = page_find(data, pfn);
+    return found && found->payload == PAYLOAD_OF_BASE;
 }
 
 static int guest_finish(struct import *im, struct error *e)
@@ -220,7 +314,19 @@ static int guest_finish(struct import *im, struct error *e)
         .read_page = import_read_page,
         .data = im,
     };
-    return guest_check_finish(&im->check, &m, e);
+    rc = guest_check_finish(&im->check, &m, e);
+    if (!rc && im->base)
+        rc = lineage_finish(&im->lineage, im->max_pfn, &im->check, page_is_base, im, e);
+    return rc;
+}
+
+static void base_pages_drop(struct import *im)
+{
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < im->n_pages; i++)
+        if (im->pages[i].payload != PAYLOAD_OF_BASE)
+            im->pages[kept++] = im->pages[i];
+    im->n_pages = kept;
 }
 
 static int image_finish(struct import *im, struct image_info *info, struct error *e)
@@ -230,32 +336,48 @@ static int image_finish(struct import *im, struct image_info *info, struct error
     if (!rc)
         rc = image_writer_config(im->writer, json, e);
     free(json);
+    base_pages_drop(im);
     if (!rc)
         rc = image_writer_pages(im->writer, im->pages, im->n_pages, e);
     *info = (struct image_info){
         .guest = im->conf.guest,
         .vcpus = im->conf.max_vcpus,
         .max_pfn = im->max_pfn,
+        .populated = im->populated,
+        .free_pages = im->free_pages,
     };
+    if (im->base)
+        memcpy(info->base_id, image_info(im->base)->id, sizeof info->base_id);
     return rc ? rc : image_writer_commit(im->writer, info, e);
 }
 
 /* ---- the steps, in the order in which they run ---- */
 
-static int config_take(struct import *im, struct source *src, const struct import_options *o,
-                       struct error *e)
+static int base_open(struct import *im, const char *path, struct error *e)
 {
-    int rc = savefile_read_config(src, &im->xl_config, &im->xl_config_len, e);
-    if (rc)
-        return rc;
-    rc = domconf_from_xl(im->xl_config, im->xl_config_len, &im->conf, e);
+    int rc = path ? image_open(path, &im->base, e) : 0;
+    return rc || !path ? rc : lineage_init(&im->lineage, im->base, e);
+}
+
+static int config_take(struct import *im, const char *json, size_t len,
+                       const struct import_options *o, struct error *e)
+{
+    int rc = domconf_from_xl(json, len, &im->conf, e);
     for (size_t i = 0; i < o->n_disks && !rc; i++)
         rc = domconf_set_disk(&im->conf, o->disks[i].vdev, o->disks[i].spec, e);
+    if (!rc && im->base)
+        rc = lineage_check_config(&im->lineage, &im->conf, e);
     guest_check_init(&im->check, im->conf.guest);
     return rc;
 }
 
-static int stream_take(struct import *im, struct source *src, struct error *e)
+/* stream_read, or savefile_read_stream */
+typedef int stream_reader(struct source *src, const struct stream_limits *limits,
+                          const struct stream_handlers *handlers, uint64_t *max_pfn,
+                          struct error *e);
+
+static int stream_take(struct import *im, struct source *src, stream_reader *read_stream,
+                       struct error *e)
 {
     uint64_t memory = im->conf.max_mem_kib / (PAGE_BYTES / 1024);
     uint64_t limit = memory * PFN_SPREAD + PFN_BASE;
@@ -270,22 +392,26 @@ static int stream_take(struct import *im, struct source *src, struct error *e)
         .page = import_page,
         .data = im,
     };
-    return savefile_read_stream(src, &limits, &handlers, &im->max_pfn, e);
+    return read_stream(src, &limits, &handlers, &im->max_pfn, e);
 }
 
-int import_source(struct source *src, const struct import_options *o, struct image_info *info,
-                  struct error *e)
+/* From a configuration, and a source that stands where read_stream begins. */
+static int import_run(const char *xl_config, size_t xl_config_len, struct source *src,
+                      stream_reader *read_stream, const struct import_options *o,
+                      struct image_info *info, struct error *e)
 {
     struct import im;
     import_init(&im);
-    int rc = config_take(&im, src, o, e);
+    int rc = base_open(&im, o->base_path, e);
+    if (!rc)
+        rc = config_take(&im, xl_config, xl_config_len, o, e);
     if (!rc)
         rc = image_writer_new(o->image_path, &im.writer, e);
     if (!rc)
-        rc = image_writer_record(im.writer, IMAGE_RECORD_XL_CONFIG, im.xl_config,
-                                 (uint32_t)im.xl_config_len, e);
+        rc = image_writer_record(im.writer, IMAGE_RECORD_XL_CONFIG, xl_config,
+                                 (uint32_t)xl_config_len, e);
     if (!rc)
-        rc = stream_take(&im, src, e);
+        rc = stream_take(&im, src, read_stream, e);
     if (!rc)
         rc = pages_finish(&im, e);
     if (!rc)
@@ -293,6 +419,24 @@ int import_source(struct source *src, const struct import_options *o, struct ima
     if (!rc)
         rc = image_finish(&im, info, e);
     import_dispose(&im);
+    return rc;
+}
+
+int import_stream(const char *xl_config, size_t xl_config_len, struct source *libxc_stream,
+                  const struct import_options *o, struct image_info *info, struct error *e)
+{
+    return import_run(xl_config, xl_config_len, libxc_stream, stream_read, o, info, e);
+}
+
+int import_source(struct source *src, const struct import_options *o, struct image_info *info,
+                  struct error *e)
+{
+    char *xl_config = NULL;
+    size_t len = 0;
+    int rc = savefile_read_config(src, &xl_config, &len, e);
+    if (!rc)
+        rc = import_run(xl_config, len, src, savefile_read_stream, o, info, e);
+    free(xl_config);
     return rc;
 }
 

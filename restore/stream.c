@@ -164,6 +164,20 @@ static const struct rule rules[RECORD_TYPES] = {
     [RECORD_CHECKPOINT_DIRTY_PFN_LIST] = {"CHECKPOINT_DIRTY_PFN_LIST", .refusal = CHECKPOINTED},
 };
 
+bool record_is_static(uint32_t type)
+{
+    switch (type) {
+    case RECORD_X86_PV_INFO:
+    case RECORD_X86_CPUID_POLICY:
+    case RECORD_X86_MSR_POLICY:
+    case RECORD_STATIC_DATA_END:
+    case RECORD_X86_PV_P2M_FRAMES:
+        return true;
+    default:
+        return false;
+    }
+}
+
 const char *record_name(uint32_t type)
 {
     if (type == IMAGE_RECORD_ORIGIN)

@@ -69,6 +69,10 @@ enum page_type {
 /* True for L1TAB to L4TAB, pinned or not. */
 bool page_type_is_table(unsigned type);
 
+/* True for the records that come before memory and make the domain what it is: they are the same
+ * in every image of one base. */
+bool record_is_static(uint32_t type);
+
 /* What the configuration promises; the stream must keep to it. */
 struct stream_limits {
     enum image_guest guest;

@@ -222,17 +222,14 @@ void uuid_random(uint8_t uuid[16])
     uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80); /* RFC 4122: variant */
 }
 
-void uuid_format(const uint8_t uuid[16], char text[UUID_TEXT_SIZE])
+void hex_format(const uint8_t *bytes, size_t n, char *text)
 {
     static const char hex[] = "0123456789abcdef";
-    char *at = text;
-    for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *at++ = '-';
-        *at++ = hex[uuid[i] >> 4];
-        *at++ = hex[uuid[i] & 15];
+    for (size_t i = 0; i < n; i++) {
+        *text++ = hex[bytes[i] >> 4];
+        *text++ = hex[bytes[i] & 15];
     }
-    *at = '\0';
+    *text = '\0';
 }
 
 static int hex_digit(char c)
@@ -244,19 +241,46 @@ static int hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
+/* Reads n bytes from the front of text. */
+static int hex_take(const char *text, uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int high = hex_digit(text[2 * i]), low = high < 0 ? -1 : hex_digit(text[2 * i + 1]);
+        if (low < 0)
+            return -1;
+        bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    return 0;
+}
+
+int hex_parse(const char *text, uint8_t *bytes, size_t n)
+{
+    return strlen(text) == 2 * n ? hex_take(text, bytes, n) : -1;
+}
+
+/* The groups of a UUID's text, in bytes. */
+static const size_t uuid_groups[] = {4, 2, 2, 2, 6};
+
+void uuid_format(const uint8_t uuid[16], char text[UUID_TEXT_SIZE])
+{
+    for (size_t g = 0; g < ARRAY_SIZE(uuid_groups); g++) {
+        if (g)
+            *text++ = '-';
+        hex_format(uuid, uuid_groups[g], text);
+        uuid += uuid_groups[g];
+        text += 2 * uuid_groups[g];
+    }
+}
+
 int uuid_parse(const char *text, uint8_t uuid[16])
 {
     if (strlen(text) != UUID_TEXT_SIZE - 1)
         return -1;
-    for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            if (*text++ != '-')
-                return -1;
-        int high = hex_digit(text[0]), low = high < 0 ? -1 : hex_digit(text[1]);
-        if (low < 0)
+    for (size_t g = 0; g < ARRAY_SIZE(uuid_groups); g++) {
+        if ((g && *text++ != '-') || hex_take(text, uuid, uuid_groups[g]))
             return -1;
-        uuid[i] = (uint8_t)(high << 4 | low);
-        text += 2;
+        uuid += uuid_groups[g];
+        text += 2 * uuid_groups[g];
     }
     return 0;
 }

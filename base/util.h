@@ -51,6 +51,10 @@ bool name_valid(const char *name);
 
 #define UUID_TEXT_SIZE 37
 /* Random version 4 UUID. */
+/* Two lower-case digits for each byte, and a NUL: text holds 2 n + 1. */
+void hex_format(const uint8_t *bytes, size_t n, char *text);
+/* Exactly n bytes, 0 or -1. */
+int hex_parse(const char *text, uint8_t *bytes, size_t n);
 void uuid_random(uint8_t uuid[16]);
 void uuid_format(const uint8_t uuid[16], char text[UUID_TEXT_SIZE]);
 /* 0 or -1. Accepts upper and lower case. */

@@ -5,6 +5,7 @@
 #include "pool/api.h"
 
 #include "base/log.h"
+#include "pool/image_query.h"
 #include "pool/import.h"
 #include "pool/interface.h"
 #include "pool/lease.h"
@@ -17,6 +18,8 @@
 
 #define WAIT_DEFAULT_MS 60000 /* of PoolWait: no call waits for ever */
 #define WAIT_MAX_MS (7ll * 86400 * 1000)
+#define SUSPEND_DEFAULT_MS 60000 /* of ImageCapture; libxl allows 60 s, too */
+#define SUSPEND_MAX_MS 600000
 
 /* ---- objects; each returns a new reference, or NULL when there is no memory ---- */
 
@@ -60,20 +63,23 @@ static json_int_t memory_kib(const struct image_facts *f)
 {
     const json_t *v = json_object_get(f->config, "target_mem_kib");
     return json_is_integer(v) ? json_integer_value(v)
-                              : (json_int_t)(f->info.pages * (PAGE_BYTES / 1024));
+                              : (json_int_t)(f->info.populated * (PAGE_BYTES / 1024));
 }
 
 json_t *api_image(const struct pool *p)
 {
     const struct image_info *i = &p->facts.info;
     return json_pack(
-        "{s:s, s:o, s:n, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:i, s:i}", "name",
-        p->row.name, "id", uuid_json(p->row.id), "base", "guest",
+        "{s:s, s:o, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:i, s:i}",
+        "name", p->row.name, "id", uuid_json(p->row.id), "base",
+        p->base ? json_string(p->base->row.name) : json_null(), "guest",
         i->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "vcpus", (int)i->vcpus, "memory_kib",
-        memory_kib(&p->facts), "pages", (json_int_t)i->pages, "zero_pages",
-        (json_int_t)i->zero_pages, "stored_pages", (json_int_t)i->payload_pages, "file_bytes",
-        (json_int_t)i->file_bytes, "created_ms", (json_int_t)p->row.created_ms, "disks",
-        disks_json(p->facts.config), "slots", (int)p->total, "leases", (int)pool_leased(p));
+        memory_kib(&p->facts), "pages", (json_int_t)i->populated, "delta_pages",
+        (json_int_t)(p->base ? i->pages : 0), "zero_pages", (json_int_t)i->zero_pages,
+        "repeated_pages", (json_int_t)i->repeated_pages, "free_pages", (json_int_t)i->free_pages,
+        "stored_pages", (json_int_t)i->payload_pages, "file_bytes", (json_int_t)i->file_bytes,
+        "created_ms", (json_int_t)p->row.created_ms, "disks", disks_json(p->facts.config), "slots",
+        (int)p->total, "leases", (int)leases_of_image(p));
 }
 
 static json_t *slot_json(const struct slot *s)
@@ -91,7 +97,7 @@ static json_t *lease_json(const struct lease *l)
 {
     const struct slot *s = l->slot;
     return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:I, s:I, s:o, s:b, s:b, s:o}", "lease",
-                     id_json('l', l->id), "image", l->pool->row.name, "slot", id_json('s', s->id),
+                     id_json('l', l->id), "image", l->image->row.name, "slot", id_json('s', s->id),
                      "domid", (json_int_t)s->domid, "uuid", uuid_json(s->uuid), "name", l->name,
                      "owner_uid", (json_int_t)l->owner_uid, "created_ms", (json_int_t)l->created_ms,
                      "expires_ms", l->expires_ms ? json_integer(l->expires_ms) : json_null(),
@@ -107,7 +113,7 @@ static json_t *pool_json(const struct pool *p)
     const char *trouble = p->damage[0] ? p->damage : p->last_error;
     return json_pack("{s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:I, s:I}", "image",
                      p->row.name, "min", (int)p->settings.min, "max", (int)p->settings.max,
-                     "engine", p->settings.engine, "warm", (int)p->count[SLOT_WARM], "building",
+                     "engine", p->settings.engine, "warm", (int)pool_warm(p), "building",
                      (int)p->count[SLOT_BUILDING], "leased", (int)pool_leased(p), "waiting",
                      (int)waiting, "broken", (int)p->count[SLOT_BROKEN], "backoff_ms",
                      (json_int_t)pool_backoff_ms(p), "last_error", text_or_null(trouble), "hits",
@@ -119,8 +125,9 @@ static json_t *pools_json(const struct core *core, const char *image)
     json_t *pools = json_array();
     list_each (node, &core->pools) {
         const struct pool *p = container_of(node, struct pool, in_core);
-        if (image[0] && strcmp(image, p->row.name) != 0)
+        if (image[0] ? strcmp(image, p->row.name) != 0 : p->base != NULL)
             continue;
+        p = pool_of(container_of(node, struct pool, in_core));
         if (!pools || json_array_append_new(pools, pool_json(p))) {
             json_decref(pools);
             return NULL;
@@ -157,7 +164,7 @@ static json_t *stages_json(const struct lease *l, uint64_t now_us)
 json_t *api_allocated(const struct lease *l, uint64_t now_us)
 {
     return json_pack("{s:o, s:s, s:I, s:o, s:s, s:o, s:s, s:I, s:I, s:o}", "lease",
-                     id_json('l', l->id), "image", l->pool->row.name, "domid",
+                     id_json('l', l->id), "image", l->image->row.name, "domid",
                      (json_int_t)l->slot->domid, "uuid", uuid_json(l->slot->uuid), "name", l->name,
                      "slot", id_json('s', l->slot->id), "from", l->cold ? "cold" : "warm",
                      "delta_pages", (json_int_t)l->delta_pages, "total_us",
@@ -199,8 +206,46 @@ static const struct answered *refuse(struct call *call, const struct error *e)
 
 static const struct answered *image_import(struct call *call, void *owner, const json_t *given)
 {
-    return import_start(owner, call, text(given, "name"), text(given, "path"),
-                        json_object_get(given, "disks"));
+    const struct import_request rq = {
+        .name = text(given, "name"),
+        .path = text(given, "path"),
+        .base = text(given, "base"),
+        .disks = json_object_get(given, "disks"),
+        .disk_digests = truth(given, "disk_digests", false),
+        .replace = truth(given, "replace", false),
+    };
+    return import_start(owner, call, &rq);
+}
+
+static const struct answered *image_capture(struct call *call, void *owner, const json_t *given)
+{
+    const struct import_request rq = {
+        .name = text(given, "name"),
+        .domain = text(given, "domain"),
+        .base = text(given, "base"),
+        .disks = json_object_get(given, "disks"),
+        .stop = truth(given, "stop", false),
+        .replace = truth(given, "replace", false),
+        .timeout_ms = number(given, "timeout_ms", SUSPEND_DEFAULT_MS),
+    };
+    if (rq.timeout_ms <= 0 || rq.timeout_ms > SUSPEND_MAX_MS)
+        return call_refuse(call, ANSWER_BAD_VALUE, "timeout_ms must be between 1 and 10 minutes");
+    return capture_start(owner, call, &rq);
+}
+
+static const struct answered *image_verify(struct call *call, void *owner, const json_t *given)
+{
+    return verify_start(owner, call, text(given, "name"));
+}
+
+static const struct answered *image_export(struct call *call, void *owner, const json_t *given)
+{
+    return export_start(owner, call, text(given, "name"), text(given, "path"));
+}
+
+static const struct answered *image_diff(struct call *call, void *owner, const json_t *given)
+{
+    return diff_start(owner, call, text(given, "a"), text(given, "b"));
 }
 
 static const struct answered *image_list(struct call *call, void *owner, const json_t *given)
@@ -381,6 +426,16 @@ static const struct answered *pool_set_apply(struct pool *p, struct call *call,
     return call_defer(call, pool_set_cancelled, set);
 }
 
+static const struct answered *refuse_derived(struct call *call, const struct pool *p,
+                                             const char *key)
+{
+    char why[300];
+    format_fits(why, sizeof why,
+                "%.40s: the slots of image %s are those of its base: set it for %s", key,
+                p->row.name, p->base->row.name);
+    return call_refuse(call, ANSWER_BAD_VALUE, why);
+}
+
 static const struct answered *pool_set(struct call *call, void *owner, const json_t *given)
 {
     struct core *core = owner;
@@ -395,6 +450,8 @@ static const struct answered *pool_set(struct call *call, void *owner, const jso
     if (!p || p->row.removing)
         return refuse_unknown(call, text(given, "image"));
     json_object_foreach (json_object_get(given, "settings"), key, value) {
+        if (p->base && strcmp(key, "ttl") != 0)
+            return refuse_derived(call, p, key);
         if (n == ARRAY_SIZE(changes))
             return call_refuse(call, ANSWER_BAD_VALUE, "too many settings at once");
         changes[n++] = (struct config_change){key, json_string_value(value)};
@@ -454,8 +511,20 @@ static const struct answered *config_show(struct call *call, void *owner, const 
 static const struct param none_params[] = {{0}};
 static const struct param import_params[] = {{"name", PARAM_STRING, true},
                                              {"path", PARAM_STRING, true},
+                                             {"base", PARAM_STRING, false},
                                              {"disks", PARAM_STRING_MAP, false},
+                                             {"disk_digests", PARAM_BOOL, false},
+                                             {"replace", PARAM_BOOL, false},
                                              {0}};
+static const struct param capture_params[] = {
+    {"name", PARAM_STRING, true},     {"domain", PARAM_STRING, true},
+    {"base", PARAM_STRING, false},    {"disks", PARAM_STRING_MAP, false},
+    {"stop", PARAM_BOOL, false},      {"replace", PARAM_BOOL, false},
+    {"timeout_ms", PARAM_INT, false}, {0}};
+static const struct param export_params[] = {
+    {"name", PARAM_STRING, true}, {"path", PARAM_STRING, true}, {0}};
+static const struct param diff_params[] = {
+    {"a", PARAM_STRING, true}, {"b", PARAM_STRING, true}, {0}};
 static const struct param name_params[] = {{"name", PARAM_STRING, true}, {0}};
 static const struct param allocate_params[] = {
     {"image", PARAM_STRING, true},     {"name", PARAM_STRING, false},
@@ -472,6 +541,10 @@ static const struct param wait_params[] = {
 
 static const struct method methods[] = {
     {"ImageImport", import_params, true, image_import},
+    {"ImageCapture", capture_params, true, image_capture},
+    {"ImageVerify", name_params, true, image_verify},
+    {"ImageExport", export_params, true, image_export},
+    {"ImageDiff", diff_params, true, image_diff},
     {"ImageList", none_params, false, image_list},
     {"ImageShow", name_params, false, image_show},
     {"ImageRemove", name_params, true, image_remove},

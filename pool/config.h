@@ -44,7 +44,7 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
     X(SOCKET_GROUP, DAEMON, "socket_group", TEXT, "", 0, 63, false,                                \
       "group that owns the socket; empty: the daemon's own")                                       \
     X(LIBEXEC_DIR, DAEMON, "libexec_dir", PATH, DOMPOOL_LIBEXEC_DIR, 1, 200, true,                 \
-      "where dompool-slot and dompool-import are")                                                 \
+      "where dompool-slot and dompool-image are")                                                  \
     X(LOG_LEVEL, DAEMON, "log_level", LEVEL, "info", 0, 0, true, "error, warning, info or debug")  \
     X(MAX_CLIENTS, DAEMON, "max_clients", NUMBER, "128", 2, 10000, true,                           \
       "connections at once; one in eight is kept for root")                                        \
@@ -62,6 +62,8 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "a domain that is not gone by then is tried again later")                                    \
     X(STOP_TIMEOUT, DAEMON, "stop_timeout", DURATION, "10s", 0, 3600000, true,                     \
       "how long a stopping daemon waits for its unused domains to be gone")                        \
+    X(DELTA_WARN, DAEMON, "delta_warn", NUMBER, "25", 1, 100, true,                                \
+      "percent of a guest's memory from which a delta is warned about")                            \
     X(MIN, POOL, "min", NUMBER, "1", 0, 10000, true, "warm slots to keep")                         \
     X(MAX, POOL, "max", NUMBER, "0", 0, 100000, true,                                              \
       "slots at most, leased ones included; 0: no limit")                                          \

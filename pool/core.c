@@ -2,7 +2,7 @@
 #include "pool/core.h"
 
 #include "base/log.h"
-#include "pool/import.h"
+#include "pool/image_job.h"
 #include "pool/lease.h"
 
 #include <errno.h>
@@ -49,7 +49,7 @@ void core_init(struct core *core, struct world *world, struct config *config)
     list_init(&core->slots);
     list_init(&core->leases);
     list_init(&core->waits);
-    list_init(&core->imports);
+    list_init(&core->image_jobs);
     list_init(&core->reaps);
     timer_init(&core->kick);
     timer_init(&core->look);
@@ -67,7 +67,7 @@ void core_init(struct core *core, struct world *world, struct config *config)
 void core_dispose(struct core *core)
 {
     struct list *node;
-    imports_free(core);
+    image_jobs_free(core);
     list_each (at, &core->leases)
         lease_free(container_of(at, struct lease, in_core));
     list_each (at, &core->slots)

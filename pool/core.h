@@ -43,12 +43,12 @@ struct core {
     uint64_t started_us;
 
     struct timers timers;
-    struct list pools;   /* struct pool.in_core, by name */
-    struct list slots;   /* struct slot.in_core, oldest first */
-    struct list leases;  /* struct lease.in_core, oldest first */
-    struct list waits;   /* struct pool_wait.node */
-    struct list imports; /* struct import.node */
-    struct list reaps;   /* struct slot.in_reaps: to be destroyed when nobody is kept waiting */
+    struct list pools;      /* struct pool.in_core, by name */
+    struct list slots;      /* struct slot.in_core, oldest first */
+    struct list leases;     /* struct lease.in_core, oldest first */
+    struct list waits;      /* struct pool_wait.node */
+    struct list image_jobs; /* struct image_job.node */
+    struct list reaps;      /* struct slot.in_reaps: to be destroyed when nobody is kept waiting */
 
     struct timer kick; /* background work is due: core_kick */
     struct timer look; /* the next listing of domains that nothing asked for */

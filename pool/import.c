@@ -1,61 +1,50 @@
 /*
- * Imports: see import.h.
+ * Imports and captures: see import.h.
  *
- * The image's row is written only when the file is whole and durable. Whatever ends an import
- * early (the helper, the client, the daemon's stop) leaves no file: the helper is dead before it is
- * looked for.
+ * The image's row is written only when the file is whole and durable. Whatever ends it early (the
+ * helper, the client, the daemon's stop) leaves no file: the helper is dead before it is looked
+ * for.
  */
 #include "pool/import.h"
 
 #include "base/log.h"
 #include "base/util.h"
 #include "pool/api.h"
+#include "pool/image_job.h"
+#include "pool/lease.h"
 #include "pool/pool.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PROGRESS_US 100000 /* between two progress replies */
-
 struct import {
-    struct list node;
-    struct core *core;
-    struct call *call; /* NULL: answered or gone */
-    struct helper *helper;
-    char name[DB_NAME_SIZE], file[64], path[400];
-    uint64_t told_us;
+    struct image_job job;
+    char file[64], path[400], base[DB_NAME_SIZE];
+    bool replace, stop;
+    uint8_t domain[16]; /* of a captured lease: its uuid */
     struct image_row row;
     struct image_facts facts;
-    bool done; /* the file is whole and its row is being committed */
 };
 
-static void import_free(struct import *im)
+static struct import *import_at(struct image_job *job)
 {
-    list_remove(&im->node);
+    return container_of(job, struct import, job);
+}
+
+/* The file stays if it has become an image's. */
+static void import_end(struct image_job *job)
+{
+    struct import *im = import_at(job);
+    struct world *w = job->core->world;
+    const struct pool *p = pool_find(job->core, job->name);
+    if (!p || strcmp(p->row.file, im->file) != 0)
+        w->ops->image_discard(w, im->path);
     json_decref(im->facts.config);
     free(im);
 }
 
-static void import_refuse(struct import *im, int code, const char *text)
-{
-    struct call *call = im->call;
-    im->call = NULL;
-    log_warning("import of image %s: %s", im->name, text);
-    if (call)
-        call_refuse(call, code, text);
-}
-
-static void import_progress(struct import *im, const json_t *message)
-{
-    uint64_t now = core_now_us(im->core);
-    if (!im->call || now - im->told_us < PROGRESS_US)
-        return;
-    im->told_us = now;
-    json_int_t done = json_integer_value(json_object_get(message, "done"));
-    json_int_t total = json_integer_value(json_object_get(message, "total"));
-    call_progress(im->call, json_pack("{s:I, s:I}", "done_bytes", done, "total_bytes", total));
-}
+/* ---- the helper's result ---- */
 
 static bool read_number(const json_t *info, const char *key, uint64_t *out)
 {
@@ -64,20 +53,34 @@ static bool read_number(const json_t *info, const char *key, uint64_t *out)
     return json_is_integer(v) && json_integer_value(v) >= 0;
 }
 
-/* The import's result. False: it is not what slot_protocol.h says. */
+static bool read_counts(const json_t *info, struct image_info *i)
+{
+    const struct {
+        const char *key;
+        uint64_t *out;
+    } counts[] = {
+        {"max_pfn", &i->max_pfn},       {"populated", &i->populated},
+        {"pages", &i->pages},           {"zero_pages", &i->zero_pages},
+        {"free_pages", &i->free_pages}, {"repeated_pages", &i->repeated_pages},
+        {"file_bytes", &i->file_bytes}, {"payload_pages", &i->payload_pages},
+    };
+    for (size_t n = 0; n < ARRAY_SIZE(counts); n++)
+        if (!read_number(info, counts[n].key, counts[n].out))
+            return false;
+    return true;
+}
+
+/* False: it is not what slot_protocol.h says. */
 static bool read_facts(const json_t *info, struct image_facts *f)
 {
     uint64_t vcpus, created;
     const char *id = json_string_value(json_object_get(info, "id"));
+    const char *base = json_string_value(json_object_get(info, "base_id"));
     const char *guest = json_string_value(json_object_get(info, "guest"));
     json_t *config = json_object_get(info, "config");
-    if (!id || uuid_parse(id, f->info.id) || !guest || !json_is_object(config) ||
-        !read_number(info, "vcpus", &vcpus) || !read_number(info, "max_pfn", &f->info.max_pfn) ||
-        !read_number(info, "pages", &f->info.pages) ||
-        !read_number(info, "zero_pages", &f->info.zero_pages) ||
-        !read_number(info, "payload_pages", &f->info.payload_pages) ||
-        !read_number(info, "file_bytes", &f->info.file_bytes) ||
-        !read_number(info, "created_ms", &created))
+    if (!id || uuid_parse(id, f->info.id) || !base || uuid_parse(base, f->info.base_id) || !guest ||
+        !json_is_object(config) || !read_number(info, "vcpus", &vcpus) ||
+        !read_counts(info, &f->info) || !read_number(info, "created_ms", &created))
         return false;
     f->info.guest = !strcmp(guest, "pv") ? IMAGE_GUEST_PV : IMAGE_GUEST_PVH;
     f->info.vcpus = (unsigned)vcpus;
@@ -86,188 +89,234 @@ static bool read_facts(const json_t *info, struct image_facts *f)
     return true;
 }
 
-/* Helper and row are done with: the file stays if it has become an image's. */
-static void import_end(struct import *im)
+/* What an administrator should know about the image; NULL: nothing. */
+static json_t *import_warning(const struct pool *p)
 {
-    struct world *w = im->core->world;
-    const struct pool *p = pool_find(im->core, im->name);
-    if (!p || strcmp(p->row.file, im->file) != 0)
-        w->ops->image_discard(w, im->path);
-    import_free(im);
+    const struct image_info *i = &p->facts.info;
+    uint64_t percent = i->populated ? i->pages * 100 / i->populated : 0;
+    if (!p->base || percent < config_number(p->core->config, KEY_DELTA_WARN))
+        return NULL;
+    return json_sprintf("the delta is %llu pages, %llu %% of the guest's memory: every allocate "
+                        "copies %llu MiB; consider a base of its own",
+                        (unsigned long long)i->pages, (unsigned long long)percent,
+                        (unsigned long long)(i->pages * PAGE_BYTES >> 20));
+}
+
+static void import_answer(struct import *im, struct pool *p)
+{
+    json_t *warning = import_warning(p);
+    log_info("image %s: %llu pages, %llu of them stored%s%s", p->row.name,
+             (unsigned long long)p->facts.info.populated,
+             (unsigned long long)p->facts.info.payload_pages, warning ? "; " : "",
+             warning ? json_string_value(warning) : "");
+    image_job_reply(&im->job,
+                    json_pack("{s:o, s:[o*]}", "image", api_image(p), "warnings", warning));
+}
+
+/* A captured domain that was to stop is suspended, and destroyed as its lease or owner sees fit. */
+static void captured_stop(const struct import *im)
+{
+    list_each (node, &im->job.core->leases) {
+        struct lease *l = container_of(node, struct lease, in_core);
+        if (l->state == LEASE_ACTIVE && !memcmp(l->slot->uuid, im->domain, sizeof im->domain)) {
+            lease_end(l, "captured, and told to stop", NULL, NULL);
+            return;
+        }
+    }
 }
 
 /* The row is committed, or not; the helper may still be about to exit. */
 static void import_recorded(void *owner, int rc, const struct error *e)
 {
     struct import *im = owner;
-    struct core *core = im->core;
-    struct pool *p = rc ? NULL : pool_new(core, &im->row, &im->facts);
-    im->done = false;
+    struct core *core = im->job.core;
+    struct pool *p = rc ? NULL : pool_find(core, im->job.name);
+    if (p)
+        pool_replace(p, &im->row, &im->facts);
+    else if (!rc)
+        p = pool_new(core, &im->row, &im->facts);
     if (p) {
-        log_info("image %s imported: %llu pages, %llu of them stored", im->name,
-                 (unsigned long long)p->facts.info.pages,
-                 (unsigned long long)p->facts.info.payload_pages);
-        struct call *call = im->call;
-        im->call = NULL;
-        if (call)
-            call_reply(call, json_pack("{s:o}", "image", api_image(p)));
+        import_answer(im, p);
+        if (im->stop)
+            captured_stop(im);
         core_kick(core);
     } else {
-        import_refuse(im, rc ? rc : -ENOMEM, rc ? e->text : "out of memory");
+        image_job_refuse(&im->job, rc ? rc : -ENOMEM, rc ? e->text : "out of memory");
     }
-    if (!im->helper)
-        import_end(im);
+    image_job_settled(&im->job);
 }
 
-static void import_imported(struct import *im, const json_t *message)
+/* The base, and the image to be replaced, may have changed while the helper worked. */
+static int result_check(const struct import *im, struct error *e)
 {
-    struct core *core = im->core;
-    if (!im->call || im->done)
-        return;
-    if (!read_facts(json_object_get(message, "info"), &im->facts)) {
-        import_refuse(im, ANSWER_INTERNAL, "the import helper's report is malformed");
-        core->world->ops->helper_kill(im->helper);
+    struct core *core = im->job.core;
+    const struct pool *base = im->base[0] ? pool_find(core, im->base) : NULL;
+    const struct pool *old = pool_find(core, im->job.name);
+    if (im->base[0] && (!base || base->row.removing ||
+                        memcmp(base->row.id, im->facts.info.base_id, sizeof base->row.id) != 0))
+        return error_set(e, ANSWER_NO_SUCH_IMAGE,
+                         "the base %s was removed or replaced in the meantime", im->base);
+    if (old && (!im->replace || old->row.removing))
+        return error_set(e, ANSWER_IMAGE_EXISTS, "an image called %s exists already", im->job.name);
+    return old ? pool_replaceable(old, e) : 0;
+}
+
+static void import_result(struct image_job *job, const json_t *result)
+{
+    struct import *im = import_at(job);
+    struct core *core = job->core;
+    struct error e = {0};
+    int rc = read_facts(result, &im->facts)
+                 ? result_check(im, &e)
+                 : error_set(&e, ANSWER_INTERNAL, "the helper's report is malformed");
+    if (rc) {
+        image_job_refuse(job, rc, e.text);
         return;
     }
-    format_fits(im->row.name, sizeof im->row.name, "%s", im->name);
+    format_fits(im->row.name, sizeof im->row.name, "%s", job->name);
     format_fits(im->row.file, sizeof im->row.file, "%s", im->file);
     memcpy(im->row.id, im->facts.info.id, sizeof im->row.id);
+    memcpy(im->row.base, im->facts.info.base_id, sizeof im->row.base);
     im->row.created_ms = im->facts.info.created_ms;
     struct rows *r = rows_new(core);
     rows_image(r, &im->row);
-    im->done = rows_commit(core, r, import_recorded, im);
-    if (!im->done)
-        import_refuse(im, -ENOMEM, "out of memory");
+    job->busy = rows_commit(core, r, import_recorded, im);
+    if (!job->busy)
+        image_job_refuse(job, -ENOMEM, "out of memory");
 }
 
-static void import_failed(struct import *im, const json_t *message)
-{
-    const char *answer = json_string_value(json_object_get(message, "answer"));
-    const char *text = json_string_value(json_object_get(message, "error"));
-    int code = answer ? answer_by_name(answer) : ANSWER_INTERNAL;
-    import_refuse(im, code ? code : ANSWER_INTERNAL, text ? text : "the import failed");
-}
+/* ---- the request ---- */
 
-static void import_message(struct helper *h, void *owner, const json_t *message)
-{
-    struct import *im = owner;
-    const char *event = json_string_value(json_object_get(message, "event"));
-    if (event && !strcmp(event, "progress"))
-        import_progress(im, message);
-    else if (event && !strcmp(event, "imported"))
-        import_imported(im, message);
-    else if (event && !strcmp(event, "failed"))
-        import_failed(im, message);
-    else {
-        import_refuse(im, ANSWER_INTERNAL, "the import helper sent no message of the protocol");
-        im->core->world->ops->helper_kill(h);
-    }
-}
+static const struct image_job_kind kind_import = {"import of image", import_result, import_end,
+                                                  NULL};
+static const struct image_job_kind kind_capture = {"capture of image", import_result, import_end,
+                                                   NULL};
 
-static void import_ended(struct helper *h, void *owner, const char *how)
+static int name_check(struct core *core, const struct import_request *rq, struct error *e)
 {
-    struct import *im = owner;
-    char text[160];
-    (void)h;
-    im->helper = NULL;
-    if (im->done)
-        return; /* import_recorded goes on */
-    format_fits(text, sizeof text, "the import helper %s", how);
-    if (im->call)
-        import_refuse(im, ANSWER_INTERNAL, text);
-    import_end(im);
-}
-
-static const struct helper_events import_events = {import_message, import_ended};
-
-/* Once the file is whole the image stays, whether or not anybody is told. */
-static void import_cancelled(struct call *call)
-{
-    struct import *im = call->owner;
-    im->call = NULL;
-    if (im->done)
-        return;
-    log_info("import of image %s: the client is gone", im->name);
-    im->core->world->ops->helper_kill(im->helper);
-}
-
-static int import_check(struct core *core, const char *name, const char *path, struct error *e)
-{
-    int rc = core_ready(core, e);
-    if (rc)
-        return rc;
-    if (!name_valid(name))
+    const struct pool *old = pool_find(core, rq->name);
+    if (!name_valid(rq->name))
         return error_set(e, ANSWER_BAD_VALUE,
                          "image name \"%.80s\": 1 to 63 letters, digits, '.', '_' or '-', first a "
                          "letter or digit",
-                         name);
-    if (path[0] != '/')
-        return error_set(e, ANSWER_BAD_VALUE, "path \"%.200s\" must be absolute", path);
-    if (pool_find(core, name))
-        return error_set(e, ANSWER_IMAGE_EXISTS, "an image called %s exists already", name);
-    list_each (node, &core->imports) {
-        const struct import *im = container_of(node, struct import, node);
+                         rq->name);
+    if (old && (!rq->replace || old->row.removing))
+        return error_set(e, ANSWER_IMAGE_EXISTS, "an image called %s exists already", rq->name);
+    list_each (node, &core->image_jobs) {
+        const struct image_job *job = container_of(node, struct image_job, node);
         /* One that was answered has failed and only waits for its helper's end. */
-        if ((im->call || im->done) && !strcmp(im->name, name))
-            return error_set(e, ANSWER_IMAGE_EXISTS, "an image called %s is being imported", name);
+        if ((job->kind == &kind_import || job->kind == &kind_capture) && (job->call || job->busy) &&
+            !strcmp(job->name, rq->name))
+            return error_set(e, ANSWER_IMAGE_EXISTS, "an image called %s is being made", rq->name);
     }
+    return old ? pool_replaceable(old, e) : 0;
+}
+
+static int base_check(struct core *core, const struct import_request *rq, struct pool **base,
+                      struct error *e)
+{
+    *base = rq->base ? pool_find(core, rq->base) : NULL;
+    if (!rq->base)
+        return 0;
+    if (!*base || (*base)->row.removing)
+        return error_set(e, ANSWER_NO_SUCH_IMAGE, "no image is called %.80s", rq->base);
+    if ((*base)->damage[0])
+        return pool_check(*base, e);
+    if ((*base)->base)
+        return error_set(e, ANSWER_BAD_VALUE, "%s is derived itself, from %s: give that as base",
+                         rq->base, (*base)->base->row.name);
+    if (!strcmp(rq->base, rq->name))
+        return error_set(e, ANSWER_BAD_VALUE, "%s cannot be its own base", rq->name);
     return 0;
 }
 
-static int import_run(struct import *im, const char *path, const json_t *disks, struct error *e)
+/* NULL: refused. *base: the base's path, or "". */
+static struct import *import_new(struct core *core, const struct import_request *rq,
+                                 char *base_path, size_t size, struct error *e)
 {
-    struct world *w = im->core->world;
-    json_t *message = json_pack("{s:s, s:s, s:s, s:O*}", "op", "import", "save", path, "image",
-                                im->path, "disks", disks);
-    if (!message)
-        return error_set(e, -ENOMEM, "out of memory");
-    int rc = w->ops->helper_start(w, HELPER_IMPORT, &import_events, im, &im->helper, e);
-    if (!rc)
-        w->ops->helper_send(im->helper, message);
-    json_decref(message);
-    return rc;
-}
-
-const struct answered *import_start(struct core *core, struct call *call, const char *name,
-                                    const char *path, const json_t *disks)
-{
-    struct error e;
     uint8_t random[16];
     char uuid[UUID_TEXT_SIZE];
-    if (import_check(core, name, path, &e))
-        return call_refuse(call, e.code, e.text);
+    struct pool *base = NULL;
+    if (core_ready(core, e) || name_check(core, rq, e) || base_check(core, rq, &base, e))
+        return NULL;
     struct import *im = calloc(1, sizeof *im);
-    if (!im)
-        return call_refuse(call, -ENOMEM, "out of memory");
-    im->core = core;
-    list_init(&im->node);
+    if (!im) {
+        error_set(e, -ENOMEM, "out of memory");
+        return NULL;
+    }
     uuid_random(random);
     uuid_format(random, uuid);
-    format_fits(im->name, sizeof im->name, "%s", name);
+    format_fits(im->job.name, sizeof im->job.name, "%s", rq->name);
     format_fits(im->file, sizeof im->file, "%s.img", uuid);
     format_fits(im->path, sizeof im->path, "%s/%s", core->images_dir, im->file);
-    if (import_run(im, path, disks, &e)) {
-        import_free(im);
+    format_fits(im->base, sizeof im->base, "%s", rq->base ? rq->base : "");
+    im->replace = rq->replace;
+    base_path[0] = '\0';
+    if (base)
+        pool_path(base, base_path, size);
+    return im;
+}
+
+static const struct answered *import_run(struct import *im, struct core *core,
+                                         const struct image_job_kind *kind, struct call *call,
+                                         json_t *request)
+{
+    struct error e;
+    int rc = image_job_start(&im->job, core, kind, call, request, &e);
+    if (!rc)
+        return image_job_defer(&im->job);
+    free(im);
+    return call_refuse(call, rc, e.text);
+}
+
+const struct answered *import_start(struct core *core, struct call *call,
+                                    const struct import_request *rq)
+{
+    struct error e;
+    char base[400];
+    if (rq->path[0] != '/') {
+        error_set(&e, ANSWER_BAD_VALUE, "path \"%.200s\" must be absolute", rq->path);
         return call_refuse(call, e.code, e.text);
     }
-    im->call = call;
-    list_append(&core->imports, &im->node);
-    return call_defer(call, import_cancelled, im);
+    struct import *im = import_new(core, rq, base, sizeof base, &e);
+    if (!im)
+        return call_refuse(call, e.code, e.text);
+    return import_run(im, core, &kind_import, call,
+                      json_pack("{s:s, s:s, s:s, s:s*, s:O*, s:b}", "op", "import", "save",
+                                rq->path, "image", im->path, "base", base[0] ? base : NULL, "disks",
+                                rq->disks, "disk_digests", (int)rq->disk_digests));
 }
 
-void imports_stop(struct core *core)
+/* ---- capture ---- */
+
+/* Of a lease domid and uuid are known; the helper looks for any other domain on the host. */
+static json_t *capture_message(const struct import *im, const struct import_request *rq,
+                               const struct lease *l, const char *base)
 {
-    list_each (node, &core->imports) {
-        struct import *im = container_of(node, struct import, node);
-        if (im->done)
-            continue;
-        import_refuse(im, ANSWER_STOPPING, "the daemon is shutting down");
-        core->world->ops->helper_kill(im->helper);
+    char uuid[UUID_TEXT_SIZE];
+    if (l)
+        uuid_format(l->slot->uuid, uuid);
+    return json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:O*, s:b, s:I}", "op", "capture", "domain",
+                     rq->domain, "image", im->path, "uuid", l ? uuid : NULL, "base",
+                     base[0] ? base : NULL, "disks", rq->disks, "stop", (int)rq->stop, "timeout_ms",
+                     (json_int_t)rq->timeout_ms);
+}
+
+const struct answered *capture_start(struct core *core, struct call *call,
+                                     const struct import_request *rq)
+{
+    struct error e;
+    char base[400], domid[24];
+    struct import_request own = *rq;
+    const struct lease *l = lease_find(core, rq->domain);
+    struct import *im = import_new(core, rq, base, sizeof base, &e);
+    if (!im)
+        return call_refuse(call, e.code, e.text);
+    if (l) {
+        format_fits(domid, sizeof domid, "%lld", (long long)l->slot->domid);
+        own.domain = domid;
+        memcpy(im->domain, l->slot->uuid, sizeof im->domain);
+        im->stop = rq->stop;
     }
-}
-
-void imports_free(struct core *core)
-{
-    list_each (node, &core->imports)
-        import_free(container_of(node, struct import, node));
+    return import_run(im, core, &kind_capture, call, capture_message(im, &own, l, base));
 }

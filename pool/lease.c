@@ -57,7 +57,8 @@ static struct lease *lease_new(struct pool *p)
     if (!l)
         return NULL;
     l->core = p->core;
-    l->pool = p;
+    l->image = p;
+    l->pool = pool_of(p);
     l->state = LEASE_WAITING;
     list_init(&l->in_core);
     list_init(&l->in_pool);
@@ -70,6 +71,14 @@ static struct lease *lease_new(struct pool *p)
 static struct lease *lease_at(struct list *node)
 {
     return container_of(node, struct lease, in_core);
+}
+
+unsigned leases_of_image(const struct pool *image)
+{
+    unsigned n = 0;
+    list_each (node, &image->core->leases)
+        n += lease_at(node)->image == image;
+    return n;
 }
 
 bool lease_named(const struct core *core, const char *name)
@@ -130,16 +139,25 @@ static int check_quota(const struct core *core, uid_t uid, struct error *e)
                      limit);
 }
 
-/* A staircase of refusals; 0 and *pool when the request is in order. */
+/* The file of the image, and if no slot is warm, whether any can be built. */
+static int check_image(struct pool *image, struct error *e)
+{
+    struct pool *p = pool_of(image);
+    if (image->damage[0])
+        return pool_check(image, e);
+    return list_empty(&p->warm) ? pool_check(p, e) : 0;
+}
+
+/* A staircase of refusals; 0 and *image when the request is in order. */
 static int request_check(struct core *core, const struct call *call, const struct lease_request *rq,
-                         struct pool **pool, struct error *e)
+                         struct pool **image, struct error *e)
 {
     int rc = core_ready(core, e);
     if (!rc && (rq->ttl_ms < 0 || rq->ttl_ms > TIME_MAX_MS || rq->wait_ms < 0 ||
                 rq->wait_ms > TIME_MAX_MS))
         rc = error_set(e, ANSWER_BAD_VALUE, "ttl_ms and wait_ms must be between 0 and 10 years");
-    *pool = rc ? NULL : pool_find(core, rq->image);
-    if (!rc && (!*pool || (*pool)->row.removing))
+    *image = rc ? NULL : pool_find(core, rq->image);
+    if (!rc && (!*image || (*image)->row.removing))
         rc = error_set(e, ANSWER_NO_SUCH_IMAGE, "no image is called %.80s", rq->image);
     if (!rc)
         rc = check_name(core, rq->name, e);
@@ -147,16 +165,14 @@ static int request_check(struct core *core, const struct call *call, const struc
         rc = check_meta(rq->meta, e);
     if (!rc)
         rc = check_quota(core, call->conn->uid, e);
-    if (!rc && list_empty(&(*pool)->warm))
-        rc = pool_check(*pool, e);
-    return rc;
+    return rc ? rc : check_image(*image, e);
 }
 
 static void lease_refuse(struct lease *l, int code, const char *text)
 {
     struct call *call = l->call;
     l->core->figures.failures++;
-    log_info("allocate %s for uid %u: refused, %s: %s", l->pool->row.name, (unsigned)l->owner_uid,
+    log_info("allocate %s for uid %u: refused, %s: %s", l->image->row.name, (unsigned)l->owner_uid,
              answer_name(code), text);
     lease_free(l);
     if (call)
@@ -185,7 +201,7 @@ static void request_cancelled(struct call *call)
     l->call = NULL;
     if (l->state == LEASE_COMMITTING)
         return; /* lease_committed ends it */
-    log_info("allocate %s for uid %u: the client is gone", l->pool->row.name,
+    log_info("allocate %s for uid %u: the client is gone", l->image->row.name,
              (unsigned)l->owner_uid);
     lease_free(l);
     if (s)
@@ -225,10 +241,11 @@ static bool lease_place(struct lease *l)
 const struct answered *lease_request(struct core *core, struct call *call,
                                      const struct lease_request *rq)
 {
-    struct pool *p;
+    struct pool *image;
     struct error e;
-    int rc = request_check(core, call, rq, &p, &e);
-    struct lease *l = rc ? NULL : lease_new(p);
+    int rc = request_check(core, call, rq, &image, &e);
+    struct pool *p = rc ? NULL : pool_of(image);
+    struct lease *l = rc ? NULL : lease_new(image);
     if (!rc && !l)
         rc = error_set(&e, -ENOMEM, "out of memory");
     if (rc) {
@@ -240,7 +257,7 @@ const struct answered *lease_request(struct core *core, struct call *call,
     format_fits(l->name, sizeof l->name, "%s", rq->name ? rq->name : "");
     l->hold = rq->hold;
     l->paused = rq->paused;
-    l->ttl_ms = rq->ttl_given ? (uint64_t)rq->ttl_ms : p->settings.ttl_ms;
+    l->ttl_ms = rq->ttl_given ? (uint64_t)rq->ttl_ms : image->settings.ttl_ms;
     l->meta = json_incref((json_t *)rq->meta);
     l->received_us = call->received_us;
     if (rq->wait_ms)
@@ -284,7 +301,7 @@ static void lease_choose_name(struct lease *l)
     char name[DB_NAME_SIZE];
     for (unsigned i = 1; i < 1000; i++) {
         format_fits(name, sizeof name, i == 1 ? "%.36s-l%" PRIu64 : "%.36s-l%" PRIu64 "-%u",
-                    l->pool->row.name, l->id, i);
+                    l->image->row.name, l->id, i);
         if (!lease_named(l->core, name) && !core_domain_named(l->core, name))
             break;
     }
@@ -384,7 +401,7 @@ static void lease_activate(struct lease *l)
     call_reply(call, reply);
     lease_move(l, LEASE_ACTIVE);
     log_info("lease l%" PRIu64 " begins: %s, domain %" PRId64 " (%s), uid %u, %s, %" PRIu64 " us",
-             id, l->pool->row.name, l->slot->domid, l->name, (unsigned)l->owner_uid,
+             id, l->image->row.name, l->slot->domid, l->name, (unsigned)l->owner_uid,
              l->cold ? "cold" : "warm", now - l->received_us);
     if (conn->broken && !l->hold)
         lease_end(l, "its client could not be told", NULL, NULL);
@@ -417,7 +434,7 @@ bool lease_end(struct lease *l, const char *reason,
     struct core *core = l->core;
     struct slot *s = l->slot;
     assert(l->state == LEASE_ACTIVE);
-    log_info("lease l%" PRIu64 " ends: %s, domain %" PRId64 " (%s): %s", l->id, l->pool->row.name,
+    log_info("lease l%" PRIu64 " ends: %s, domain %" PRId64 " (%s): %s", l->id, l->image->row.name,
              s->domid, l->name, reason);
     struct rows *r = rows_new(core);
     rows_lease_ended(r, l, reason);
@@ -430,9 +447,11 @@ bool lease_end(struct lease *l, const char *reason,
 
 struct lease *lease_adopt(struct slot *s, const struct lease_row *row)
 {
-    struct lease *l = lease_new(s->pool);
+    struct pool *image = pool_find(s->core, row->image);
+    struct lease *l = lease_new(image ? image : s->pool);
     if (!l)
         return NULL;
+    l->pool = s->pool;
     l->state = LEASE_ACTIVE;
     l->slot = s;
     s->lease = l;
@@ -545,7 +564,7 @@ static bool release_one(struct release *rel, struct lease *l, bool wait)
     struct release_item *item = wait ? calloc(1, sizeof *item) : NULL;
     json_t *ended =
         json_pack("{s:o, s:I, s:s, s:s}", "lease", json_sprintf("l%" PRIu64, l->id), "domid",
-                  (json_int_t)s->domid, "name", l->name, "image", l->pool->row.name);
+                  (json_int_t)s->domid, "name", l->name, "image", l->image->row.name);
     bool ok = !wait || item;
     if (!ok)
         json_decref(ended);

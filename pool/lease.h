@@ -23,7 +23,8 @@ enum lease_state { LEASE_WAITING, LEASE_COMPLETING, LEASE_COMMITTING, LEASE_ACTI
 
 struct lease {
     struct core *core;
-    struct pool *pool;
+    struct pool *image;           /* asked for */
+    struct pool *pool;            /* whose slots serve it: pool_of(image) */
     struct list in_core, in_pool; /* in_pool: the queue of those waiting */
     enum lease_state state;
     struct slot *slot;
@@ -82,6 +83,8 @@ struct lease *lease_adopt(struct slot *s, const struct lease_row *row);
 
 /* By lease id ("l7"), domain name or domid. Active ones only. NULL: none. */
 struct lease *lease_find(const struct core *core, const char *what);
+/* Leases of this image, those that wait for a slot included. */
+unsigned leases_of_image(const struct pool *image);
 /* True when a lease, live or about to be, has this name. */
 bool lease_named(const struct core *core, const char *name);
 

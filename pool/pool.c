@@ -2,6 +2,7 @@
 #include "pool/pool.h"
 
 #include "base/log.h"
+#include "pool/image_query.h"
 #include "pool/lease.h"
 
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct pool *pool_new(struct core *core, const struct image_row *row, struct ima
     list_init(&p->warm);
     list_init(&p->waiting);
     list_init(&p->removals);
+    list_init(&p->old);
     timer_init(&p->backoff);
     timer_init(&p->linger);
     pool_configure(p);
@@ -33,16 +35,63 @@ struct pool *pool_new(struct core *core, const struct image_row *row, struct ima
            strcmp(container_of(before, struct pool, in_core)->row.name, row->name) < 0)
         before = before->next;
     list_insert(before, &p->in_core);
+    pools_link(core);
     return p;
 }
 
 void pool_free(struct pool *p)
 {
+    struct core *core = p->core;
     timer_stop(&p->backoff);
     timer_stop(&p->linger);
     list_remove(&p->in_core);
+    pool_old_free(p);
     json_decref(p->facts.config);
     free(p);
+    pools_link(core);
+}
+
+static struct pool *pool_at(struct list *node)
+{
+    return container_of(node, struct pool, in_core);
+}
+
+/* The base that p's row names; NULL: it has none, or it is not there. */
+static struct pool *pool_find_base(const struct pool *p)
+{
+    static const uint8_t none[16];
+    if (!memcmp(p->row.base, none, sizeof none))
+        return NULL;
+    list_each (node, &p->core->pools)
+        if (!memcmp(pool_at(node)->row.id, p->row.base, sizeof p->row.base))
+            return pool_at(node);
+    return NULL;
+}
+
+void pools_link(struct core *core)
+{
+    list_each (node, &core->pools)
+        pool_at(node)->base = pool_find_base(pool_at(node));
+}
+
+struct pool *pool_of(struct pool *p)
+{
+    return p->base ? p->base : p;
+}
+
+bool pool_has_derived(const struct pool *p, char *text, size_t size)
+{
+    bool any = false;
+    text[0] = '\0';
+    list_each (node, &p->core->pools) {
+        const struct pool *d = pool_at(node);
+        size_t used = strlen(text);
+        if (d->base != p)
+            continue;
+        format_fits(text + used, size - used, "%s%s", any ? ", " : "", d->row.name);
+        any = true;
+    }
+    return any;
 }
 
 struct pool *pool_find(const struct core *core, const char *image)
@@ -71,14 +120,6 @@ void pool_configure(struct pool *p)
 unsigned pool_leased(const struct pool *p)
 {
     return p->count[SLOT_LEASED] + p->count[SLOT_SAVED];
-}
-
-unsigned pool_leases(const struct pool *p)
-{
-    unsigned n = p->count[SLOT_COMPLETING] + pool_leased(p);
-    list_each (node, &p->waiting)
-        n++;
-    return n;
 }
 
 /* ---- failures ---- */
@@ -178,6 +219,12 @@ int pool_refusal(const struct pool *p, struct error *e)
 
 /* ---- refill ---- */
 
+static bool pool_is_derived(const struct pool *p)
+{
+    static const uint8_t none[16];
+    return memcmp(p->row.base, none, sizeof none) != 0;
+}
+
 static unsigned list_length(const struct list *head)
 {
     unsigned n = 0;
@@ -186,10 +233,15 @@ static unsigned list_length(const struct list *head)
     return n;
 }
 
+unsigned pool_warm(const struct pool *p)
+{
+    return list_length(&p->warm);
+}
+
 /* Slots that should be warm, or on their way: the idle ones to keep, and one for each who waits. */
 static unsigned pool_wanted(const struct pool *p)
 {
-    return p->row.removing ? 0 : p->settings.min + list_length(&p->waiting);
+    return p->row.removing || pool_is_derived(p) ? 0 : p->settings.min + list_length(&p->waiting);
 }
 
 static unsigned pool_supply(const struct pool *p)
@@ -199,8 +251,8 @@ static unsigned pool_supply(const struct pool *p)
 
 static bool pool_may_build(const struct pool *p)
 {
-    return !p->damage[0] && !timer_armed(&p->backoff) && pool_supply(p) < pool_wanted(p) &&
-           (!p->settings.max || p->total < p->settings.max);
+    return !p->damage[0] && !p->unverified && !timer_armed(&p->backoff) &&
+           pool_supply(p) < pool_wanted(p) && (!p->settings.max || p->total < p->settings.max);
 }
 
 /* The one with somebody waiting comes first, then the one that lacks the larger part. */
@@ -289,6 +341,9 @@ void pools_refill(struct core *core)
             pool_remove_check(p);
     }
     unsigned parallel = (unsigned)config_number(core->config, KEY_PARALLEL);
+    images_verify(core);
+    list_each (node, &core->pools)
+        pool_replace_check(pool_at(node), core_building(core) < parallel);
     struct pool *p;
     while (!core->db_failing && core_building(core) < parallel && (p = pool_neediest(core)))
         if (!slot_build(p))

@@ -1,6 +1,9 @@
 /*
- * A pool: one image, the slots built from it, those who wait for one, and its account of
+ * An image and its pool: the slots built from it, those who wait for one, and its account of
  * failures. A broken image backs off by itself and does not hold up the others.
+ *
+ * A derived image has no slots of its own: those of its base become any image derived from it. So
+ * wherever slots are meant, it is pool_of(image).
  */
 #ifndef POOL_POOL_H
 #define POOL_POOL_H
@@ -17,6 +20,7 @@
 struct pool {
     struct core *core;
     struct list in_core;
+    struct pool *base; /* NULL: the image is stored whole, or its base is missing (damage) */
     struct image_row row;
     struct image_facts facts;
     struct pool_settings settings;
@@ -27,6 +31,7 @@ struct pool {
     unsigned total;              /* all of them */
 
     char damage[DB_REASON_SIZE];     /* its file cannot be used, and why; "": fine */
+    bool unverified, checking;       /* its file's digests: image_query.c */
     unsigned failures;               /* builds failed in a row */
     int last_answer;                 /* of the last failure */
     char last_error[DB_REASON_SIZE]; /* "" after a success */
@@ -36,6 +41,8 @@ struct pool {
 
     uint64_t hits, misses;
     struct list removals; /* callers of ImageRemove */
+    struct list old;      /* files of versions that were replaced: pool_replace.c */
+    bool turn_refused;    /* slots of another version cannot be turned into the present one */
     bool row_pending;     /* a change of its row is being committed */
 };
 
@@ -43,6 +50,12 @@ struct pool {
 struct pool *pool_new(struct core *core, const struct image_row *row, struct image_facts *facts);
 void pool_free(struct pool *p);
 struct pool *pool_find(const struct core *core, const char *image);
+/* Of the image whose slots serve p: its base, or itself. */
+struct pool *pool_of(struct pool *p);
+/* Finds the base of every derived image; after images came or went. */
+void pools_link(struct core *core);
+/* Whether images are derived from p; their names into text, for a message. */
+bool pool_has_derived(const struct pool *p, char *text, size_t size);
 /* Path of the image's file. */
 void pool_path(const struct pool *p, char *buf, size_t size);
 
@@ -64,10 +77,10 @@ int pool_refusal(const struct pool *p, struct error *e);
 /* Background work: starts builds, removes surplus, finishes removals. */
 void pools_refill(struct core *core);
 
-/* Leases that have a slot or wait for one. */
+/* Warm slots that can be given to a lease: of the image's present version. */
+unsigned pool_warm(const struct pool *p);
 /* Slots that leases own, the saved ones included. */
 unsigned pool_leased(const struct pool *p);
-unsigned pool_leases(const struct pool *p);
 
 /* ---- pool_wait.c: callers of PoolWait ---- */
 
@@ -76,6 +89,16 @@ const struct answered *pool_wait_start(struct core *core, struct call *call, con
                                        uint64_t timeout_ms);
 /* Answers those whose pools are full or cannot be filled, and all when the core stops. */
 void pool_waits_check(struct core *core);
+
+/* ---- pool_replace.c: a new version under an old name ---- */
+
+/* ANSWER_IMAGE_IN_USE when images are derived from it. */
+int pool_replaceable(const struct pool *p, struct error *e);
+/* The new version is on record. facts' config becomes the pool's. Leases go on as they are. */
+void pool_replace(struct pool *p, const struct image_row *row, struct image_facts *facts);
+/* Background work: turns slots of older versions, a few at a time, and removes old files. */
+void pool_replace_check(struct pool *p, bool may_turn);
+void pool_old_free(struct pool *p);
 
 /* ---- pool_remove.c: callers of ImageRemove ---- */
 

@@ -106,7 +106,14 @@ static bool removal_begin(struct pool *p)
 
 const struct answered *pool_remove(struct pool *p, struct call *call)
 {
-    unsigned leases = pool_leases(p);
+    unsigned leases = leases_of_image(p);
+    char derived[120];
+    if (pool_has_derived(p, derived, sizeof derived)) {
+        char text[200];
+        format_fits(text, sizeof text, "image %s: %s derived from it; remove what is derived first",
+                    p->row.name, derived);
+        return call_refuse(call, ANSWER_IMAGE_IN_USE, text);
+    }
     if (leases) {
         char text[160];
         format_fits(text, sizeof text,

@@ -34,7 +34,7 @@ static const struct answered *wait_refuse(struct pool_wait *w, int code, const c
 static bool pool_full(const struct pool *p)
 {
     unsigned min = p->settings.min, max = p->settings.max;
-    return p->count[SLOT_WARM] >= (max && max < min ? max : min);
+    return pool_warm(p) >= (max && max < min ? max : min);
 }
 
 enum verdict { VERDICT_WAIT, VERDICT_FULL, VERDICT_REFUSED };
@@ -47,9 +47,10 @@ static enum verdict judge(const struct core *core, const char *image, struct err
         return VERDICT_REFUSED;
     list_each (node, &core->pools) {
         const struct pool *p = container_of(node, struct pool, in_core);
-        if (p->row.removing || (image[0] && strcmp(image, p->row.name) != 0))
+        if (p->row.removing || (image[0] ? strcmp(image, p->row.name) != 0 : p->base != NULL))
             continue;
         found = true;
+        p = pool_of(container_of(node, struct pool, in_core));
         if (pool_full(p))
             continue;
         if (pool_check(p, e))
@@ -84,11 +85,12 @@ static void wait_timed_out(struct timer *t)
     struct pool_wait *w = container_of(t, struct pool_wait, timer);
     struct error e;
     char text[DB_REASON_SIZE + 200] = "some pools do not hold their minimum yet";
-    const struct pool *p = w->image[0] ? pool_find(w->core, w->image) : NULL;
+    struct pool *image = w->image[0] ? pool_find(w->core, w->image) : NULL;
+    const struct pool *p = image ? pool_of(image) : NULL;
     if (p) {
         pool_refusal(p, &e);
-        format_fits(text, sizeof text, "%u of %u slots are warm; %s", p->count[SLOT_WARM],
-                    p->settings.min, e.text);
+        format_fits(text, sizeof text, "%u of %u slots are warm; %s", pool_warm(p), p->settings.min,
+                    e.text);
     }
     wait_refuse(w, ANSWER_TIMED_OUT, text);
 }

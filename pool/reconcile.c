@@ -16,7 +16,7 @@
  * leftover has been tried once and the sweep is over.
  */
 #include "base/log.h"
-#include "pool/import.h"
+#include "pool/image_job.h"
 #include "pool/lease.h"
 
 #include <dirent.h>
@@ -41,6 +41,7 @@ static bool start_image(struct core *core, const struct image_row *row)
     json_decref(facts.config);
     if (!p)
         return false;
+    p->unverified = !rc;
     if (rc) {
         format_fits(p->damage, sizeof p->damage, "%s", e.text);
         log_error("image %s cannot be used: %s", row->name, e.text);
@@ -340,7 +341,7 @@ static void stop_timed_out(struct timer *t)
 
 void core_stop_check(struct core *core)
 {
-    if (core->state != CORE_STOPPING || !core->on_stopped || !list_empty(&core->imports))
+    if (core->state != CORE_STOPPING || !core->on_stopped || !list_empty(&core->image_jobs))
         return;
     list_each (node, &core->slots) {
         const struct slot *s = container_of(node, struct slot, in_core);
@@ -372,7 +373,7 @@ static void stop_lease(struct lease *l)
 void core_stop(struct core *core)
 {
     core->state = CORE_STOPPING;
-    imports_stop(core);
+    image_jobs_stop(core);
     list_each (node, &core->leases)
         stop_lease(container_of(node, struct lease, in_core));
     list_each (node, &core->pools)

@@ -95,7 +95,7 @@ static void lease_row_fill(struct rows *r, struct lease_row *row, const struct l
     size_t len;
     row->id = l->id;
     row->slot = l->slot->id;
-    format_fits(row->image, sizeof row->image, "%s", l->pool->row.name);
+    format_fits(row->image, sizeof row->image, "%s", l->image->row.name);
     row->owner_uid = l->owner_uid;
     format_fits(row->name, sizeof row->name, "%s", l->name);
     row->created_ms = l->created_ms;

@@ -27,7 +27,7 @@ static const char *const state_names[] = {
 #define TO(sym) (1u << SLOT_##sym)
 static const unsigned successors[] = {
     [SLOT_BUILDING] = TO(WARM) | TO(RELEASING) | TO(BROKEN),
-    [SLOT_WARM] = TO(COMPLETING) | TO(RELEASING) | TO(BROKEN),
+    [SLOT_WARM] = TO(BUILDING) | TO(COMPLETING) | TO(RELEASING) | TO(BROKEN),
     [SLOT_COMPLETING] = TO(LEASED) | TO(SETTLING) | TO(BROKEN),
     [SLOT_SETTLING] = TO(READY) | TO(BROKEN),
     [SLOT_READY] = TO(LEASED) | TO(RELEASING) | TO(BROKEN),
@@ -137,7 +137,7 @@ void slot_move(struct slot *s, enum slot_state to, struct rows *r, const char *r
     if (s->pool) {
         s->pool->count[from]--;
         s->pool->count[to]++;
-        if (to == SLOT_WARM)
+        if (to == SLOT_WARM && slot_is_current(s))
             list_append(&s->pool->warm, &s->in_warm);
     }
     struct rows *own = r ? r : rows_new(s->core);
@@ -148,6 +148,11 @@ void slot_move(struct slot *s, enum slot_state to, struct rows *r, const char *r
     if (!r)
         rows_commit(s->core, own, NULL, NULL);
     slot_trace(s, from);
+}
+
+bool slot_is_current(const struct slot *s)
+{
+    return s->pool && !memcmp(s->holds, s->pool->row.id, sizeof s->holds);
 }
 
 void slot_watch(struct slot *s, struct slot_watch *w,
@@ -166,7 +171,10 @@ static void slot_fail(struct slot *s, int answer, const char *why)
     switch (s->state) {
     case SLOT_BUILDING:
     case SLOT_WARM:
-        pool_build_failed(s->pool, answer, why);
+        if (s->turning && answer == ANSWER_IMAGE_REFUSED)
+            s->pool->turn_refused = true; /* no failure: it is built anew instead */
+        else
+            pool_build_failed(s->pool, answer, why);
         slot_break(s, why);
         break;
     case SLOT_COMPLETING:
@@ -223,6 +231,7 @@ static bool helper_warm(struct slot *s, const json_t *message)
         s->known_since_list = s->core->lists_started;
     s->domid = domid;
     format_fits(s->engine, sizeof s->engine, "%s", engine ? engine : "");
+    s->turning = false;
     timer_stop(&s->timer);
     slot_move(s, SLOT_WARM, NULL, NULL);
     pool_built(s->pool);
@@ -360,6 +369,7 @@ bool slot_build(struct pool *p)
     }
     core->next_slot++;
     uuid_random(s->uuid);
+    memcpy(s->holds, p->row.id, sizeof s->holds);
     format_fits(s->name, sizeof s->name, "%s-s%" PRIu64, core->tag, s->id);
     rows_slot(r, s);
     s->row_pending = rows_commit(core, r, build_recorded, s);
@@ -368,12 +378,29 @@ bool slot_build(struct pool *p)
     return true;
 }
 
+void slot_turn(struct slot *s)
+{
+    char path[400];
+    pool_path(s->pool, path, sizeof path);
+    json_t *message = json_pack("{s:s, s:s}", "op", "turn", "image", path);
+    memcpy(s->holds, s->pool->row.id, sizeof s->holds);
+    s->turning = true;
+    slot_move(s, SLOT_BUILDING, NULL, "turned into the image's new version");
+    timer_start(&s->core->timers, &s->timer, config_number(s->core->config, KEY_BUILD_TIMEOUT),
+                slot_timed_out);
+    if (message)
+        s->core->world->ops->helper_send(s->helper, message);
+    else
+        slot_fail(s, ANSWER_INTERNAL, "out of memory");
+    json_decref(message);
+}
+
 /* ---- completing ---- */
 
 void slot_complete(struct slot *s)
 {
     char path[400];
-    pool_path(s->lease->pool, path, sizeof path);
+    pool_path(s->lease->image, path, sizeof path);
     json_t *message = json_pack("{s:s, s:s, s:s, s:b}", "op", "complete", "image", path, "name",
                                 s->lease->name, "paused", (int)s->lease->paused);
     uint64_t timeout_ms = message ? config_number(s->core->config, KEY_COMPLETE_TIMEOUT) : 0;

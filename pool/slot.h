@@ -5,6 +5,7 @@
  *       \        \  \-> completing -> settling -> ready -> leased
  *        \        \------------------------------------> releasing     (not needed any more)
  *   leased -> saved -> leased | releasing       (saved by xl save; back by xl restore)
+ *   warm -> building -> warm                    (turned into a new version of its image)
  *   any state -> broken -> gone                 (failed: see reason)
  *
  * slot_move is the only way from one state to another. It asserts that the move is in the
@@ -66,6 +67,8 @@ struct slot {
     int64_t domid; /* DB_NO_DOMID: not known */
     char name[DB_NAME_SIZE];
     int64_t since_ms;
+    uint8_t holds[16]; /* id of the base whose pages it has: row.id of a version of its image */
+    bool turning;      /* building means: being turned into another version */
     char reason[DB_REASON_SIZE];
     uint64_t
         known_since_list; /* only a listing newer than this one can prove the domain's absence */
@@ -100,6 +103,10 @@ void slot_move(struct slot *s, enum slot_state to, struct rows *r, const char *r
 
 /* Starts to build a slot for the pool. False: it could not even be started. */
 bool slot_build(struct pool *p);
+/* Whether it holds the present version of its pool's image. Others are never given to a lease. */
+bool slot_is_current(const struct slot *s);
+/* Sends a warm slot's helper to write what the present version changes. */
+void slot_turn(struct slot *s);
 /* Sends a warm slot's helper to work for its lease (s->lease). */
 void slot_complete(struct slot *s);
 

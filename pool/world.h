@@ -24,7 +24,7 @@ struct world;
 
 /* ---- helper processes ---- */
 
-enum helper_kind { HELPER_SLOT, HELPER_IMPORT };
+enum helper_kind { HELPER_SLOT, HELPER_IMAGE };
 
 struct helper;
 

@@ -89,7 +89,7 @@ static int ops_helper_start(struct world *w, enum helper_kind kind,
                             struct error *e)
 {
     static const char *const names[] = {
-        [HELPER_SLOT] = "dompool-slot", [HELPER_IMPORT] = "dompool-import"};
+        [HELPER_SLOT] = "dompool-slot", [HELPER_IMAGE] = "dompool-image"};
     struct world_host *wh = host_of(w);
     char path[400];
     format_fits(path, sizeof path, "%s/%s", wh->libexec, names[kind]);

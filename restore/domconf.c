@@ -191,13 +191,24 @@ int domconf_set_disk(struct domconf *c, const char *vdev, const char *spec, stru
 
 /* ---- writing our form ---- */
 
+/* NULL: none, or no memory. */
+static json_t *fingerprint_to_json(const struct disk_fingerprint *f)
+{
+    if (!f->taken)
+        return NULL;
+    char digest[2 * sizeof f->digest + 1];
+    hex_format(f->digest, sizeof f->digest, digest);
+    return json_pack("{sI sI ss*}", "bytes", (json_int_t)f->bytes, "mtime_ns",
+                     (json_int_t)f->mtime_ns, "digest", f->digested ? digest : NULL);
+}
+
 static json_t *disk_to_json(const struct disk_conf *d)
 {
     if (d->kind == DISK_SCRATCH)
         return json_pack("{ss ss sI}", "vdev", d->vdev, "kind", disk_kind_name(d->kind),
                          "size_bytes", (json_int_t)d->size_bytes);
-    return json_pack("{ss ss ss}", "vdev", d->vdev, "kind", disk_kind_name(d->kind), "path",
-                     d->path);
+    return json_pack("{ss ss ss so*}", "vdev", d->vdev, "kind", disk_kind_name(d->kind), "path",
+                     d->path, "was", fingerprint_to_json(&d->was));
 }
 
 static json_t *disks_to_json(const struct domconf *c)
@@ -322,13 +333,31 @@ int disk_name_set(struct disk_conf *d, const char *vdev, struct error *e)
 
 /* ---- reading our form ---- */
 
+static int fingerprint_from_json(json_t *o, struct disk_fingerprint *f, struct error *e)
+{
+    const char *digest = NULL;
+    json_int_t bytes, mtime;
+    json_error_t why;
+    if (json_unpack_ex(o, &why, JSON_STRICT, "{s:I s:I s?s}", "bytes", &bytes, "mtime_ns", &mtime,
+                       "digest", &digest))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "was: %s", why.text);
+    if (bytes < 0 || (digest && hex_parse(digest, f->digest, sizeof f->digest)))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "was: bytes or digest malformed");
+    f->taken = true;
+    f->bytes = (uint64_t)bytes;
+    f->mtime_ns = mtime;
+    f->digested = digest != NULL;
+    return 0;
+}
+
 static int disk_from_json(json_t *o, struct disk_conf *d, struct error *e)
 {
     const char *vdev, *kind, *path = NULL;
     json_int_t size = 0;
+    json_t *was = NULL;
     json_error_t why;
-    if (json_unpack_ex(o, &why, JSON_STRICT, "{s:s s:s s?s s?I}", "vdev", &vdev, "kind", &kind,
-                       "path", &path, "size_bytes", &size))
+    if (json_unpack_ex(o, &why, JSON_STRICT, "{s:s s:s s?s s?I s?o}", "vdev", &vdev, "kind", &kind,
+                       "path", &path, "size_bytes", &size, "was", &was))
         return error_set(e, ANSWER_IMAGE_REFUSED, "%s", why.text);
     int index = name_index(disk_kinds, ARRAY_SIZE(disk_kinds), kind);
     if (index < 0 || (index == DISK_SCRATCH) == (path != NULL) ||
@@ -340,7 +369,8 @@ static int disk_from_json(json_t *o, struct disk_conf *d, struct error *e)
         return error_set(e, ANSWER_IMAGE_REFUSED, "path is not absolute or too long");
     if (path && !(d->path = strdup(path)))
         return error_set(e, -ENOMEM, "out of memory");
-    return disk_name_set(d, vdev, e);
+    int rc = was ? fingerprint_from_json(was, &d->was, e) : 0;
+    return rc ? rc : disk_name_set(d, vdev, e);
 }
 
 int disks_from_json(const json_t *array, disk_parse *parse, struct domconf *c, struct error *e)

@@ -24,12 +24,25 @@
  */
 enum disk_kind { DISK_PHY, DISK_RO, DISK_COW, DISK_SCRATCH };
 
+/*
+ * What a disk was when the state was saved: a kernel that comes back has parts of its file
+ * systems in memory, so they must not have changed underneath. See restore/fingerprint.h.
+ */
+struct disk_fingerprint {
+    bool taken;
+    uint64_t bytes;
+    int64_t mtime_ns; /* of a file; 0 for a block device, which has none */
+    bool digested;
+    uint8_t digest[32]; /* BLAKE2b-256 of the whole disk */
+};
+
 struct disk_conf {
     char vdev[16];  /* xvda, sdb1, hdc, d0p1 as Xen writes them */
     uint32_t devid; /* 51712 for xvda: the number under device/vbd */
     enum disk_kind kind;
     char *path;          /* block device or raw image file; NULL for scratch */
     uint64_t size_bytes; /* scratch only */
+    struct disk_fingerprint was;
 };
 
 #define DOMCONF_VCPUS_MAX 128u /* HVM_MAX_VCPUS; PV domains with more are refused as well */

@@ -19,6 +19,7 @@
 
 #include "base/util.h"
 #include "restore/domconf.h"
+#include "restore/fingerprint.h"
 #include "restore/guest_check.h"
 #include "restore/lineage.h"
 #include "restore/savefile.h"
@@ -365,6 +366,8 @@ static int config_take(struct import *im, const char *json, size_t len,
     int rc = domconf_from_xl(json, len, &im->conf, e);
     for (size_t i = 0; i < o->n_disks && !rc; i++)
         rc = domconf_set_disk(&im->conf, o->disks[i].vdev, o->disks[i].spec, e);
+    if (!rc)
+        rc = fingerprints_take(&im->conf, o->disk_digests, o->progress, o->progress_data, e);
     if (!rc && im->base)
         rc = lineage_check_config(&im->lineage, &im->conf, e);
     guest_check_init(&im->check, im->conf.guest);

@@ -5,8 +5,8 @@
  *
  * One pass, constant memory but for 16 bytes a page of the guest. Every length,
  * count and order is checked before use: the file is hostile until it is read.
- * Runs in a process of its own (restore/import_main.c, installed as
- * libexec/dompool/dompool-import), so that a fault here costs one import.
+ * Runs in a process of its own (restore/image_main.c, installed as
+ * libexec/dompool/dompool-image), so that a fault here costs one import.
  */
 #ifndef RESTORE_IMPORT_H
 #define RESTORE_IMPORT_H
@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "store/image.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,7 @@ struct import_options {
     const char *base_path;  /* image file of the base to derive from; NULL: stored whole */
     const struct import_disk *disks;
     size_t n_disks;
+    bool disk_digests; /* fingerprints of the disks hold a digest of their content */
     /* Called now and then with bytes read and the file's size (0: not known). May be NULL.
      * Not 0: the import stops with -ECANCELED. */
     int (*progress)(uint64_t done, uint64_t total, void *data);

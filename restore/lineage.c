@@ -76,6 +76,12 @@ static int disk_check(const struct disk_conf *base, const struct disk_conf *disk
 {
     bool same = base->kind == disk->kind && base->size_bytes == disk->size_bytes &&
                 !base->path == !disk->path && (!disk->path || !strcmp(base->path, disk->path));
+    if (same && base->kind != DISK_PHY && base->was.taken && disk->was.taken &&
+        (base->was.bytes != disk->was.bytes || base->was.mtime_ns != disk->was.mtime_ns))
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "no delta over this base: disk %s (%s) has changed since the base was "
+                         "imported",
+                         disk->vdev, disk->path);
     if (same)
         return 0;
     return error_set(e, ANSWER_IMAGE_REFUSED,

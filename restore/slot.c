@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "restore/engine.h"
+#include "restore/fingerprint.h"
 #include "restore/import.h"
 
 #include <errno.h>
@@ -82,7 +83,9 @@ static int open_disks(struct slot *s, const struct slot_request *r, struct error
     if (!s->disks)
         return error_set(e, -ENOMEM, "out of memory for %u disks", s->conf.n_disks);
     for (unsigned i = 0; i < s->conf.n_disks; i++) {
-        int rc = disk_open(&s->disks[i], &s->conf.disks[i], &place, e);
+        int rc = fingerprint_check(&s->conf.disks[i], e);
+        if (!rc)
+            rc = disk_open(&s->disks[i], &s->conf.disks[i], &place, e);
         if (rc)
             return rc;
         s->n_disks++;

@@ -24,7 +24,7 @@
  *
  *   a stage is {"name":"restore", "us":123, "hypercalls":6}, in the order of execution.
  *
- * The import helper (libexec/dompool/dompool-import) speaks the same way on descriptor 3:
+ * The import helper (libexec/dompool/dompool-image) speaks the same way on descriptor 3:
  *   to:   {"op":"import", "save":"/path", "image":"/path/x.img", "disks":{"xvda":"ro:/dev/x"}}
  *   from: {"event":"progress", "done":N, "total":N} ...
  *         {"event":"imported", "info":{"id","guest","vcpus","max_pfn","pages","zero_pages",

@@ -36,7 +36,9 @@
     X(LIVE_SLOTS, "DELETE FROM slot")                                                              \
     X(IMAGE_ALL, "SELECT name, file, id, base, created_ms, removing FROM image ORDER BY name")     \
     X(IMAGE_PUT, "INSERT INTO image VALUES(?1, ?2, ?3, ?4, ?5, ?6) "                               \
-                 "ON CONFLICT(name) DO UPDATE SET removing = excluded.removing")                   \
+                 "ON CONFLICT(name) DO UPDATE SET file = excluded.file, id = excluded.id, "        \
+                 "base = excluded.base, created_ms = excluded.created_ms, "                        \
+                 "removing = excluded.removing")                                                   \
     X(IMAGE_DELETE, "DELETE FROM image WHERE name = ?1")                                           \
     X(SLOT_ALL, "SELECT id, uuid, image, state, engine, domid, name, since_ms, reason "            \
                 "FROM slot ORDER BY id")                                                           \

@@ -10,7 +10,7 @@
  *   created    die                              after the domain exists
  *   complete   fail | die | hang | vanish       when it is to complete (vanish: the domain, too)
  *   complete_ms N                               default 1
- *   import     fail | die | hang                dompool-import
+ *   import     fail | die | hang                dompool-image
  *   destroy    fail | hang                      host_destroy
  *   destroy_ms N                                default 5
  *   list       fail                             host_list

@@ -1,4 +1,4 @@
-/* dompool-import for the fake host: any readable file is a saved domain with 64 pages. */
+/* dompool-image for the fake host: any readable file is a saved domain with 64 pages. */
 #include "base/message.h"
 #include "base/util.h"
 #include "restore/slot_protocol.h"

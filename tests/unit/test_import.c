@@ -1,5 +1,5 @@
 /*
- * restore/import.h and the helper dompool-import: what ends up in the image, and
+ * restore/import.h and the helper dompool-image: what ends up in the image, and
  * that a refused, failed, stopped or killed import leaves nothing behind.
  */
 #include "tests/unit/check.h"

@@ -109,6 +109,17 @@ int make_dirs(const char *path, unsigned mode, struct error *e)
     }
 }
 
+int rename_new(const char *from, const char *to)
+{
+    int r = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+    if (r && (errno == EINVAL || errno == ENOSYS)) { /* some file systems know no flags */
+        r = link(from, to);
+        if (!r)
+            unlink(from);
+    }
+    return r ? -errno : 0;
+}
+
 int fsync_parent(const char *path, struct error *e)
 {
     char dir[PATH_MAX];

@@ -27,6 +27,8 @@ int write_full(int fd, const void *buf, size_t size);
 int pwrite_full(int fd, const void *buf, size_t size, uint64_t offset);
 /* mkdir -p with mode for what is missing. */
 int make_dirs(const char *path, unsigned mode, struct error *e);
+/* rename that overwrites nothing: 0, -EEXIST when there is something at `to`, or another code. */
+int rename_new(const char *from, const char *to);
 /* fsync of the directory that holds path, so that a rename in it is durable. */
 int fsync_parent(const char *path, struct error *e);
 /* Reads a whole small file, at most max bytes, NUL-terminated, caller frees. */

@@ -17,25 +17,20 @@
  * vCPU records of the base are never sent: an optional one that the image lacks would
  * stay in force.
  *
- * Source of the format: Xen's docs/specs/libxc-migration-stream.
+ * The stream's pieces are written by restore/stream_write.h.
  */
 #include "restore/engine.h"
 
 #include "base/log.h"
 #include "base/util.h"
-#include "restore/import.h"
-#include "restore/stream.h"
+#include "restore/stream_write.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/uio.h>
 #include <unistd.h>
 #include <xenguest.h>
 
@@ -43,7 +38,6 @@
  * a completion with 1,000 pages. */
 #define PIPE_BYTES (1 << 20)
 
-#define BATCH_PAGES 1024u /* what libxenguest itself sends in one record */
 #define RECORD_SENTINEL 0x800000ffu
 
 struct guest_engine {
@@ -83,161 +77,6 @@ static void *restore_thread(void *data)
 }
 
 /* ---- the side that feeds it ---- */
-
-/* Writes all of iov, which is changed on the way. */
-static int feed_iov(struct guest_engine *g, struct iovec *iov, size_t n)
-{
-    while (n) {
-        ssize_t done = writev(g->feed, iov, n < IOV_MAX ? (int)n : IOV_MAX);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return -errno;
-        while (n && (size_t)done >= iov->iov_len) {
-            done -= (ssize_t)iov->iov_len;
-            iov++;
-            n--;
-        }
-        if (n) {
-            iov->iov_base = (char *)iov->iov_base + done;
-            iov->iov_len -= (size_t)done;
-        }
-    }
-    return 0;
-}
-
-static int feed_record(struct guest_engine *g, uint32_t type, const void *body, uint32_t length)
-{
-    static const char padding[8];
-    uint32_t header[2] = {type, length};
-    struct iovec iov[] = {{header, sizeof header},
-                          {(void *)(uintptr_t)body, length},
-                          {(void *)(uintptr_t)padding, -length % 8}};
-    return feed_iov(g, iov, ARRAY_SIZE(iov));
-}
-
-/* Only these carry 4 KiB in a stream; the others have been left out by the importer, save
- * for XALLOC, which is memory without content. */
-static bool page_has_content(unsigned type)
-{
-    return type == PAGE_NOTAB || page_type_is_table(type);
-}
-
-struct page_batch {
-    struct {
-        uint32_t type, length, count, reserved;
-        uint64_t pfns[BATCH_PAGES];
-    } head;
-    struct iovec iov[1 + BATCH_PAGES];
-    size_t n_iov, n_data;
-};
-
-static void batch_start(struct page_batch *b)
-{
-    b->head.count = 0;
-    b->n_iov = 1;
-    b->n_data = 0;
-}
-
-static void batch_add(struct page_batch *b, const struct image *im, const struct image_page *page)
-{
-    b->head.pfns[b->head.count++] = page->pfn_type;
-    if (!page_has_content(image_page_type(page)))
-        return;
-    b->n_data++;
-    char *content = (char *)(uintptr_t)image_payload(im, page->payload);
-    struct iovec *last = &b->iov[b->n_iov - 1];
-    if (b->n_iov > 1 && (char *)last->iov_base + last->iov_len == content)
-        last->iov_len += PAGE_BYTES;
-    else
-        b->iov[b->n_iov++] = (struct iovec){content, PAGE_BYTES};
-}
-
-static int batch_send(struct guest_engine *g, struct page_batch *b)
-{
-    size_t table = b->head.count * sizeof b->head.pfns[0];
-    b->head.type = RECORD_PAGE_DATA;
-    b->head.length = (uint32_t)(8 + table + b->n_data * PAGE_BYTES);
-    b->head.reserved = 0;
-    b->iov[0] = (struct iovec){&b->head, 16 + table};
-    int rc = b->head.count ? feed_iov(g, b->iov, b->n_iov) : 0;
-    batch_start(b);
-    return rc;
-}
-
-/* All pages of the image's own table. */
-static int feed_pages(struct guest_engine *g, const struct image *im)
-{
-    struct page_batch *b = malloc(sizeof *b);
-    if (!b)
-        return -ENOMEM;
-    batch_start(b);
-    int rc = 0;
-    const struct image_page *pages = image_pages(im);
-    uint64_t n = image_info(im)->pages;
-    for (uint64_t i = 0; i < n && !rc; i++) {
-        batch_add(b, im, &pages[i]);
-        if (b->head.count == BATCH_PAGES)
-            rc = batch_send(g, b);
-    }
-    if (!rc)
-        rc = batch_send(g, b);
-    free(b);
-    return rc;
-}
-
-/* Records that come before memory, or those that come after it; our own ones never. */
-static int feed_records(struct guest_engine *g, const struct image *im, bool before_pages)
-{
-    struct image_record r;
-    size_t cursor = 0;
-    while (image_next_record(im, &cursor, &r)) {
-        if (r.type == IMAGE_RECORD_ORIGIN || r.type == IMAGE_RECORD_XL_CONFIG ||
-            record_is_static(r.type) != before_pages)
-            continue;
-        int rc = feed_record(g, r.type, r.body, r.length);
-        if (rc)
-            return rc;
-    }
-    return 0;
-}
-
-/* Which Xen wrote the stream, and in which version. The importer always notes it. */
-static struct image_record_origin origin_of(const struct image *im)
-{
-    struct image_record_origin origin = {.stream_version = 3, .xen_major = 4, .xen_minor = 17};
-    struct image_record r;
-    size_t cursor = 0;
-    while (image_next_record(im, &cursor, &r))
-        if (r.type == IMAGE_RECORD_ORIGIN && r.length >= sizeof origin)
-            memcpy(&origin, r.body, sizeof origin);
-    return origin;
-}
-
-static int feed_headers(struct guest_engine *g, const struct image *im)
-{
-    struct image_record_origin origin = origin_of(im);
-    struct {
-        uint64_t marker;
-        uint32_t id, version; /* big endian, as the options */
-        uint16_t options, reserved16;
-        uint32_t reserved32;
-        uint32_t type;
-        uint16_t page_shift, reserved;
-        uint32_t xen_major, xen_minor;
-    } head = {
-        .marker = UINT64_MAX,
-        .id = htonl(0x58454e46), /* "XENF" */
-        .version = htonl(origin.stream_version),
-        .type = image_info(im)->guest == IMAGE_GUEST_PV ? 1 : 2,
-        .page_shift = 12,
-        .xen_major = origin.xen_major,
-        .xen_minor = origin.xen_minor,
-    };
-    struct iovec iov = {&head, 40};
-    _Static_assert(sizeof head == 40, "two headers of the stream, 24 and 16 bytes");
-    return feed_iov(g, &iov, 1);
-}
 
 /* What went wrong: libxenguest's reason if it has given up, else ours. */
 static int feed_failed(struct slot *s, int rc, const char *what, struct error *e)
@@ -306,13 +145,13 @@ static int build(struct slot *s, struct error *e)
     if (rc)
         return rc;
     struct guest_engine *g = s->engine_state;
-    rc = feed_headers(g, s->base);
+    rc = stream_write_headers(g->feed, s->base);
     if (!rc)
-        rc = feed_records(g, s->base, true);
+        rc = stream_write_static(g->feed, s->base);
     if (!rc)
-        rc = feed_pages(g, s->base);
+        rc = stream_write_table(g->feed, s->base);
     if (!rc)
-        rc = feed_record(g, RECORD_SENTINEL, NULL, 0);
+        rc = stream_write_record(g->feed, RECORD_SENTINEL, NULL, 0);
     if (!rc)
         rc = wait_drained(g);
     return rc ? feed_failed(s, rc, "writing the base's pages", e) : 0;
@@ -324,11 +163,11 @@ static int feed_completion(struct slot *s, const struct image *im, uint64_t *del
 {
     struct guest_engine *g = s->engine_state;
     *delta_pages = im == s->base ? 0 : image_info(im)->pages;
-    int rc = im == s->base ? 0 : feed_pages(g, im);
+    int rc = im == s->base ? 0 : stream_write_table(g->feed, im);
     if (!rc)
-        rc = feed_records(g, im, false);
+        rc = stream_write_state(g->feed, im);
     if (!rc)
-        rc = feed_record(g, RECORD_END, NULL, 0);
+        rc = stream_write_record(g->feed, RECORD_END, NULL, 0);
     return rc;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/util.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -55,14 +56,15 @@ static const struct {
     [LIBXL_CHECKPOINT_STATE] = {"CHECKPOINT_STATE", CHECKPOINTED},
 };
 
+/* of tools/xl/xl.h, with its NUL and the bytes of CR that betray text mode */
+static const char xl_magic[XL_MAGIC_BYTES] = "Xen saved domain, xl format\n \0 \r";
+
 /* ---- xl ---- */
 
 static int xl_header_check(const uint8_t *h, struct error *e)
 {
-    /* magic of tools/xl/xl_vmcontrol.c, with its NUL and the bytes of CR that betray text mode */
-    static const char magic[XL_MAGIC_BYTES] = "Xen saved domain, xl format\n \0 \r";
     uint32_t order = get_u32(h + 32), mandatory = get_u32(h + 36);
-    if (memcmp(h, magic, sizeof magic))
+    if (memcmp(h, xl_magic, sizeof xl_magic))
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "save file: not written by `xl save` (wrong magic at byte 0)");
     if (order != XL_BYTE_ORDER)
@@ -214,4 +216,43 @@ int savefile_read_stream(struct source *src, const struct stream_limits *limits,
         rc = error_set(e, ANSWER_IMAGE_REFUSED,
                        "save file: more bytes behind its end at byte %" PRIu64, src->offset);
     return rc;
+}
+
+/* ---- writing ---- */
+
+int savefile_write_head(int fd, const char *json, uint32_t len)
+{
+    struct {
+        char magic[XL_MAGIC_BYTES];
+        uint32_t order, mandatory, optional, data_len, config_len;
+    } xl = {
+        .order = XL_BYTE_ORDER,
+        .mandatory = XL_FLAGS_KNOWN,
+        .data_len = 4 + len + 1,
+        .config_len = len + 1, /* xl counts a final NUL, and reads up to it */
+    };
+    _Static_assert(sizeof xl == XL_HEADER_BYTES + 4, "xl's header and the configuration's length");
+    struct {
+        uint64_t ident;
+        uint32_t version, options; /* big endian, as ident */
+        uint32_t type, length;
+    } libxl = {
+        .ident = htobe64(LIBXL_IDENT),
+        .version = htobe32(LIBXL_VERSION),
+        .type = LIBXL_LIBXC_CONTEXT,
+    };
+    _Static_assert(sizeof libxl == LIBXL_HEADER_BYTES + 8, "libxl's header and a record's");
+    memcpy(xl.magic, xl_magic, sizeof xl_magic);
+    int rc = write_full(fd, &xl, sizeof xl);
+    if (!rc)
+        rc = write_full(fd, json, len);
+    if (!rc)
+        rc = write_full(fd, "", 1);
+    return rc ? rc : write_full(fd, &libxl, sizeof libxl);
+}
+
+int savefile_write_end(int fd)
+{
+    const uint32_t end[2] = {LIBXL_END, 0};
+    return write_full(fd, end, sizeof end);
 }

@@ -359,19 +359,14 @@ static void header_fill(const struct image_writer *w, struct image_info *info,
 /* Gives the file its name. A file of this name that came meanwhile is not touched. */
 static int writer_rename(struct image_writer *w, struct error *e)
 {
-    int r = renameat2(AT_FDCWD, w->temp_path, AT_FDCWD, w->path, RENAME_NOREPLACE);
-    if (r && (errno == EINVAL || errno == ENOSYS)) { /* some file systems know no flags */
-        r = link(w->temp_path, w->path);
-        if (!r)
-            unlink(w->temp_path);
-    }
-    if (r && errno == EEXIST)
-        return error_set(e, -EEXIST, "image file %s exists already", w->path);
-    if (r)
-        return writer_failed(w, -errno, "rename to it", e);
+    int rc = rename_new(w->temp_path, w->path);
+    if (rc == -EEXIST)
+        return error_set(e, rc, "image file %s exists already", w->path);
+    if (rc)
+        return writer_failed(w, rc, "rename to it", e);
     free(w->temp_path);
     w->temp_path = NULL;
-    int rc = fsync_parent(w->path, e);
+    rc = fsync_parent(w->path, e);
     if (rc)
         unlink(w->path); /* not durable, so not there */
     return rc;

@@ -1,5 +1,5 @@
 /*
- * Every allocation fails once: an import, and reading what it made, are run with
+ * Every allocation fails once: an import, reading what it made, and an export are run with
  * the N-th allocation failing for N = 0, 1, 2, ... until a run needs fewer. Each
  * time the call must fail (not crash), say why, and leave no file; that it leaks
  * nothing is for the sanitizer and valgrind to say.
@@ -9,6 +9,7 @@
 
 #include "base/util.h"
 #include "restore/domconf.h"
+#include "restore/export.h"
 #include "restore/import.h"
 
 #include <errno.h>
@@ -149,8 +150,34 @@ static void pvh(void **state)
     each_allocation(&b);
 }
 
+static void export(void **state)
+{
+    (void)state;
+    char image[128], save[128];
+    struct stream_build b;
+    struct image_info info;
+    struct error e = {0};
+    const struct export_options o = {.image_path = image, .save_path = save};
+    snprintf(image, sizeof image, "%s/x.img", dir.dir);
+    snprintf(save, sizeof save, "%s/save", dir.dir);
+    stream_build_init(&b, IMAGE_GUEST_PV);
+    assert_int_equal(stream_build_import(&b, image, &info, &e), 0);
+    stream_build_dispose(&b);
+    int rc = -ENOMEM;
+    for (long n = 0; rc; n++) {
+        fail_after = n;
+        rc = export_save_file(&o, &e);
+        assert_true(fail_after == NEVER || !rc);
+        fail_after = NEVER;
+        assert_true(rc == 0 || rc == -ENOMEM);
+        assert_int_equal(scratch_files(&dir, false), rc ? 1 : 2);
+    }
+    scratch_files(&dir, true);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pv), cmocka_unit_test(pvh)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pv), cmocka_unit_test(pvh),
+                                       cmocka_unit_test(export)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

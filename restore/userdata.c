@@ -13,6 +13,12 @@
 #include <unistd.h>
 
 #define XEN_LIB_DIR "/var/lib/xen"
+#define USERDATA_PATH_SIZE 200
+
+static void userdata_path(char path[USERDATA_PATH_SIZE], uint32_t domid, const char *uuid)
+{
+    snprintf(path, USERDATA_PATH_SIZE, XEN_LIB_DIR "/userdata-d.%u.%s.libxl-json", domid, uuid);
+}
 
 static int set_disk(json_t *disks, const struct disk *d)
 {
@@ -72,12 +78,27 @@ int userdata_write(const struct userdata *u, const char *json, size_t len, struc
     json_decref(config);
     if (!text)
         return error_errno(e, rc ? -rc : ENOMEM, "domain %u: adapt its xl configuration", u->domid);
-    char path[200];
-    snprintf(path, sizeof path, XEN_LIB_DIR "/userdata-d.%u.%s.libxl-json", u->domid, u->uuid);
+    char path[USERDATA_PATH_SIZE];
+    userdata_path(path, u->domid, u->uuid);
     rc = make_dirs(XEN_LIB_DIR, 0755, e);
     if (!rc)
         rc = write_text(path, text, e);
     free(text);
+    return rc;
+}
+
+int userdata_read(uint32_t domid, const char *uuid, size_t max, char **json, size_t *len,
+                  struct error *e)
+{
+    char path[USERDATA_PATH_SIZE];
+    userdata_path(path, domid, uuid);
+    if (access(path, F_OK) && errno == ENOENT)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "domain %u has no configuration in %s: it was not made by xl or dompool",
+                         domid, path);
+    int rc = read_file(path, max, json, len, e);
+    if (!rc) /* libxl counts a final NUL */
+        *len = strnlen(*json, *len);
     return rc;
 }
 

@@ -1,0 +1,269 @@
+/*
+ * Capture: see capture.h.
+ *
+ * Two threads. The caller's runs the importer; the saver's runs xc_domain_save(), with all of Xen's
+ * handles to itself until it is joined. Only two flags and the pipe are shared:
+ *
+ *   stop    set by the importer's side: a request that the guest has not answered is taken back.
+ *           The pipe is closed with it, so a save under way ends with EPIPE.
+ *   failed  set by the saver before it closes its end of the pipe. An importer that complains of a
+ *           stream that ends too early is then not the one to ask why.
+ *
+ * The saver starts at the importer's first read. By then the importer has accepted the
+ * configuration and has its files open, so what can be refused is refused before the guest is
+ * disturbed.
+ */
+#include "restore/capture.h"
+
+#include "base/log.h"
+#include "base/util.h"
+#include "restore/running_conf.h"
+#include "restore/source.h"
+#include "restore/suspend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xenguest.h>
+
+#define PIPE_BYTES (1 << 20) /* the most that an unprivileged pipe may hold */
+
+struct capture {
+    const struct capture_options *o;
+    struct xen xen; /* the saver's while it runs */
+    char *config;
+    size_t config_len;
+    uint64_t memory_bytes;
+    int feed, drain; /* the pipe: libxenguest's end, the importer's */
+    pthread_t saver;
+    bool saver_started;
+    atomic_bool stop, failed;
+    /* ---- the saver's until it is joined ---- */
+    struct error error;
+    bool suspended; /* and not resumed */
+    uint64_t suspended_us, still_us;
+};
+
+/* ---- before ---- */
+
+static int state_check(uint32_t domid, const xc_domaininfo_t *info, struct error *e)
+{
+    const char *why = NULL;
+    if (info->flags & XEN_DOMINF_dying)
+        why = "is being destroyed";
+    else if (suspend_is_suspended(info))
+        why = "is suspended already";
+    else if (info->flags & XEN_DOMINF_shutdown)
+        why = "has shut down";
+    else if (info->flags & XEN_DOMINF_paused)
+        why = "is paused, so it cannot help; unpause it first";
+    return why ? error_set(e, ANSWER_BAD_VALUE, "domain %u %s", domid, why) : 0;
+}
+
+static int domain_check(struct capture *c, struct error *e)
+{
+    if (!c->o->domid)
+        return error_set(e, ANSWER_BAD_VALUE, "domain 0 is the host itself");
+    xc_domaininfo_t info;
+    int rc = suspend_find(&c->xen, c->o->domid, c->o->uuid, &info, e);
+    if (!rc)
+        rc = state_check(c->o->domid, &info, e);
+    c->memory_bytes = (uint64_t)info.tot_pages * PAGE_BYTES;
+    return rc;
+}
+
+/* ---- the saver ---- */
+
+/* Notes as well how long it stood still. */
+static int domain_resume(struct capture *c, struct error *e)
+{
+    int rc = suspend_undo(&c->xen, c->o->domid, c->o->uuid, e);
+    if (!rc)
+        c->suspended = false;
+    c->still_us = clock_mono_us() - c->suspended_us;
+    return rc;
+}
+
+/* libxenguest's callbacks: 1 means success for this one. */
+static int saver_suspend(void *data)
+{
+    struct capture *c = data;
+    struct suspend_options o = {
+        .domid = c->o->domid,
+        .uuid = c->o->uuid,
+        .timeout_ms = c->o->suspend_timeout_ms,
+        .stop = &c->stop,
+    };
+    if (suspend_domain(&c->xen, &o, &c->error))
+        return 0;
+    c->suspended = true;
+    c->suspended_us = clock_mono_us();
+    return 1;
+}
+
+/* Called for PVH guests as well, which have no device model whose writes would have to be logged.
+ */
+static int saver_log_dirty(uint32_t domid, unsigned enable, void *data)
+{
+    (void)domid, (void)enable, (void)data;
+    return 0;
+}
+
+static void *saver_run(void *data)
+{
+    struct capture *c = data;
+    struct save_callbacks callbacks = {
+        .suspend = saver_suspend, .switch_qemu_logdirty = saver_log_dirty, .data = c};
+    xen_log_clear(&c->xen);
+    if (xc_domain_save(c->xen.xch, c->feed, c->o->domid, 0, &callbacks, XC_STREAM_PLAIN, -1)) {
+        if (!c->error.code)
+            xen_error(&c->xen, &c->error, "libxenguest could not read it");
+        atomic_store(&c->failed, true);
+    } else if (!c->o->stop) {
+        struct error again; /* capture_finish tries once more, and reports */
+        domain_resume(c, &again);
+    }
+    fd_close(&c->feed);
+    return NULL;
+}
+
+/* Signals are the caller's to get: one for us would not interrupt the importer's read, and SIGPIPE
+ * would end the process. */
+static int saver_start(struct capture *c)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&c->saver, NULL, saver_run, c);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    c->saver_started = !rc;
+    return rc ? error_errno(&c->error, rc, "start the saving thread") : 0;
+}
+
+/* ---- the importer's side ---- */
+
+/* Called before each read of the pipe. */
+static int capture_progress(uint64_t done, uint64_t total, void *data)
+{
+    struct capture *c = data;
+    (void)total;
+    if (c->o->progress && c->o->progress(done, c->memory_bytes, c->o->progress_data))
+        return -ECANCELED;
+    return c->saver_started ? 0 : saver_start(c);
+}
+
+static int capture_import(struct capture *c, struct image_info *info, struct error *e)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC))
+        return error_errno(e, errno, "make a pipe from libxenguest");
+    c->drain = fds[0];
+    c->feed = fds[1];
+    if (fcntl(c->feed, F_SETPIPE_SZ, PIPE_BYTES) < 0)
+        log_debug("pipe from libxenguest stays at its default size");
+    struct import_options o = {
+        .image_path = c->o->image_path,
+        .base_path = c->o->base_path,
+        .disks = c->o->disks,
+        .n_disks = c->o->n_disks,
+        .progress = capture_progress,
+        .progress_data = c,
+    };
+    struct source src;
+    int rc = source_init_fd(&src, c->drain, e);
+    src.progress = capture_progress;
+    src.progress_data = c;
+    if (!rc)
+        rc = import_stream(c->config, c->config_len, &src, &o, info, e);
+    source_dispose(&src);
+    return rc;
+}
+
+/* ---- after ---- */
+
+/* The saver ends soon: by itself, or because nobody listens. */
+static void saver_join(struct capture *c)
+{
+    atomic_store(&c->stop, true);
+    fd_close(&c->drain);
+    if (c->saver_started)
+        pthread_join(c->saver, NULL);
+    c->saver_started = false;
+}
+
+static void image_drop(const char *path)
+{
+    if (unlink(path) && errno != ENOENT)
+        log_warning("remove %s: %s", path, strerror(errno));
+}
+
+/* The domain goes on, unless it is to stay as it is. */
+static int capture_resume(struct capture *c, int rc, struct error *why)
+{
+    struct error stuck = {0};
+    if (!c->suspended || (!rc && c->o->stop) || !domain_resume(c, &stuck))
+        return rc;
+    if (rc)
+        error_prefix(&stuck, "%s; and ", why->text);
+    *why = stuck;
+    return stuck.code;
+}
+
+/*
+ * rc is the importer's, and why its reason. Of the two sides the one that failed first knows why:
+ * the saver's reason counts when it had failed by the time the importer ended, or never started.
+ */
+static int capture_finish(struct capture *c, int rc, struct error *why)
+{
+    bool saver_first =
+        c->saver_started ? rc != -ECANCELED && atomic_load(&c->failed) : c->error.code != 0;
+    saver_join(c);
+    int failed = saver_first ? c->error.code : rc;
+    if (saver_first)
+        *why = c->error;
+    failed = capture_resume(c, failed, why);
+    if (!rc && failed)
+        image_drop(c->o->image_path);
+    return failed;
+}
+
+static int capture_run(struct capture *c, struct image_info *info, struct error *e)
+{
+    int rc = domain_check(c, e);
+    if (!rc)
+        rc = running_conf_read(&c->xen, c->o->domid, c->o->uuid, &c->config, &c->config_len, e);
+    if (rc)
+        return rc;
+    rc = capture_import(c, info, e);
+    return capture_finish(c, rc, e);
+}
+
+static void capture_dispose(struct capture *c)
+{
+    fd_close(&c->feed);
+    fd_close(&c->drain);
+    free(c->config);
+    xen_close(&c->xen);
+}
+
+int capture_domain(const struct capture_options *o, struct image_info *info, struct error *e)
+{
+    struct capture c = {.o = o, .feed = -1, .drain = -1};
+    struct error why = {0};
+    int rc = xen_open(&c.xen, &why);
+    if (!rc)
+        rc = capture_run(&c, info, &why);
+    if (!rc && o->still_us)
+        *o->still_us = c.still_us;
+    capture_dispose(&c);
+    if (!rc)
+        return 0;
+    error_prefix(&why, "capture of domain %u: ", o->domid);
+    if (e)
+        *e = why;
+    return rc;
+}

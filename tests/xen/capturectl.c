@@ -5,7 +5,7 @@
  *   capturectl [--base BASE.img] [--stop] [--timeout MS] [--cancel MIB] DOMID IMAGE.img
  *   capturectl --undo DOMID
  *
- * Prints one line of JSON: the image's identity and how long the domain stood still, or what went
+ * Prints one line of JSON: what is in the image and how long the domain stood still, or what went
  * wrong. --cancel gives up once so much has been read. Exit status: 0, or 1 after a failure.
  */
 #include "base/log.h"
@@ -49,19 +49,36 @@ static int usage(void)
     return 64;
 }
 
-static int report(int rc, const struct error *e, const struct image_info *info, uint64_t still_us)
+static int print_line(json_t *out)
 {
-    char id[UUID_TEXT_SIZE];
-    uuid_format(info->id, id);
-    json_t *out =
-        rc ? json_pack("{s:s, s:s}", "failed", answer_name(rc), "error", e->text)
-           : json_pack("{s:s, s:I, s:I, s:I, s:I}", "image", id, "pages", (json_int_t)info->pages,
-                       "payload_pages", (json_int_t)info->payload_pages, "still_us",
-                       (json_int_t)still_us, "file_bytes", (json_int_t)info->file_bytes);
     json_dumpf(out, stdout, JSON_COMPACT);
     putchar('\n');
     json_decref(out);
-    return rc ? 1 : 0;
+    return fflush(stdout);
+}
+
+static int print_failure(int rc, const struct error *e)
+{
+    print_line(json_pack("{s:s, s:s}", "failed", answer_name(rc), "error", e->text));
+    return 1;
+}
+
+static int print_image(const char *path, uint64_t still_us)
+{
+    struct error e = {0};
+    struct image *im;
+    int rc = image_open(path, &im, &e);
+    if (rc)
+        return print_failure(rc, &e);
+    const struct image_info *info = image_info(im);
+    char id[UUID_TEXT_SIZE];
+    uuid_format(info->id, id);
+    print_line(json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "image", id, "pages",
+                         (json_int_t)info->pages, "payload_pages", (json_int_t)info->payload_pages,
+                         "file_bytes", (json_int_t)info->file_bytes, "still_us",
+                         (json_int_t)still_us, "config", json_loads(image_config(im), 0, NULL)));
+    image_close(im);
+    return 0;
 }
 
 static int uuid_of(uint32_t domid, uint8_t uuid[16], struct error *e)
@@ -82,21 +99,20 @@ static int undo(uint32_t domid)
     struct xen x;
     struct error e = {0};
     uint8_t uuid[16];
-    struct image_info info = {.pages = 0};
     int rc = uuid_of(domid, uuid, &e);
     if (rc)
-        return report(rc, &e, &info, 0);
+        return print_failure(rc, &e);
     rc = xen_open(&x, &e);
     if (!rc)
         rc = suspend_undo(&x, domid, uuid, &e);
     xen_close(&x);
-    return report(rc, &e, &info, 0);
+    return rc ? print_failure(rc, &e) : 0;
 }
 
 static int capture(struct capture_options *o, uint32_t domid, const char *image)
 {
     struct error e = {0};
-    struct image_info info = {.pages = 0};
+    struct image_info info;
     uint8_t uuid[16];
     uint64_t still_us = 0;
     o->domid = domid;
@@ -106,7 +122,7 @@ static int capture(struct capture_options *o, uint32_t domid, const char *image)
     int rc = uuid_of(domid, uuid, &e);
     if (!rc)
         rc = capture_domain(o, &info, &e);
-    return report(rc, &e, &info, still_us);
+    return rc ? print_failure(rc, &e) : print_image(image, still_us);
 }
 
 int main(int argc, char **argv)

@@ -59,9 +59,13 @@ static int vcpus_update(struct xen *x, uint32_t domid, json_t *b_info, struct er
             json_decref(online);
             return error_errno(e, errno, "read which vCPUs of domain %u are online", domid);
         }
-        if (text && !strcmp(text, "online"))
-            json_array_append_new(online, json_integer(i));
+        bool failed =
+            text && !strcmp(text, "online") && json_array_append_new(online, json_integer(i));
         free(text);
+        if (failed) {
+            json_decref(online);
+            return no_memory(e);
+        }
     }
     return json_object_set_new(b_info, "avail_vcpus", online) ? no_memory(e) : 0;
 }

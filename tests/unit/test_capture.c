@@ -1,0 +1,661 @@
+/*
+ * restore/capture.h with a Xen that is played here: one domain, its xenstore nodes, and a guest
+ * that answers a request to suspend in one way or another. What must hold whatever happens: the
+ * domain goes on, no request and no watch remains, and a failure leaves no file.
+ *
+ * The functions of the Xen libraries below stand in front of the libraries' own.
+ */
+#include "tests/unit/check.h"
+#include "tests/unit/stream_build.h"
+
+#include "base/util.h"
+#include "restore/capture.h"
+#include "restore/domconf.h"
+#include "restore/suspend.h"
+#include "restore/userdata.h"
+#include "restore/xen.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <xen/sched.h>
+#include <xenguest.h>
+
+#define DOMID 7
+#define RUNNING (XEN_DOMINF_running)
+#define SHUT_DOWN(reason) (XEN_DOMINF_shutdown | (uint32_t)(reason) << XEN_DOMINF_shutdownshift)
+
+enum guest {
+    GUEST_SUSPENDS,
+    GUEST_SUSPENDS_SLOWLY, /* acknowledges at once */
+    GUEST_DEAF,
+    GUEST_WAKES_LATE, /* acknowledges when the request is being taken back */
+    GUEST_POWERS_OFF,
+    GUEST_GOES_AWAY
+};
+
+/* One domain and its nodes. Used by the saver's thread or by the test's, never both at a time. */
+static struct {
+    enum guest guest;
+    uint32_t flags;
+    bool gone, node_missing;
+    uint8_t uuid[16];
+    char request[32], pending[32]; /* control/shutdown, and what the transaction is to make of it */
+    bool writes;
+    unsigned conflicts;   /* transactions that are yet to fail with EAGAIN */
+    uint64_t suspends_at; /* us; 0: not on its way */
+    unsigned asked, resumed, resume_failures, watches;
+    bool vbd_there, second_cpu_online;
+    struct stream_build build;
+    size_t save_limit; /* bytes after which xc_domain_save fails */
+    bool save_ended;
+} world;
+
+static struct scratch dir;
+static char image_path[128];
+
+static void world_reset(enum image_guest guest)
+{
+    stream_build_dispose(&world.build);
+    memset(&world, 0, sizeof world);
+    stream_build_init(&world.build, guest);
+    world.flags = RUNNING;
+    world.vbd_there = world.second_cpu_online = true;
+    world.save_limit = SIZE_MAX;
+    memset(world.uuid, 0x42, sizeof world.uuid);
+    scratch_files(&dir, true);
+    snprintf(image_path, sizeof image_path, "%s/x.img", dir.dir);
+}
+
+/* ---- the guest ---- */
+
+static void guest_hears(void)
+{
+    world.asked++;
+    switch (world.guest) {
+    case GUEST_SUSPENDS:
+        world.request[0] = '\0';
+        world.flags = SHUT_DOWN(SHUTDOWN_suspend);
+        break;
+    case GUEST_SUSPENDS_SLOWLY:
+        world.request[0] = '\0';
+        world.suspends_at = clock_mono_us() + 250000;
+        break;
+    case GUEST_POWERS_OFF:
+        world.flags = SHUT_DOWN(SHUTDOWN_poweroff);
+        break;
+    case GUEST_GOES_AWAY:
+        world.gone = true;
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- libxenctrl and libxenguest ---- */
+
+xc_interface *xc_interface_open(xentoollog_logger *logger, xentoollog_logger *dombuild, unsigned f)
+{
+    (void)logger, (void)dombuild, (void)f;
+    return (xc_interface *)&world;
+}
+
+int xc_interface_close(xc_interface *xch)
+{
+    (void)xch;
+    return 0;
+}
+
+int xc_domain_getinfolist(xc_interface *xch, uint32_t first, unsigned max, xc_domaininfo_t *info)
+{
+    (void)xch, (void)max;
+    if (world.suspends_at && clock_mono_us() >= world.suspends_at)
+        world.flags = SHUT_DOWN(SHUTDOWN_suspend);
+    memset(info, 0, sizeof *info);
+    info->domain = (domid_t)(first <= DOMID && !world.gone ? DOMID : first + 1);
+    info->flags = world.flags;
+    info->tot_pages = 1024;
+    memcpy(info->handle, world.uuid, sizeof info->handle);
+    return 1;
+}
+
+int xc_domain_resume(xc_interface *xch, uint32_t domid, int fast)
+{
+    (void)xch;
+    if (domid != DOMID || !fast || world.flags != SHUT_DOWN(SHUTDOWN_suspend))
+        abort(); /* in the saver's thread, where cmocka cannot fail */
+    if (world.resume_failures) {
+        world.resume_failures--;
+        errno = EIO;
+        return -1;
+    }
+    world.flags = RUNNING;
+    return 0;
+}
+
+static int write_stream(int fd, const struct built *f)
+{
+    size_t size = f->size - f->libxc_at - 8, at = 0; /* without libxl's END record */
+    while (at < size && at < world.save_limit) {
+        size_t n = size - at < 4096 ? size - at : 4096;
+        if (write_full(fd, f->bytes + f->libxc_at + at, n))
+            return -1;
+        at += n;
+    }
+    errno = EIO;
+    return at < size ? -1 : 0;
+}
+
+int xc_domain_save(xc_interface *xch, int fd, uint32_t domid, uint32_t flags,
+                   struct save_callbacks *callbacks, xc_stream_type_t type, int recv_fd)
+{
+    (void)xch, (void)recv_fd;
+    if (domid != DOMID || flags || type != XC_STREAM_PLAIN ||
+        callbacks->switch_qemu_logdirty(domid, 1, callbacks->data))
+        abort();
+    struct built f;
+    stream_build_bytes(&world.build, &f);
+    int rc = callbacks->suspend(callbacks->data) == 1 ? write_stream(fd, &f) : -1;
+    built_dispose(&f);
+    world.save_ended = true;
+    return rc;
+}
+
+/* ---- libxenstore ---- */
+
+struct xs_handle *xs_open(unsigned long flags)
+{
+    (void)flags;
+    return (struct xs_handle *)&world;
+}
+
+void xs_close(struct xs_handle *h)
+{
+    (void)h;
+}
+
+bool xs_watch(struct xs_handle *h, const char *path, const char *token)
+{
+    (void)h, (void)path, (void)token;
+    world.watches++;
+    return true;
+}
+
+bool xs_unwatch(struct xs_handle *h, const char *path, const char *token)
+{
+    (void)h, (void)path, (void)token;
+    world.watches--;
+    return true;
+}
+
+int xs_fileno(struct xs_handle *h)
+{
+    (void)h;
+    return -1; /* poll ignores it: events are found by looking again */
+}
+
+char **xs_check_watch(struct xs_handle *h)
+{
+    (void)h;
+    errno = EAGAIN;
+    return NULL;
+}
+
+xs_transaction_t xs_transaction_start(struct xs_handle *h)
+{
+    (void)h;
+    if (world.guest == GUEST_WAKES_LATE && world.asked) {
+        world.request[0] = '\0';
+        world.suspends_at = clock_mono_us() + 50000;
+    }
+    world.writes = false;
+    return 1;
+}
+
+bool xs_write(struct xs_handle *h, xs_transaction_t t, const char *path, const void *data,
+              unsigned len)
+{
+    (void)h, (void)path;
+    if (t != 1)
+        abort();
+    snprintf(world.pending, sizeof world.pending, "%.*s", (int)len, (const char *)data);
+    world.writes = true;
+    return true;
+}
+
+bool xs_transaction_end(struct xs_handle *h, xs_transaction_t t, bool abandon)
+{
+    (void)h, (void)t;
+    if (abandon || !world.writes)
+        return true;
+    if (world.conflicts) {
+        world.conflicts--;
+        errno = EAGAIN;
+        return false;
+    }
+    memcpy(world.request, world.pending, sizeof world.request);
+    if (!strcmp(world.request, "suspend"))
+        guest_hears();
+    return true;
+}
+
+static const char *node(const char *path)
+{
+    static const struct {
+        const char *path, *value;
+    } fixed[] = {
+        {"/local/domain/7/name", "renamed"},
+        {"/local/domain/7/cpu/0/availability", "online"},
+        {"/local/domain/7/memory/static-max", "8192"},
+        {"/local/domain/7/memory/target", "6144"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+        if (!strcmp(path, fixed[i].path))
+            return fixed[i].value;
+    if (!strcmp(path, "/local/domain/7/cpu/1/availability"))
+        return world.second_cpu_online ? "online" : "offline";
+    if (!strcmp(path, "/local/domain/7/control/shutdown"))
+        return world.node_missing || world.gone ? NULL : world.request;
+    if (!strncmp(path, "/libxl/7/device/vbd/", 20))
+        return world.vbd_there ? "" : NULL;
+    return NULL;
+}
+
+void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigned *len)
+{
+    (void)h, (void)t;
+    const char *value = node(path);
+    errno = ENOENT;
+    *len = value ? (unsigned)strlen(value) : 0;
+    return value ? strdup(value) : NULL;
+}
+
+bool xs_resume_domain(struct xs_handle *h, unsigned domid)
+{
+    (void)h, (void)domid;
+    world.resumed++;
+    return true;
+}
+
+/* ---- what restore/userdata.c reads from /var/lib/xen ---- */
+
+int userdata_read(uint32_t domid, const char *uuid, size_t max, char **json, size_t *len,
+                  struct error *e)
+{
+    (void)domid, (void)uuid, (void)max, (void)e;
+    *json = strdup(world.build.config);
+    *len = strlen(*json);
+    return 0;
+}
+
+/* ---- a capture, and what holds after each ---- */
+
+static struct capture_options options(void)
+{
+    return (struct capture_options){
+        .domid = DOMID, .uuid = world.uuid, .image_path = image_path, .suspend_timeout_ms = 5000};
+}
+
+static void succeeds(const struct capture_options *o)
+{
+    struct error e = {0};
+    struct image_info info;
+    if (capture_domain(o, &info, &e))
+        fail_msg("%s", e.text);
+    assert_int_equal(world.watches, 0);
+    assert_string_equal(world.request, "");
+    assert_int_equal(scratch_files(&dir, false), 1);
+    assert_int_equal(world.flags, o->stop ? SHUT_DOWN(SHUTDOWN_suspend) : RUNNING);
+    assert_int_equal(world.resumed, !o->stop);
+}
+
+static void fails(const struct capture_options *o, int code, const char *part)
+{
+    struct error e = {0};
+    struct image_info info;
+    int rc = capture_domain(o, &info, &e);
+    if (rc != code)
+        fail_msg("%s instead of %s: %s", answer_name(rc), answer_name(code), e.text);
+    assert_int_equal(e.code, rc);
+    assert_says(e.text, part);
+    assert_int_equal(world.watches, 0);
+    assert_int_equal(scratch_files(&dir, false), 0);
+}
+
+/* The same for a domain that was not disturbed: it was not even asked. */
+static void refuses(const struct capture_options *o, int code, const char *part)
+{
+    uint32_t flags = world.flags;
+    fails(o, code, part);
+    assert_int_equal(world.asked, 0);
+    assert_int_equal(world.flags, flags);
+}
+
+static void runs_again(unsigned resumed)
+{
+    assert_int_equal(world.flags, RUNNING);
+    assert_string_equal(world.request, "");
+    assert_int_equal(world.resumed, resumed);
+}
+
+static void conf_of_image(struct domconf *c)
+{
+    struct error e = {0};
+    struct image *im;
+    if (image_open(image_path, &im, &e) || domconf_from_json(image_config(im), c, &e))
+        fail_msg("%s", e.text);
+    image_close(im);
+}
+
+/* ---- tests ---- */
+
+static void captures(void **state)
+{
+    (void)state;
+    const enum image_guest guests[] = {IMAGE_GUEST_PV, IMAGE_GUEST_PVH};
+    for (size_t i = 0; i < ARRAY_SIZE(guests); i++) {
+        world_reset(guests[i]);
+        world.conflicts = 2;
+        uint64_t still_us = 0;
+        struct capture_options o = options();
+        o.still_us = &still_us;
+        succeeds(&o);
+        assert_int_equal(world.asked, 1);
+        assert_true(still_us > 0);
+    }
+}
+
+/* The configuration is that of the domain as it is now. */
+static void configuration_of_now(void **state)
+{
+    (void)state;
+    struct domconf c;
+    domconf_init(&c);
+    world_reset(IMAGE_GUEST_PV);
+    struct capture_options o = options();
+    succeeds(&o);
+    conf_of_image(&c);
+    assert_string_equal(c.name, "renamed");
+    assert_memory_equal(c.uuid, world.uuid, 16);
+    assert_int_equal(c.max_mem_kib, 8192);
+    assert_int_equal(c.target_mem_kib, 6144);
+    assert_int_equal(c.online[0], 3);
+    assert_int_equal(c.n_disks, 1);
+    world_reset(IMAGE_GUEST_PV);
+    world.vbd_there = world.second_cpu_online = false;
+    succeeds(&o);
+    conf_of_image(&c);
+    assert_int_equal(c.online[0], 1);
+    assert_int_equal(c.n_disks, 0);
+    domconf_dispose(&c);
+}
+
+static void stops(void **state)
+{
+    (void)state;
+    world_reset(IMAGE_GUEST_PV);
+    struct capture_options o = options();
+    o.stop = true;
+    succeeds(&o);
+    world_reset(IMAGE_GUEST_PV); /* not, when it fails */
+    stream_build_page(&world.build, BUILD_PFN_L1)[0] = 0xff;
+    put_u64(stream_build_page(&world.build, BUILD_PFN_L1), UINT64_MAX);
+    fails(&o, ANSWER_IMAGE_REFUSED, "capture of domain 7: ");
+    runs_again(1);
+}
+
+static void slow_guests(void **state)
+{
+    (void)state;
+    struct capture_options o = options();
+    world_reset(IMAGE_GUEST_PV);
+    world.guest = GUEST_SUSPENDS_SLOWLY;
+    o.suspend_timeout_ms = 10; /* is for the acknowledgement */
+    succeeds(&o);
+    world_reset(IMAGE_GUEST_PV);
+    world.guest = GUEST_WAKES_LATE;
+    succeeds(&o);
+    world_reset(IMAGE_GUEST_PV);
+    world.guest = GUEST_DEAF;
+    fails(&o, ANSWER_TIMED_OUT, "did not answer the request to suspend within 10 ms");
+    runs_again(0);
+}
+
+static void guests_that_end(void **state)
+{
+    (void)state;
+    struct capture_options o = options();
+    world_reset(IMAGE_GUEST_PV);
+    world.guest = GUEST_POWERS_OFF;
+    fails(&o, ANSWER_BAD_VALUE, "domain 7 powered off instead of suspending");
+    assert_int_equal(world.resumed, 0);
+    world_reset(IMAGE_GUEST_PV);
+    world.guest = GUEST_GOES_AWAY;
+    fails(&o, ANSWER_NO_SUCH_LEASE, "domain 7 has gone");
+    assert_int_equal(world.resumed, 0);
+}
+
+static void wrong_states(void **state)
+{
+    (void)state;
+    const struct {
+        uint32_t flags;
+        const char *text;
+    } wrong[] = {
+        {XEN_DOMINF_paused, "is paused"},
+        {XEN_DOMINF_dying, "is being destroyed"},
+        {SHUT_DOWN(SHUTDOWN_suspend), "is suspended already"},
+        {SHUT_DOWN(SHUTDOWN_crash), "has shut down"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        world_reset(IMAGE_GUEST_PV);
+        struct capture_options o = options();
+        world.flags = wrong[i].flags;
+        refuses(&o, ANSWER_BAD_VALUE, wrong[i].text);
+    }
+    world_reset(IMAGE_GUEST_PV);
+    struct capture_options o = options();
+    o.domid = 0;
+    refuses(&o, ANSWER_BAD_VALUE, "domain 0");
+    o.domid = DOMID - 1;
+    refuses(&o, ANSWER_NO_SUCH_LEASE, "domain 6 has gone");
+    o.domid = DOMID;
+    const uint8_t other[16] = {1};
+    o.uuid = other;
+    refuses(&o, ANSWER_NO_SUCH_LEASE, "domain 7 has gone");
+    o.uuid = world.uuid;
+    strcpy(world.request, "poweroff");
+    refuses(&o, ANSWER_BAD_VALUE, "\"poweroff\"");
+    world.node_missing = true;
+    refuses(&o, ANSWER_BAD_VALUE, "it has no /local/domain/7/control/shutdown");
+}
+
+/* What the importer refuses beforehand never reaches the guest. */
+static void refused_beforehand(void **state)
+{
+    (void)state;
+    world_reset(IMAGE_GUEST_PV);
+    struct capture_options o = options();
+    const struct import_disk wrong = {"xvdq", "ro:/dev/x"};
+    o.disks = &wrong;
+    o.n_disks = 1;
+    refuses(&o, ANSWER_BAD_VALUE, "xvdq");
+    o.n_disks = 0;
+    o.image_path = "/nonexistent/x.img";
+    refuses(&o, -ENOENT, "/nonexistent");
+    o.image_path = image_path;
+    stream_build_config(&world.build, "{\"c_info\":{\"type\":\"hvm\"},\"b_info\":{}}");
+    refuses(&o, ANSWER_IMAGE_REFUSED, "HVM");
+    stream_build_config(&world.build, "[");
+    refuses(&o, ANSWER_IMAGE_REFUSED, "JSON");
+}
+
+static void save_fails(void **state)
+{
+    (void)state;
+    for (size_t limit = 0; limit < 60000; limit += 8192) {
+        world_reset(IMAGE_GUEST_PV);
+        struct capture_options o = options();
+        o.stop = limit & 8192;
+        world.save_limit = limit;
+        fails(&o, -EIO, "libxenguest could not read it");
+        runs_again(1);
+    }
+}
+
+static void import_refuses(void **state)
+{
+    (void)state;
+    struct capture_options o = options();
+    world_reset(IMAGE_GUEST_PV);
+    stream_build_find(&world.build, RECORD_SHARED_INFO, 0)->type = 0x77;
+    fails(&o, ANSWER_IMAGE_REFUSED, "unknown record");
+    runs_again(1);
+    assert_true(world.save_ended);
+}
+
+struct cancel {
+    unsigned calls, at;
+};
+
+static int cancel_at(uint64_t done, uint64_t total, void *data)
+{
+    struct cancel *c = data;
+    assert_true(done <= total);
+    return c->calls++ == c->at;
+}
+
+static void cancelled(void **state)
+{
+    (void)state;
+    for (unsigned at = 0;; at++) {
+        world_reset(IMAGE_GUEST_PV);
+        struct cancel c = {.at = at};
+        struct capture_options o = options();
+        struct error e = {0};
+        struct image_info info;
+        o.progress = cancel_at;
+        o.progress_data = &c;
+        int rc = capture_domain(&o, &info, &e);
+        runs_again(at ? 1 : 0);
+        if (!rc)
+            break;
+        assert_int_equal(rc, -ECANCELED);
+        assert_int_equal(scratch_files(&dir, false), 0);
+    }
+}
+
+static volatile sig_atomic_t alarmed;
+
+static void on_alarm(int number)
+{
+    (void)number;
+    alarmed = 1;
+}
+
+static int stop_when_alarmed(uint64_t done, uint64_t total, void *data)
+{
+    (void)done, (void)total, (void)data;
+    return alarmed;
+}
+
+/* A signal while the guest has yet to answer: nothing is in the pipe. */
+static void stopped_while_waiting(void **state)
+{
+    (void)state;
+    struct sigaction sa = {.sa_handler = on_alarm};
+    const struct itimerval soon = {.it_value = {.tv_usec = 150000}};
+    world_reset(IMAGE_GUEST_PV);
+    world.guest = GUEST_DEAF;
+    struct capture_options o = options();
+    o.suspend_timeout_ms = 60000;
+    o.progress = stop_when_alarmed;
+    sigaction(SIGALRM, &sa, NULL);
+    uint64_t began = clock_mono_us();
+    setitimer(ITIMER_REAL, &soon, NULL);
+    fails(&o, -ECANCELED, "stopped");
+    assert_true(clock_mono_us() - began < 10000000);
+    runs_again(0);
+}
+
+static void resume_fails(void **state)
+{
+    (void)state;
+    struct capture_options o = options();
+    world_reset(IMAGE_GUEST_PV);
+    world.resume_failures = 1; /* tried again */
+    succeeds(&o);
+    world_reset(IMAGE_GUEST_PV);
+    world.resume_failures = 2;
+    fails(&o, -EIO, "domain 7 stands still: let it go on");
+    world_reset(IMAGE_GUEST_PV);
+    world.resume_failures = 2;
+    world.save_limit = 4096;
+    fails(&o, -EIO, "could not read it: ");
+    world_reset(IMAGE_GUEST_PV);
+    world.resume_failures = 1;
+    world.save_limit = 4096;
+    fails(&o, -EIO, "; and domain 7 stands still");
+}
+
+/* For what a killed capture has left. */
+static void undoes(void **state)
+{
+    (void)state;
+    struct xen x;
+    struct error e = {0};
+    assert_int_equal(xen_open(&x, &e), 0);
+    world_reset(IMAGE_GUEST_PV);
+    assert_int_equal(suspend_undo(&x, DOMID, world.uuid, &e), 0);
+    runs_again(0);
+    world.flags = SHUT_DOWN(SHUTDOWN_suspend);
+    assert_int_equal(suspend_undo(&x, DOMID, world.uuid, &e), 0);
+    runs_again(1);
+    strcpy(world.request, "suspend");
+    assert_int_equal(suspend_undo(&x, DOMID, world.uuid, &e), 0);
+    runs_again(1);
+    strcpy(world.request, "poweroff");
+    assert_int_equal(suspend_undo(&x, DOMID, world.uuid, &e), 0);
+    assert_string_equal(world.request, "poweroff");
+    const uint8_t other[16] = {1};
+    world.flags = SHUT_DOWN(SHUTDOWN_suspend);
+    assert_int_equal(suspend_undo(&x, DOMID, other, &e), ANSWER_NO_SUCH_LEASE);
+    assert_int_equal(world.flags, SHUT_DOWN(SHUTDOWN_suspend));
+    xen_close(&x);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    scratch_make(&dir);
+    stream_build_init(&world.build, IMAGE_GUEST_PV);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    stream_build_dispose(&world.build);
+    scratch_remove(&dir);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(captures),
+        cmocka_unit_test(configuration_of_now),
+        cmocka_unit_test(stops),
+        cmocka_unit_test(slow_guests),
+        cmocka_unit_test(guests_that_end),
+        cmocka_unit_test(wrong_states),
+        cmocka_unit_test(refused_beforehand),
+        cmocka_unit_test(save_fails),
+        cmocka_unit_test(import_refuses),
+        cmocka_unit_test(cancelled),
+        cmocka_unit_test(stopped_while_waiting),
+        cmocka_unit_test(resume_fails),
+        cmocka_unit_test(undoes),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

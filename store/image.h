@@ -155,7 +155,8 @@ int image_writer_config(struct image_writer *w, const char *json, struct error *
  * Writes tables and header, syncs the file, renames it to its path and syncs
  * the directory: durable when this returns 0. From info it takes base_id, guest,
  * vcpus, max_pfn, free_pages and (of a derived image) populated; the rest is filled in and returned
- * in *info. Refuses to overwrite an existing file (-EEXIST).
+ * in *info. Refuses to overwrite an existing file (-EEXIST), and what image_open would refuse
+ * (-EINVAL).
  */
 int image_writer_commit(struct image_writer *w, struct image_info *info, struct error *e);
 

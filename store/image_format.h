@@ -76,6 +76,9 @@ static inline size_t image_record_padding(uint32_t length)
 
 /* "PAYLOAD" and so on, for messages. */
 const char *image_section_name(enum image_section_kind kind);
+/* Whether the counts of pages can be true of one image; the reader refuses others, and the writer
+ * does not write them. */
+bool image_counts_fit(const struct image_info *i);
 /* BLAKE2b-256 of size bytes. */
 void image_digest(const void *bytes, size_t size, uint8_t digest[IMAGE_DIGEST_BYTES]);
 

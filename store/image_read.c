@@ -198,18 +198,29 @@ static int lengths_check(struct image *im, struct error *e)
     return 0;
 }
 
+bool image_counts_fit(const struct image_info *i)
+{
+    if (i->populated > i->max_pfn + 1 || i->pages > i->populated || i->zero_pages > i->pages)
+        return false;
+    if (image_is_base(i) && (i->pages != i->populated || i->free_pages > i->zero_pages))
+        return false;
+    /* one payload for all at the most, one payload each at the least */
+    uint64_t stored = i->pages - i->zero_pages;
+    uint64_t most = stored ? stored - 1 : 0;
+    uint64_t least = stored > i->payload_pages ? stored - i->payload_pages : 0;
+    return i->repeated_pages >= least && i->repeated_pages <= most && i->free_pages <= i->populated;
+}
+
 /* What the header counts of the guest must hold for the table. */
 static int counts_check(const struct image *im, struct error *e)
 {
     const struct image_info *i = &im->info;
-    if (i->populated > i->max_pfn + 1 || i->pages > i->populated ||
-        (image_is_base(i) && i->pages != i->populated) ||
-        i->repeated_pages > i->pages - i->zero_pages || i->free_pages > i->populated)
-        return refuse(im, e,
-                      "its header counts %" PRIu64 " populated, %" PRIu64 " repeated, %" PRIu64
-                      " free pages, its table has %" PRIu64,
-                      i->populated, i->repeated_pages, i->free_pages, i->pages);
-    return 0;
+    if (image_counts_fit(i))
+        return 0;
+    return refuse(im, e,
+                  "its header counts %" PRIu64 " populated, %" PRIu64 " repeated, %" PRIu64
+                  " free pages, its table has %" PRIu64,
+                  i->populated, i->repeated_pages, i->free_pages, i->pages);
 }
 
 static int image_check(struct image *im, struct error *e)

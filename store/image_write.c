@@ -264,7 +264,13 @@ int image_writer_pages(struct image_writer *w, const struct image_page *pages, u
     w->n_pages = n;
     if (!pages_sorted(w->pages, n))
         qsort(w->pages, n, sizeof *pages, page_compare);
-    return pages_check(w, e);
+    int rc = pages_check(w, e);
+    if (rc) { /* so that it cannot be committed */
+        free(w->pages);
+        w->pages = NULL;
+        w->n_pages = 0;
+    }
+    return rc;
 }
 
 int image_writer_record(struct image_writer *w, uint32_t type, const void *body, uint32_t length,
@@ -378,10 +384,12 @@ static int commit_check(const struct image_writer *w, const struct image_info *i
     uint64_t last = w->n_pages ? image_page_pfn(&w->pages[w->n_pages - 1]) : 0;
     if (!w->pages || !w->config || !*w->config || !w->temp_path)
         return error_set(e, -EINVAL, "image file %s: committed before it was whole", w->path);
-    if (last > info->max_pfn || info->max_pfn >= IMAGE_PFN_LIMIT || !info->vcpus)
+    if (last > info->max_pfn || info->max_pfn >= IMAGE_PFN_LIMIT || !info->vcpus ||
+        (info->guest != IMAGE_GUEST_PV && info->guest != IMAGE_GUEST_PVH))
         return error_set(e, -EINVAL,
-                         "image file %s: last pfn %#" PRIx64 ", max_pfn %#" PRIx64 ", %u vCPUs",
-                         w->path, last, info->max_pfn, info->vcpus);
+                         "image file %s: guest kind %u, last pfn %#" PRIx64 ", max_pfn %#" PRIx64
+                         ", %u vCPUs",
+                         w->path, (unsigned)info->guest, last, info->max_pfn, info->vcpus);
     return 0;
 }
 
@@ -392,6 +400,11 @@ int image_writer_commit(struct image_writer *w, struct image_info *info, struct 
     if (rc)
         return rc;
     header_fill(w, info, &h);
+    if (!image_counts_fit(info))
+        return error_set(e, -EINVAL,
+                         "image file %s: %" PRIu64 " pages of %" PRIu64 " populated, %" PRIu64
+                         " of them free",
+                         w->path, info->pages, info->populated, info->free_pages);
     rc = payload_finish(w, &h, e);
     if (!rc)
         rc = section_write(w, &h, IMAGE_SECTION_PAGES, w->pages, w->n_pages * sizeof *w->pages, e);

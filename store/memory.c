@@ -1,7 +1,22 @@
 /* Walks over the memory of images: see memory.h. */
 #include "store/memory.h"
 
+#include <inttypes.h>
 #include <string.h>
+
+/* Both tables are sorted. The first pfn that base has not; UINT64_MAX when there is none. */
+static uint64_t first_added(const struct image *base, const struct image *delta)
+{
+    uint64_t at = 0, in_base = image_info(base)->pages, in_delta = image_info(delta)->pages;
+    for (uint64_t i = 0; i < in_delta; i++) {
+        uint64_t pfn = image_page_pfn(&image_pages(delta)[i]);
+        while (at < in_base && image_page_pfn(&image_pages(base)[at]) < pfn)
+            at++;
+        if (at == in_base || image_page_pfn(&image_pages(base)[at]) != pfn)
+            return pfn;
+    }
+    return UINT64_MAX;
+}
 
 int memory_check(const struct image_memory *m, struct error *e)
 {
@@ -17,6 +32,15 @@ int memory_check(const struct image_memory *m, struct error *e)
         delta->vcpus != base->vcpus)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "the image and its base differ in guest kind, vCPUs or highest pfn");
+    if (delta->populated != base->populated)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "the image has %" PRIu64 " populated pages, its base %" PRIu64,
+                         delta->populated, base->populated);
+    uint64_t added = first_added(m->base, m->delta);
+    if (added != UINT64_MAX)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "the image has a page at pfn %#" PRIx64 ", its base has none there",
+                         added);
     return 0;
 }
 

@@ -30,8 +30,10 @@ struct memory_walk {
 };
 
 /*
- * True when delta is one over this base: same base id, kind of guest, and highest pfn. Else
- * ANSWER_IMAGE_REFUSED. base may not be derived itself.
+ * 0 when base is not derived itself and delta, if there is one, is over this base: its base id is
+ * base's id, both are of the same kind of guest, with as many vCPUs and populated pages and the
+ * same highest pfn, and delta lists no page that base has not. Else ANSWER_IMAGE_REFUSED. Reads
+ * the tables, no contents. Whatever the answer, all below stays inside the images' mappings.
  */
 int memory_check(const struct image_memory *m, struct error *e);
 

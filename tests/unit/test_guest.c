@@ -12,31 +12,13 @@
 #define PVH IMAGE_GUEST_PVH
 #define CTX(field) (8 + offsetof(struct vcpu_guest_context, field))
 
-static struct scratch dir;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_make(&dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&dir);
-    return 0;
-}
-
 static void refused(struct stream_build *b, const char *record, const char *why)
 {
     struct error e = {0};
     struct image_info info;
     int rc = stream_build_import(b, scratch_path(&dir, "x.img"), &info, &e);
-    if (rc != ANSWER_IMAGE_REFUSED)
-        fail_msg("import returned %d (%s), not a refusal because of \"%s\"", rc, e.text, why);
+    assert_refused(rc, &e, why);
     assert_says(e.text, record);
-    assert_says(e.text, why);
     assert_int_equal(scratch_files(&dir, false), 0);
     stream_build_dispose(b);
 }
@@ -206,5 +188,5 @@ int main(void)
         cmocka_unit_test(start_info),   cmocka_unit_test(p2m), cmocka_unit_test(page_tables),
         cmocka_unit_test(params),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, dir_setup, dir_teardown);
 }

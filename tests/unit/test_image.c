@@ -10,29 +10,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-static struct scratch dir;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_make(&dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&dir);
-    return 0;
-}
-
-static int clean(void **state)
-{
-    (void)state;
-    scratch_files(&dir, true);
-    return 0;
-}
-
 static void fill(uint8_t *page, uint64_t seed)
 {
     for (size_t i = 0; i < PAGE_BYTES; i++)
@@ -396,18 +373,16 @@ static void no_image_at_all(void **state)
     assert_int_equal(image_open(scratch_path(&dir, "fifo"), &im, &e), ANSWER_IMAGE_REFUSED);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, NULL, clean)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(round_trip),       TEST(empty_image),
-        TEST(read_back),        TEST(writer_refuses),
-        TEST(no_overwrite),     TEST(write_errors),
-        TEST(each_header_byte), TEST(each_signed_header_byte),
-        TEST(each_truncation),  TEST(verify_finds_damage),
-        TEST(newer_version),    TEST(tables_checked),
-        TEST(no_image_at_all),
+        TEST_IN_DIR(round_trip),       TEST_IN_DIR(empty_image),
+        TEST_IN_DIR(read_back),        TEST_IN_DIR(writer_refuses),
+        TEST_IN_DIR(no_overwrite),     TEST_IN_DIR(write_errors),
+        TEST_IN_DIR(each_header_byte), TEST_IN_DIR(each_signed_header_byte),
+        TEST_IN_DIR(each_truncation),  TEST_IN_DIR(verify_finds_damage),
+        TEST_IN_DIR(newer_version),    TEST_IN_DIR(tables_checked),
+        TEST_IN_DIR(no_image_at_all),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, dir_setup, dir_teardown);
 }

@@ -6,7 +6,6 @@
 #include "tests/unit/stream_build.h"
 
 #include "base/message.h"
-#include "base/util.h"
 #include "restore/domconf.h"
 #include "restore/import.h"
 #include "restore/slot_protocol.h"
@@ -23,37 +22,18 @@
 #define PV IMAGE_GUEST_PV
 #define PVH IMAGE_GUEST_PVH
 
-static struct scratch dir;
-
 static int setup(void **state)
 {
-    (void)state;
-    scratch_make(&dir);
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&dir);
-    return 0;
-}
-
-static int clean(void **state)
-{
-    (void)state;
-    scratch_files(&dir, true);
-    return 0;
+    return dir_setup(state);
 }
 
 static struct image *import_and_open(struct stream_build *b, struct image_info *info)
 {
     struct error e = {0};
     struct image *im = NULL;
-    char path[128];
-    snprintf(path, sizeof path, "%s/x.img", dir.dir);
+    const char *path = scratch_path(&dir, "x.img");
     if (stream_build_import(b, path, info, &e) || image_open(path, &im, &e) || image_verify(im, &e))
         fail_msg("%s", e.text);
     return im;
@@ -211,28 +191,24 @@ static void too_much_memory(void **state)
     for (uint64_t i = 0; i < ARRAY_SIZE(entries); i++)
         entries[i] = i + 1;
     more_pages(&b, entries, ARRAY_SIZE(entries), 1);
-    assert_int_equal(stream_build_import(&b, scratch_path(&dir, "x.img"), &info, &e),
-                     ANSWER_IMAGE_REFUSED);
-    assert_says(e.text, "1101 pages of memory");
+    int rc = stream_build_import(&b, scratch_path(&dir, "x.img"), &info, &e);
+    assert_refused(rc, &e, "1101 pages of memory");
     assert_int_equal(scratch_files(&dir, false), 0);
     stream_build_dispose(&b);
 }
 
 /* ---- failures ---- */
 
-static void write_save_file(struct stream_build *b, const char *path)
+static void write_save_file(struct stream_build *b)
 {
     struct built f;
     stream_build_bytes(b, &f);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(write_full(fd, f.bytes, f.size), 0);
-    close(fd);
+    scratch_write(&dir, "s", f.bytes, f.size);
     built_dispose(&f);
 }
 
 /* A PVH guest with a few MiB, so that a helper is busy for a moment. */
-static void write_big_save_file(const char *path)
+static void write_big_save_file(void)
 {
     struct stream_build b;
     uint64_t entries[900];
@@ -243,7 +219,7 @@ static void write_big_save_file(const char *path)
             entries[i] = 1 + k * ARRAY_SIZE(entries) + i;
         more_pages(&b, entries, ARRAY_SIZE(entries), 1);
     }
-    write_save_file(&b, path);
+    write_save_file(&b);
     stream_build_dispose(&b);
 }
 
@@ -286,8 +262,7 @@ static void refusals_leave_nothing(void **state)
         struct error e = {0};
         struct import_options o = {.image_path = scratch_path(&dir, "x.img")};
         source_init_memory(&src, f.bytes, size);
-        assert_int_equal(import_source(&src, &o, &info, &e), ANSWER_IMAGE_REFUSED);
-        assert_says(e.text, "truncated?");
+        assert_refused(import_source(&src, &o, &info, &e), &e, "truncated?");
         assert_int_equal(scratch_files(&dir, false), 0);
     }
     built_dispose(&f);
@@ -304,16 +279,14 @@ static int progress_stop(uint64_t done, uint64_t total, void *data)
 static void from_a_file(void **state)
 {
     (void)state;
-    char save[128], image[128];
+    const char *save = scratch_path(&dir, "s"), *image = scratch_path(&dir, "x.img");
     struct error e = {0};
     struct image_info info;
     unsigned calls = 0;
     const struct import_disk disk = {"xvda", "ro:/dev/x"}, wrong = {"xvdb", "ro:/dev/x"};
-    snprintf(save, sizeof save, "%s/s", dir.dir);
-    snprintf(image, sizeof image, "%s/x.img", dir.dir);
     struct stream_build b;
     stream_build_init(&b, PV);
-    write_save_file(&b, save);
+    write_save_file(&b);
     stream_build_dispose(&b);
     struct import_options o = {
         .save_path = save, .image_path = image, .disks = &wrong, .n_disks = 1};
@@ -322,7 +295,7 @@ static void from_a_file(void **state)
     assert_int_equal(import_save_file(&o, &info, &e), 0);
     assert_int_equal(import_save_file(&o, &info, &e), -EEXIST);
     unlink(image);
-    write_big_save_file(save);
+    write_big_save_file();
     o.n_disks = 0;
     o.progress = progress_stop;
     o.progress_data = &calls;
@@ -394,13 +367,11 @@ static json_t *helper_hear(struct helper *h)
 static void helper_imports(void **state)
 {
     (void)state;
-    char save[128], image[128];
+    const char *save = scratch_path(&dir, "s"), *image = scratch_path(&dir, "x.img");
     struct helper h;
     struct stream_build b;
-    snprintf(save, sizeof save, "%s/s", dir.dir);
-    snprintf(image, sizeof image, "%s/x.img", dir.dir);
     stream_build_init(&b, PV);
-    write_save_file(&b, save);
+    write_save_file(&b);
     stream_build_dispose(&b);
     helper_start(&h);
     helper_ask(&h, save, image);
@@ -426,10 +397,9 @@ static void helper_imports(void **state)
 static void helper_refuses(void **state)
 {
     (void)state;
-    char image[128];
+    const char *image = scratch_path(&dir, "x.img");
     struct helper h;
     struct error e;
-    snprintf(image, sizeof image, "%s/x.img", dir.dir);
     helper_start(&h);
     helper_ask(&h, "/etc/passwd", image);
     json_t *o = helper_hear(&h);
@@ -472,12 +442,10 @@ enum ending { END_SOCKET, END_SIGTERM, END_SIGKILL };
 
 static void helper_interrupted(enum ending how)
 {
-    char fifo[128], image[128];
+    const char *fifo = scratch_path(&dir, "fifo"), *image = scratch_path(&dir, "x.img");
     struct helper h;
     struct stream_build b;
     struct built f;
-    snprintf(fifo, sizeof fifo, "%s/fifo", dir.dir);
-    snprintf(image, sizeof image, "%s/x.img", dir.dir);
     assert_int_equal(mkfifo(fifo, 0600), 0);
     stream_build_init(&b, PV);
     stream_build_bytes(&b, &f);
@@ -513,10 +481,8 @@ static void helper_stops(void **state)
 static void helper_killed_anytime(void **state)
 {
     (void)state;
-    char save[128], image[128];
-    snprintf(save, sizeof save, "%s/s", dir.dir);
-    snprintf(image, sizeof image, "%s/x.img", dir.dir);
-    write_big_save_file(save);
+    const char *save = scratch_path(&dir, "s"), *image = scratch_path(&dir, "x.img");
+    write_big_save_file();
     for (useconds_t delay = 0; delay < 60000; delay += 3000) {
         struct helper h;
         struct image *im;
@@ -540,23 +506,21 @@ static void helper_killed_anytime(void **state)
     closedir(d);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, NULL, clean)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(pv_guest),
-        TEST(pvh_guest),
-        TEST(empty_records),
-        TEST(last_one_wins),
-        TEST(too_much_memory),
-        TEST(every_write_fails),
-        TEST(refusals_leave_nothing),
-        TEST(from_a_file),
-        TEST(helper_imports),
-        TEST(helper_refuses),
-        TEST(helper_stops),
-        TEST(helper_killed_anytime),
+        TEST_IN_DIR(pv_guest),
+        TEST_IN_DIR(pvh_guest),
+        TEST_IN_DIR(empty_records),
+        TEST_IN_DIR(last_one_wins),
+        TEST_IN_DIR(too_much_memory),
+        TEST_IN_DIR(every_write_fails),
+        TEST_IN_DIR(refusals_leave_nothing),
+        TEST_IN_DIR(from_a_file),
+        TEST_IN_DIR(helper_imports),
+        TEST_IN_DIR(helper_refuses),
+        TEST_IN_DIR(helper_stops),
+        TEST_IN_DIR(helper_killed_anytime),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, dir_teardown);
 }

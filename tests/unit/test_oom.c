@@ -61,21 +61,10 @@ char *__wrap_strdup(const char *s)
     return fails_now() ? NULL : __real_strdup(s);
 }
 
-static struct scratch dir;
-
 static int setup(void **state)
 {
-    (void)state;
-    scratch_make(&dir);
     json_set_alloc_funcs(__wrap_malloc, free);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&dir);
-    return 0;
+    return dir_setup(state);
 }
 
 /* Imports and reads back; everything is released again. */
@@ -106,15 +95,13 @@ static int run(const struct built *f, const char *path, struct error *e)
 static void each_allocation(struct stream_build *b)
 {
     struct built f;
-    char path[128];
     long n = 0;
     bool failed;
-    snprintf(path, sizeof path, "%s/x.img", dir.dir);
     stream_build_bytes(b, &f);
     do {
         struct error e = {0};
         fail_after = n++;
-        int rc = run(&f, path, &e);
+        int rc = run(&f, scratch_path(&dir, "x.img"), &e);
         failed = fail_after < 0;
         fail_after = NEVER;
         assert_true(failed || !rc); /* jansson gets over one or two of its failures */
@@ -179,5 +166,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(pv), cmocka_unit_test(pvh),
                                        cmocka_unit_test(export)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, dir_teardown);
 }

@@ -177,7 +177,6 @@ static int stop_later(uint64_t done, uint64_t total, void *data)
 static void source_of_a_file(void **state)
 {
     (void)state;
-    struct scratch dir;
     struct source s;
     struct error e = {0};
     const uint8_t *p;

@@ -1,29 +1,21 @@
 /*
  * Image files. The header's digest is made right first, or nothing else would ever
- * be reached; whatever opens then is walked to its last byte.
+ * be reached; and what is derived is derived from the base that stands ready. Whatever
+ * opens then is walked to its last byte: alone, and as one memory with itself, with the
+ * base, and over the base.
  */
 #include "tests/fuzz/fuzz.h"
 
 #include "store/image_format.h"
+#include "store/memory.h"
+#include "tests/fuzz/image_base.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-static int file_of(const uint8_t *data, size_t size)
-{
-    int fd = memfd_create("image", MFD_CLOEXEC);
-    uint8_t header[PAGE_BYTES];
-    FUZZ_CHECK(fd >= 0 && !write_full(fd, data, size));
-    if (size < sizeof header)
-        return fd;
-    memcpy(header, data, sizeof header);
-    image_digest(header, offsetof(struct image_header, digest),
-                 header + offsetof(struct image_header, digest));
-    FUZZ_CHECK(!pwrite_full(fd, header, sizeof header, 0));
-    return fd;
-}
+static volatile unsigned sink; /* what is summed up must have been read */
 
 static unsigned sum(const void *bytes, size_t n)
 {
@@ -33,9 +25,55 @@ static unsigned sum(const void *bytes, size_t n)
     return total;
 }
 
-static volatile unsigned sink; /* what is summed up must have been read */
+/* ---- the images ---- */
 
-static void walk(const struct image *im)
+/* Opened, without a name in any directory any more. */
+static struct image *base_make(void)
+{
+    char dir[32], path[48];
+    struct image_info info = image_base_info;
+    struct image_page pages[IMAGE_BASE_PAGES];
+    uint8_t page[PAGE_BYTES];
+    struct image_writer *w;
+    struct image *im;
+    snprintf(dir, sizeof dir, "%s/dompool-fuzz-XXXXXX",
+             access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+    FUZZ_CHECK(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/base.img", dir);
+    FUZZ_CHECK(!image_writer_new(path, &w, NULL));
+    for (unsigned i = 0; i < IMAGE_BASE_PAGES; i++) {
+        image_base_page(i, page);
+        pages[i].pfn_type = image_base_pfn(i) | (uint64_t)i << IMAGE_TYPE_SHIFT;
+        FUZZ_CHECK(!image_writer_payload(w, page, &pages[i].payload, NULL));
+    }
+    FUZZ_CHECK(!image_writer_pages(w, pages, IMAGE_BASE_PAGES, NULL));
+    FUZZ_CHECK(!image_writer_config(w, "{}", NULL));
+    FUZZ_CHECK(!image_writer_commit(w, &info, NULL));
+    image_writer_free(w);
+    FUZZ_CHECK(!image_open(path, &im, NULL));
+    unlink(path);
+    rmdir(dir);
+    return im;
+}
+
+static int file_of(const uint8_t *data, size_t size, const struct image *base)
+{
+    int fd = memfd_create("image", MFD_CLOEXEC);
+    struct image_header h;
+    FUZZ_CHECK(fd >= 0 && !write_full(fd, data, size));
+    if (size < sizeof h)
+        return fd;
+    memcpy(&h, data, sizeof h);
+    if (sum(h.base_id, sizeof h.base_id))
+        memcpy(h.base_id, image_info(base)->id, sizeof h.base_id);
+    image_digest(&h, offsetof(struct image_header, digest), h.digest);
+    FUZZ_CHECK(!pwrite_full(fd, &h, sizeof h, 0));
+    return fd;
+}
+
+/* ---- what must hold of any image that opens ---- */
+
+static void walk_image(const struct image *im)
 {
     const struct image_info *info = image_info(im);
     const struct image_page *pages = image_pages(im);
@@ -56,17 +94,89 @@ static void walk(const struct image *im)
     (void)image_verify(im, NULL);
 }
 
+/* The number of pages: each found, in order, readable. */
+static uint64_t walk_memory(const struct image_memory *m)
+{
+    struct memory_walk w;
+    struct memory_page p, found;
+    uint64_t n = 0, next = 0;
+    unsigned total = 0;
+    memory_walk_start(&w, m);
+    for (; memory_walk_next(&w, &p); n++) {
+        FUZZ_CHECK(p.pfn >= next && p.pfn < IMAGE_PFN_LIMIT && p.type < 16);
+        FUZZ_CHECK(memory_find(m, p.pfn, &found));
+        FUZZ_CHECK(found.image == p.image && found.payload == p.payload && found.type == p.type);
+        total += sum(memory_content(&p), PAGE_BYTES);
+        next = p.pfn + 1;
+    }
+    FUZZ_CHECK(!memory_find(m, next, &found));
+    sink = total;
+    return n;
+}
+
+struct counts {
+    uint64_t n[3]; /* by enum memory_change */
+};
+
+static struct counts diff(const struct image_memory *from, const struct image_memory *to)
+{
+    struct counts c = {{0, 0, 0}};
+    struct memory_diff d;
+    struct memory_difference found;
+    memory_diff_start(&d, from, to);
+    while (memory_diff_next(&d, &found)) {
+        c.n[found.change]++;
+        FUZZ_CHECK(found.change == MEMORY_ADDED || found.from.image);
+        FUZZ_CHECK(found.change == MEMORY_REMOVED || found.to.image);
+        FUZZ_CHECK(found.change != MEMORY_CHANGED ||
+                   (found.from.pfn == found.to.pfn && !memory_page_equal(&found.from, &found.to)));
+    }
+    return c;
+}
+
+static void check_pair(const struct image_memory *a, const struct image_memory *b)
+{
+    uint64_t in_a = walk_memory(a), in_b = walk_memory(b);
+    struct counts there = diff(a, b), back = diff(b, a);
+    FUZZ_CHECK(there.n[MEMORY_ADDED] == back.n[MEMORY_REMOVED]);
+    FUZZ_CHECK(there.n[MEMORY_REMOVED] == back.n[MEMORY_ADDED]);
+    FUZZ_CHECK(there.n[MEMORY_CHANGED] == back.n[MEMORY_CHANGED]);
+    FUZZ_CHECK(in_a + there.n[MEMORY_ADDED] == in_b + there.n[MEMORY_REMOVED]);
+}
+
+static void walk_memories(const struct image *base, const struct image *im)
+{
+    const struct image_memory b = {base, NULL}, alone = {im, NULL};
+    const struct image_memory over = {base, im}, twice = {im, im};
+    struct error e = {0};
+    int rc = memory_check(&over, &e);
+    FUZZ_CHECK(rc == 0 || (rc == ANSWER_IMAGE_REFUSED && e.text[0]));
+    check_pair(&alone, &alone);
+    check_pair(&alone, &twice);
+    check_pair(&b, &alone);
+    check_pair(&b, &over);
+    struct counts none = diff(&alone, &twice), change = diff(&b, &over);
+    FUZZ_CHECK(!none.n[MEMORY_ADDED] && !none.n[MEMORY_REMOVED] && !none.n[MEMORY_CHANGED]);
+    FUZZ_CHECK(!change.n[MEMORY_REMOVED]);
+    FUZZ_CHECK(rc || (!change.n[MEMORY_ADDED] && walk_memory(&over) == IMAGE_BASE_PAGES));
+    FUZZ_CHECK(change.n[MEMORY_CHANGED] <= image_info(im)->pages);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static struct image *base;
     char path[32];
     struct image *im;
     struct error e = {0};
-    int fd = file_of(data, size);
+    if (!base)
+        base = base_make();
+    int fd = file_of(data, size, base);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     int rc = image_open(path, &im, &e);
     FUZZ_CHECK(rc == 0 || (rc == ANSWER_IMAGE_REFUSED && e.text[0]));
     if (!rc) {
-        walk(im);
+        walk_image(im);
+        walk_memories(base, im);
         image_close(im);
     }
     close(fd);

@@ -3,6 +3,7 @@
  * Deterministic but for the ids and times inside image files; findings of fuzzers
  * lie beside the seeds and are not touched.
  */
+#include "tests/fuzz/image_base.h"
 #include "tests/unit/stream_build.h"
 
 #include "base/util.h"
@@ -91,22 +92,51 @@ static void put_imported_image(void)
     put_image_file(path, "pvh");
 }
 
-/* One page with content and one without, no records. */
-static void put_plain_image(void)
+/* An image of this table; page i is fills[i] as a byte over and over; where that is negative,
+ * its first byte is zero. */
+static void put_image(const char *name, struct image_info info, struct image_page *pages,
+                      const int *fills, uint64_t n)
 {
     struct image_writer *w;
-    struct image_info info = {.guest = IMAGE_GUEST_PV, .vcpus = 1, .max_pfn = 9};
-    struct image_page pages[] = {{5, 0}, {9 | 9ull << IMAGE_TYPE_SHIFT, IMAGE_PAGE_ZERO}};
     struct error e = {0};
     char pattern[] = "/tmp/make_corpus-XXXXXX", *path = free_path(pattern);
-    uint8_t page[PAGE_BYTES] = {1};
+    uint8_t page[PAGE_BYTES];
     must(image_writer_new(path, &w, &e), &e);
-    must(image_writer_payload(w, page, &pages[0].payload, &e), &e);
-    must(image_writer_pages(w, pages, ARRAY_SIZE(pages), &e), &e);
+    for (uint64_t i = 0; i < n; i++) {
+        memset(page, abs(fills[i]), sizeof page);
+        page[0] = fills[i] < 0 ? 0 : page[0];
+        must(image_writer_payload(w, page, &pages[i].payload, &e), &e);
+    }
+    must(image_writer_pages(w, pages, n, &e), &e);
     must(image_writer_config(w, "{}", &e), &e);
     must(image_writer_commit(w, &info, &e), &e);
     image_writer_free(w);
-    put_image_file(path, "plain");
+    put_image_file(path, name);
+}
+
+#define TYPED(pfn, type)                                                                           \
+    {                                                                                              \
+        (pfn) | (uint64_t)(type) << IMAGE_TYPE_SHIFT, IMAGE_PAGE_ZERO                              \
+    }
+
+/* No records; of a derived image that is all there is to know. */
+static void put_images(void)
+{
+    static const int plain_fills[] = {-1, 0}, word_fills[] = {7, 0, 7, 9, 7};
+    static const int delta_fills[] = {5, 0, 5};
+    struct image_page plain[] = {TYPED(5, 0), TYPED(9, 9)};
+    struct image_page words[] = {TYPED(0, 0), TYPED(2, 1), TYPED(4, 2), TYPED(6, 3), TYPED(12, 4)};
+    struct image_page delta[] = {TYPED(2, 1), TYPED(4, 7), TYPED(10, 5)}, added[] = {TYPED(3, 0)};
+    struct image_info whole = image_base_info, derived = image_base_info;
+    derived.base_id[0] = 1; /* fuzz_image puts its base's id here */
+    derived.populated = IMAGE_BASE_PAGES;
+    derived.free_pages = 1;
+    put_image("plain", whole, plain, plain_fills, ARRAY_SIZE(plain));
+    whole.free_pages = 1;
+    put_image("repeated", whole, words, word_fills, ARRAY_SIZE(words));
+    put_image("derived", derived, delta, delta_fills, ARRAY_SIZE(delta));
+    put_image("derived-empty", derived, delta, delta_fills, 0);
+    put_image("derived-adds", derived, added, delta_fills, ARRAY_SIZE(added));
 }
 
 static void put_guests(void)
@@ -178,6 +208,6 @@ int main(int argc, char **argv)
     put_configs();
     put_messages();
     put_imported_image();
-    put_plain_image();
+    put_images();
     return 0;
 }

@@ -233,7 +233,7 @@ static const struct answered *image_capture(struct call *call, void *owner, cons
     return capture_start(owner, call, &rq);
 }
 
-static const struct answered *image_verify(struct call *call, void *owner, const json_t *given)
+static const struct answered *image_check(struct call *call, void *owner, const json_t *given)
 {
     return verify_start(owner, call, text(given, "name"));
 }
@@ -542,7 +542,7 @@ static const struct param wait_params[] = {
 static const struct method methods[] = {
     {"ImageImport", import_params, true, image_import},
     {"ImageCapture", capture_params, true, image_capture},
-    {"ImageVerify", name_params, true, image_verify},
+    {"ImageVerify", name_params, true, image_check},
     {"ImageExport", export_params, true, image_export},
     {"ImageDiff", diff_params, true, image_diff},
     {"ImageList", none_params, false, image_list},

@@ -289,34 +289,59 @@ const struct answered *import_start(struct core *core, struct call *call,
 
 /* ---- capture ---- */
 
+/*
+ * A lease's disks are those of its base, whatever devices it sees them through; cow names those
+ * whose private view must not have been written. What the caller gave goes before.
+ */
+static void lease_disks(const struct lease *l, json_t *disks, json_t *cow)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach (json_object_get(l->pool->facts.config, "disks"), i, v) {
+        const char *vdev = json_string_value(json_object_get(v, "vdev"));
+        const char *kind = json_string_value(json_object_get(v, "kind"));
+        const char *path = json_string_value(json_object_get(v, "path"));
+        json_int_t size = json_integer_value(json_object_get(v, "size_bytes"));
+        if (!vdev || !kind || json_object_get(disks, vdev))
+            continue;
+        json_object_set_new(disks, vdev,
+                            path ? json_sprintf("%s:%s", kind, path)
+                                 : json_sprintf("%s:%lld", kind, (long long)size));
+        if (!strcmp(kind, "cow"))
+            json_array_append_new(cow, json_string(vdev));
+    }
+}
+
 /* Of a lease domid and uuid are known; the helper looks for any other domain on the host. */
 static json_t *capture_message(const struct import *im, const struct import_request *rq,
                                const struct lease *l, const char *base)
 {
-    char uuid[UUID_TEXT_SIZE];
-    if (l)
+    char uuid[UUID_TEXT_SIZE], domid[24];
+    json_t *disks = rq->disks ? json_copy((json_t *)rq->disks) : json_object();
+    json_t *cow = json_array();
+    if (l) {
         uuid_format(l->slot->uuid, uuid);
-    return json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:O*, s:b, s:I}", "op", "capture", "domain",
-                     rq->domain, "image", im->path, "uuid", l ? uuid : NULL, "base",
-                     base[0] ? base : NULL, "disks", rq->disks, "stop", (int)rq->stop, "timeout_ms",
-                     (json_int_t)rq->timeout_ms);
+        format_fits(domid, sizeof domid, "%lld", (long long)l->slot->domid);
+        lease_disks(l, disks, cow);
+    }
+    return json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:o, s:o, s:b, s:I}", "op", "capture", "domain",
+                     l ? domid : rq->domain, "image", im->path, "uuid", l ? uuid : NULL, "base",
+                     base[0] ? base : NULL, "disks", disks, "cow", cow, "stop", (int)rq->stop,
+                     "timeout_ms", (json_int_t)rq->timeout_ms);
 }
 
 const struct answered *capture_start(struct core *core, struct call *call,
                                      const struct import_request *rq)
 {
     struct error e;
-    char base[400], domid[24];
-    struct import_request own = *rq;
+    char base[400];
     const struct lease *l = lease_find(core, rq->domain);
     struct import *im = import_new(core, rq, base, sizeof base, &e);
     if (!im)
         return call_refuse(call, e.code, e.text);
     if (l) {
-        format_fits(domid, sizeof domid, "%lld", (long long)l->slot->domid);
-        own.domain = domid;
         memcpy(im->domain, l->slot->uuid, sizeof im->domain);
         im->stop = rq->stop;
     }
-    return import_run(im, core, &kind_capture, call, capture_message(im, &own, l, base));
+    return import_run(im, core, &kind_capture, call, capture_message(im, rq, l, base));
 }

@@ -16,6 +16,8 @@ struct engine {
     /* Everything that does not depend on the image asked for. Returns when every base page is in
      * the domain. */
     int (*build)(struct slot *s, struct error *e);
+    /* Makes a warm slot hold `to`, a base of the same lineage as s->base, which stays open. */
+    int (*turn)(struct slot *s, const struct image *to, struct error *e);
     /* Writes the pages in which `im` differs from the base, sets vCPUs and platform state, and
      * fills in s->store_gfn and s->console_gfn. im is s->base itself when nothing differs. */
     int (*complete)(struct slot *s, const struct image *im, uint64_t *delta_pages, struct error *e);

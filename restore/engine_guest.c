@@ -157,6 +157,21 @@ static int build(struct slot *s, struct error *e)
     return rc ? feed_failed(s, rc, "writing the base's pages", e) : 0;
 }
 
+/* ---- turn ---- */
+
+/* libxenguest takes pages again and again, as in the rounds of a live migration. */
+static int turn(struct slot *s, const struct image *to, struct error *e)
+{
+    struct guest_engine *g = s->engine_state;
+    const struct image_memory from_memory = {s->base, NULL}, to_memory = {to, NULL};
+    int rc = stream_write_changes(g->feed, &from_memory, &to_memory);
+    if (!rc)
+        rc = stream_write_record(g->feed, RECORD_SENTINEL, NULL, 0);
+    if (!rc)
+        rc = wait_drained(g);
+    return rc ? feed_failed(s, rc, "writing what a new version changes", e) : 0;
+}
+
 /* ---- complete ---- */
 
 static int feed_completion(struct slot *s, const struct image *im, uint64_t *delta_pages)
@@ -207,6 +222,7 @@ const struct engine engine_guest = {
     .name = "guest",
     .accepts = accepts,
     .build = build,
+    .turn = turn,
     .complete = complete,
     .dispose = dispose,
 };

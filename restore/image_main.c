@@ -12,22 +12,27 @@
  * with a request of that protocol as JSON text, and prints the result. Exit status: 0 done,
  * 1 refused or failed, 64 wrong usage.
  */
+#include "base/log.h"
 #include "base/message.h"
 #include "base/util.h"
 #include "restore/capture.h"
 #include "restore/export.h"
 #include "restore/fingerprint.h"
 #include "restore/helper.h"
+#include "restore/host.h"
 #include "restore/image_diff.h"
 #include "restore/import.h"
+#include "restore/snapshot.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PROGRESS_INTERVAL_US 200000u
@@ -148,32 +153,126 @@ static int run_import(json_t *request, json_t **result, struct error *e)
     return rc ? rc : info_to_json(&info, o.image_path, result, e);
 }
 
+struct capture_request {
+    struct capture_options options;
+    struct import_disk disks[DOMCONF_DISKS_MAX];
+    uint8_t uuid[16];
+    json_t *cow; /* array of vdevs, or NULL */
+    bool leased;
+};
+
+/* A lease's domain is given with its uuid; any other is looked for, and must be nobody's slot. */
+static int domain_resolve(struct capture_request *r, const char *domain, struct error *e)
+{
+    struct host *host;
+    struct host_domain *list;
+    size_t n;
+    uint64_t number = UINT64_MAX;
+    (void)number_parse(domain, 0, UINT32_MAX, &number);
+    r->options.domid = (uint32_t)number;
+    if (r->leased)
+        return 0;
+    int rc = host_open(&host, e);
+    if (rc)
+        return rc;
+    rc = host_list(host, &list, &n, e);
+    host_close(host);
+    if (rc)
+        return rc;
+    rc = error_set(e, ANSWER_NO_SUCH_LEASE, "no lease, domain name or domid matches %.80s", domain);
+    for (size_t i = 0; i < n && rc == ANSWER_NO_SUCH_LEASE; i++) {
+        if (list[i].domid != number && strcmp(list[i].name, domain) != 0)
+            continue;
+        rc = list[i].tag[0] ? error_set(e, ANSWER_BAD_VALUE,
+                                        "domain %.80s is a slot of a pool: only a lease can be "
+                                        "captured",
+                                        domain)
+                            : 0;
+        r->options.domid = list[i].domid;
+        memcpy(r->uuid, list[i].uuid, sizeof r->uuid);
+    }
+    free(list);
+    return rc;
+}
+
+static int capture_parse(json_t *request, struct capture_request *r, struct error *e)
+{
+    const char *domain, *uuid = NULL;
+    json_t *map = NULL;
+    int stop = 0, timeout_ms;
+    json_error_t why;
+    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s?s s:s s?s s?o s?o s?b s:i}", "op",
+                       &(char *){0}, "domain", &domain, "uuid", &uuid, "image",
+                       &r->options.image_path, "base", &r->options.base_path, "disks", &map, "cow",
+                       &r->cow, "stop", &stop, "timeout_ms", &timeout_ms))
+        return malformed(&why, e);
+    if ((uuid && uuid_parse(uuid, r->uuid)) || timeout_ms <= 0)
+        return error_set(e, -EPROTO, "malformed request: uuid or timeout_ms");
+    r->leased = uuid != NULL;
+    r->options.uuid = r->uuid;
+    r->options.stop = stop;
+    r->options.suspend_timeout_ms = (unsigned)timeout_ms;
+    r->options.disks = r->disks;
+    int rc = disks_parse(map, r->disks, &r->options.n_disks, e);
+    return rc ? rc : domain_resolve(r, domain, e);
+}
+
+/* What a domain wrote to a private view of a disk goes with the domain; its kernel remembers it. */
+static int cow_check(const struct capture_request *r, struct error *e)
+{
+    char uuid[UUID_TEXT_SIZE];
+    size_t i;
+    json_t *v;
+    uuid_format(r->uuid, uuid);
+    json_array_foreach (r->cow, i, v) {
+        const char *vdev = json_string_value(v);
+        bool written;
+        int rc = vdev ? snapshot_written(uuid, vdev, &written, e)
+                      : error_set(e, -EPROTO, "malformed request: cow");
+        if (rc)
+            return rc;
+        if (written)
+            return error_set(e, ANSWER_IMAGE_REFUSED,
+                             "disk %s was written since the domain was allocated, and what was "
+                             "written goes with the domain, while the captured kernel remembers "
+                             "it; if that does no harm, say so with --disk %s=cow:PATH",
+                             vdev, vdev);
+    }
+    return 0;
+}
+
+/* xl knows what else belongs to a domain that it made. */
+static void domain_end(const struct capture_request *r)
+{
+    char domid[16];
+    char *const argv[] = {"xl", "destroy", domid, NULL};
+    pid_t pid;
+    int status = -1;
+    snprintf(domid, sizeof domid, "%u", r->options.domid);
+    if (!posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ))
+        waitpid(pid, &status, 0);
+    if (status)
+        log_warning("domain %s was captured and is suspended, but xl destroy failed", domid);
+}
+
 static int run_capture(json_t *request, json_t **result, struct error *e)
 {
-    struct import_disk disks[DOMCONF_DISKS_MAX];
     uint64_t last_us = clock_mono_us();
-    struct capture_options o = {.disks = disks, .progress = progress, .progress_data = &last_us};
+    struct capture_request r = {.options = {.progress = progress, .progress_data = &last_us}};
     struct image_info info;
-    json_t *map = NULL;
-    int domid, stop = 0, timeout_ms;
-    const char *uuid_text;
-    uint8_t uuid[16];
-    json_error_t why;
-    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:i s:s s:s s?s s?o s?b s:i}", "op",
-                       &(char *){0}, "domid", &domid, "uuid", &uuid_text, "image", &o.image_path,
-                       "base", &o.base_path, "disks", &map, "stop", &stop, "timeout_ms",
-                       &timeout_ms))
-        return malformed(&why, e);
-    if (uuid_parse(uuid_text, uuid) || domid <= 0 || timeout_ms <= 0)
-        return error_set(e, -EPROTO, "malformed request: uuid, domid or timeout_ms");
-    o.domid = (uint32_t)domid;
-    o.uuid = uuid;
-    o.stop = stop;
-    o.suspend_timeout_ms = (unsigned)timeout_ms;
-    int rc = disks_parse(map, disks, &o.n_disks, e);
+    int rc = capture_parse(request, &r, e);
     if (!rc)
-        rc = capture_domain(&o, &info, e);
-    return rc ? rc : info_to_json(&info, o.image_path, result, e);
+        rc = capture_domain(&r.options, &info, e);
+    if (rc)
+        return rc;
+    rc = cow_check(&r, e);
+    if (!rc)
+        rc = info_to_json(&info, r.options.image_path, result, e);
+    if (rc)
+        unlink(r.options.image_path);
+    else if (r.options.stop && !r.leased)
+        domain_end(&r);
+    return rc;
 }
 
 static int run_export(json_t *request, json_t **result, struct error *e)
@@ -195,14 +294,16 @@ static int run_verify(json_t *request, json_t **result, struct error *e)
 {
     const char *path;
     struct image *im;
+    int disks = 0;
     json_error_t why;
-    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s}", "op", &(char *){0}, "image", &path))
+    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s?b}", "op", &(char *){0}, "image",
+                       &path, "disks", &disks))
         return malformed(&why, e);
     int rc = image_open(path, &im, e);
     if (rc)
         return rc;
     rc = image_verify(im, e);
-    if (!rc)
+    if (!rc && disks)
         rc = fingerprints_verify(im, e);
     image_close(im);
     if (rc)

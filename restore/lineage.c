@@ -9,6 +9,7 @@
 
 #include "base/util.h"
 #include "restore/import.h"
+#include "store/memory.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -253,6 +254,61 @@ int lineage_finish(const struct lineage *l, uint64_t max_pfn, const struct guest
                          ", the base's at %#" PRIx64 ": another kernel, or another boot of it",
                          ip, base_ip);
     return code_check(l, same, data, e);
+}
+
+/* ---- two bases ---- */
+
+struct base_pair {
+    struct image_memory one, other;
+};
+
+static bool pair_same(const void *data, uint64_t pfn)
+{
+    const struct base_pair *pair = data;
+    struct memory_page a, b;
+    return memory_find(&pair->one, pfn, &a) && memory_find(&pair->other, pfn, &b) &&
+           memory_page_equal(&a, &b);
+}
+
+static int pair_populated(const struct base_pair *pair, struct error *e)
+{
+    const struct image *a = pair->one.base, *b = pair->other.base;
+    uint64_t n = image_info(a)->pages, i = 0;
+    if (n != image_info(b)->pages)
+        return differs(e, "the number of populated pages", n, image_info(b)->pages);
+    while (i < n && image_page_pfn(&image_pages(a)[i]) == image_page_pfn(&image_pages(b)[i]))
+        i++;
+    if (i == n)
+        return 0;
+    return error_set(e, ANSWER_IMAGE_REFUSED, "no delta over this base: other pages are populated");
+}
+
+static int pair_records(struct lineage *l, const struct image *other, struct error *e)
+{
+    struct image_record r;
+    size_t cursor = 0;
+    int rc = 0;
+    l->static_records = 0;
+    while (!rc && image_next_record(other, &cursor, &r))
+        rc = lineage_check_record(l, r.type, r.body, r.length, e);
+    return rc;
+}
+
+int lineage_check_image(struct lineage *l, const struct image *other, struct error *e)
+{
+    struct base_pair pair = {{l->base, NULL}, {other, NULL}};
+    struct lineage of_other;
+    int rc = lineage_init(&of_other, other, e);
+    if (!rc)
+        rc = lineage_check_config(l, &of_other.conf, e);
+    if (!rc)
+        rc = pair_records(l, other, e);
+    if (!rc)
+        rc = pair_populated(&pair, e);
+    if (!rc)
+        rc = lineage_finish(l, image_info(other)->max_pfn, &of_other.guest, pair_same, &pair, e);
+    lineage_dispose(&of_other);
+    return rc;
 }
 
 bool lineage_leaves_out(const struct lineage *l, uint64_t pfn)

@@ -39,6 +39,9 @@ int lineage_check_record(struct lineage *l, uint32_t type, const uint8_t *body, 
 int lineage_finish(const struct lineage *l, uint64_t max_pfn, const struct guest_check *guest,
                    bool (*same)(const void *data, uint64_t pfn), const void *data, struct error *e);
 
+/* All of it for a base that is there: whether a slot of one can be made to hold the other. */
+int lineage_check_image(struct lineage *l, const struct image *other, struct error *e);
+
 /*
  * True for a page whose content is the toolstack's or is written anew at each resume, so that it
  * always differs and never matters: frames of the p2m, the xenstore ring and the console ring.

@@ -7,6 +7,7 @@
 #include "restore/engine.h"
 #include "restore/fingerprint.h"
 #include "restore/import.h"
+#include "restore/lineage.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -174,6 +175,39 @@ int slot_build(struct slot *s, const struct slot_request *r,
     STEP("userdata", write_userdata(s, e));
     STEP("memory", s->engine->build(s, e));
     STEP("backends", settle_disks(s, e));
+    return 0;
+}
+
+/* ---- turn ---- */
+
+static int lineage_of(const struct slot *s, const struct image *to, struct error *e)
+{
+    struct lineage l;
+    int rc = lineage_init(&l, s->base, e);
+    if (!rc)
+        rc = lineage_check_image(&l, to, e);
+    lineage_dispose(&l);
+    return rc;
+}
+
+int slot_turn(struct slot *s, const char *image_path, struct error *e)
+{
+    struct image *to = NULL;
+    trace_start(&s->trace);
+    STEP("image", image_open(image_path, &to, e));
+    s->step = "lineage";
+    int rc = lineage_of(s, to, e);
+    if (!rc) {
+        s->step = "memory";
+        rc = s->engine->turn(s, to, e);
+    }
+    if (rc) {
+        image_close(to);
+        return rc;
+    }
+    trace_stage_end(&s->trace, "memory");
+    image_close(s->base);
+    s->base = to;
     return 0;
 }
 

@@ -59,6 +59,12 @@ struct slot_outcome {
 int slot_complete(struct slot *s, const char *image_path, const char *name, bool paused,
                   struct slot_outcome *outcome, struct error *e);
 
+/*
+ * Makes a warm slot hold another version of its base, by writing the pages that differ. Blocking:
+ * reads both images. ANSWER_IMAGE_REFUSED when they share no lineage: then the slot is as before.
+ */
+int slot_turn(struct slot *s, const char *image_path, struct error *e);
+
 /* Frees what the process holds; the domain stays. May be called twice. */
 void slot_dispose(struct slot *s);
 

@@ -1,7 +1,8 @@
 /*
  * dompool-slot: the helper process of one slot. Protocol: slot_protocol.h.
  *
- * It builds the slot, then waits for the one message that completes it, and exits.
+ * It builds the slot, turns it into another version of its image when told to, waits for the one
+ * message that completes it, and exits.
  * It never destroys a domain, and it undoes nothing on the way out: the
  * kernel drops its mappings and descriptors faster than we could.
  */
@@ -57,20 +58,6 @@ static void send_failed(const struct slot *s, int rc, const struct error *e)
                         NULL);
 }
 
-/* 1 and *request, 0 when the daemon has gone, or an error. */
-static int next_request(struct helper *h, const char *op, json_t **request, struct error *e)
-{
-    int rc = message_receive(HELPER_FD, &h->reader, request, e);
-    if (rc != 1)
-        return rc;
-    const char *got = json_string_value(json_object_get(*request, "op"));
-    if (!got || strcmp(got, op)) {
-        json_decref(*request);
-        return error_set(e, -EPROTO, "expected the request %s, got %s", op, got ? got : "none");
-    }
-    return 1;
-}
-
 static int build(struct helper *h, json_t *request, struct error *e)
 {
     struct slot_request r = {0};
@@ -102,25 +89,57 @@ static int complete(struct helper *h, json_t *request, struct error *e)
     return rc ? rc : send_completed(&h->slot, &outcome, e);
 }
 
+static int turn(struct helper *h, json_t *request, struct error *e)
+{
+    const char *image;
+    json_error_t why;
+    if (json_unpack_ex(request, &why, 0, "{s:s}", "image", &image))
+        return error_set(e, -EPROTO, "malformed turn request: %s", why.text);
+    int rc = slot_turn(&h->slot, image, e);
+    return rc ? rc : send_warm(&h->slot, e);
+}
+
+/* Which requests may come next: a slot is built once, turned any number of times, completed once.
+ */
+enum phase { PHASE_NEW, PHASE_WARM, PHASE_COMPLETED };
+
+static const struct {
+    const char *op;
+    enum phase from, to;
+    int (*run)(struct helper *, json_t *, struct error *);
+} requests[] = {
+    {"build", PHASE_NEW, PHASE_WARM, build},
+    {"turn", PHASE_WARM, PHASE_WARM, turn},
+    {"complete", PHASE_WARM, PHASE_COMPLETED, complete},
+};
+
+static int request_run(struct helper *h, json_t *request, enum phase *phase, struct error *e)
+{
+    const char *op = json_string_value(json_object_get(request, "op"));
+    for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
+        if (!op || strcmp(op, requests[i].op) != 0 || requests[i].from != *phase)
+            continue;
+        *phase = requests[i].to;
+        return requests[i].run(h, request, e);
+    }
+    return error_set(e, -EPROTO, "the request %s does not come now", op ? op : "without op");
+}
+
 static int serve(struct helper *h, struct error *e)
 {
-    static const struct {
-        const char *op;
-        int (*run)(struct helper *, json_t *, struct error *);
-    } steps[] = {{"build", build}, {"complete", complete}};
-    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+    enum phase phase = PHASE_NEW;
+    int rc = 0;
+    while (!rc && phase != PHASE_COMPLETED) {
         json_t *request;
-        int rc = next_request(h, steps[i].op, &request, e);
+        rc = message_receive(HELPER_FD, &h->reader, &request, e);
         if (rc == 0)
             return error_set(e, -ESHUTDOWN, "the daemon has gone");
         if (rc < 0)
             return rc;
-        rc = steps[i].run(h, request, e);
+        rc = request_run(h, request, &phase, e);
         json_decref(request);
-        if (rc)
-            return rc;
     }
-    return 0;
+    return rc;
 }
 
 int main(int argc, char **argv)

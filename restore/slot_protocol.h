@@ -11,6 +11,8 @@
  *   {"op":"build", "slot":"s12", "uuid":"<uuid of the domain>", "name":"dompool-s12",
  *    "image":"/path/to/base.img", "engine":"auto|guest", "tag":"<daemon's tag>",
  *    "cow_dir":"/path", "memory_reserve_kib":N}
+ *   {"op":"turn", "image":"/path/to/newer.img"}
+ *       a warm slot takes over another version of its image; "warm" comes again
  *   {"op":"complete", "image":"/path/to/image.img", "name":"<domain name>", "paused":false}
  *       the same path as built from: no delta
  *
@@ -24,11 +26,21 @@
  *
  *   a stage is {"name":"restore", "us":123, "hypercalls":6}, in the order of execution.
  *
- * The import helper (libexec/dompool/dompool-image) speaks the same way on descriptor 3:
- *   to:   {"op":"import", "save":"/path", "image":"/path/x.img", "disks":{"xvda":"ro:/dev/x"}}
+ * The image helper (libexec/dompool/dompool-image) does one piece of work and speaks the same way
+ * on descriptor 3. base, a_base, b_base: the base's file when the image is derived. to:
+ * {"op":"import", "save":"/path", "image":"/path/x.img", "base":"/path/b.img",
+ *          "disks":{"xvda":"ro:/dev/x"}, "disk_digests":false}
+ *         {"op":"capture", "domain":"name or domid", "uuid":"<of a lease's domain>", "image",
+ * "base", "disks", "cow":["xvda"], "stop":false, "timeout_ms":60000} cow: disks that must not have
+ * been written, because what was written goes with the domain
+ *         {"op":"export", "image":"/path/x.img", "base", "save":"/path"}
+ *         {"op":"verify", "image":"/path/x.img", "disks":true}
+ *         {"op":"diff", "a":"/path/x.img", "a_base", "b":"/path/y.img", "b_base"}
  *   from: {"event":"progress", "done":N, "total":N} ...
- *         {"event":"imported", "info":{"id","guest","vcpus","max_pfn","pages","zero_pages",
- *                                      "payload_pages","file_bytes","created_ms","config":{...}}}
+ *         {"event":"done", "result":{...}}
+ *             of import and capture: "id","base_id","guest","vcpus","max_pfn","populated","pages",
+ *             "zero_pages","repeated_pages","free_pages","payload_pages","file_bytes","created_ms",
+ *             "config":{...}; of diff: see restore/image_diff.h; else empty
  *         {"event":"failed", "answer":"ImageRefused", "error":"text"}
  */
 #ifndef RESTORE_SLOT_PROTOCOL_H

@@ -156,6 +156,35 @@ int snapshot_create_scratch(const struct snapshot_id *id, dev_t device, uint64_t
     return device_create(id, "linear", params, sectors, dev, name, e);
 }
 
+/* "<allocated>/<all> <metadata>", in sectors, is what the kernel says of a snapshot. */
+static bool task_written(const char *name, bool *written)
+{
+    struct dm_task *task = dm_task_create(DM_DEVICE_STATUS);
+    unsigned long long allocated, all, metadata;
+    uint64_t start, length;
+    char *target = NULL, *params = NULL;
+    bool ok = task && dm_task_set_name(task, name) && dm_task_run(task);
+    if (ok)
+        dm_get_next_target(task, NULL, &start, &length, &target, &params);
+    ok = ok && params && sscanf(params, "%llu/%llu %llu", &allocated, &all, &metadata) == 3;
+    *written = ok && allocated > metadata;
+    if (task)
+        dm_task_destroy(task);
+    return ok;
+}
+
+int snapshot_written(const char *uuid, const char *vdev, bool *written, struct error *e)
+{
+    char name[SNAPSHOT_NAME_SIZE];
+    if (!format_fits(name, sizeof name, NAME_PREFIX "%s-%s", uuid, vdev))
+        return error_set(e, -ENAMETOOLONG, "name of a snapshot for %s is too long", vdev);
+    dm_enter();
+    errno = 0;
+    int rc = task_written(name, written) ? 0 : dm_failed(e, "ask for the status of", name);
+    pthread_mutex_unlock(&dm_lock);
+    return rc;
+}
+
 /* DOMPOOL-<tag>-<36 characters of UUID>-<vdev>; a tag may hold dashes, so from the end. */
 static bool parse_uuid(const char *text, struct snapshot_found *found)
 {

@@ -33,6 +33,9 @@ int snapshot_create(const struct snapshot_id *id, dev_t origin, dev_t cow, uint6
 int snapshot_create_scratch(const struct snapshot_id *id, dev_t device, uint64_t sectors,
                             dev_t *dev, char name[SNAPSHOT_NAME_SIZE], struct error *e);
 
+/* Whether anything was ever written to the snapshot that the domain of this UUID has as vdev. */
+int snapshot_written(const char *uuid, const char *vdev, bool *written, struct error *e);
+
 /* One of our snapshots, as found on the host. */
 struct snapshot_found {
     char name[SNAPSHOT_NAME_SIZE], tag[64], uuid[40];

@@ -120,17 +120,45 @@ int stream_write_table(int fd, const struct image *im)
     return rc;
 }
 
+static void batch_add_page(struct page_batch *b, const struct memory_page *page)
+{
+    struct image_page entry = {
+        .pfn_type = page->pfn | (uint64_t)page->type << IMAGE_TYPE_SHIFT,
+        .payload = page->payload,
+    };
+    batch_add(b, page->image, &entry);
+}
+
+int stream_write_changes(int fd, const struct image_memory *from, const struct image_memory *to)
+{
+    struct page_batch *b = batch_new();
+    if (!b)
+        return -ENOMEM;
+    struct memory_diff walk;
+    struct memory_difference d;
+    int rc = 0;
+    memory_diff_start(&walk, from, to);
+    while (!rc && memory_diff_next(&walk, &d)) {
+        if (d.change != MEMORY_CHANGED) {
+            rc = -EINVAL;
+            break;
+        }
+        batch_add_page(b, &d.to);
+        if (batch_full(b))
+            rc = batch_send(fd, b);
+    }
+    if (!rc)
+        rc = batch_send(fd, b);
+    free(b);
+    return rc;
+}
+
 /* The next pages of the walk, as many as fit. */
 static void batch_fill(struct page_batch *b, struct memory_walk *walk)
 {
     struct memory_page page;
-    while (!batch_full(b) && memory_walk_next(walk, &page)) {
-        struct image_page entry = {
-            .pfn_type = page.pfn | (uint64_t)page.type << IMAGE_TYPE_SHIFT,
-            .payload = page.payload,
-        };
-        batch_add(b, page.image, &entry);
-    }
+    while (!batch_full(b) && memory_walk_next(walk, &page))
+        batch_add_page(b, &page);
 }
 
 static int write_memory(int fd, const struct image_memory *m, stream_progress *progress, void *data)

@@ -34,6 +34,9 @@ int stream_write_state(int fd, const struct image *im);
 /* PAGE_DATA of the pages in this image's own table: of a delta only what differs. */
 int stream_write_table(int fd, const struct image *im);
 
+/* PAGE_DATA of the pages in which `to` differs from `from`. -EINVAL when it populates others. */
+int stream_write_changes(int fd, const struct image_memory *from, const struct image_memory *to);
+
 /* Called before the first page and after every batch, with bytes of guest memory.
  * Not 0: the writing stops with -ECANCELED. */
 typedef int stream_progress(uint64_t done, uint64_t total, void *data);

@@ -105,6 +105,10 @@ size_t pair_key_length(const char *text);
 /* ---- the commands (image.c lease.c pool.c misc.c), each an enum status ---- */
 
 int image_import(struct invocation *inv);
+int image_capture(struct invocation *inv);
+int image_diff(struct invocation *inv);
+int image_verify(struct invocation *inv);
+int image_export(struct invocation *inv);
 int image_list(struct invocation *inv);
 int image_show(struct invocation *inv);
 int image_rm(struct invocation *inv);

@@ -1,4 +1,4 @@
-/* dompool image: import, list, show, rm. */
+/* dompool image: import, capture, list, show, diff, verify, export, rm. */
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/talk.h"
@@ -42,7 +42,7 @@ static char *spec_absolute(const char *spec)
 }
 
 /* NULL: said why. */
-static json_t *import_disks(const struct invocation *inv)
+static json_t *parse_disks(const struct invocation *inv)
 {
     json_t *disks = must(json_object());
     for (size_t i = 0; i < inv->n_values; i++) {
@@ -65,63 +65,217 @@ static json_t *import_disks(const struct invocation *inv)
     return disks;
 }
 
-struct import_state {
-    const char *name;
-    json_t *image; /* once it came */
+/* A call that takes its time: its progress on the terminal, its last reply kept. */
+struct long_call {
+    const char *doing, *name; /* "importing", "web" */
+    json_t *reply;
 };
 
-static void import_answer(const json_t *reply, void *data)
+static void long_answer(const json_t *reply, void *data)
 {
-    struct import_state *s = data;
-    if (has(reply, "image")) {
-        s->image = json_incref(json_object_get(reply, "image"));
+    struct long_call *c = data;
+    json_decref(c->reply);
+    c->reply = json_incref((json_t *)(uintptr_t)reply);
+    if (!has(reply, "done_bytes"))
         return;
-    }
     char done[READABLE_SIZE], total[READABLE_SIZE];
     int64_t bytes = get_int(reply, "done_bytes"), of = get_int(reply, "total_bytes");
     readable_bytes((uint64_t)bytes, done);
     readable_bytes((uint64_t)of, total);
     if (of > 0)
-        progress_show("importing %s: %3.0f%%, %s of %s", s->name,
+        progress_show("%s %s: %3.0f%%, %s of %s", c->doing, c->name,
                       100.0 * (double)bytes / (double)of, done, total);
     else
-        progress_show("importing %s: %s", s->name, done);
+        progress_show("%s %s: %s", c->doing, c->name, done);
 }
 
-static void import_print(const json_t *image)
+/* Runs it to its end. *reply is NULL unless the status is STATUS_DONE; result: a key that the last
+ * reply must have, NULL: none. */
+static int long_call(struct invocation *inv, const char *method, json_t *parameters,
+                     const char *doing, const char *result, json_t **reply)
 {
-    char memory[READABLE_SIZE], file[READABLE_SIZE];
-    out_line("imported %s: %s, %" PRId64 " vCPUs, %s of memory, %s on disk",
+    struct long_call c = {.doing = doing, .name = inv->args[0]};
+    int status = talk_stream(inv, method, parameters, long_answer, &c);
+    progress_end();
+    if (!status && (!c.reply || (result && !has(c.reply, result)))) {
+        complain("the daemon ended the call without a result");
+        status = STATUS_UNREACHABLE;
+    }
+    if (status) {
+        json_decref(c.reply);
+        c.reply = NULL;
+    }
+    *reply = c.reply;
+    return status;
+}
+
+/* Of a derived image what it costs is its delta. */
+static void made_print(const char *done, const json_t *reply)
+{
+    const json_t *image = json_object_get(reply, "image");
+    char memory[READABLE_SIZE], file[READABLE_SIZE], delta[64] = "";
+    json_t *warning;
+    size_t i;
+    if (has(image, "base"))
+        (void)format_fits(delta, sizeof delta, ", %" PRId64 " pages differ from its base",
+                          get_int(image, "delta_pages"));
+    out_line("%s %s: %s, %" PRId64 " vCPUs, %s of memory%s, %s on disk", done,
              get_text(image, "name"), get_text(image, "guest"), get_int(image, "vcpus"),
-             readable_bytes((uint64_t)get_int(image, "memory_kib") * 1024, memory),
+             readable_bytes((uint64_t)get_int(image, "memory_kib") * 1024, memory), delta,
              readable_bytes((uint64_t)get_int(image, "file_bytes"), file));
+    json_array_foreach (json_object_get(reply, "warnings"), i, warning) {
+        complain("warning: %s", json_string_value(warning));
+    }
+}
+
+static void flag_pass(const struct invocation *inv, const char *option, json_t *parameters,
+                      const char *key)
+{
+    if (option_given(inv, option))
+        json_object_set_new(parameters, key, json_true());
+}
+
+/* What import and capture share. NULL: said why. */
+static json_t *make_parameters(const struct invocation *inv)
+{
+    json_t *disks = parse_disks(inv);
+    if (!disks)
+        return NULL;
+    const char *base = option_text(inv, "base");
+    json_t *parameters =
+        must(json_pack("{s:s, s:o, s:s*}", "name", inv->args[0], "disks", disks, "base", base));
+    flag_pass(inv, "replace", parameters, "replace");
+    return parameters;
+}
+
+static void made_json(const json_t *reply)
+{
+    json_t *warnings = json_object_get(reply, "warnings");
+    json_t *made = must(json_pack("{s:O, s:o}", "image", json_object_get(reply, "image"),
+                                  "warnings", warnings ? json_incref(warnings) : json_array()));
+    out_json(made, false);
+    json_decref(made);
+}
+
+static int make_run(struct invocation *inv, const char *method, json_t *parameters,
+                    const char *doing, const char *done)
+{
+    json_t *reply;
+    int status = long_call(inv, method, parameters, doing, "image", &reply);
+    if (reply && inv->json)
+        made_json(reply);
+    else if (reply)
+        made_print(done, reply);
+    json_decref(reply);
+    return status;
 }
 
 int image_import(struct invocation *inv)
 {
-    json_t *disks = import_disks(inv);
-    char *path = disks ? path_absolute(inv->args[1]) : NULL;
+    json_t *parameters = make_parameters(inv);
+    char *path = parameters ? path_absolute(inv->args[1]) : NULL;
     if (!path) {
-        json_decref(disks);
+        json_decref(parameters);
         return STATUS_LOCAL;
     }
-    struct import_state state = {.name = inv->args[0]};
-    json_t *parameters =
-        must(json_pack("{s:s, s:s, s:o}", "name", inv->args[0], "path", path, "disks", disks));
+    json_object_set_new(parameters, "path", must(json_string(path)));
+    flag_pass(inv, "disk-digests", parameters, "disk_digests");
     free(path);
-    int status = talk_stream(inv, "ImageImport", parameters, import_answer, &state);
-    progress_end();
-    if (!status && !state.image) {
-        complain("the daemon ended the import without an image");
-        status = STATUS_UNREACHABLE;
+    return make_run(inv, "ImageImport", parameters, "importing", "imported");
+}
+
+int image_capture(struct invocation *inv)
+{
+    json_t *parameters = make_parameters(inv);
+    if (!parameters)
+        return STATUS_LOCAL;
+    json_object_set_new(parameters, "domain", must(json_string(inv->args[1])));
+    flag_pass(inv, "stop", parameters, "stop");
+    if (option_given(inv, "timeout"))
+        json_object_set_new(parameters, "timeout_ms",
+                            must(json_integer((json_int_t)option_last(inv, "timeout")->ms)));
+    return make_run(inv, "ImageCapture", parameters, "capturing", "captured");
+}
+
+/* ---- verify, export ---- */
+
+/* Goes on past a refusal, and remembers it. */
+int image_verify(struct invocation *inv)
+{
+    int status = STATUS_DONE;
+    json_t *verified = must(json_array());
+    for (size_t i = 0; i < inv->n_args && status != STATUS_UNREACHABLE; i++) {
+        json_t *reply;
+        int one = talk(inv, "ImageVerify", must(json_pack("{s:s}", "name", inv->args[i])), &reply);
+        json_decref(reply);
+        if (one)
+            status = one;
+        else
+            json_array_append_new(verified, must(json_string(inv->args[i])));
+        if (!one && !inv->json)
+            out_line("verified %s", inv->args[i]);
     }
-    json_t *reply = status ? NULL : must(json_pack("{s:O}", "image", state.image));
+    json_t *all = must(json_pack("{s:o}", "verified", verified));
+    if (inv->json && status != STATUS_UNREACHABLE)
+        out_json(all, false);
+    json_decref(all);
+    return status;
+}
+
+int image_export(struct invocation *inv)
+{
+    char *path = path_absolute(inv->args[1]);
+    if (!path)
+        return STATUS_LOCAL;
+    json_t *reply, *parameters = must(json_pack("{s:s, s:s}", "name", inv->args[0], "path", path));
+    int status = long_call(inv, "ImageExport", parameters, "exporting", NULL, &reply);
+    json_decref(reply);
+    json_t *done = must(json_pack("{s:s, s:s}", "image", inv->args[0], "path", path));
+    if (!status && inv->json)
+        out_json(done, false);
+    else if (!status)
+        out_line("exported %s to %s", inv->args[0], path);
+    json_decref(done);
+    free(path);
+    return status;
+}
+
+/* ---- diff ---- */
+
+static void diff_print(const json_t *d)
+{
+    char pages[READABLE_SIZE], bytes[READABLE_SIZE];
+    json_t *v, *tables = json_object_get(d, "tables");
+    size_t i;
+    out_line("pages     %" PRId64 " (%s), %s of them differ; %" PRId64 " are zero now",
+             get_int(d, "pages"), readable_bytes((uint64_t)get_int(d, "pages") * 4096, pages),
+             readable_bytes((uint64_t)get_int(d, "bytes"), bytes), get_int(d, "to_zero"));
+    out_line("tables    %" JSON_INTEGER_FORMAT " L1, %" JSON_INTEGER_FORMAT
+             " L2, %" JSON_INTEGER_FORMAT " L3, %" JSON_INTEGER_FORMAT " L4; %" PRId64
+             " pages have another type",
+             json_integer_value(json_array_get(tables, 0)),
+             json_integer_value(json_array_get(tables, 1)),
+             json_integer_value(json_array_get(tables, 2)),
+             json_integer_value(json_array_get(tables, 3)), get_int(d, "type_changes"));
+    if (get_int(d, "added") || get_int(d, "removed"))
+        out_line("populated %" PRId64 " pages more, %" PRId64 " less", get_int(d, "added"),
+                 get_int(d, "removed"));
+    out_line("left out  %" PRId64 " pages of the toolstack's", get_int(d, "toolstack_pages"));
+    json_array_foreach (json_object_get(d, "records"), i, v)
+        out_line("record    %s", json_string_value(v));
+}
+
+int image_diff(struct invocation *inv)
+{
+    json_t *reply;
+    int status = long_call(inv, "ImageDiff",
+                           must(json_pack("{s:s, s:s}", "a", inv->args[0], "b", inv->args[1])),
+                           "comparing", "difference", &reply);
     if (reply && inv->json)
         out_json(reply, false);
     else if (reply)
-        import_print(state.image);
+        diff_print(json_object_get(reply, "difference"));
     json_decref(reply);
-    json_decref(state.image);
     return status;
 }
 
@@ -179,6 +333,15 @@ static void show_config(const json_t *config)
     }
 }
 
+/* A class of pages that is not stored. */
+static void show_saving(const char *class, int64_t pages)
+{
+    char saved[READABLE_SIZE];
+    if (pages)
+        out_line("saved     %s: %" PRId64 " %s pages",
+                 readable_bytes((uint64_t)pages * 4096, saved), pages, class);
+}
+
 static void show_print(const json_t *reply)
 {
     const json_t *image = json_object_get(reply, "image");
@@ -190,12 +353,17 @@ static void show_print(const json_t *reply)
     if (has(image, "base"))
         out_line("base      %s", get_text(image, "base"));
     out_line("guest     %s, %" PRId64 " vCPUs", get_text(image, "guest"), get_int(image, "vcpus"));
-    out_line("memory    %s: %" PRId64 " pages, %" PRId64 " of them zero",
+    out_line("memory    %s: %" PRId64 " pages",
              readable_bytes((uint64_t)get_int(image, "memory_kib") * 1024, a),
-             get_int(image, "pages"), get_int(image, "zero_pages"));
+             get_int(image, "pages"));
+    if (has(image, "base"))
+        out_line("delta     %" PRId64 " pages differ from the base", get_int(image, "delta_pages"));
     out_line("stored    %s: %" PRId64 " pages",
              readable_bytes((uint64_t)get_int(image, "file_bytes"), b),
              get_int(image, "stored_pages"));
+    show_saving("zero", get_int(image, "zero_pages"));
+    show_saving("repeated", get_int(image, "repeated_pages"));
+    show_saving("free", get_int(image, "free_pages"));
     out_line("created   %s ago", readable_span(clock_wall_ms() - get_int(image, "created_ms"), a));
     out_line("in use    %" PRId64 " slots, %" PRId64 " leases", get_int(image, "slots"),
              get_int(image, "leases"));

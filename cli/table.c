@@ -20,6 +20,21 @@ const struct option_spec common_options[] = {
 static const struct option_spec import_options[] = {
     {"disk", OPTION_PAIR, "VDEV=SPEC",
      "How a disk of the saved domain is provided: ro:PATH, phy:PATH, cow:PATH or scratch:SIZE"},
+    {"base", OPTION_TEXT, "IMAGE", "Store only what differs from this image"},
+    {"replace", OPTION_FLAG, NULL, "Be the new version of an image that has the name"},
+    {"disk-digests", OPTION_FLAG, NULL,
+     "Keep a digest of every disk's content, for image verify; reads the disks"},
+    {0},
+};
+
+static const struct option_spec capture_options[] = {
+    {"disk", OPTION_PAIR, "VDEV=SPEC",
+     "How a disk of the domain is provided: ro:PATH, phy:PATH, cow:PATH or scratch:SIZE"},
+    {"base", OPTION_TEXT, "IMAGE", "Store only what differs from this image"},
+    {"replace", OPTION_FLAG, NULL, "Be the new version of an image that has the name"},
+    {"stop", OPTION_FLAG, NULL, "Destroy the domain afterwards, instead of letting it go on"},
+    {"timeout", OPTION_DURATION, "DURATION",
+     "How long the guest may take to suspend itself, instead of one minute"},
     {0},
 };
 
@@ -79,7 +94,31 @@ const struct command commands[] = {
             "view of it that is thrown away with the domain, the default for writable disks; "
             "phy:PATH the device itself, writable and shared by all leases; scratch:SIZE an "
             "empty disk, thrown away with the domain. Relative paths start at the working "
-            "directory of the command.",
+            "directory of the command.\n"
+            "\n"
+            "With --base the image is derived: only the pages that differ from IMAGE are kept, and "
+            "the warm slots of IMAGE become it when it is allocated. The saved domain must be "
+            "of the same lineage: a domain of IMAGE, or one restored from the same file, that ran "
+            "on. What is not is refused, with the reason.\n"
+            "\n"
+            "With --replace an image of this name gets a new version. Leases of the old one go on; "
+            "warm slots are turned into the new one.",
+    },
+    {
+        .name = "image capture",
+        .run = image_capture,
+        .args = "NAME DOMAIN",
+        .min_args = 2,
+        .max_args = 2,
+        .words = {WORD_NONE, WORD_LEASE},
+        .options = capture_options,
+        .summary = "Make an image of a running domain",
+        .details =
+            "DOMAIN is a lease, or any PV or PVH domain of this host, by name or domid. It is "
+            "suspended with the help of its kernel, read, and goes on. Its disks must not "
+            "have changed in a way that its kernel relies on: a disk that a lease has written to "
+            "its private view is refused, unless --disk says how it is provided to the image's "
+            "domains. The other options are those of image import.",
     },
     {
         .name = "image list",
@@ -98,6 +137,39 @@ const struct command commands[] = {
         .words = {WORD_IMAGE, WORD_NONE},
         .summary = "Show one image: sizes, disks and configuration",
         .details = "",
+    },
+    {
+        .name = "image diff",
+        .run = image_diff,
+        .args = "A B",
+        .min_args = 2,
+        .max_args = 2,
+        .words = {WORD_IMAGE, WORD_IMAGE},
+        .summary = "Show in what image B differs from image A",
+        .details = "Counts pages, page tables among them, and the records of vCPUs and platform "
+                   "that differ. Pages of the toolstack's (p2m frames, xenstore and console rings) "
+                   "always differ and never matter.",
+    },
+    {
+        .name = "image verify",
+        .run = image_verify,
+        .args = "NAME...",
+        .min_args = 1,
+        .max_args = UINT_MAX,
+        .words = {WORD_IMAGE, WORD_IMAGE},
+        .summary = "Check the digests of images and the fingerprints of their disks",
+        .details = "Reads the whole files. Images are checked when they are imported and when the "
+                   "daemon starts, too, but never while a domain is allocated.",
+    },
+    {
+        .name = "image export",
+        .run = image_export,
+        .args = "NAME FILE",
+        .min_args = 2,
+        .max_args = 2,
+        .words = {WORD_IMAGE, WORD_FILE},
+        .summary = "Write an image, base or derived, as a file for `xl restore`",
+        .details = "FILE must not exist. It can be imported again.",
     },
     {
         .name = "image rm",

@@ -35,7 +35,69 @@ imported web: pvh, 2 vCPUs, 400.0 MiB of memory, 400.0 MiB on disk
 END
 err_is </dev/null
 fake 0 "$script" image import --json web /srv/web.save --disk=xvda=cow:/dev/vg/web
-echo "{\"image\":$image}" | out_is
+echo "{\"image\":$image,\"warnings\":[]}" | out_is
+
+case_is "image import: derived"
+derived=$(echo "$image" | sed 's/"base":null/"base":"b","delta_pages":1100,"repeated_pages":10,"free_pages":20/; s/"zero_pages":2400/"zero_pages":100/')
+script='[{"expect":{"method":"io.dompool.ImageImport","parameters":{"name":"web","path":"/w","base":"b","disks":{},"replace":true,"disk_digests":true},"more":true},"replies":[
+  {"parameters":{"image":'$derived',"warnings":["the delta is large"]}}]}]'
+fake 0 "$script" image import web /w --base b --replace --disk-digests
+out_is <<'END'
+imported web: pvh, 2 vCPUs, 400.0 MiB of memory, 1100 pages differ from its base, 400.0 MiB on disk
+END
+err_is <<'END'
+dompool: warning: the delta is large
+END
+
+case_is "image capture"
+script='[{"expect":{"method":"io.dompool.ImageCapture","parameters":{"name":"web","domain":"l7","base":"b","disks":{"xvda":"ro:/d"},"stop":true,"timeout_ms":5000},"more":true},"replies":[
+  {"parameters":{"done_bytes":1,"total_bytes":2},"continues":true},{"parameters":{"image":'$derived'}}]}]'
+fake 0 "$script" image capture web l7 --base b --stop --timeout 5s --disk xvda=ro:/d
+out_is <<'END'
+captured web: pvh, 2 vCPUs, 400.0 MiB of memory, 1100 pages differ from its base, 400.0 MiB on disk
+END
+fake 1 '[{"replies":[{"error":"io.dompool.TimedOut","parameters":{"text":"domain 3 did not suspend within 60 s"}}]}]' image capture web vm
+err_is <<'END'
+dompool: TimedOut: domain 3 did not suspend within 60 s
+END
+fake 2 '[{"replies":[{"parameters":{"done_bytes":1,"total_bytes":2}}]}]' image capture web vm
+err_is <<'END'
+dompool: the daemon ended the call without a result
+END
+
+case_is "image diff"
+difference='{"pages":1100,"tables":[7,1,0,2],"type_changes":3,"to_zero":5,"added":0,"removed":0,"bytes":2048000,"toolstack_pages":130,"records":["X86_PV_VCPU_BASIC","SHARED_INFO"]}'
+script='[{"expect":{"method":"io.dompool.ImageDiff","parameters":{"a":"b","b":"web"},"more":true},"replies":[{"parameters":{"difference":'$difference'}}]}]'
+fake 0 "$script" image diff b web
+out_is <<'END'
+pages     1100 (4.3 MiB), 2.0 MiB of them differ; 5 are zero now
+tables    7 L1, 1 L2, 0 L3, 2 L4; 3 pages have another type
+left out  130 pages of the toolstack's
+record    X86_PV_VCPU_BASIC
+record    SHARED_INFO
+END
+fake 0 "$script" image diff b web --json
+echo "{\"difference\":$difference}" | out_is
+
+case_is "image verify"
+script='[{"expect":{"method":"io.dompool.ImageVerify","parameters":{"name":"a"}},"replies":[{"error":"io.dompool.ImageRefused","parameters":{"text":"section PAGES damaged"}}]},
+  {"expect":{"method":"io.dompool.ImageVerify","parameters":{"name":"b"}},"replies":[{}]}]'
+fake 1 "$script" image verify a b
+echo "verified b" | out_is
+err_is <<'END'
+dompool: ImageRefused: section PAGES damaged
+END
+fake 1 "$script" image verify a b --json
+echo '{"verified":["b"]}' | out_is
+
+case_is "image export"
+script='[{"expect":{"method":"io.dompool.ImageExport","parameters":{"name":"web","path":"'$T'/x.save"},"more":true},"replies":[{"parameters":{"done_bytes":1,"total_bytes":2},"continues":true},{}]}]'
+cd "$T" || exit 1
+fake 0 "$script" image export web x.save
+echo "exported web to $T/x.save" | out_is
+fake 0 "$script" image export web x.save --json
+echo "{\"image\":\"web\",\"path\":\"$T/x.save\"}" | out_is
+cd / || exit 1
 
 case_is "image import: relative paths"
 script='[{"expect":{"method":"io.dompool.ImageImport","parameters":{"name":"web","path":"'$T'/w.save","disks":{"xvda":"ro:'$T'/d.img","xvdb":"scratch:1G"}},"more":true},"replies":[{"error":"io.dompool.ImageRefused","parameters":{"text":"w.save: truncated at byte 12"}}]}]'
@@ -67,8 +129,9 @@ out_is <<'END'
 image     web
 id        6f1c
 guest     pvh, 2 vCPUs
-memory    400.0 MiB: 102400 pages, 2400 of them zero
+memory    400.0 MiB: 102400 pages
 stored    400.0 MiB: 100000 pages
+saved     9.4 MiB: 2400 zero pages
 created   1h1m ago
 in use    3 slots, 1 leases
 disk      xvda cow /dev/vg/web
@@ -78,6 +141,11 @@ config    name = "old"
 END
 fake 0 "$(ask ImageShow '{"name":"web"}' "$reply")" image show --json web
 echo "$reply" | out_is
+fake 0 "$(ask ImageShow '{"name":"web"}' "{\"image\":$derived,\"config\":{}}")" image show web
+out_has "base      b"
+out_has "delta     1100 pages differ from the base"
+out_has "saved     40.0 KiB: 10 repeated pages"
+out_has "saved     80.0 KiB: 20 free pages"
 fake 1 "$(no ImageShow '{"name":"web"}' NoSuchImage 'no image is called web')" image show web
 err_is <<'END'
 dompool: NoSuchImage: no image is called web

@@ -10,16 +10,30 @@
  *   - vCPUs: one thread pinned to each does a share of that work;
  *   - disks: a header written at boot is read back, and a block is written and read, past the page
  *     cache;
- *   - time and the console: a counter that only goes up is printed every tick_ms.
+ *   - time and the console: a counter that only goes up is printed every tick_ms;
+ *   - and, when told to, what makes it another image: memory of its own (work set), a tree of
+ *     processes that never rest (work tree), a name.
  *
  * Lines it prints, each with one write():
  *
  *   guest: boot id=<16 hex> vcpus=<n> mem_kib=<n> pattern_mib=<n> disks=<n>
  *   guest: tick <count>
- *   guest: check <count> seq=<n> pattern=<v> pages=<n> cpus=<v>:<n> disks=<v>:<n> id=<16 hex>
- *     where <v> is ok or bad, and for disks also slow: nothing wrong, but not all answered in time
+ *   guest: check <count> seq=<n> pattern=<v> pages=<n> cpus=<v>:<n> disks=<v>:<n>
+ *     work=<v>:<mib> tree=<v>:<n> tag=<tag> id=<16 hex>        (all in one line)
+ *     where <v> is ok or bad, and for disks also slow: nothing wrong, but not all answered in time;
+ *     mib of memory from work set, n processes that answered, tag - if it has no name
+ *   guest: dirty <mib> pages=<n>, guest: work set <mib>, guest: work tree <n>, guest: name <tag>,
+ *   guest: free <mib>: the command was carried out; guest: error <what>: it was not
  *
- * Commands it reads, one a line: check, quiet, loud, dirty MIB, echo TEXT, poweroff, reboot, crash.
+ * Commands it reads, one a line:
+ *
+ *   check, quiet, loud, echo TEXT, poweroff, reboot, crash
+ *   dirty MIB            takes that much more memory for the pattern
+ *   work set MIB [TAG]   takes that much memory, filled with what follows from boot id, place and
+ * TAG (the guest's name if not given); verified by each check, never rewritten work tree N starts N
+ * processes (work-tree.c), which verify their own pages in each check name TAG             letters,
+ * digits, - _ and . free [--zero]        runs free-pages, in the background
+ *
  * Kernel parameters: pattern_mib=64 tick_ms=100 check_ms=2000 (0: only when asked) disks=auto (or
  * how many to wait for).
  *
@@ -30,6 +44,10 @@
  */
 #define _GNU_SOURCE
 
+#include "guest/children.h"
+#include "guest/pattern.h"
+
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -54,9 +72,9 @@
 #include <linux/fs.h>
 
 enum {
-    PAGE_BYTES = 4096,
-    PAGE_WORDS = PAGE_BYTES / 8,
+    PAGES_PER_MIB = 1024 * 1024 / PAGE_BYTES,
     MAX_AREAS = 64,
+    TAG_BYTES = 33,
     MAX_VCPUS = 128,
     MAX_DISKS = 26,
     LINE_BYTES = 256,
@@ -141,7 +159,7 @@ static void console_open(void)
 {
     struct termios tio;
 
-    console.fd = open("/dev/hvc0", O_RDWR | O_NONBLOCK | O_NOCTTY);
+    console.fd = open("/dev/hvc0", O_RDWR | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (console.fd < 0)
         abort();
     if (tcgetattr(console.fd, &tio) == 0) {
@@ -199,66 +217,36 @@ static void say(const char *format, ...)
     pthread_mutex_unlock(&console.lock);
 }
 
-/* Memory pattern. */
+/* Memory: areas of the pattern, which checks rewrite little by little, and of the work set, which
+ * stays as it is. */
+
+enum area_kind { AREA_PATTERN, AREA_WORK, AREA_KINDS };
 
 struct area {
+    enum area_kind kind;
+    uint64_t salt; /* work set: its tag */
     uint64_t *words;
-    uint32_t *generations; /* by page: what the page must hold now */
+    uint32_t *generations; /* pattern, by page: what the page must hold now */
     size_t pages;
-    size_t first_index; /* of its first page, among the pages of all areas */
+    size_t first_index; /* of its first page, among the pages of all areas of its kind */
 };
 
 /*
- * Areas are only ever added. The lock guards the count; an area below it does not move or go away.
- * Within a round each page is touched by exactly one worker.
+ * Areas are only ever added. The lock guards the counts; an area below them does not move or go
+ * away. Within a round each page is touched by exactly one worker.
  */
 static struct {
     pthread_mutex_t lock;
     struct area areas[MAX_AREAS];
     size_t count;
-    size_t pages;
-} pattern = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    size_t pages[AREA_KINDS];
+} memory = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static uint64_t mix(uint64_t x)
+static uint64_t page_seed(const struct area *area, size_t i)
 {
-    /* splitmix64's finaliser: neighbouring inputs give unrelated words. */
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
+    uint32_t generation = area->generations != NULL ? area->generations[i] : 0;
 
-static uint64_t page_seed(size_t index, uint32_t generation)
-{
-    return mix(boot_id ^ mix((uint64_t)index << 32 | generation)) | 1;
-}
-
-static uint64_t next_word(uint64_t x)
-{
-    x ^= x << 13;
-    x ^= x >> 7;
-    return x ^ (x << 17);
-}
-
-static void page_fill(uint64_t *page, size_t index, uint32_t generation)
-{
-    uint64_t x = page_seed(index, generation);
-
-    for (size_t i = 0; i < PAGE_WORDS; i++) {
-        page[i] = x;
-        x = next_word(x);
-    }
-}
-
-static bool page_holds(const uint64_t *page, size_t index, uint32_t generation)
-{
-    uint64_t x = page_seed(index, generation);
-    uint64_t wrong = 0;
-
-    for (size_t i = 0; i < PAGE_WORDS; i++) {
-        wrong |= page[i] ^ x;
-        x = next_word(x);
-    }
-    return wrong == 0;
+    return mix(boot_id ^ area->salt ^ mix((uint64_t)(area->first_index + i) << 32 | generation));
 }
 
 static unsigned long mem_available_kib(void)
@@ -283,48 +271,87 @@ static void *map_bytes(size_t bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* Adds and fills mib of pattern; false if the guest has not that much to spare (taking it would
- * have the kernel kill us). */
-static bool pattern_grow(unsigned long mib)
+static void area_fill(const struct area *area)
 {
-    size_t pages = (size_t)mib * (1024 * 1024 / PAGE_BYTES);
-    struct area area = {.pages = pages, .first_index = pattern.pages};
+    for (size_t i = 0; i < area->pages; i++)
+        page_fill(area->words + i * PAGE_WORDS, page_seed(area, i));
+}
 
-    if (pages == 0)
+/* Adds and fills mib of memory; false if the guest has not that much to spare (taking it would
+ * have the kernel kill us). */
+static bool memory_grow(enum area_kind kind, unsigned long mib, uint64_t salt)
+{
+    struct area area = {.kind = kind, .salt = salt, .first_index = memory.pages[kind]};
+
+    if (mib == 0)
         return true;
-    if (pattern.count == MAX_AREAS || mib > mem_available_kib() / 1024 ||
+    if (memory.count == MAX_AREAS || mib > mem_available_kib() / 1024 ||
         mem_available_kib() / 1024 - mib < 8)
         return false;
-    area.words = map_bytes(pages * PAGE_BYTES);
-    area.generations = map_bytes(pages * sizeof *area.generations);
-    if (area.words == NULL || area.generations == NULL)
+    area.pages = (size_t)mib * PAGES_PER_MIB;
+    area.words = map_bytes(area.pages * PAGE_BYTES);
+    if (kind == AREA_PATTERN)
+        area.generations = map_bytes(area.pages * sizeof *area.generations);
+    if (area.words == NULL || (kind == AREA_PATTERN && area.generations == NULL))
         return false;
-    for (size_t i = 0; i < pages; i++)
-        page_fill(area.words + i * PAGE_WORDS, area.first_index + i, 0);
+    area_fill(&area);
 
-    pthread_mutex_lock(&pattern.lock);
-    pattern.areas[pattern.count++] = area;
-    pattern.pages += pages;
-    pthread_mutex_unlock(&pattern.lock);
+    pthread_mutex_lock(&memory.lock);
+    memory.areas[memory.count++] = area;
+    memory.pages[kind] += area.pages;
+    pthread_mutex_unlock(&memory.lock);
     return true;
 }
 
-/* Verifies the pages of one worker's share (every share_count-th, from share) and rewrites one in
- * ROTATE of them. */
+/* Verifies the pages of one worker's share (every share_count-th, from share) and, of the pattern,
+ * rewrites one in ROTATE of them. */
 static bool area_check(struct area *area, uint64_t round, size_t share, size_t share_count)
 {
     bool ok = true;
 
     for (size_t i = share; i < area->pages; i += share_count) {
-        size_t index = area->first_index + i;
         uint64_t *page = area->words + i * PAGE_WORDS;
 
-        if (!page_holds(page, index, area->generations[i]))
+        if (!page_holds(page, page_seed(area, i))) {
             ok = false;
-        else if ((index + round) % ROTATE == 0)
-            page_fill(page, index, ++area->generations[i]);
+        } else if (area->generations != NULL && (area->first_index + i + round) % ROTATE == 0) {
+            area->generations[i]++;
+            page_fill(page, page_seed(area, i));
+        }
     }
     return ok;
+}
+
+/* The guest's name. */
+static struct {
+    pthread_mutex_t lock;
+    char text[TAG_BYTES];
+} tag = {.lock = PTHREAD_MUTEX_INITIALIZER, .text = "-"};
+
+static bool tag_valid(const char *text)
+{
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++)
+        if (!isalnum((unsigned char)text[i]) && strchr("-_.", text[i]) == NULL)
+            return false;
+    return len > 0 && len < TAG_BYTES;
+}
+
+static void tag_get(char out[TAG_BYTES])
+{
+    pthread_mutex_lock(&tag.lock);
+    memcpy(out, tag.text, TAG_BYTES);
+    pthread_mutex_unlock(&tag.lock);
+}
+
+static uint64_t tag_salt(const char *text)
+{
+    uint64_t x = 0;
+
+    while (*text != '\0')
+        x = mix(x << 8 ^ (unsigned char)*text++ ^ x);
+    return x;
 }
 
 /*
@@ -335,17 +362,17 @@ static bool area_check(struct area *area, uint64_t round, size_t share, size_t s
 
 struct worker {
     bool (*work)(struct worker *worker);
-    int cpu;              /* vCPU worker: where it must run */
-    char path[32];        /* disk worker: device */
-    int fd;               /* disk worker: opened for direct I/O, -1 if that failed */
-    bool read_only;       /* disk worker */
-    uint64_t bytes;       /* disk worker: size */
-    uint8_t *block;       /* disk worker: one aligned page */
-    size_t share;         /* vCPU worker: which part of the pattern */
-    size_t share_count;   /* vCPU worker: of how many; set by the checker for each round */
-    size_t area_count;    /* vCPU worker: areas in this round */
-    bool pattern_ok;      /* vCPU worker: its part of the pattern was right */
-    uint64_t round_asked; /* the rest is guarded by workers_lock */
+    int cpu;                /* vCPU worker: where it must run */
+    char path[32];          /* disk worker: device */
+    int fd;                 /* disk worker: opened for direct I/O, -1 if that failed */
+    bool read_only;         /* disk worker */
+    uint64_t bytes;         /* disk worker: size */
+    uint8_t *block;         /* disk worker: one aligned page */
+    size_t share;           /* vCPU worker: which part of the pattern */
+    size_t share_count;     /* vCPU worker: of how many; set by the checker for each round */
+    size_t area_count;      /* vCPU worker: areas in this round */
+    bool right[AREA_KINDS]; /* vCPU worker: its part of the memory was right */
+    uint64_t round_asked;   /* the rest is guarded by workers_lock */
     uint64_t round_done;
     bool ok;
 };
@@ -426,10 +453,11 @@ static bool cpu_work(struct worker *w)
 {
     int before = sched_getcpu();
 
-    w->pattern_ok = true;
+    for (size_t i = 0; i < AREA_KINDS; i++)
+        w->right[i] = true;
     for (size_t i = 0; i < w->area_count; i++)
-        if (!area_check(&pattern.areas[i], w->round_asked, w->share, w->share_count))
-            w->pattern_ok = false;
+        if (!area_check(&memory.areas[i], w->round_asked, w->share, w->share_count))
+            w->right[memory.areas[i].kind] = false;
     return before == w->cpu && sched_getcpu() == w->cpu;
 }
 
@@ -677,10 +705,10 @@ static void disks_ask(uint64_t round)
             disks[i].round_asked = round;
 }
 
-static bool pattern_was_ok(uint64_t round)
+static bool memory_was_ok(enum area_kind kind, uint64_t round)
 {
     for (size_t i = 0; i < cpu_count; i++)
-        if (cpus[i].round_done != round || !cpus[i].pattern_ok)
+        if (cpus[i].round_done != round || !cpus[i].right[kind])
             return false;
     return true;
 }
@@ -690,36 +718,63 @@ static const char *verdict(bool ok)
     return ok ? "ok" : "bad";
 }
 
-static void check(uint64_t round)
+/* What a round found. */
+struct findings {
+    size_t pages[AREA_KINDS];
+    bool memory_ok[AREA_KINDS];
+    size_t cpus;
+    size_t disks;
+    const char *disks_verdict;
+    size_t tree;
+    size_t tree_wanted;
+};
+
+static void workers_ask(uint64_t round, struct findings *f)
 {
     size_t areas;
-    size_t pages;
-    size_t good_cpus;
-    size_t good_disks;
-    bool pattern_ok;
-    const char *disks_verdict;
 
-    pthread_mutex_lock(&pattern.lock);
-    areas = pattern.count;
-    pages = pattern.pages;
-    pthread_mutex_unlock(&pattern.lock);
+    pthread_mutex_lock(&memory.lock);
+    areas = memory.count;
+    memcpy(f->pages, memory.pages, sizeof f->pages);
+    pthread_mutex_unlock(&memory.lock);
 
     pthread_mutex_lock(&workers_lock);
     cpus_ask(round, areas);
     disks_ask(round);
     pthread_cond_broadcast(&workers_asked);
-    good_cpus = workers_wait(cpus, cpu_count, round, CPU_LIMIT_MS);
-    pattern_ok = pattern_was_ok(round);
-    good_disks = workers_wait(disks, disk_count, round, DISK_LIMIT_MS);
-    disks_verdict = verdict(good_disks == disk_count);
-    if (good_disks < disk_count && !workers_found_bad(disks, disk_count, round))
-        disks_verdict = "slow";
     pthread_mutex_unlock(&workers_lock);
+}
 
+static void workers_gather(uint64_t round, struct findings *f)
+{
+    pthread_mutex_lock(&workers_lock);
+    f->cpus = workers_wait(cpus, cpu_count, round, CPU_LIMIT_MS);
+    for (enum area_kind kind = 0; kind < AREA_KINDS; kind++)
+        f->memory_ok[kind] = memory_was_ok(kind, round);
+    f->disks = workers_wait(disks, disk_count, round, DISK_LIMIT_MS);
+    f->disks_verdict = verdict(f->disks == disk_count);
+    if (f->disks < disk_count && !workers_found_bad(disks, disk_count, round))
+        f->disks_verdict = "slow";
+    pthread_mutex_unlock(&workers_lock);
+}
+
+static void check(uint64_t round)
+{
+    struct findings f = {.tree_wanted = trees_size()};
+    char name[TAG_BYTES];
+
+    workers_ask(round, &f);
+    trees_ask();
+    workers_gather(round, &f);
+    f.tree = trees_wait();
+    tag_get(name);
     say("guest: check %" PRIu64 " seq=%" PRIu64
-        " pattern=%s pages=%zu cpus=%s:%zu disks=%s:%zu id=%016" PRIx64,
-        __atomic_load_n(&tick_count, __ATOMIC_RELAXED), round, verdict(pattern_ok), pages,
-        verdict(good_cpus == cpu_count), good_cpus, disks_verdict, good_disks, boot_id);
+        " pattern=%s pages=%zu cpus=%s:%zu disks=%s:%zu work=%s:%zu tree=%s:%zu tag=%s"
+        " id=%016" PRIx64,
+        __atomic_load_n(&tick_count, __ATOMIC_RELAXED), round, verdict(f.memory_ok[AREA_PATTERN]),
+        f.pages[AREA_PATTERN], verdict(f.cpus == cpu_count), f.cpus, f.disks_verdict, f.disks,
+        verdict(f.memory_ok[AREA_WORK]), f.pages[AREA_WORK] / PAGES_PER_MIB,
+        verdict(f.tree >= f.tree_wanted), f.tree, name, boot_id);
 }
 
 static void *checker_run(void *arg)
@@ -752,17 +807,98 @@ static void do_loud(const char *arg)
     __atomic_store_n(&tick_loud, true, __ATOMIC_RELAXED);
 }
 
-static void do_dirty(const char *arg)
+/* A number that is all of the text, or up to the blank that *rest is then behind. */
+static bool number_read(const char *text, unsigned long *n, const char **rest)
 {
     char *end;
-    unsigned long mib = strtoul(arg, &end, 10);
 
-    if (end == arg || *end != '\0')
+    *n = strtoul(text, &end, 10);
+    if (end == text || (*end != '\0' && *end != ' '))
+        return false;
+    *rest = *end == ' ' ? end + 1 : end;
+    return true;
+}
+
+static void do_dirty(const char *arg)
+{
+    const char *rest;
+    unsigned long mib;
+
+    if (!number_read(arg, &mib, &rest) || *rest != '\0')
         say("guest: error dirty: '%.32s' is not a number of MiB", arg);
-    else if (!pattern_grow(mib))
+    else if (!memory_grow(AREA_PATTERN, mib, 0))
         say("guest: error dirty: cannot take %lu MiB", mib);
     else
-        say("guest: dirty %lu pages=%zu", mib, pattern.pages);
+        say("guest: dirty %lu pages=%zu", mib, memory.pages[AREA_PATTERN]);
+}
+
+static void work_set(unsigned long mib, const char *wanted_tag)
+{
+    char name[TAG_BYTES];
+
+    tag_get(name);
+    if (*wanted_tag != '\0' && !tag_valid(wanted_tag))
+        say("guest: error work set: '%.32s' is no tag", wanted_tag);
+    else if (!memory_grow(AREA_WORK, mib, tag_salt(*wanted_tag != '\0' ? wanted_tag : name)))
+        say("guest: error work set: cannot take %lu MiB", mib);
+    else
+        say("guest: work set %lu", mib);
+}
+
+static void work_tree(unsigned long processes)
+{
+    static uint64_t trees_started;
+
+    if (!tree_start(processes, mix(boot_id ^ ++trees_started)))
+        say("guest: error work tree: cannot start %lu processes", processes);
+    else
+        say("guest: work tree %lu", processes);
+}
+
+static void do_work(const char *arg)
+{
+    const char *rest = "";
+    unsigned long n;
+
+    if (strncmp(arg, "set ", 4) == 0 && number_read(arg + 4, &n, &rest))
+        work_set(n, rest);
+    else if (strncmp(arg, "tree ", 5) == 0 && number_read(arg + 5, &n, &rest) && *rest == '\0')
+        work_tree(n);
+    else
+        say("guest: error work: '%.32s' is neither set MIB [TAG] nor tree N", arg);
+}
+
+static void do_name(const char *arg)
+{
+    if (!tag_valid(arg)) {
+        say("guest: error name: '%.32s' is no tag", arg);
+        return;
+    }
+    pthread_mutex_lock(&tag.lock);
+    snprintf(tag.text, sizeof tag.text, "%s", arg);
+    pthread_mutex_unlock(&tag.lock);
+    say("guest: name %s", arg);
+}
+
+static void *free_run(void *zero)
+{
+    long mib = free_pages_run(zero != NULL ? "--zero" : NULL);
+
+    if (mib < 0)
+        say("guest: error free: free-pages failed");
+    else
+        say("guest: free %ld", mib);
+    return NULL;
+}
+
+static void do_free(const char *arg)
+{
+    static char zero;
+
+    if (*arg != '\0' && strcmp(arg, "--zero") != 0)
+        say("guest: error free: no option '%.32s'", arg);
+    else
+        thread_start(free_run, *arg != '\0' ? &zero : NULL);
 }
 
 static void do_echo(const char *arg)
@@ -797,8 +933,9 @@ static const struct command {
     const char *name;
     void (*run)(const char *arg);
 } commands[] = {
-    {"check", do_check}, {"quiet", do_quiet},       {"loud", do_loud},     {"dirty", do_dirty},
-    {"echo", do_echo},   {"poweroff", do_poweroff}, {"reboot", do_reboot}, {"crash", do_crash},
+    {"check", do_check},       {"quiet", do_quiet},   {"loud", do_loud},   {"dirty", do_dirty},
+    {"work", do_work},         {"name", do_name},     {"free", do_free},   {"echo", do_echo},
+    {"poweroff", do_poweroff}, {"reboot", do_reboot}, {"crash", do_crash},
 };
 
 static void command_run(char *line)
@@ -895,12 +1032,12 @@ int main(void)
     options_read();
     boot_id_make();
     console_open();
-    if (!pattern_grow(options.pattern_mib))
+    if (!memory_grow(AREA_PATTERN, options.pattern_mib, 0))
         say("guest: error no memory for pattern_mib=%lu", options.pattern_mib);
     cpus_start();
     disks_start();
     say("guest: boot id=%016" PRIx64 " vcpus=%zu mem_kib=%lu pattern_mib=%zu disks=%zu", boot_id,
-        cpu_count, mem_total_kib(), pattern.pages * PAGE_BYTES / (1024 * 1024), disk_count);
+        cpu_count, mem_total_kib(), memory.pages[AREA_PATTERN] / PAGES_PER_MIB, disk_count);
     thread_start(ticker_run, NULL);
     thread_start(checker_run, NULL);
     console_serve();

@@ -1,0 +1,264 @@
+/*
+ * domdump: what a domain is made of, in a form in which two domains can be compared. It is there to
+ * check the restore code, so it uses none of it: all it knows, it asks the hypervisor.
+ *
+ *   domdump DOMID [FILE]               the dump, to standard output or a file
+ *   domdump --poke DOMID PFN           flips one bit of a page, so that a comparison can be seen to
+ * fail domdump --poke-entry DOMID PFN     flips an ignored bit of a page table's first present
+ * entry (PV) domdump --poke-register DOMID VCPU flips a bit of r15
+ *
+ * Exit status of a dump: 0; 2 if a line has a complaint (see below); 1 if it could not be made.
+ *
+ * The domain should be paused. Each line is
+ *
+ *   KEY TYPE VALUE CLASS [!COMPLAINT]
+ *
+ * where KEY is a pfn in hexadecimal or a name, TYPE is notab, l1 to l4 (p behind it: pinned) or -,
+ * and VALUE is a 64-bit hash of the content in canonical form: whatever names a machine frame names
+ * the pfn of that frame instead. Two restores of one image then agree in all classes but those that
+ * say otherwise:
+ *
+ *   ram          a page of data, as it is
+ *   table        a page table (PV), entries with pfns. The sixteen entries of an L4 that are Xen's
+ * own are left out p2m          a page of the guest's list of its frames (PV), with pfns, so it can
+ * be compared too; found by walking the guest's page tables at the address that it gave Xen
+ *   start_info   the page that a restore tells the guest its frames and event channels in (PV),
+ * with pfns and without the port numbers, which the toolstack chooses store        the xenstore
+ * ring. The daemon's answer to a request that was under way arrives when it arrives console the
+ * console ring. xenconsoled empties it when it comes around to it special      the other pages that
+ * HVM parameters name (PVH) shared_info  the page shared with Xen, without clocks, which run, and
+ * pending events, which come when back ends connect grant        an entry of the grant table that
+ * is in use, without the bits that say who has it mapped now vcpu         a part of a vCPU's
+ * context hvm          a record of the HVM context, or a parameter (PVH) domain       counts
+ *
+ * A complaint is something that a sound domain does not have: a page-table entry that names a frame
+ * outside the domain, a p2m entry that names another page's frame, frames that are missing from the
+ * count.
+ */
+#include "tests/xen/domdump.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <xen/grant_table.h>
+
+_Noreturn void die(const char *format, ...)
+{
+    int errnum = errno;
+    va_list args;
+
+    fprintf(stderr, "domdump: ");
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, ": %s\n", strerror(errnum));
+    exit(EXIT_FAILURE);
+}
+
+void *allocate(size_t n, size_t size)
+{
+    void *p = calloc(n, size);
+    if (!p)
+        die("allocate %zu times %zu bytes", n, size);
+    return p;
+}
+
+/* Every step is a bijection of the state for a given word, so one changed word always shows. */
+static uint64_t hash_step(uint64_t h, uint64_t word)
+{
+    h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return h ^ h >> 29;
+}
+
+uint64_t hash_bytes(const void *bytes, size_t size)
+{
+    const uint8_t *p = bytes;
+    uint64_t h = size;
+    for (; size >= 8; p += 8, size -= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        h = hash_step(h, word);
+    }
+    uint64_t last = 0;
+    memcpy(&last, p, size);
+    return hash_step(hash_step(h, last), 0);
+}
+
+void print_line(struct dump *d, const char *key, const char *type, uint64_t value,
+                const char *class_name, const char *complaint)
+{
+    fprintf(d->out, "%s %s %016" PRIx64 " %s", key, type, value, class_name);
+    if (complaint) {
+        fprintf(d->out, " !%s", complaint);
+        d->errors = true;
+    }
+    putc('\n', d->out);
+}
+
+void print_page(struct dump *d, uint64_t pfn, unsigned type, uint64_t value, const char *class_name,
+                const char *complaint)
+{
+    static const char *const names[16] = {
+        "notab", "l1",  "l2",  "l3",  "l4",  "type5",  "type6",  "type7",
+        "type8", "l1p", "l2p", "l3p", "l4p", "broken", "xalloc", "xtab",
+    };
+    char key[32];
+    snprintf(key, sizeof key, "%09" PRIx64, pfn);
+    print_line(d, key, names[type & 15], value, class_name, complaint);
+}
+
+void frame_types(struct dump *d, uint64_t first, unsigned n, uint8_t *types)
+{
+    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_getpageframeinfo3, .domain = (domid_t)d->domid};
+    DECLARE_HYPERCALL_BUFFER(uint64_t, frames);
+    frames = xc_hypercall_buffer_alloc(d->xch, frames, n * sizeof *frames);
+    if (!frames)
+        die("allocate a hypercall buffer");
+    for (unsigned i = 0; i < n; i++)
+        frames[i] = first + i;
+    domctl.u.getpageframeinfo3.num = n;
+    set_xen_guest_handle(domctl.u.getpageframeinfo3.array, frames);
+    if (xc_domctl(d->xch, &domctl))
+        die("ask for the types of frames from 0x%" PRIx64, first);
+    for (unsigned i = 0; i < n; i++)
+        types[i] =
+            (uint8_t)((frames[i] & XEN_DOMCTL_PFINFO_LTAB_MASK) >> XEN_DOMCTL_PFINFO_LTAB_SHIFT);
+    xc_hypercall_buffer_free(d->xch, frames);
+}
+
+uint8_t *frames_map(struct dump *d, int prot, const xen_pfn_t *frames, unsigned n, int *err)
+{
+    void *at = xenforeignmemory_map(d->memory, d->domid, prot, n, frames, err);
+    if (!at)
+        die("map %u frames from 0x%" PRIx64, n, (uint64_t)frames[0]);
+    return at;
+}
+
+void frames_unmap(struct dump *d, void *at, unsigned n)
+{
+    if (xenforeignmemory_unmap(d->memory, at, n))
+        die("unmap %u frames", n);
+}
+
+bool frame_copy(struct dump *d, uint64_t frame, void *page)
+{
+    xen_pfn_t f = frame;
+    int err = 0;
+    uint8_t *at = xenforeignmemory_map(d->memory, d->domid, PROT_READ, 1, &f, &err);
+    if (!at)
+        return false;
+    if (!err)
+        memcpy(page, at, PAGE_BYTES);
+    frames_unmap(d, at, 1);
+    return !err;
+}
+
+void dump_grants(struct dump *d, uint64_t (*to_pfn)(const void *data, uint64_t frame),
+                 const void *data)
+{
+    void *at = NULL;
+    xenforeignmemory_resource_handle *r = xenforeignmemory_map_resource(
+        d->memory, (domid_t)d->domid, XENMEM_resource_grant_table,
+        XENMEM_resource_grant_table_id_shared, 0, 1, &at, PROT_READ, 0);
+    if (!r)
+        die("map the grant table");
+    const grant_entry_v1_t *entries = at;
+    for (unsigned i = 0; i < PAGE_BYTES / sizeof *entries; i++) {
+        grant_entry_v1_t g = entries[i];
+        if (!g.flags)
+            continue;
+        g.flags &= (uint16_t) ~(GTF_reading | GTF_writing);
+        uint64_t canonical[3] = {g.flags, g.domid, to_pfn(data, g.frame)};
+        char key[32];
+        snprintf(key, sizeof key, "grant%u", i);
+        print_line(d, key, "-", hash_bytes(canonical, sizeof canonical), "grant", NULL);
+    }
+    xenforeignmemory_unmap_resource(d->memory, r);
+}
+
+void poke_frame(struct dump *d, uint64_t frame)
+{
+    xen_pfn_t f = frame;
+    int err = 0;
+    uint8_t *at = frames_map(d, PROT_READ | PROT_WRITE, &f, 1, &err);
+    if (err) {
+        errno = -err;
+        die("map frame 0x%" PRIx64 " for writing", frame);
+    }
+    at[PAGE_BYTES / 3] ^= 1;
+    frames_unmap(d, at, 1);
+}
+
+static void open_domain(struct dump *d, const char *text)
+{
+    char *end;
+    unsigned long domid = strtoul(text, &end, 10);
+    if (end == text || *end || domid >= DOMID_FIRST_RESERVED) {
+        errno = EINVAL;
+        die("domain id '%s'", text);
+    }
+    d->domid = (uint32_t)domid;
+    d->xch = xc_interface_open(NULL, NULL, 0);
+    d->memory = xenforeignmemory_open(NULL, 0);
+    if (!d->xch || !d->memory)
+        die("open the interfaces to Xen");
+    if (xc_domain_getinfolist(d->xch, d->domid, 1, &d->info) != 1 || d->info.domain != d->domid) {
+        errno = ESRCH;
+        die("domain %u", d->domid);
+    }
+    d->hvm = d->info.flags & XEN_DOMINF_hvm_guest;
+}
+
+static void dump(struct dump *d)
+{
+    print_line(d, d->hvm ? "pvh" : "pv", "-", d->info.max_vcpu_id + 1, "domain",
+               d->info.flags & XEN_DOMINF_paused ? NULL : "the domain is not paused");
+    if (d->hvm)
+        dump_hvm(d);
+    else
+        dump_pv(d);
+    if (ferror(d->out) || fflush(d->out))
+        die("write the dump");
+}
+
+static void poke(struct dump *d, const char *option, uint64_t what)
+{
+    if (!strcmp(option, "--poke"))
+        poke_frame(d, d->hvm ? what : pv_frame_of(d, what));
+    else if (!strcmp(option, "--poke-entry") && !d->hvm)
+        pv_poke_entry(d, what);
+    else if (!strcmp(option, "--poke-register") && d->hvm)
+        hvm_poke_register(d, (uint32_t)what);
+    else if (!strcmp(option, "--poke-register"))
+        pv_poke_register(d, (uint32_t)what);
+    else {
+        errno = EINVAL;
+        die("%s for this kind of domain", option);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct dump d = {.out = stdout};
+    bool is_poke = argc > 1 && !strncmp(argv[1], "--poke", 6);
+    if (is_poke ? argc != 4 : argc != 2 && argc != 3) {
+        fprintf(stderr, "usage: domdump DOMID [FILE]\n"
+                        "       domdump --poke|--poke-entry DOMID PFN\n"
+                        "       domdump --poke-register DOMID VCPU\n");
+        return 64;
+    }
+    open_domain(&d, argv[is_poke ? 2 : 1]);
+    if (is_poke) {
+        poke(&d, argv[1], strtoull(argv[3], NULL, 16));
+        return EXIT_SUCCESS;
+    }
+    if (argc == 3 && !(d.out = fopen(argv[2], "we")))
+        die("open %s", argv[2]);
+    dump(&d);
+    return d.errors ? 2 : EXIT_SUCCESS;
+}

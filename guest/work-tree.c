@@ -34,7 +34,7 @@ enum {
 
     /* All processes together take about this long between two churns: a fork costs an emulated
        processor tens of milliseconds, and ticks and checks need it too. */
-    CHURN_MS = 50,
+    CHURN_MS = 250,
 };
 
 static void *map_bytes(size_t bytes)

@@ -136,14 +136,26 @@ static uint8_t *context_next(struct context *c, struct hvm_save_descriptor *out)
     return body;
 }
 
+/* The time-stamp counter is read when the context is; it runs in a paused domain too. */
+static void context_canonical(const struct hvm_save_descriptor *r, uint8_t *body)
+{
+    struct hvm_hw_cpu cpu;
+    if (r->typecode != HVM_SAVE_CODE(CPU) || r->length < sizeof cpu)
+        return;
+    memcpy(&cpu, body, sizeof cpu);
+    cpu.tsc = 0;
+    memcpy(body, &cpu, sizeof cpu);
+}
+
 static void dump_context(struct hvm *hvm)
 {
     struct context c;
     struct hvm_save_descriptor r;
-    const uint8_t *body;
+    uint8_t *body;
     context_get(hvm->d, &c);
     while ((body = context_next(&c, &r))) {
         char key[48];
+        context_canonical(&r, body);
         snprintf(key, sizeof key, "context.%u.%u", r.typecode, r.instance);
         print_line(hvm->d, key, "-", hash_bytes(body, r.length), "hvm", NULL);
     }

@@ -75,6 +75,10 @@ void domconf_dispose(struct domconf *c);
  * raw files, driver domains. */
 int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct error *e);
 
+/* Points the disk called vdev of xl's JSON (its array "disks") at a block device or raw file. A
+ * disk that is not there is left out of account. 0, or -ENOMEM. */
+int domconf_xl_set_disk(json_t *disks, const char *vdev, const char *path, bool writable);
+
 /* Our own form, kept in the image's CONFIG section. The JSON text is malloc'd. */
 int domconf_to_json(const struct domconf *c, char **text, struct error *e);
 int domconf_from_json(const char *text, struct domconf *c, struct error *e);

@@ -440,3 +440,20 @@ int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct erro
         domconf_dispose(c);
     return rc;
 }
+
+int domconf_xl_set_disk(json_t *disks, const char *vdev, const char *path, bool writable)
+{
+    size_t i;
+    json_t *entry;
+    json_array_foreach (disks, i, entry) {
+        const char *name = json_string_value(json_object_get(entry, "vdev"));
+        if (!name || strcmp(name, vdev) != 0)
+            continue;
+        if (json_object_set_new(entry, "pdev_path", json_string(path)) ||
+            json_object_set_new(entry, "format", json_string("raw")) ||
+            json_object_set_new(entry, "backend", json_string("phy")) ||
+            json_object_set_new(entry, "readwrite", json_integer(writable)))
+            return -ENOMEM;
+    }
+    return 0;
+}

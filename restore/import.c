@@ -398,6 +398,39 @@ static int stream_take(struct import *im, struct source *src, stream_reader *rea
     return read_stream(src, &limits, &handlers, &im->max_pfn, e);
 }
 
+/* With the disks where this image has them: what is exported must not name what is gone. */
+static char *xl_config_adapt(const struct import *im, const char *json, size_t len,
+                             const struct import_options *o)
+{
+    json_t *config = json_loadb(json, len, 0, NULL);
+    json_t *disks = json_object_get(config, "disks");
+    int rc = config ? 0 : -ENOMEM; /* domconf_from_xl has read it */
+    for (unsigned i = 0; i < im->conf.n_disks && !rc; i++) {
+        const struct disk_conf *d = &im->conf.disks[i];
+        bool told = false;
+        for (size_t k = 0; k < o->n_disks; k++)
+            told |= !strcmp(o->disks[k].vdev, d->vdev);
+        if (told && d->path)
+            rc = domconf_xl_set_disk(disks, d->vdev, d->path, d->kind != DISK_RO);
+    }
+    char *text = rc ? NULL : json_dumps(config, JSON_INDENT(4));
+    json_decref(config);
+    return text;
+}
+
+static int xl_config_keep(struct import *im, const char *json, size_t len,
+                          const struct import_options *o, struct error *e)
+{
+    char *adapted = o->n_disks ? xl_config_adapt(im, json, len, o) : NULL;
+    if (o->n_disks && !adapted)
+        return error_set(e, -ENOMEM, "out of memory for the configuration");
+    const char *text = adapted ? adapted : json;
+    size_t bytes = adapted ? strlen(adapted) : len;
+    int rc = image_writer_record(im->writer, IMAGE_RECORD_XL_CONFIG, text, (uint32_t)bytes, e);
+    free(adapted);
+    return rc;
+}
+
 /* From a configuration, and a source that stands where read_stream begins. */
 static int import_run(const char *xl_config, size_t xl_config_len, struct source *src,
                       stream_reader *read_stream, const struct import_options *o,
@@ -411,8 +444,7 @@ static int import_run(const char *xl_config, size_t xl_config_len, struct source
     if (!rc)
         rc = image_writer_new(o->image_path, &im.writer, e);
     if (!rc)
-        rc = image_writer_record(im.writer, IMAGE_RECORD_XL_CONFIG, xl_config,
-                                 (uint32_t)xl_config_len, e);
+        rc = xl_config_keep(&im, xl_config, xl_config_len, o, e);
     if (!rc)
         rc = stream_take(&im, src, read_stream, e);
     if (!rc)

@@ -20,9 +20,10 @@
 
 /*
  * A record of our own, beside those of the stream, in the RECORDS section of an image:
- * XL_CONFIG is the save file's JSON configuration, verbatim and without a NUL: an
- * allocated domain gets it back (with its own name, uuid and disk paths) as the
- * configuration that xl keeps for `xl list -l` and `xl save`.
+ * XL_CONFIG is the save file's JSON configuration, without a NUL, and verbatim but for disks that
+ * the import was told to provide otherwise (import_options.disks): an allocated domain gets it back
+ * (with its own name, uuid and disk paths) as the configuration that xl keeps for `xl list -l` and
+ * `xl save`.
  */
 #define IMAGE_RECORD_XL_CONFIG 0xd0000002u
 

@@ -20,22 +20,6 @@ static void userdata_path(char path[USERDATA_PATH_SIZE], uint32_t domid, const c
     snprintf(path, USERDATA_PATH_SIZE, XEN_LIB_DIR "/userdata-d.%u.%s.libxl-json", domid, uuid);
 }
 
-static int set_disk(json_t *disks, const struct disk *d)
-{
-    size_t i;
-    json_t *entry;
-    json_array_foreach (disks, i, entry) {
-        const char *vdev = json_string_value(json_object_get(entry, "vdev"));
-        if (!vdev || strcmp(vdev, d->conf->vdev))
-            continue;
-        return json_object_set_new(entry, "pdev_path", json_string(d->path)) ||
-               json_object_set_new(entry, "format", json_string("raw")) ||
-               json_object_set_new(entry, "backend", json_string("phy")) ||
-               json_object_set_new(entry, "readwrite", json_integer(d->writable));
-    }
-    return 0;
-}
-
 static int adapt(json_t *config, const struct userdata *u)
 {
     json_t *info = json_object_get(config, "c_info"), *disks = json_object_get(config, "disks");
@@ -43,7 +27,8 @@ static int adapt(json_t *config, const struct userdata *u)
         json_object_set_new(info, "name", json_string(u->name)))
         return -EINVAL;
     for (size_t i = 0; i < u->n_disks; i++)
-        if (set_disk(disks, &u->disks[i]))
+        if (domconf_xl_set_disk(disks, u->disks[i].conf->vdev, u->disks[i].path,
+                                u->disks[i].writable))
             return -ENOMEM;
     return 0;
 }

@@ -1,0 +1,194 @@
+#!/bin/bash
+# One warm pool serves many images, on real Xen: a base and three images derived from it (idle; a working set; a tree of
+# processes that churns page tables), a pool of base slots alone, allocates interleaved over all four; each guest proves by its
+# own checks that it is the image asked for and nothing else. Exported images are save files; the memory of an allocated
+# domain is compared page by page with what xl makes of the exported file. A new version of the base turns warm slots in place.
+#
+#   images.sh TYPE VCPUS ALLOCATIONS
+# shellcheck source=tests/xen/lib.sh
+source "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/xen/compare-memory.sh
+source "$(dirname "$0")/compare-memory.sh"
+type=$1 vcpus=$2 allocations=$3
+disks=2
+set_mib=20 processes=6
+
+# What each image's checks must say, as a bash pattern.
+declare -A proof=(
+    [base]="*work=ok:0 tree=ok:0 tag=-*"
+    [idle]="*work=ok:0 tree=ok:0 tag=idle*"
+    [set]="*work=ok:$set_mib tree=ok:0 tag=set*"
+    [tree]="*work=ok:0 tree=ok:$processes tag=tree*"
+)
+
+allocate() { # IMAGE NAME OPTION...: sets domid
+    local image=$1 name=$2
+    shift 2
+    dompool allocate "$image" --name "$name" --wait 120s --json "$@" >"/var/tmp/lease-$name.json" || fail "allocate $image"
+    domid=$(json "$(cat "/var/tmp/lease-$name.json")" '$.domid')
+}
+
+release() {
+    dompool release "$1" >/dev/null || fail "release $1"
+}
+
+# A check made after this call, of the guest in domain domid, is right in everything and says what the image's must.
+expect_image() { # IMAGE
+    local line
+    line=$(guest_check "$domid" 90) || fail "domain $domid ($1): $line"
+    # shellcheck disable=SC2053 # a pattern
+    [[ $line == ${proof[$1]} && $line == *"pattern=ok"* && $line == *"cpus=ok:$vcpus "* ]] ||
+        fail "domain $domid is not $1: $line"
+    expect_equal "boot id of $1" "$boot_id" "${line##*id=}"
+}
+
+command_guest() { # LINE ANSWER
+    guest_send "$domid" "$1"
+    guest_wait "$domid" "^guest: $2" 60 >/dev/null || fail "domain $domid does not answer '$1'"
+}
+
+disk_options=()
+for letter in a b; do
+    disk_options+=(--disk "xvd$letter=cow:/var/lib/dompool-test/g-xvd$letter.img")
+done
+
+make_base() {
+    make_save "$type" 160 "$vcpus" "$disks"
+    xen_log_clean
+    daemon_start
+    dompool image import base /var/tmp/g.save >/dev/null || fail "import of the base"
+    dompool pool set base min=1 >/dev/null
+}
+
+derive_all() {
+    local answer
+    allocate base one
+    expect_image base
+    command_guest "name idle" "name idle"
+    ! answer=$(dompool image capture idle one --base base 2>&1) || fail "a written disk goes unnoticed"
+    [[ $answer == *"was written"* ]] || fail "capture of a domain with a written disk: $answer"
+    dompool image capture idle one --base base "${disk_options[@]}" || fail "capture of idle"
+    expect_image idle # it goes on
+    release one
+
+    allocate base two
+    command_guest "name set" "name set"
+    command_guest "work set $set_mib" "work set"
+    dompool image capture set two --base base --stop "${disk_options[@]}" || fail "capture of set"
+    wait_until 40 "the lease of a domain that was captured and stopped closes" lease_gone two
+
+    allocate base three # and this one by way of a save file
+    command_guest "name tree" "name tree"
+    command_guest "work tree $processes" "work tree"
+    xl save three /var/tmp/tree.save >/var/tmp/xl.log 2>&1 || fail "xl save of three"
+    dompool release three >/dev/null || fail "release of a saved lease"
+    dompool image import tree /var/tmp/tree.save --base base "${disk_options[@]}" || fail "import of tree"
+    rm -f /var/tmp/tree.save
+    xen_log_clean
+}
+
+show_deltas() {
+    local image counts
+    for image in idle set tree; do
+        dompool image verify "$image" >/dev/null || fail "verify $image"
+        counts=$(dompool image diff base "$image" --json) || fail "diff base $image"
+        note "delta of $image: $(tr -d '\n' <<<"$counts")"
+        expect_equal "pages of $image's delta" "$(json "$counts" '$.difference.pages')" \
+            "$(json "$(dompool image show "$image" --json)" '$.image.delta_pages')"
+    done
+    (($(json "$(dompool image diff base set --json)" '$.difference.pages') >= set_mib * 256)) ||
+        fail "the delta of set does not hold its working set"
+}
+
+# Another guest's save is no delta over this base.
+check_refusals() {
+    local answer
+    guest_create other "$type" 160 "$vcpus" 1 "pattern_mib=4" >/dev/null
+    guest_wait "$(xl domid other)" '^guest: tick ' 90 >/dev/null || fail "the other guest does not come up"
+    ! answer=$(dompool image capture other other --base base 2>&1) || fail "another guest becomes a delta"
+    [[ $answer == *ImageRefused*"no delta over this base"* ]] || fail "capture of another guest: $answer"
+    note "refused: $answer"
+    xl destroy other
+    ! answer=$(dompool image rm base 2>&1) || fail "a base goes before what is derived from it"
+    [[ $answer == *ImageInUse*idle*set*tree* ]] || fail "image rm base: $answer"
+    expect_equal "image files" 4 "$(find "$STATE/images" -name '*.img*' | wc -l)"
+}
+
+allocate_interleaved() {
+    local i image order=(tree base set idle)
+    dompool pool set base min=2 >/dev/null
+    for ((i = 0; i < allocations; i++)); do
+        image=${order[i % 4]}
+        allocate "$image" "turn-$i"
+        expect_equal "pages written for $image" \
+            "$(json "$(dompool image show "$image" --json)" '$.image.delta_pages')" \
+            "$(json "$(cat "/var/tmp/lease-turn-$i.json")" '$.delta_pages')"
+        expect_image "$image"
+        release "turn-$i"
+    done
+    xen_log_clean
+    note "$allocations allocations over 4 images, none wrong"
+}
+
+# What xl restores from the exported file is what dompool makes of the image.
+check_export() { # IMAGE
+    local ours
+    dompool image export "$1" /var/tmp/x.save >/dev/null || fail "export $1"
+    allocate "$1" "paused-$1" --paused
+    ours=$domid
+    xl restore -p /var/tmp/x.save >/var/tmp/xl.log 2>&1 || fail "xl restore of $1: $(tail -n 3 /var/tmp/xl.log)"
+    domid=$(xl list | awk -v skip="$ours" 'NR > 2 && $1 !~ /^dp-/ && $2 != skip { print $2 }')
+    note "$1: $(compare_memory "$domid" "$ours")" || fail "$1 differs from what xl restores"
+    xl destroy "$domid"
+    release "paused-$1"
+    rm -f /var/tmp/x.save
+}
+
+check_exports() {
+    local image
+    dompool pool set base min=1 >/dev/null
+    for image in base idle set tree; do
+        check_export "$image"
+    done
+}
+
+# A new version of the base: leases go on, the warm slot is turned in place, the old file goes.
+check_replace() {
+    local warm lease
+    ! dompool image import base /var/tmp/g.save --replace 2>/dev/null || fail "a base is replaced under its derived images"
+    allocate base old
+    lease=$domid
+    allocate base newer
+    command_guest "name idle" "name idle"
+    dompool image rm idle set tree >/dev/null || fail "image rm"
+    dompool pool wait base --timeout 120s || fail "the pool does not fill"
+    warm=$(xl list | awk '$1 ~ /^dp-/ { print $2 }')
+    dompool image capture base newer --replace --stop "${disk_options[@]}" || fail "capture --replace"
+    dompool pool wait base --timeout 120s || fail "the pool does not hold the new version"
+    allocate base new
+    expect_equal "domain of the turned slot" "$warm" "$domid"
+    expect_image idle
+    domid=$lease
+    expect_image base
+    wait_until 20 "the old version's file goes" one_image_file
+    release new
+    release old
+}
+
+one_image_file() { [[ $(find "$STATE/images" -name '*.img*' | wc -l) == 1 ]]; }
+
+note "== $type, $vcpus vCPUs"
+make_base
+derive_all
+show_deltas
+check_refusals
+resources_mark
+allocate_interleaved
+check_exports
+check_replace
+xen_log_clean
+dompool release --all >/dev/null || fail "release --all"
+dompool image rm base || fail "image rm"
+daemon_stop
+rm -rf "$STATE" /var/tmp/g.save
+echo "images $type: all is well"

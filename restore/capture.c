@@ -195,7 +195,7 @@ static void saver_join(struct capture *c)
     c->saver_started = false;
 }
 
-static void image_drop(const char *path)
+static void image_discard(const char *path)
 {
     if (unlink(path) && errno != ENOENT)
         log_warning("remove %s: %s", path, strerror(errno));
@@ -227,7 +227,7 @@ static int capture_finish(struct capture *c, int rc, struct error *why)
         *why = c->error;
     failed = capture_resume(c, failed, why);
     if (!rc && failed)
-        image_drop(c->o->image_path);
+        image_discard(c->o->image_path);
     return failed;
 }
 

@@ -42,8 +42,12 @@ static int pages_count(const struct image_memory *a, const struct image_memory *
     uint64_t total = image_info(a->base)->pages, seen = 0;
     memory_diff_start(&walk, a, b);
     while (memory_diff_next(&walk, &d)) {
-        if (progress && !(seen++ % PROGRESS_PAGES) && progress(walk.from_walk.at_base, total, data))
-            return error_set(e, -ECANCELED, "comparison stopped");
+        if (!(seen++ % PROGRESS_PAGES)) {
+            image_drop(a->base);
+            image_drop(b->base);
+            if (progress && progress(walk.from_walk.at_base, total, data))
+                return error_set(e, -ECANCELED, "comparison stopped");
+        }
         if (d.change == MEMORY_ADDED)
             c->added++;
         else if (d.change == MEMORY_REMOVED)

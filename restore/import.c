@@ -45,6 +45,8 @@
 #define PAYLOAD_OF_BASE (UINT64_MAX - 1)
 #define PAYLOAD_FREE (UINT64_MAX - 2) /* as the base has it, or zeros */
 
+#define BASE_DROP_PAGES 4096u
+
 struct import {
     struct domconf conf;
     struct image *base; /* NULL: stored whole */
@@ -147,6 +149,8 @@ static int import_page(void *data, uint64_t pfn, unsigned type, const void *cont
                        struct error *e)
 {
     struct import *im = data;
+    if (im->base && im->n_pages % BASE_DROP_PAGES == 0)
+        image_drop(im->base);
     uint64_t payload = IMAGE_PAGE_ZERO;
     int rc = 0;
     if (!content) {

@@ -179,6 +179,7 @@ static int write_memory(int fd, const struct image_memory *m, stream_progress *p
         more = b->head.count > 0;
         done += (uint64_t)b->head.count * PAGE_BYTES;
         rc = batch_send(fd, b);
+        image_drop(m->base);
     }
     free(b);
     return rc;

@@ -25,6 +25,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define DIGEST_STEP_BYTES (4u << 20)
+
 struct image {
     char *path;
     int fd;
@@ -355,12 +357,32 @@ const char *image_config(const struct image *im)
     return (const char *)im->map + section(im, IMAGE_SECTION_CONFIG)->offset;
 }
 
+void image_drop(const struct image *im)
+{
+    (void)madvise((void *)(uintptr_t)im->map, im->size, MADV_DONTNEED); /* a file's, so not lost */
+}
+
+static void section_digest(const struct image *im, const struct image_section *s,
+                           uint8_t digest[IMAGE_DIGEST_BYTES])
+{
+    crypto_generichash_state state;
+    (void)!sodium_init();
+    (void)crypto_generichash_init(&state, NULL, 0, IMAGE_DIGEST_BYTES);
+    for (uint64_t at = 0; at < s->length; at += DIGEST_STEP_BYTES) {
+        uint64_t left = s->length - at;
+        (void)crypto_generichash_update(&state, im->map + s->offset + at,
+                                        left < DIGEST_STEP_BYTES ? left : DIGEST_STEP_BYTES);
+        image_drop(im);
+    }
+    (void)crypto_generichash_final(&state, digest, IMAGE_DIGEST_BYTES);
+}
+
 int image_verify(const struct image *im, struct error *e)
 {
     for (unsigned i = 0; i < IMAGE_SECTION_COUNT; i++) {
         const struct image_section *s = &im->header->section[i];
         uint8_t digest[IMAGE_DIGEST_BYTES];
-        image_digest(im->map + s->offset, s->length, digest);
+        section_digest(im, s, digest);
         if (memcmp(digest, s->digest, sizeof digest))
             return refuse(im, e,
                           "section %s damaged (wrong digest): restore it from a copy, "

@@ -151,6 +151,7 @@ static void walk_memories(const struct image *base, const struct image *im)
     struct error e = {0};
     int rc = memory_check(&over, &e);
     FUZZ_CHECK(rc == 0 || (rc == ANSWER_IMAGE_REFUSED && e.text[0]));
+    FUZZ_CHECK((memory_check(&alone, NULL) == 0) == image_is_base(image_info(im)));
     check_pair(&alone, &alone);
     check_pair(&alone, &twice);
     check_pair(&b, &alone);

@@ -102,7 +102,7 @@ struct image;
  * Opens and maps an image file read-only. Checks everything but the digests
  * of the sections. Blocking. On success the caller owns *out (image_close).
  * Errors: negative for I/O, ANSWER_IMAGE_REFUSED for a damaged file or one of
- * a newer format version; the text names the file and the place.
+ * another format version; the text names the file and the place.
  */
 int image_open(const char *path, struct image **out, struct error *e);
 void image_close(struct image *im); /* NULL is fine */

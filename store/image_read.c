@@ -72,8 +72,10 @@ static int header_check(const struct image *im, struct error *e)
     if (memcmp(h->magic, IMAGE_MAGIC, sizeof h->magic))
         return refuse(im, e, "no dompool image (wrong magic at byte 0)");
     if (h->version != IMAGE_FORMAT_VERSION)
-        return refuse(im, e, "format version %u, this dompool reads version %u", h->version,
-                      IMAGE_FORMAT_VERSION);
+        return refuse(im, e, "format version %u, this dompool reads version %u: %s", h->version,
+                      IMAGE_FORMAT_VERSION,
+                      h->version < IMAGE_FORMAT_VERSION ? "import it again"
+                                                        : "a newer one is needed");
     uint8_t digest[IMAGE_DIGEST_BYTES];
     image_digest(h, offsetof(struct image_header, digest), digest);
     if (memcmp(digest, h->digest, sizeof digest))

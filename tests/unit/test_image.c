@@ -460,8 +460,8 @@ static void other_versions(void **state)
         if (version == IMAGE_FORMAT_VERSION)
             continue;
         bytes[8] = version;
-        snprintf(why, sizeof why, "format version %u, this dompool reads version %u", version,
-                 IMAGE_FORMAT_VERSION);
+        snprintf(why, sizeof why, "format version %u, this dompool reads version %u: %s", version,
+                 IMAGE_FORMAT_VERSION, version < IMAGE_FORMAT_VERSION ? "import" : "a newer");
         assert_refused(open_bytes(bytes, size, false, &e), &e, why);
         resign(bytes);
         assert_refused(open_bytes(bytes, size, false, &e), &e, why);

@@ -13,6 +13,13 @@
  * Whatever happens, the domain goes on: after a failure, a refusal, a cancellation. It stays
  * suspended only after a success with `stop`, or when this process is killed in between; see
  * suspend_undo() for that. Log-dirty mode is not used, and no mapping, watch or request is left.
+ *
+ * One thing changes, as with `xl save -c`: the process that `xl create` leaves behind to act on
+ * on_poweroff and on_reboot takes the suspension for the end of the domain and exits. A guest
+ * that powers off later stays in `xl list` until it is destroyed by hand.
+ *
+ * The image names the disks that the domain has now. For a lease those are its private views,
+ * which end with it: whoever captures a lease gives `disks`.
  */
 #ifndef RESTORE_CAPTURE_H
 #define RESTORE_CAPTURE_H

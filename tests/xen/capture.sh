@@ -8,8 +8,10 @@ source "$(dirname "$0")/lib.sh"
 type=$1
 shift
 images=/var/tmp/captured
+copied=/var/tmp/captured-copied
 cow=/var/tmp/captured-cow
-mkdir -p "$images" "$cow"
+mkdir -p "$images" "$copied" "$cow"
+declare -A captured_at # tick of the guest before an image was made
 
 capture() { # ARGUMENT... (see capturectl.c): its line of JSON is in $captured
     captured=$(/root/capturectl "$@" 2>/var/tmp/capture.log) || fail "capture $*: $captured $(cat /var/tmp/capture.log)"
@@ -49,7 +51,7 @@ goes_on() { # DOMID VCPUS DISKS: it has never counted back, and everything in it
 
 expect_no_file() { [[ -z $(ls -A "$images") ]] || fail "a failed capture leaves files: $(ls -A "$images")"; }
 
-expect_copy() { # IMAGE TICK VCPUS DISKS: a copy goes on from there
+expect_copy() { # IMAGE TICK VCPUS DISKS: a copy goes on from there (slotctl leaves its disks behind)
     local events domid line
     events=$(/root/slotctl /usr/libexec/dompool/dompool-slot "$1" copy "$cow" 2>&1) || fail "a copy of $1: $events"
     domid=$(xl domid copy)
@@ -76,16 +78,23 @@ guest_down() {
     rm -f "$images"/*
 }
 
-check_captures() { # VCPUS: twice in a row, each with a copy
-    local i tick
+check_captures() { # VCPUS: twice in a row
+    local i
     for i in 1 2; do
-        tick=$(guest_tick "$domid")
+        captured_at[i]=$(guest_tick "$domid")
         capture "$domid" "$images/$i.img"
         note "captured: $captured"
         goes_on "$domid" "$1" 2
-        expect_copy "$images/$i.img" "$tick" "$1" 2
     done
-    rm -f "$images"/*
+    mv "$images"/[12].img "$copied"
+}
+
+check_copies() { # VCPUS
+    local i
+    for i in 1 2 stop; do
+        expect_copy "$copied/$i.img" "${captured_at[$i]}" "$1" 2
+    done
+    rm -f "$copied"/*
 }
 
 check_cancelled() { # VCPUS
@@ -111,14 +120,12 @@ check_killed() { # VCPUS: the one ending after which somebody else has to let th
 is_suspended() { [[ $(xl list "$domid" | awk 'NR == 2 {print $5}') == *s* ]]; }
 
 check_stop() { # VCPUS
-    local tick
-    tick=$(guest_tick "$domid")
+    captured_at[stop]=$(guest_tick "$domid")
     capture --stop "$domid" "$images/stop.img"
     is_suspended || fail "capture --stop leaves the domain running"
-    expect_copy "$images/stop.img" "$tick" "$1" 2
     /root/capturectl --undo "$domid" || fail "undo"
     goes_on "$domid" "$1" 2
-    rm -f "$images"/*
+    mv "$images"/stop.img "$copied"
 }
 
 check_refusals() { # VCPUS
@@ -140,7 +147,7 @@ check_refusals() { # VCPUS
 
 check_detached() { # VCPUS: what is not there any more is not in the image
     xl block-detach "$domid" xvdb || fail "block-detach"
-    xl rename "$domid" other
+    xl rename "$domid" other || fail "rename"
     capture "$domid" "$images/detached.img"
     expect_equal "first disk in the image" xvda "$(json "$captured" '$.config.disks[0].vdev')"
     expect_equal "second disk in the image" "" "$(json "$captured" '$.config.disks[1].vdev')"
@@ -151,7 +158,7 @@ check_detached() { # VCPUS: what is not there any more is not in the image
 # A guest whose kernel does not look at control/shutdown.
 check_deaf() {
     local pid began=$SECONDS
-    guest_up deaf 1 initcall_blacklist=setup_shutdown_event
+    guest_up "$type-deaf" 1 initcall_blacklist=setup_shutdown_event
     refused TimedOut --timeout 3000 "$domid" "$images/x.img"
     goes_on "$domid" 1 2
     /root/capturectl --timeout 60000 "$domid" "$images/x.img" >/var/tmp/stopped 2>&1 &
@@ -170,8 +177,7 @@ check_deaf() {
 
 for vcpus in "$@"; do
     note "== $type, $vcpus vCPUs"
-    resources_start=$(resources)
-    guest_up "g$vcpus" "$vcpus"
+    guest_up "$type-$vcpus" "$vcpus"
     resources_mark
     xen_log_clean
     check_captures "$vcpus"
@@ -182,14 +188,14 @@ for vcpus in "$@"; do
     expect_nothing_left
     xen_log_clean
     check_detached "$vcpus"
+    check_copies "$vcpus"
     guest_down
-    expect_equal "what is left behind" "$resources_start" "$(resources)"
 done
 check_deaf
 
 note "== $type, 400 MiB"
 mib=400
-guest_up big 1
+guest_up "$type-big" 1
 for i in 1 2 3; do
     capture "$domid" "$images/big-$i.img"
     note "stood still for $(json "$captured" '$.still_us') us, $(json "$captured" '$.payload_pages') pages"

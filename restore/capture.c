@@ -23,6 +23,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -85,6 +86,7 @@ static int domain_resume(struct capture *c, struct error *e)
     if (!rc)
         c->suspended = false;
     c->still_us = clock_mono_us() - c->suspended_us;
+    log_debug("domain %u: stood still for %" PRIu64 " us", c->o->domid, c->still_us);
     return rc;
 }
 
@@ -102,6 +104,7 @@ static int saver_suspend(void *data)
         return 0;
     c->suspended = true;
     c->suspended_us = clock_mono_us();
+    log_debug("domain %u is suspended", c->o->domid);
     return 1;
 }
 
@@ -233,6 +236,8 @@ static int capture_finish(struct capture *c, int rc, struct error *why)
 
 static int capture_run(struct capture *c, struct image_info *info, struct error *e)
 {
+    if (!access(c->o->image_path, F_OK)) /* the importer would say so at its very end */
+        return error_set(e, -EEXIST, "image file %s exists already", c->o->image_path);
     int rc = domain_check(c, e);
     if (!rc)
         rc = running_conf_read(&c->xen, c->o->domid, c->o->uuid, &c->config, &c->config_len, e);

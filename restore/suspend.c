@@ -189,8 +189,10 @@ static int answer_check(struct suspension *s, struct error *e)
     int rc = request_look(s, e);
     if (!rc && !s->acknowledged)
         rc = unanswered(s, e);
-    if (!rc && s->acknowledged)
+    if (!rc && s->acknowledged) {
+        log_debug("domain %u acknowledged the request to suspend", s->o->domid);
         deadline_set(s, SUSPEND_AFTER_ACK_MS);
+    }
     return rc;
 }
 
@@ -226,6 +228,7 @@ static int suspension_run(struct suspension *s, struct error *e)
     int rc = request_put(s, e);
     if (rc)
         return rc;
+    log_debug("domain %u is asked to suspend", s->o->domid);
     deadline_set(s, s->o->timeout_ms);
     rc = suspension_wait(s, e);
     /* A guest that suspended by itself, or died, has acknowledged nothing. */

@@ -84,6 +84,7 @@ check_captures() { # VCPUS: twice in a row
         captured_at[i]=$(guest_tick "$domid")
         capture "$domid" "$images/$i.img"
         note "captured: $captured"
+        grep -E 'domain [0-9]+( |:)' /var/tmp/capture.log || true
         goes_on "$domid" "$1" 2
     done
     mv "$images"/[12].img "$copied"

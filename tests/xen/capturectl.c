@@ -138,7 +138,7 @@ int main(int argc, char **argv)
     bool want_undo = false;
     struct sigaction sa = {.sa_handler = on_signal};
     sigaction(SIGTERM, &sa, NULL);
-    log_init("capturectl", LOG_LEVEL_INFO);
+    log_init("capturectl", LOG_LEVEL_DEBUG);
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (c == 'b')
             o.base_path = optarg;

@@ -66,9 +66,10 @@ expect_copy() { # IMAGE TICK VCPUS DISKS: a copy goes on from there (slotctl lea
 
 guest_up() { # NAME VCPUS EXTRA: sets domid and boot_id
     local line pace="check_ms=4000 tick_ms=200"
+    [[ $type != pvh || $2 == 1 ]] || pace="check_ms=8000 tick_ms=400" # see make_save
     guest_create "$1" "$type" "${mib:-160}" "$2" 2 "pattern_mib=16 $pace ${3-}" >/dev/null
     domid=$(xl domid "$1")
-    line=$(guest_wait "$domid" '^guest: check ' 90) || fail "the guest does not come up"
+    line=$(guest_wait "$domid" '^guest: check ' 180) || fail "the guest does not come up"
     boot_id=${line##*id=}
     note "guest is up: $line"
 }

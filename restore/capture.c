@@ -71,10 +71,10 @@ static int domain_check(struct capture *c, struct error *e)
         return error_set(e, ANSWER_BAD_VALUE, "domain 0 is the host itself");
     xc_domaininfo_t info;
     int rc = suspend_find(&c->xen, c->o->domid, c->o->uuid, &info, e);
-    if (!rc)
-        rc = state_check(c->o->domid, &info, e);
+    if (rc)
+        return rc;
     c->memory_bytes = (uint64_t)info.tot_pages * PAGE_BYTES;
-    return rc;
+    return state_check(c->o->domid, &info, e);
 }
 
 /* ---- the saver ---- */
@@ -108,8 +108,7 @@ static int saver_suspend(void *data)
     return 1;
 }
 
-/* Called for PVH guests as well, which have no device model whose writes would have to be logged.
- */
+/* For PVH guests as well, though they have no device model whose writes would have to be logged. */
 static int saver_log_dirty(uint32_t domid, unsigned enable, void *data)
 {
     (void)domid, (void)enable, (void)data;

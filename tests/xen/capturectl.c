@@ -109,19 +109,20 @@ static int undo(uint32_t domid)
     return rc ? print_failure(rc, &e) : 0;
 }
 
-static int capture(struct capture_options *o, uint32_t domid, const char *image)
+static int capture(const struct capture_options *common, uint32_t domid, const char *image)
 {
     struct error e = {0};
     struct image_info info;
     uint8_t uuid[16];
     uint64_t still_us = 0;
-    o->domid = domid;
-    o->uuid = uuid;
-    o->image_path = image;
-    o->still_us = &still_us;
+    struct capture_options o = *common;
+    o.domid = domid;
+    o.uuid = uuid;
+    o.image_path = image;
+    o.still_us = &still_us;
     int rc = uuid_of(domid, uuid, &e);
     if (!rc)
-        rc = capture_domain(o, &info, &e);
+        rc = capture_domain(&o, &info, &e);
     return rc ? print_failure(rc, &e) : print_image(image, still_us);
 }
 

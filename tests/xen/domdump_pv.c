@@ -58,10 +58,10 @@ struct pv {
 
 static void m2p_map(struct pv *pv)
 {
-    unsigned long max_mfn;
-    if (xc_maximum_ram_page(pv->d->xch, &max_mfn))
+    unsigned long end; /* for all its name, the first frame behind the last */
+    if (xc_maximum_ram_page(pv->d->xch, &end))
         die("ask for the machine's highest frame");
-    pv->mfns = max_mfn + 1;
+    pv->mfns = end;
     uint64_t chunks = (pv->mfns * 8 + M2P_CHUNK_BYTES - 1) / M2P_CHUNK_BYTES;
     uint64_t per_chunk = M2P_CHUNK_BYTES / PAGE_BYTES;
     xen_pfn_t *extents = allocate(chunks, sizeof *extents);
@@ -237,15 +237,16 @@ static const char *canonical_table(const struct pv *pv, const struct frame *f, u
     return complaint;
 }
 
+/* What is behind the last entry is not translated, since a restore does not write it. */
 static const char *canonical_p2m(const struct pv *pv, const struct frame *f, uint64_t *entries)
 {
     const char *complaint = NULL;
     for (unsigned i = 0; i < PAGE_WORDS; i++) {
         const struct frame *to = frame_of(pv, entries[i]);
-        if (!to || entries[i] & P2M_FLAGS)
+        bool one = f->p2m_index != UINT64_MAX;
+        if (!to || entries[i] & P2M_FLAGS || (one && f->p2m_index + i >= pv->max_pfn))
             continue;
-        if (f->p2m_index != UINT64_MAX && f->p2m_index + i < pv->max_pfn &&
-            to->pfn != f->p2m_index + i)
+        if (one && to->pfn != f->p2m_index + i)
             complaint = "an entry names another page's frame";
         entries[i] = to->pfn | TRANSLATED;
     }
@@ -384,7 +385,8 @@ static void dump_xsave(const struct pv *pv, uint32_t vcpu)
     set_xen_guest_handle(domctl.u.vcpuextstate.buffer, buffer);
     if (xc_domctl(pv->d->xch, &domctl))
         die("ask for the xsave state of vCPU %u", vcpu);
-    part(pv, vcpu, "xsave", buffer, size);
+    /* It has set the size to what there is. */
+    part(pv, vcpu, "xsave", buffer, domctl.u.vcpuextstate.size);
     xc_hypercall_buffer_free(pv->d->xch, buffer);
 }
 

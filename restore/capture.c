@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "restore/guard.h"
 #include "restore/running_conf.h"
 #include "restore/source.h"
 #include "restore/suspend.h"
@@ -242,8 +243,14 @@ static int capture_run(struct capture *c, struct image_info *info, struct error 
         rc = running_conf_read(&c->xen, c->o->domid, c->o->uuid, &c->config, &c->config_len, e);
     if (rc)
         return rc;
+    struct guard guard;
+    rc = guard_start(&guard, c->o->domid, c->o->uuid, e);
+    if (rc)
+        return rc;
     rc = capture_import(c, info, e);
-    return capture_finish(c, rc, e);
+    rc = capture_finish(c, rc, e);
+    guard_dismiss(&guard);
+    return rc;
 }
 
 static void capture_dispose(struct capture *c)

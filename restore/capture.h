@@ -11,8 +11,8 @@
  * syncing happen while it runs again.
  *
  * Whatever happens, the domain goes on: after a failure, a refusal, a cancellation. It stays
- * suspended only after a success with `stop`, or when this process is killed in between; see
- * suspend_undo() for that. Log-dirty mode is not used, and no mapping, watch or request is left.
+ * suspended only after a success with `stop`. When this process is killed in between, a guard lets
+ * it go on (guard.h). Log-dirty mode is not used, and no mapping, watch or request is left.
  *
  * One thing changes, as with `xl save -c`: the process that `xl create` leaves behind to act on
  * on_poweroff and on_reboot takes the suspension for the end of the domain and exits. A guest

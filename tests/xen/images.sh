@@ -37,7 +37,7 @@ expect_image() { # IMAGE
     local line
     line=$(guest_check "$domid" 90) || fail "domain $domid ($1): $line"
     # shellcheck disable=SC2053 # a pattern
-    [[ $line == ${proof[$1]} && $line == *"pattern=ok"* && $line == *"cpus=ok:$vcpus "* ]] ||
+    [[ $line == ${proof[$1]} && $line == *"pattern=ok pages=4096 "* && $line == *"cpus=ok:$vcpus "* ]] ||
         fail "domain $domid is not $1: $line"
     expect_equal "boot id of $1" "$boot_id" "${line##*id=}"
 }
@@ -65,10 +65,12 @@ derive_all() {
     allocate base one
     expect_image base
     command_guest "name idle" "name idle"
+    command_guest free free
     ! answer=$(dompool image capture idle one --base base 2>&1) || fail "a written disk goes unnoticed"
     [[ $answer == *"was written"* ]] || fail "capture of a domain with a written disk: $answer"
     dompool image capture idle one --base base "${disk_options[@]}" || fail "capture of idle"
     expect_image idle # it goes on
+    (($(json "$(dompool image show idle --json)" '$.image.free_pages') > 1000)) || fail "free pages are not left out"
     release one
 
     allocate base two
@@ -132,13 +134,14 @@ allocate_interleaved() {
 
 # What xl restores from the exported file is what dompool makes of the image.
 check_export() { # IMAGE
-    local ours
+    local ours report
     dompool image export "$1" /var/tmp/x.save >/dev/null || fail "export $1"
     allocate "$1" "paused-$1" --paused
     ours=$domid
     xl restore -p /var/tmp/x.save >/var/tmp/xl.log 2>&1 || fail "xl restore of $1: $(tail -n 3 /var/tmp/xl.log)"
     domid=$(xl list | awk -v skip="$ours" 'NR > 2 && $1 !~ /^dp-/ && $2 != skip { print $2 }')
-    note "$1: $(compare_memory "$domid" "$ours")" || fail "$1 differs from what xl restores"
+    report=$(compare_memory "$domid" "$ours") || fail "$1 differs from what xl restores: $report"
+    note "$1: $report"
     xl destroy "$domid"
     release "paused-$1"
     rm -f /var/tmp/x.save

@@ -31,7 +31,7 @@ kill_daemon() { # ROUND
     note "round $1: killed with $(resources)"
 }
 
-make_save pv 128 1 2
+make_save pv 160 1 2
 resources_mark
 daemon_start
 dompool image import g /var/tmp/g.save >/dev/null || fail "import"

@@ -106,7 +106,7 @@ expect_healthy() { # DOMID VCPUS DISKS
         [[ $line == *"pattern=ok"* && $line == *"disks=slow"* ]] || break
         note "domain $1, check $try: $line"
     done
-    [[ $line == *"pattern=ok"* && $line == *"cpus=ok:$2 "* && $line == *"disks=ok:$3 "* ]] ||
+    [[ $line == *"pattern=ok pages=4096 "* && $line == *"cpus=ok:$2 "* && $line == *"disks=ok:$3 "* ]] ||
         fail "domain $1 is not healthy: $line"
 }
 

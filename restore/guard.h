@@ -1,0 +1,24 @@
+/*
+ * A guard over a capture: a child process that lets the domain go on when the capturing process
+ * is killed in the middle, which nothing in that process could do.
+ */
+#ifndef RESTORE_GUARD_H
+#define RESTORE_GUARD_H
+
+#include "base/error.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct guard {
+    pid_t pid;
+    int fd; /* the guard acts when this is closed without a word */
+};
+
+/* Before anything is asked of the domain, and before the process has threads. -EAGAIN and the like.
+ */
+int guard_start(struct guard *g, uint32_t domid, const uint8_t uuid[16], struct error *e);
+/* The domain is as it should be: the guard ends without touching it. May be called twice. */
+void guard_dismiss(struct guard *g);
+
+#endif

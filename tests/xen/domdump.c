@@ -112,23 +112,24 @@ void print_page(struct dump *d, uint64_t pfn, unsigned type, uint64_t value, con
     print_line(d, key, names[type & 15], value, class_name, complaint);
 }
 
-void frame_types(struct dump *d, uint64_t first, unsigned n, uint8_t *types)
+void frame_types(struct dump *d, const uint64_t *frames, unsigned n, uint8_t *types)
 {
     struct xen_domctl domctl = {.cmd = XEN_DOMCTL_getpageframeinfo3, .domain = (domid_t)d->domid};
-    DECLARE_HYPERCALL_BUFFER(uint64_t, frames);
-    frames = xc_hypercall_buffer_alloc(d->xch, frames, n * sizeof *frames);
-    if (!frames)
+    DECLARE_HYPERCALL_BUFFER(uint64_t, array);
+    if (!n)
+        return;
+    array = xc_hypercall_buffer_alloc(d->xch, array, n * sizeof *array);
+    if (!array)
         die("allocate a hypercall buffer");
-    for (unsigned i = 0; i < n; i++)
-        frames[i] = first + i;
+    memcpy(array, frames, n * sizeof *array);
     domctl.u.getpageframeinfo3.num = n;
-    set_xen_guest_handle(domctl.u.getpageframeinfo3.array, frames);
+    set_xen_guest_handle(domctl.u.getpageframeinfo3.array, array);
     if (xc_domctl(d->xch, &domctl))
-        die("ask for the types of frames from 0x%" PRIx64, first);
+        die("ask for the types of frames from 0x%" PRIx64, frames[0]);
     for (unsigned i = 0; i < n; i++)
         types[i] =
-            (uint8_t)((frames[i] & XEN_DOMCTL_PFINFO_LTAB_MASK) >> XEN_DOMCTL_PFINFO_LTAB_SHIFT);
-    xc_hypercall_buffer_free(d->xch, frames);
+            (uint8_t)((array[i] & XEN_DOMCTL_PFINFO_LTAB_MASK) >> XEN_DOMCTL_PFINFO_LTAB_SHIFT);
+    xc_hypercall_buffer_free(d->xch, array);
 }
 
 uint8_t *frames_map(struct dump *d, int prot, const xen_pfn_t *frames, unsigned n, int *err)

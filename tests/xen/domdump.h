@@ -46,7 +46,7 @@ void print_page(struct dump *d, uint64_t pfn, unsigned type, uint64_t value, con
                 const char *complaint);
 
 /* Types of n (at most TYPE_BATCH) frames; a frame that is not this domain's has TYPE_NONE. */
-void frame_types(struct dump *d, uint64_t first, unsigned n, uint8_t *types);
+void frame_types(struct dump *d, const uint64_t *frames, unsigned n, uint8_t *types);
 
 /* Maps n (at most BATCH) frames; the caller unmaps. err[i] != 0: this one could not be mapped. */
 uint8_t *frames_map(struct dump *d, int prot, const xen_pfn_t *frames, unsigned n, int *err);

@@ -76,28 +76,33 @@ static void dump_pages(struct hvm *hvm, const xen_pfn_t *gfns, const uint8_t *ty
     hvm->pages += n;
 }
 
+/* Dumps those of n (at most TYPE_BATCH) frames from first that are populated. */
+static void dump_range(struct hvm *hvm, uint64_t first, unsigned n)
+{
+    xen_pfn_t gfns[TYPE_BATCH];
+    uint64_t asked[TYPE_BATCH] = {0};
+    uint8_t types[TYPE_BATCH];
+    unsigned found = 0;
+    for (unsigned i = 0; i < n; i++)
+        asked[i] = first + i;
+    frame_types(hvm->d, asked, n, types);
+    for (unsigned i = 0; i < n; i++) {
+        if (types[i] == TYPE_NONE)
+            continue;
+        gfns[found] = asked[i];
+        types[found++] = types[i];
+    }
+    for (unsigned at = 0; at < found; at += BATCH)
+        dump_pages(hvm, gfns + at, types + at, found - at < BATCH ? found - at : BATCH);
+}
+
 static void dump_memory(struct hvm *hvm)
 {
-    xen_pfn_t gfns[BATCH], last;
-    uint8_t types[TYPE_BATCH], found[BATCH];
-    unsigned n = 0;
+    xen_pfn_t last;
     if (xc_domain_maximum_gpfn(hvm->d->xch, hvm->d->domid, &last))
         die("ask for the domain's highest frame");
-    for (uint64_t gfn = 0; gfn <= last; gfn++) {
-        if (gfn % TYPE_BATCH == 0)
-            frame_types(hvm->d, gfn,
-                        last - gfn < TYPE_BATCH ? (unsigned)(last - gfn) + 1 : TYPE_BATCH, types);
-        if (types[gfn % TYPE_BATCH] == TYPE_NONE)
-            continue;
-        gfns[n] = gfn;
-        found[n++] = types[gfn % TYPE_BATCH];
-        if (n == BATCH) {
-            dump_pages(hvm, gfns, found, n);
-            n = 0;
-        }
-    }
-    if (n)
-        dump_pages(hvm, gfns, found, n);
+    for (uint64_t gfn = 0; gfn <= last; gfn += TYPE_BATCH)
+        dump_range(hvm, gfn, last - gfn < TYPE_BATCH ? (unsigned)(last - gfn) + 1 : TYPE_BATCH);
     print_line(hvm->d, "pages", "-", hvm->pages, "domain",
                hvm->pages == hvm->d->info.tot_pages ? NULL
                                                     : "the hypervisor counts another number");

@@ -1,10 +1,10 @@
 /*
  * domdump's view of a paravirtualised domain.
  *
- * Which frames are the domain's: every frame of the machine is asked for its type on behalf of the
- * domain, and the hypervisor answers for those only that belong to it. Which pfn each of them is:
- * the machine-to-physical table. So neither a list that the toolstack made nor one that the guest
- * keeps is believed.
+ * Which frames are the domain's: the hypervisor is asked for the type of frames of the machine on
+ * behalf of the domain, and answers for those only that belong to it; their number is checked.
+ * Which pfn each of them is: the machine-to-physical table. So neither a list that the toolstack
+ * made nor one that the guest keeps is believed.
  */
 #include "tests/xen/domdump.h"
 
@@ -53,7 +53,8 @@ struct pv {
     struct frame *frames;   /* ascending by pfn */
     size_t count;
     vcpu_guest_context_any_t *vcpu0; /* as the hypervisor gives it */
-    uint64_t max_pfn;                /* entries of the guest's p2m list */
+    struct shared_info shared;       /* likewise */
+    uint64_t max_pfn;                /* entries of the guest's p2m list, as it says */
 };
 
 static void m2p_map(struct pv *pv)
@@ -98,18 +99,44 @@ static void frame_add(struct pv *pv, size_t *room, uint64_t mfn, uint8_t type)
                                              .class = type == TYPE_NOTAB ? CLASS_RAM : CLASS_TABLE};
 }
 
+/* Asks about n frames, at most TYPE_BATCH. */
+static void frames_ask(struct pv *pv, size_t *room, const uint64_t *mfns, unsigned n)
+{
+    uint8_t types[TYPE_BATCH];
+    frame_types(pv->d, mfns, n, types);
+    for (unsigned i = 0; i < n; i++)
+        if (types[i] != TYPE_NONE)
+            frame_add(pv, room, mfns[i], types[i]);
+}
+
+/* Finds the domain's frames among those of the machine that have a pfn below the limit. */
+static void frames_find_below(struct pv *pv, uint64_t pfn_limit)
+{
+    uint64_t mfns[TYPE_BATCH];
+    size_t room = 0;
+    unsigned n = 0;
+    free(pv->frames);
+    pv->frames = NULL;
+    pv->count = 0;
+    for (uint64_t mfn = 0; mfn < pv->mfns; mfn++) {
+        if (pv->m2p[mfn] >= pfn_limit)
+            continue;
+        mfns[n++] = mfn;
+        if (n == TYPE_BATCH) {
+            frames_ask(pv, &room, mfns, n);
+            n = 0;
+        }
+    }
+    frames_ask(pv, &room, mfns, n);
+}
+
+/* Most frames of the machine are others': to ask about those only whose pfn the guest can have is
+ * faster by far. If that does not find all, every frame is asked about. */
 static void frames_find(struct pv *pv)
 {
-    size_t room = 0;
-    uint8_t types[TYPE_BATCH];
-    for (uint64_t mfn = 0; mfn < pv->mfns; mfn += TYPE_BATCH) {
-        uint64_t left = pv->mfns - mfn;
-        unsigned n = left < TYPE_BATCH ? (unsigned)left : TYPE_BATCH;
-        frame_types(pv->d, mfn, n, types);
-        for (unsigned i = 0; i < n; i++)
-            if (types[i] != TYPE_NONE)
-                frame_add(pv, &room, mfn + i, types[i]);
-    }
+    frames_find_below(pv, pv->max_pfn);
+    if (pv->count != pv->d->info.tot_pages)
+        frames_find_below(pv, UINT64_MAX);
     qsort(pv->frames, pv->count, sizeof *pv->frames, frame_order);
     pv->frame_by_mfn = allocate(pv->mfns, sizeof *pv->frame_by_mfn);
     for (size_t i = 0; i < pv->count; i++)
@@ -196,15 +223,10 @@ static struct frame *find_start_info(struct pv *pv, start_info_t *start)
     return strncmp(start->magic, "xen-3.0-x86_64", sizeof start->magic) ? NULL : f;
 }
 
-static void find_classes(struct pv *pv, const struct shared_info *shared)
+static void find_classes(struct pv *pv)
 {
     start_info_t start;
-    pv->max_pfn = shared->arch.max_pfn;
-    if (pv->max_pfn > PFN_LIMIT) {
-        print_line(pv->d, "max_pfn", "-", pv->max_pfn, "domain", "is not possible");
-        pv->max_pfn = 0;
-    }
-    find_p2m(pv, &shared->arch);
+    find_p2m(pv, &pv->shared.arch);
     struct frame *f = find_start_info(pv, &start);
     if (!f)
         return;
@@ -320,8 +342,9 @@ static void dump_frames(const struct pv *pv)
                pv->count == pv->d->info.tot_pages ? NULL : "the hypervisor counts another number");
 }
 
-static void dump_shared_info(const struct pv *pv, const struct shared_info *shared)
+static void dump_shared_info(const struct pv *pv)
 {
+    const struct shared_info *shared = &pv->shared;
     struct shared_info s;
     memset(&s, 0, sizeof s);
     for (unsigned i = 0; i < XEN_LEGACY_MAX_VCPUS; i++) {
@@ -422,7 +445,18 @@ static void dump_vcpu(const struct pv *pv, uint32_t vcpu)
 
 static void pv_open(struct pv *pv, struct dump *d)
 {
+    uint8_t page[PAGE_BYTES];
     *pv = (struct pv){.d = d, .vcpu0 = allocate(1, sizeof *pv->vcpu0)};
+    if (xc_vcpu_getcontext(d->xch, d->domid, 0, pv->vcpu0))
+        die("ask for the context of vCPU 0");
+    if (!frame_copy(d, d->info.shared_info_frame, page))
+        die("map the shared_info page");
+    memcpy(&pv->shared, page, sizeof pv->shared);
+    pv->max_pfn = pv->shared.arch.max_pfn;
+    if (pv->max_pfn > PFN_LIMIT) {
+        print_line(d, "max_pfn", "-", pv->max_pfn, "domain", "is not possible");
+        pv->max_pfn = 0;
+    }
     m2p_map(pv);
     frames_find(pv);
 }
@@ -430,17 +464,10 @@ static void pv_open(struct pv *pv, struct dump *d)
 void dump_pv(struct dump *d)
 {
     struct pv pv;
-    uint8_t shared_page[PAGE_BYTES];
-    struct shared_info shared;
     pv_open(&pv, d);
-    if (xc_vcpu_getcontext(d->xch, d->domid, 0, pv.vcpu0))
-        die("ask for the context of vCPU 0");
-    if (!frame_copy(d, d->info.shared_info_frame, shared_page))
-        die("map the shared_info page");
-    memcpy(&shared, shared_page, sizeof shared);
-    find_classes(&pv, &shared);
+    find_classes(&pv);
     dump_frames(&pv);
-    dump_shared_info(&pv, &shared);
+    dump_shared_info(&pv);
     dump_grants(d, grant_to_pfn, &pv);
     for (uint32_t vcpu = 0; vcpu <= d->info.max_vcpu_id; vcpu++)
         dump_vcpu(&pv, vcpu);

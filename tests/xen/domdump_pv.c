@@ -1,10 +1,12 @@
 /*
  * domdump's view of a paravirtualised domain.
  *
- * Which frames are the domain's: the hypervisor is asked for the type of frames of the machine on
- * behalf of the domain, and answers for those only that belong to it; their number is checked.
- * Which pfn each of them is: the machine-to-physical table. So neither a list that the toolstack
- * made nor one that the guest keeps is believed.
+ * Which frames are the domain's: those that the guest's own list names, if the hypervisor says of
+ * each that it is the domain's, and if they are as many as the hypervisor counts; then none is
+ * missing. (To ask about every frame of the machine would need no list, but the hypervisor logs
+ * each one that is another's.) Which pfn each of them is: the machine-to-physical table, which the
+ * list must agree with. So neither a list that the toolstack made nor one that the guest keeps is
+ * believed.
  */
 #include "tests/xen/domdump.h"
 
@@ -55,6 +57,9 @@ struct pv {
     vcpu_guest_context_any_t *vcpu0; /* as the hypervisor gives it */
     struct shared_info shared;       /* likewise */
     uint64_t max_pfn;                /* entries of the guest's p2m list, as it says */
+    uint64_t p2m_pages;
+    uint64_t *p2m_mfns; /* of the pages that hold the list */
+    uint64_t *p2m;
 };
 
 static void m2p_map(struct pv *pv)
@@ -85,60 +90,82 @@ static int frame_order(const void *a, const void *b)
     return x->pfn < y->pfn ? -1 : x->pfn > y->pfn;
 }
 
-static void frame_add(struct pv *pv, size_t *room, uint64_t mfn, uint8_t type)
+/* ---- the guest's own list, and the domain's frames ---- */
+
+/* The L1 table that maps va in the address space of vCPU 0; false when there is none. */
+static bool walk_to_l1(struct pv *pv, uint64_t va, uint64_t table[PAGE_WORDS])
 {
-    if (pv->count == *room) {
-        *room = *room ? 2 * *room : 65536;
-        pv->frames = realloc(pv->frames, *room * sizeof *pv->frames);
-        if (!pv->frames)
-            die("allocate %zu frames", *room);
+    uint64_t mfn = pv->vcpu0->c.ctrlreg[3] >> 12;
+    for (unsigned level = 4;; level--) {
+        if (mfn >= pv->mfns || !frame_copy(pv->d, mfn, table))
+            return false;
+        if (level == 1)
+            return true;
+        uint64_t entry = table[va >> (12 + 9 * (level - 1)) & (PAGE_WORDS - 1)];
+        if (!(entry & PTE_PRESENT))
+            return false;
+        mfn = (entry & PTE_FRAME) >> 12;
     }
-    pv->frames[pv->count++] = (struct frame){.pfn = pv->m2p[mfn],
-                                             .mfn = mfn,
-                                             .type = type,
-                                             .class = type == TYPE_NOTAB ? CLASS_RAM : CLASS_TABLE};
 }
 
-/* Asks about n frames, at most TYPE_BATCH. */
-static void frames_ask(struct pv *pv, size_t *room, const uint64_t *mfns, unsigned n)
+/* The list is at p2m_vaddr, in virtually contiguous pages (public xen.h). */
+static void p2m_read(struct pv *pv)
+{
+    uint64_t table[PAGE_WORDS];
+    bool mapped = false;
+    pv->p2m_pages = (pv->max_pfn + PAGE_WORDS - 1) / PAGE_WORDS;
+    pv->p2m_mfns = allocate(pv->p2m_pages + 1, sizeof *pv->p2m_mfns);
+    pv->p2m = allocate(pv->p2m_pages + 1, PAGE_BYTES);
+    for (uint64_t i = 0; i < pv->p2m_pages; i++) {
+        uint64_t va = pv->shared.arch.p2m_vaddr + i * PAGE_BYTES;
+        unsigned slot = va >> 12 & (PAGE_WORDS - 1);
+        if (!i || !slot)
+            mapped = walk_to_l1(pv, va, table);
+        uint64_t entry = mapped ? table[slot] : 0;
+        pv->p2m_mfns[i] = (entry & PTE_FRAME) >> 12;
+        if (!(entry & PTE_PRESENT) || !frame_copy(pv->d, pv->p2m_mfns[i], pv->p2m + i * PAGE_WORDS))
+            print_line(pv->d, "p2m", "-", i, "p2m", "no page of the domain is mapped there");
+    }
+}
+
+static void frames_add(struct pv *pv, const uint64_t *mfns, unsigned n)
 {
     uint8_t types[TYPE_BATCH];
     frame_types(pv->d, mfns, n, types);
-    for (unsigned i = 0; i < n; i++)
-        if (types[i] != TYPE_NONE)
-            frame_add(pv, room, mfns[i], types[i]);
+    for (unsigned i = 0; i < n; i++) {
+        if (types[i] == TYPE_NONE) {
+            print_line(pv->d, "p2m", "-", pv->m2p[mfns[i]], "p2m",
+                       "an entry names a frame that is not the domain's");
+            continue;
+        }
+        pv->frames[pv->count++] =
+            (struct frame){.pfn = pv->m2p[mfns[i]],
+                           .mfn = mfns[i],
+                           .type = types[i],
+                           .class = types[i] == TYPE_NOTAB ? CLASS_RAM : CLASS_TABLE};
+    }
 }
 
-/* Finds the domain's frames among those of the machine that have a pfn below the limit. */
-static void frames_find_below(struct pv *pv, uint64_t pfn_limit)
+static void frames_find(struct pv *pv)
 {
     uint64_t mfns[TYPE_BATCH];
-    size_t room = 0;
     unsigned n = 0;
-    free(pv->frames);
-    pv->frames = NULL;
-    pv->count = 0;
-    for (uint64_t mfn = 0; mfn < pv->mfns; mfn++) {
-        if (pv->m2p[mfn] >= pfn_limit)
+    pv->frames = allocate(pv->max_pfn + 1, sizeof *pv->frames);
+    pv->frame_by_mfn = allocate(pv->mfns, sizeof *pv->frame_by_mfn);
+    for (uint64_t pfn = 0; pfn < pv->max_pfn; pfn++) {
+        uint64_t mfn = pv->p2m[pfn];
+        if (mfn >= pv->mfns || pv->frame_by_mfn[mfn])
             continue;
+        pv->frame_by_mfn[mfn] = 1; /* for now: seen */
         mfns[n++] = mfn;
         if (n == TYPE_BATCH) {
-            frames_ask(pv, &room, mfns, n);
+            frames_add(pv, mfns, n);
             n = 0;
         }
     }
-    frames_ask(pv, &room, mfns, n);
-}
-
-/* Most frames of the machine are others': to ask about those only whose pfn the guest can have is
- * faster by far. If that does not find all, every frame is asked about. */
-static void frames_find(struct pv *pv)
-{
-    frames_find_below(pv, pv->max_pfn);
-    if (pv->count != pv->d->info.tot_pages)
-        frames_find_below(pv, UINT64_MAX);
+    frames_add(pv, mfns, n);
     qsort(pv->frames, pv->count, sizeof *pv->frames, frame_order);
-    pv->frame_by_mfn = allocate(pv->mfns, sizeof *pv->frame_by_mfn);
+    memset(pv->frame_by_mfn, 0, pv->mfns * sizeof *pv->frame_by_mfn);
     for (size_t i = 0; i < pv->count; i++)
         pv->frame_by_mfn[pv->frames[i].mfn] = (uint32_t)i + 1;
 }
@@ -165,41 +192,13 @@ static uint64_t grant_to_pfn(const void *data, uint64_t mfn)
 
 /* ---- special pages ---- */
 
-/* The L1 table that maps va in the address space of vCPU 0; false when there is none. */
-static bool walk_to_l1(struct pv *pv, uint64_t va, uint64_t table[PAGE_WORDS])
+static void find_p2m(struct pv *pv)
 {
-    uint64_t mfn = pv->vcpu0->c.ctrlreg[3] >> 12;
-    for (unsigned level = 4;; level--) {
-        if (!frame_of(pv, mfn) || !frame_copy(pv->d, mfn, table))
-            return false;
-        if (level == 1)
-            return true;
-        uint64_t entry = table[va >> (12 + 9 * (level - 1)) & (PAGE_WORDS - 1)];
-        if (!(entry & PTE_PRESENT))
-            return false;
-        mfn = (entry & PTE_FRAME) >> 12;
-    }
-}
-
-/* The guest's list of its frames is at p2m_vaddr, in virtually contiguous pages (public xen.h). */
-static void find_p2m(struct pv *pv, const struct arch_shared_info *arch)
-{
-    uint64_t table[PAGE_WORDS];
-    uint64_t bytes = pv->max_pfn * 8;
-    bool mapped = false;
-    for (uint64_t at = 0; arch->p2m_vaddr && at < bytes; at += PAGE_BYTES) {
-        uint64_t va = arch->p2m_vaddr + at;
-        unsigned slot = va >> 12 & (PAGE_WORDS - 1);
-        if (!at || !slot)
-            mapped = walk_to_l1(pv, va, table);
-        struct frame *f = mapped && table[slot] & PTE_PRESENT
-                              ? frame_of(pv, (table[slot] & PTE_FRAME) >> 12)
-                              : NULL;
-        if (!f) {
-            print_line(pv->d, "p2m", "-", at / 8, "p2m", "no page of the domain is mapped there");
+    for (uint64_t i = 0; i < pv->p2m_pages; i++) {
+        struct frame *f = frame_of(pv, pv->p2m_mfns[i]);
+        if (!f)
             continue;
-        }
-        f->p2m_index = f->class == CLASS_P2M ? UINT64_MAX : at / 8;
+        f->p2m_index = f->class == CLASS_P2M ? UINT64_MAX : i * PAGE_WORDS;
         f->class = CLASS_P2M;
     }
 }
@@ -226,7 +225,7 @@ static struct frame *find_start_info(struct pv *pv, start_info_t *start)
 static void find_classes(struct pv *pv)
 {
     start_info_t start;
-    find_p2m(pv, &pv->shared.arch);
+    find_p2m(pv);
     struct frame *f = find_start_info(pv, &start);
     if (!f)
         return;
@@ -458,6 +457,7 @@ static void pv_open(struct pv *pv, struct dump *d)
         pv->max_pfn = 0;
     }
     m2p_map(pv);
+    p2m_read(pv);
     frames_find(pv);
 }
 

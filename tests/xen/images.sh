@@ -144,7 +144,7 @@ check_export() { # IMAGE
     note "$1: $report"
     xl destroy "$domid"
     release "paused-$1"
-    rm -f /var/tmp/x.save
+    mv /var/tmp/x.save /var/tmp/exported.save # the last one is judged by with-verify-stream
 }
 
 check_exports() {

@@ -10,7 +10,11 @@
  *   created    die                              after the domain exists
  *   complete   fail | die | hang | vanish       when it is to complete (vanish: the domain, too)
  *   complete_ms N                               default 1
- *   import     fail | die | hang                dompool-image
+ *   turn       fail | die | hang | no-memory | refuse    into another version of its image
+ *   turn_ms    N                                default 5
+ *   import, capture, export, verify, diff
+ *              fail | die | hang                dompool-image
+ *   import_ms, ...  N                           default 5
  *   destroy    fail | hang                      host_destroy
  *   destroy_ms N                                default 5
  *   list       fail                             host_list

@@ -3,6 +3,7 @@
 #include "base/message.h"
 #include "base/util.h"
 #include "restore/slot_protocol.h"
+#include "store/image.h"
 #include "tests/sim/fake.h"
 
 #include <signal.h>
@@ -13,7 +14,7 @@
 #include <unistd.h>
 
 static struct host_domain domain;
-static char built_from[400];
+static uint8_t holds[16]; /* id of the image whose pages the domain has */
 
 static void say(json_t *message)
 {
@@ -55,14 +56,34 @@ static const char *get(const json_t *message, const char *key)
     return text ? text : "";
 }
 
+static void say_warm(void)
+{
+    say(json_pack("{s:s, s:i, s:s, s:[o, o]}", "event", "warm", "domid", (int)domain.domid,
+                  "engine", "guest", "stages", stage("create", 900, 12),
+                  stage("populate", 19000, 400)));
+}
+
+/* What the file at that path is; the helper fails when it is none. */
+static struct image_info image_at(const char *path, const char *step)
+{
+    struct error e;
+    struct image *im;
+    if (image_open(path, &im, &e))
+        fail(answer_name(e.code), e.text, step);
+    struct image_info info = *image_info(im);
+    image_close(im);
+    return info;
+}
+
 static void build(const json_t *message)
 {
     suffer("build", "create");
     format_fits(domain.name, sizeof domain.name, "%s", get(message, "name"));
     format_fits(domain.tag, sizeof domain.tag, "%s", get(message, "tag"));
-    format_fits(built_from, sizeof built_from, "%s", get(message, "image"));
-    if (uuid_parse(get(message, "uuid"), domain.uuid) || access(built_from, R_OK))
-        fail("Internal", "build: no uuid or no image file", "create");
+    struct image_info info = image_at(get(message, "image"), "create");
+    if (uuid_parse(get(message, "uuid"), domain.uuid) || !image_is_base(&info))
+        fail("Internal", "build: no uuid or no base", "create");
+    memcpy(holds, info.id, sizeof holds);
     domain.domid = fake_domid_next();
     domain.paused = true;
     if (fake_domain_write(&domain))
@@ -71,13 +92,25 @@ static void build(const json_t *message)
     say(json_pack("{s:s, s:i}", "event", "created", "domid", (int)domain.domid));
     fake_sleep("build_ms", 20);
     suffer("populate", "populate");
-    say(json_pack("{s:s, s:i, s:s, s:[o, o]}", "event", "warm", "domid", (int)domain.domid,
-                  "engine", "guest", "stages", stage("create", 900, 12),
-                  stage("populate", 19000, 400)));
+    say_warm();
+}
+
+static void turn(const json_t *message)
+{
+    struct image_info info = image_at(get(message, "image"), "image");
+    fake_sleep("turn_ms", 5);
+    suffer("turn", "memory");
+    if (fake_fault_is("turn", "refuse") || !image_is_base(&info))
+        fail("ImageRefused", "the fake versions have no lineage in common", "lineage");
+    memcpy(holds, info.id, sizeof holds);
+    say_warm();
 }
 
 static void complete(const json_t *message)
 {
+    struct image_info info = image_at(get(message, "image"), "image");
+    if (memcmp(info.id, holds, sizeof holds) != 0 && memcmp(info.base_id, holds, sizeof holds) != 0)
+        fail("ImageRefused", "neither what the slot holds nor derived from it", "delta");
     suffer("complete", "delta");
     if (fake_fault_is("complete", "vanish")) {
         fake_domain_remove(domain.domid);
@@ -107,6 +140,8 @@ int main(void)
     while ((rc = message_receive(HELPER_FD, &reader, &message, &e)) == 1) {
         if (!strcmp(get(message, "op"), "build"))
             build(message);
+        else if (!strcmp(get(message, "op"), "turn"))
+            turn(message);
         else if (!strcmp(get(message, "op"), "complete"))
             complete(message);
         json_decref(message);

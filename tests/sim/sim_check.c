@@ -39,7 +39,7 @@ static void check_slot(struct sim *s, const struct slot *slot)
     MUST(slot->state < SLOT_GONE);
     MUST((l != NULL) == needs_lease);
     MUST(!l || l->slot == slot);
-    MUST(list_empty(&slot->in_warm) == (slot->state != SLOT_WARM));
+    MUST(list_empty(&slot->in_warm) == (slot->state != SLOT_WARM || !slot_is_current(slot)));
     MUST(slot->state != SLOT_WARM || (slot->helper && slot->domid != DB_NO_DOMID));
     bool leaving = slot->state == SLOT_RELEASING || slot->state == SLOT_BROKEN;
     /* On its way out something always goes on: the next step, or what it waits for. */

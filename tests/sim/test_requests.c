@@ -549,16 +549,16 @@ static void test_import(void **state)
     sim_run(&sim, 2000);
     assert_null(pool_find(&sim.core, "ice"));
     assert_int_equal(sim.discarded, 1);
-    sim.faults.fate = FATE_BUILD_FAILS;
+    sim.faults.work.fate = FATE_WORK_FAILS;
     sim_expect(root, "ImageImport", json_pack("{s:s, s:s}", "name", "ice", "path", "/save"), 2000,
                "ImageRefused");
-    sim.faults.fate = FATE_BUILD_DIES;
+    sim.faults.work.fate = FATE_WORK_DIES;
     sim_expect(root, "ImageImport", json_pack("{s:s, s:s}", "name", "ice", "path", "/save"), 2000,
                "Internal");
-    sim.faults.fate = FATE_NO_START;
+    sim.faults.work.fate = FATE_NO_START;
     sim_expect(root, "ImageImport", json_pack("{s:s, s:s}", "name", "ice", "path", "/save"), 2000,
                "Internal");
-    sim.faults.fate = FATE_GOOD;
+    sim.faults.work.fate = FATE_GOOD;
     sim_image(&sim, "ice");
     json_t *reply = sim_ask(root, "ImageList", NULL, 10);
     json_t *images = json_object_get(parameters(reply), "images");

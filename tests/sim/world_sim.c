@@ -5,7 +5,6 @@
 #include "base/util.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +65,7 @@ uint64_t sim_random(struct sim *s, uint64_t below)
     return (s->random >> 33) % below;
 }
 
-static bool unlucky(struct sim *s, unsigned *left)
+bool sim_unlucky(struct sim *s, unsigned *left)
 {
     if (*left) {
         (*left)--;
@@ -174,7 +173,7 @@ struct sim_domain *sim_domain_find(struct sim *s, uint32_t domid)
     return NULL;
 }
 
-static void changed(struct sim *s, void *arg)
+static void domains_changed(struct sim *s, void *arg)
 {
     (void)arg;
     if (s->dead || !s->started)
@@ -184,13 +183,17 @@ static void changed(struct sim *s, void *arg)
     sim_memory_spare();
 }
 
-static int changed_key; /* only its address is used */
+void sim_changed(struct sim *s)
+{
+    static int key; /* only its address is used */
+    sim_at(s, 50, domains_changed, &key);
+}
 
 static void domain_free(struct sim *s, struct sim_domain *d)
 {
     list_remove(&d->node);
     free(d);
-    sim_at(s, 50, changed, &changed_key);
+    sim_changed(s);
 }
 
 void sim_domain_destroy(struct sim *s, uint32_t domid)
@@ -206,7 +209,7 @@ void sim_domain_shutdown(struct sim *s, uint32_t domid, unsigned reason)
     MUST(d);
     d->d.state = HOST_DOMAIN_SHUTDOWN;
     d->d.shutdown_reason = reason;
-    sim_at(s, 50, changed, &changed_key);
+    sim_changed(s);
 }
 
 unsigned sim_domains(struct sim *s)
@@ -268,10 +271,10 @@ static void destroy_now(struct sim *s, void *arg)
 static void destroy_start(struct sim *s, struct host_job *job)
 {
     uint64_t delay = s->destroy_ms * 1000ull;
-    if (unlucky(s, &s->faults.destroy_hangs)) {
+    if (sim_unlucky(s, &s->faults.destroy_hangs)) {
         job->rc = error_set(&job->error, -ETIMEDOUT, "domain %u does not go", job->domid);
         sim_at(s, job->timeout_ms * 1000ull, job_finish, job);
-    } else if (unlucky(s, &s->faults.destroy_fails)) {
+    } else if (sim_unlucky(s, &s->faults.destroy_fails)) {
         job->rc = error_set(&job->error, -EIO, "destroying domain %u failed", job->domid);
         sim_at(s, delay, job_finish, job);
     } else {
@@ -292,7 +295,7 @@ static void ops_host_start(struct world *w, struct host_job *job)
     job->removed = 0;
     if (job->kind == HOST_JOB_DESTROY) {
         destroy_start(s, job);
-    } else if (job->kind == HOST_JOB_LIST && unlucky(s, &s->faults.list_fails)) {
+    } else if (job->kind == HOST_JOB_LIST && sim_unlucky(s, &s->faults.list_fails)) {
         job->rc = error_set(&job->error, -EIO, "listing domains failed");
         sim_at(s, s->list_us, job_finish, job);
     } else if (job->kind == HOST_JOB_LIST) {
@@ -310,7 +313,7 @@ static void write_finish(struct sim *s, void *arg)
 {
     struct db_write *w = arg;
     list_remove(&w->node);
-    if (s->faults.writes_fail || unlucky(s, &s->faults.write_fails))
+    if (s->faults.writes_fail || sim_unlucky(s, &s->faults.write_fails))
         w->rc = error_set(&w->error, -ENOSPC, "database: disk full");
     else
         w->rc = db_apply(s->db, w->ops, w->n, &w->error);
@@ -344,280 +347,18 @@ static void ops_write_start(struct world *w, struct db_write *write)
     sim_memory_restore(before);
 }
 
-/* ---- helpers ---- */
-
-struct helper {
-    struct list node;
-    struct sim *sim;
-    enum helper_kind kind;
-    enum sim_fate fate;
-    const struct helper_events *events;
-    void *owner;
-    struct sim_domain *domain;
-    uint32_t domid;
-    uint8_t uuid[16];
-    char path[400], name[64], tag[64];
-    bool ended;
-};
-
-static void helper_end(struct sim *s, void *arg)
-{
-    struct helper *h = arg;
-    sim_cancel(s, h);
-    list_remove(&h->node);
-    sim_memory_restore(false);
-    h->events->ended(h, h->owner, "was killed by signal 9 (Killed)");
-    sim_memory_spare();
-    free(h);
-}
-
-static void helper_die(struct helper *h)
-{
-    sim_cancel(h->sim, h);
-    h->ended = true;
-    sim_at(h->sim, 200, helper_end, h);
-}
-
-/* Frees message. */
-static void say(struct helper *h, json_t *message)
-{
-    sim_memory_restore(false);
-    h->events->message(h, h->owner, message);
-    sim_memory_spare();
-    json_decref(message);
-}
-
-static void helper_fail(struct helper *h, const char *answer)
-{
-    say(h, json_pack("{s:s, s:s, s:s, s:s}", "event", "failed", "answer", answer, "error",
-                     "told to fail", "stage", "test"));
-    if (!h->ended)
-        helper_die(h);
-}
-
-static void warm_dies(struct sim *s, void *arg)
-{
-    (void)s;
-    helper_die(arg);
-}
-
-static void build_done(struct sim *s, void *arg)
-{
-    struct helper *h = arg;
-    if (h->fate == FATE_BUILD_FAILS_LATE) {
-        helper_fail(h, "Internal");
-    } else if (h->fate == FATE_BUILD_DIES_LATE) {
-        helper_die(h);
-    } else {
-        say(h, json_pack("{s:s, s:i, s:s, s:[]}", "event",
-                         h->fate == FATE_NONSENSE ? "completed" : "warm", "domid", (int)h->domid,
-                         "engine", "guest", "stages"));
-        if (h->fate == FATE_WARM_DIES && !h->ended)
-            sim_at(s, 300000, warm_dies, h);
-    }
-}
-
-static void build_created(struct sim *s, void *arg)
-{
-    struct helper *h = arg;
-    h->domid = sim_domain_add(s, h->name, h->tag, h->uuid)->d.domid;
-    sim_at(s, 50, changed, &changed_key);
-    if (h->fate == FATE_BUILD_DIES_UNTOLD) {
-        helper_die(h);
-        return;
-    }
-    say(h, json_pack("{s:s, s:i}", "event", "created", "domid", (int)h->domid));
-    if (h->fate != FATE_BUILD_HANGS && !h->ended)
-        sim_at(s, s->build_ms * 1000ull, build_done, h);
-}
-
-static void build_start(struct sim *s, void *arg)
-{
-    struct helper *h = arg;
-    if (h->fate == FATE_BUILD_FAILS)
-        helper_fail(h, "Internal");
-    else if (h->fate == FATE_BUILD_NO_MEMORY)
-        helper_fail(h, "NoHostMemory");
-    else if (h->fate == FATE_BUILD_DIES)
-        helper_die(h);
-    else if (h->fate == FATE_GARBAGE)
-        say(h, NULL);
-    else
-        sim_at(s, 500, build_created, h);
-}
-
-static void complete_done(struct sim *s, void *arg)
-{
-    struct helper *h = arg;
-    struct sim_domain *d = sim_domain_find(s, h->domid);
-    if (!d || h->fate == FATE_COMPLETE_DIES) {
-        helper_die(h);
-        return;
-    }
-    if (h->fate == FATE_COMPLETE_FAILS) {
-        helper_fail(h, "Internal");
-        return;
-    }
-    MUST(!d->used);
-    d->used = true;
-    format_fits(d->d.name, sizeof d->d.name, "%s", h->name);
-    say(h, json_pack("{s:s, s:i, s:i, s:i, s:[{s:s, s:i, s:i}]}", "event", "completed", "domid",
-                     (int)h->domid, "delta_pages", 7, "total_us", 500, "stages", "name", "vcpus",
-                     "us", 500, "hypercalls", 3));
-    if (h->fate != FATE_COMPLETED_HANGS && !h->ended)
-        helper_die(h);
-}
-
-static void import_done(struct sim *s, void *arg)
-{
-    struct helper *h = arg;
-    uint8_t id[16];
-    char text[UUID_TEXT_SIZE];
-    if (h->fate == FATE_BUILD_FAILS) {
-        helper_fail(h, "ImageRefused");
-        return;
-    }
-    if (h->fate == FATE_BUILD_DIES) {
-        helper_die(h);
-        return;
-    }
-    uuid_random(id);
-    uuid_format(id, text);
-    int fd = open(h->path, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    MUST(fd >= 0 && !write_full(fd, text, sizeof text));
-    close(fd);
-    say(h, json_pack("{s:s, s:{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:{s:[{s:s, s:s}]}}}",
-                     "event", "imported", "info", "id", text, "guest", "pv", "vcpus", 2, "max_pfn",
-                     99, "pages", 100, "zero_pages", 10, "payload_pages", 90, "file_bytes", 400000,
-                     "created_ms", 5, "config", "disks", "vdev", "xvda", "kind", "cow"));
-    if (!h->ended)
-        helper_die(h);
-}
-
-static void import_progress(struct sim *s, void *arg)
-{
-    struct helper *h = arg;
-    say(h, json_pack("{s:s, s:i, s:i}", "event", "progress", "done", 1, "total", 2));
-    if (!h->ended)
-        sim_at(s, s->build_ms * 1000ull, import_done, h);
-}
-
-static enum sim_fate draw_fate(struct sim *s)
-{
-    struct sim_faults *f = &s->faults;
-    enum sim_fate fate = f->fate;
-    if (f->fate_for && !--f->fate_for)
-        f->fate = FATE_GOOD;
-    if (f->random_percent && sim_random(s, 100) < f->random_percent)
-        fate = (enum sim_fate)sim_random(s, FATE_COUNT);
-    return fate;
-}
-
-static int ops_helper_start(struct world *w, enum helper_kind kind,
-                            const struct helper_events *events, void *owner, struct helper **out,
-                            struct error *e)
-{
-    struct sim *s = sim_of(w);
-    enum sim_fate fate = draw_fate(s);
-    if (fate == FATE_NO_START)
-        return error_set(e, -ENOENT, "start helper: no such file");
-    bool before = sim_memory_spare();
-    struct helper *h = sim_alloc(sizeof *h);
-    h->sim = s;
-    h->kind = kind;
-    h->fate = fate;
-    h->events = events;
-    h->owner = owner;
-    list_append(&s->helpers, &h->node);
-    *out = h;
-    sim_memory_restore(before);
-    return 0;
-}
-
-static const char *get(const json_t *message, const char *key)
-{
-    const char *text = json_string_value(json_object_get(message, key));
-    if (!text)
-        abort();
-    return text;
-}
-
-static void take_message(struct helper *h, const json_t *message)
-{
-    struct sim *s = h->sim;
-    const char *op = get(message, "op");
-    if (!strcmp(op, "import")) {
-        format_fits(h->path, sizeof h->path, "%s", get(message, "image"));
-        sim_at(s, 1000, import_progress, h);
-        return;
-    }
-    format_fits(h->name, sizeof h->name, "%s", get(message, "name"));
-    if (!strcmp(op, "build")) {
-        format_fits(h->tag, sizeof h->tag, "%s", get(message, "tag"));
-        MUST(!uuid_parse(get(message, "uuid"), h->uuid));
-        sim_at(s, 1000, build_start, h);
-    } else {
-        MUST(!strcmp(op, "complete"));
-        if (h->fate != FATE_COMPLETE_HANGS)
-            sim_at(s, s->complete_us, complete_done, h);
-    }
-}
-
-static void ops_helper_send(struct helper *h, const json_t *message)
-{
-    bool before = sim_memory_spare();
-    if (!h->ended && !h->sim->dead)
-        take_message(h, message);
-    sim_memory_restore(before);
-}
-
-static void ops_helper_kill(struct helper *h)
-{
-    bool before = sim_memory_spare();
-    if (!h->ended && !h->sim->dead)
-        helper_die(h);
-    sim_memory_restore(before);
-}
-
-/* ---- images ---- */
-
-static int ops_image_read(struct world *w, const char *path, struct image_facts *out,
-                          struct error *e)
-{
-    char *text;
-    bool before = sim_memory_spare();
-    (void)w;
-    *out = (struct image_facts){0};
-    int rc = read_file(path, 100, &text, NULL, e);
-    if (!rc) {
-        if (uuid_parse(text, out->info.id))
-            rc = error_set(e, ANSWER_IMAGE_REFUSED, "%s is damaged", path);
-        out->info.guest = IMAGE_GUEST_PV;
-        out->config = rc ? NULL : json_object();
-        free(text);
-    }
-    sim_memory_restore(before);
-    return rc;
-}
-
-static void ops_image_discard(struct world *w, const char *path)
-{
-    sim_of(w)->discarded++;
-    unlink(path);
-}
-
 static const struct world_ops ops = {
     .mono_us = ops_mono_us,
     .wall_ms = ops_wall_ms,
     .alarm_at = ops_alarm_at,
     .alarm_off = ops_alarm_off,
-    .helper_start = ops_helper_start,
-    .helper_send = ops_helper_send,
-    .helper_kill = ops_helper_kill,
+    .helper_start = sim_helper_start,
+    .helper_send = sim_helper_send,
+    .helper_kill = sim_helper_kill,
     .host_start = ops_host_start,
     .write_start = ops_write_start,
-    .image_read = ops_image_read,
-    .image_discard = ops_image_discard,
+    .image_read = sim_image_read,
+    .image_discard = sim_image_discard,
 };
 
 /* ---- life ---- */
@@ -692,6 +433,7 @@ void sim_start(struct sim *s, const char *config)
     char path[100];
     bool before = sim_memory_spare();
     *s = (struct sim){.build_ms = 500,
+                      .turn_ms = 50,
                       .complete_us = 800,
                       .write_us = 80,
                       .list_us = 300,
@@ -729,8 +471,7 @@ static void drop_pending(struct sim *s)
     }
     while ((node = list_pop(&s->writes)))
         write_drop(container_of(node, struct db_write, node));
-    while ((node = list_pop(&s->helpers)))
-        free(container_of(node, struct helper, node));
+    sim_helpers_drop(s);
 }
 
 /* Helper structures go last: slots still point to them while connections are closed. */
@@ -784,6 +525,7 @@ void sim_end(struct sim *s)
     if (!s->dead)
         daemon_end(s);
     drop_pending(s);
+    json_decref(s->asked);
     struct list *node;
     while ((node = list_pop(&s->domains)))
         free(container_of(node, struct sim_domain, node));
@@ -794,8 +536,14 @@ void sim_end(struct sim *s)
 
 void sim_image(struct sim *s, const char *name)
 {
+    sim_derive(s, name, NULL);
+}
+
+void sim_derive(struct sim *s, const char *name, const char *base)
+{
     struct sim_client *c = sim_connect(s, 0);
-    sim_expect(c, "ImageImport", json_pack("{s:s, s:s}", "name", name, "path", "/save"), 5000,
+    sim_expect(c, "ImageImport",
+               json_pack("{s:s, s:s, s:s*}", "name", name, "path", "/save", "base", base), 5000,
                NULL);
     sim_disconnect(c);
 }

@@ -37,12 +37,30 @@ enum sim_fate {
     FATE_NONSENSE,        /* "completed" when it should say "warm" */
     FATE_GARBAGE,         /* no message at all */
     FATE_NO_START,        /* cannot be started */
+    FATE_TURN_REFUSED,    /* the versions have no lineage in common */
+    FATE_TURN_FAILS,
+    FATE_TURN_DIES,
+    FATE_TURN_HANGS,
+    FATE_WORK_FAILS,      /* of an image helper from here on: says ImageRefused */
+    FATE_WORK_FAILS_DONE, /* says "done", then "failed" */
+    FATE_WORK_DIES,       /* in the middle, leaving a temporary file */
+    FATE_WORK_DIES_LATE,  /* with the file whole, before it says so */
+    FATE_WORK_HANGS,      /* in the middle; does not listen to a signal either */
+    FATE_WORK_DONE_HANGS, /* says "done" and does not exit */
+    FATE_WORK_NONSENSE,   /* "done" with a result that is none */
     FATE_COUNT
 };
 
+/* A fate, and of how many it is; 0: of all. */
+struct sim_doom {
+    enum sim_fate fate;
+    unsigned n;
+};
+
 struct sim_faults {
-    enum sim_fate fate; /* of the helpers that start from now on */
-    unsigned fate_for;  /* of so many of them, then FATE_GOOD; 0: of all */
+    enum sim_fate fate;         /* of the slot helpers that start from now on */
+    unsigned fate_for;          /* of so many of them, then FATE_GOOD; 0: of all */
+    struct sim_doom turn, work; /* of what is turned, and of image helpers, from now on */
     unsigned destroy_fails, destroy_hangs, list_fails, write_fails; /* the next n of them */
     bool writes_fail;                                               /* all */
     unsigned random_percent; /* chance of each fault; uses sim->random */
@@ -73,13 +91,18 @@ struct sim {
     struct list events, domains, helpers, writes, clients;
     struct sim_faults faults;
     uint32_t next_domid;
-    unsigned build_ms, complete_us, write_us, list_us, destroy_ms;
+    unsigned build_ms, turn_ms, complete_us, write_us, list_us, destroy_ms;
     bool started, stopped, dead;
     bool restored; /* the test restores saved domains as xl does */
     bool orphans;  /* the test has planted domains that no slot knows */
     int start_rc;
     struct error start_error;
     unsigned moves, discarded;
+    unsigned turned;    /* slots that were turned into another version */
+    unsigned missed;    /* files that were gone when an image helper came to read them */
+    unsigned stranded;  /* domains that a killed capture has left suspended */
+    json_t *asked;      /* the last message to an image helper */
+    json_t *disks;      /* of the images that are made from now on; NULL: one of each kind */
     uint64_t allocated; /* replies of Allocate that gave a lease */
 };
 
@@ -100,8 +123,13 @@ void sim_end(struct sim *s);
 /* Lets time pass, checking the invariants after each event. */
 void sim_run(struct sim *s, uint64_t ms);
 void sim_run_us(struct sim *s, uint64_t us);
-/* Adds an image without an import. */
+/* Imports an image; it must succeed. base NULL: stored whole. */
 void sim_image(struct sim *s, const char *name);
+void sim_derive(struct sim *s, const char *name, const char *base);
+/* Damages the file of an image: its digests are wrong from now on. */
+void sim_image_rot(struct sim *s, const char *name);
+/* Files in the directory of images. */
+unsigned sim_image_files(struct sim *s);
 struct pool *sim_pool(struct sim *s, const char *name);
 
 /* ---- clients ---- */
@@ -139,12 +167,26 @@ _Noreturn void sim_violated(const struct sim *s, const char *file, int line, con
 bool sim_memory_spare(void);
 void sim_memory_restore(bool before);
 
-/* Of world_sim.c, for sim_clients.c. */
+/* Of world_sim.c, for the others. */
 void *sim_alloc(size_t size); /* zeroed; never fails */
 void sim_at(struct sim *s, uint64_t delay_us, void (*fire)(struct sim *s, void *arg), void *arg);
 void sim_cancel(struct sim *s, const void *arg);
 /* The next thing that happens, if it does before until_us; false: nothing more. */
 bool sim_step(struct sim *s, uint64_t until_us);
+
+bool sim_unlucky(struct sim *s, unsigned *left);
+/* Domains have come, gone or changed: the daemon hears of it soon. */
+void sim_changed(struct sim *s);
+
+/* sim_helpers.c: helpers and image files. */
+int sim_helper_start(struct world *w, enum helper_kind kind, const struct helper_events *events,
+                     void *owner, struct helper **out, struct error *e);
+void sim_helper_send(struct helper *h, const json_t *message);
+void sim_helper_stop(struct helper *h);
+void sim_helper_kill(struct helper *h);
+void sim_helpers_drop(struct sim *s);
+int sim_image_read(struct world *w, const char *path, struct image_facts *out, struct error *e);
+void sim_image_discard(struct world *w, const char *path);
 
 /* sim_check.c: what must always hold. */
 void sim_check(struct sim *s);

@@ -376,8 +376,8 @@ static void helper_imports(void **state)
     helper_start(&h);
     helper_ask(&h, save, image);
     json_t *o = helper_hear(&h);
-    assert_string_equal(json_string_value(json_object_get(o, "event")), "imported");
-    json_t *info = json_object_get(o, "info");
+    assert_string_equal(json_string_value(json_object_get(o, "event")), "done");
+    json_t *info = json_object_get(o, "result");
     assert_string_equal(json_string_value(json_object_get(info, "guest")), "pv");
     assert_int_equal(json_integer_value(json_object_get(info, "pages")), BUILD_PFN_ZERO);
     assert_string_equal(json_string_value(json_object_get(json_object_get(info, "config"), "name")),

@@ -1,0 +1,661 @@
+/*
+ * Helpers of the simulated world, and the image files that they make and read: see world_sim.h.
+ *
+ * An image file holds the text "<id> <id of its base>", and " rot" behind it when its digests are
+ * wrong. A slot's helper knows what its domain holds, and refuses to go on with anything else.
+ */
+#include "tests/sim/world_sim.h"
+
+#include "base/util.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What a slot's helper may be asked for. */
+enum phase { PHASE_NEW, PHASE_BUSY, PHASE_WARM };
+
+struct helper {
+    struct list node;
+    struct sim *sim;
+    enum helper_kind kind;
+    enum sim_fate fate;
+    const struct helper_events *events;
+    void *owner;
+    bool ended;
+    json_t *request; /* what it works for */
+
+    /* of a slot */
+    enum phase phase;
+    uint32_t domid;
+    uint8_t uuid[16], holds[16];
+    char name[64], tag[64];
+
+    /* of work on images */
+    uint8_t base[16];  /* id of the new image's base */
+    bool began;        /* there is a temporary file */
+    uint32_t captured; /* domid of what it has suspended; 0: none */
+};
+
+/* ---- image files ---- */
+
+struct file {
+    uint8_t id[16], base[16];
+    bool rotten;
+};
+
+static bool file_read(const char *path, struct file *f)
+{
+    char *text;
+    if (read_file(path, 100, &text, NULL, NULL))
+        return false;
+    char id[40] = "", base[40] = "", rot[8] = "";
+    sscanf(text, "%36s %36s %7s", id, base, rot);
+    free(text);
+    f->rotten = rot[0];
+    return !uuid_parse(id, f->id) && !uuid_parse(base, f->base);
+}
+
+static void file_write(const struct sim *s, const char *path, const struct file *f)
+{
+    char id[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
+    uuid_format(f->id, id);
+    uuid_format(f->base, base);
+    FILE *out = fopen(path, "w");
+    MUST(out);
+    fprintf(out, "%s %s", id, base);
+    fclose(out);
+}
+
+static json_t *file_config(const struct sim *s)
+{
+    json_t *disks = s->disks ? json_incref(s->disks)
+                             : json_pack("[{s:s, s:s, s:s}]", "vdev", "xvda", "kind", "cow", "path",
+                                         "/dev/golden");
+    return json_pack("{s:o}", "disks", disks);
+}
+
+static bool id_none(const uint8_t id[16])
+{
+    static const uint8_t none[16];
+    return !memcmp(id, none, sizeof none);
+}
+
+int sim_image_read(struct world *w, const char *path, struct image_facts *out, struct error *e)
+{
+    struct sim *s = container_of(w, struct sim, world);
+    struct file f;
+    bool before = sim_memory_spare();
+    bool ok = file_read(path, &f);
+    *out = (struct image_facts){0};
+    if (ok) {
+        memcpy(out->info.id, f.id, sizeof f.id);
+        memcpy(out->info.base_id, f.base, sizeof f.base);
+        out->info.guest = IMAGE_GUEST_PV;
+        out->config = file_config(s);
+    }
+    sim_memory_restore(before);
+    return ok ? 0 : error_set(e, ANSWER_IMAGE_REFUSED, "%s is damaged", path);
+}
+
+static void temporary(char *out, size_t size, const char *path)
+{
+    format_fits(out, size, "%s.tmp-1", path);
+}
+
+/* A daemon that was killed discards nothing. */
+void sim_image_discard(struct world *w, const char *path)
+{
+    struct sim *s = container_of(w, struct sim, world);
+    char aside[420];
+    if (s->dead)
+        return;
+    s->discarded++;
+    temporary(aside, sizeof aside, path);
+    unlink(path);
+    unlink(aside);
+}
+
+void sim_image_rot(struct sim *s, const char *name)
+{
+    char path[400];
+    pool_path(sim_pool(s, name), path, sizeof path);
+    FILE *out = fopen(path, "a");
+    MUST(out);
+    fputs(" rot", out);
+    fclose(out);
+}
+
+unsigned sim_image_files(struct sim *s)
+{
+    unsigned n = 0;
+    struct dirent *entry;
+    DIR *dir = opendir(s->core.images_dir);
+    MUST(dir);
+    while ((entry = readdir(dir)))
+        n += entry->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+/* ---- every helper ---- */
+
+static void helper_free(struct helper *h)
+{
+    json_decref(h->request);
+    free(h);
+}
+
+static void helper_end(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    sim_cancel(s, h);
+    list_remove(&h->node);
+    sim_memory_restore(false);
+    h->events->ended(h, h->owner, "was killed by signal 9 (Killed)");
+    sim_memory_spare();
+    helper_free(h);
+}
+
+static void helper_die(struct helper *h)
+{
+    sim_cancel(h->sim, h);
+    h->ended = true;
+    h->sim->stranded += h->captured != 0;
+    sim_at(h->sim, 200, helper_end, h);
+}
+
+/* Frees message. */
+static void say(struct helper *h, json_t *message)
+{
+    sim_memory_restore(false);
+    h->events->message(h, h->owner, message);
+    sim_memory_spare();
+    json_decref(message);
+}
+
+static void helper_fail(struct helper *h, const char *answer, const char *text)
+{
+    say(h, json_pack("{s:s, s:s, s:s, s:s}", "event", "failed", "answer", answer, "error", text,
+                     "stage", "test"));
+    if (!h->ended)
+        helper_die(h);
+}
+
+static void told_to_fail(struct helper *h, const char *answer)
+{
+    helper_fail(h, answer, "told to fail");
+}
+
+/* NULL when the message has no such key. */
+static const char *maybe(const json_t *message, const char *key)
+{
+    return json_string_value(json_object_get(message, key));
+}
+
+static const char *get(const json_t *message, const char *key)
+{
+    const char *text = maybe(message, key);
+    if (!text)
+        abort();
+    return text;
+}
+
+/* ---- a slot's helper ---- */
+
+/* Opens what it was told to: a file that was discarded too early is a mistake of the daemon. */
+static void slot_open(const struct helper *h, struct file *f)
+{
+    const struct sim *s = h->sim;
+    MUST(file_read(get(h->request, "image"), f));
+}
+
+static void warm_dies(struct sim *s, void *arg)
+{
+    (void)s;
+    helper_die(arg);
+}
+
+static void say_warm(struct helper *h, const char *event)
+{
+    h->phase = PHASE_WARM;
+    say(h, json_pack("{s:s, s:i, s:s, s:[]}", "event", event, "domid", (int)h->domid, "engine",
+                     "guest", "stages"));
+}
+
+static void build_done(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    if (h->fate == FATE_BUILD_FAILS_LATE) {
+        told_to_fail(h, "Internal");
+    } else if (h->fate == FATE_BUILD_DIES_LATE) {
+        helper_die(h);
+    } else {
+        say_warm(h, h->fate == FATE_NONSENSE ? "completed" : "warm");
+        if (h->fate == FATE_WARM_DIES && !h->ended)
+            sim_at(s, 300000, warm_dies, h);
+    }
+}
+
+static void build_created(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    h->domid = sim_domain_add(s, h->name, h->tag, h->uuid)->d.domid;
+    sim_changed(s);
+    if (h->fate == FATE_BUILD_DIES_UNTOLD) {
+        helper_die(h);
+        return;
+    }
+    say(h, json_pack("{s:s, s:i}", "event", "created", "domid", (int)h->domid));
+    if (h->fate != FATE_BUILD_HANGS && !h->ended)
+        sim_at(s, s->build_ms * 1000ull, build_done, h);
+}
+
+static void build_start(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    struct file f;
+    slot_open(h, &f);
+    MUST(id_none(f.base)); /* a delta is no domain */
+    memcpy(h->holds, f.id, sizeof f.id);
+    if (h->fate == FATE_BUILD_FAILS)
+        told_to_fail(h, "Internal");
+    else if (h->fate == FATE_BUILD_NO_MEMORY)
+        told_to_fail(h, "NoHostMemory");
+    else if (h->fate == FATE_BUILD_DIES)
+        helper_die(h);
+    else if (h->fate == FATE_GARBAGE)
+        say(h, NULL);
+    else
+        sim_at(s, 500, build_created, h);
+}
+
+static void build(struct helper *h, const json_t *message)
+{
+    struct sim *s = h->sim;
+    MUST(h->phase == PHASE_NEW);
+    format_fits(h->name, sizeof h->name, "%s", get(message, "name"));
+    format_fits(h->tag, sizeof h->tag, "%s", get(message, "tag"));
+    MUST(!uuid_parse(get(message, "uuid"), h->uuid));
+    sim_at(s, 1000, build_start, h);
+}
+
+static enum sim_fate doom_draw(struct sim *s, struct sim_doom *doom)
+{
+    enum sim_fate fate = doom->fate;
+    if (doom->n && !--doom->n)
+        doom->fate = FATE_GOOD;
+    if (s->faults.random_percent && sim_random(s, 100) < s->faults.random_percent)
+        fate = (enum sim_fate)sim_random(s, FATE_COUNT);
+    return fate;
+}
+
+static void turn_done(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    struct file f;
+    slot_open(h, &f);
+    enum sim_fate fate = doom_draw(s, &s->faults.turn);
+    MUST(id_none(f.base));
+    if (fate == FATE_TURN_HANGS)
+        return;
+    if (fate == FATE_TURN_REFUSED) {
+        told_to_fail(h, "ImageRefused");
+    } else if (fate == FATE_TURN_FAILS) {
+        told_to_fail(h, "Internal");
+    } else if (fate == FATE_TURN_DIES || !sim_domain_find(s, h->domid)) {
+        helper_die(h);
+    } else {
+        memcpy(h->holds, f.id, sizeof f.id);
+        s->turned++;
+        say_warm(h, "warm");
+    }
+}
+
+static void complete_done(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    struct file f;
+    struct sim_domain *d = sim_domain_find(s, h->domid);
+    slot_open(h, &f);
+    MUST(!memcmp(f.id, h->holds, 16) || !memcmp(f.base, h->holds, 16));
+    if (!d || h->fate == FATE_COMPLETE_DIES) {
+        helper_die(h);
+        return;
+    }
+    if (h->fate == FATE_COMPLETE_FAILS) {
+        told_to_fail(h, "Internal");
+        return;
+    }
+    MUST(!d->used);
+    d->used = true;
+    format_fits(d->d.name, sizeof d->d.name, "%s", get(h->request, "name"));
+    say(h, json_pack("{s:s, s:i, s:i, s:i, s:[{s:s, s:i, s:i}]}", "event", "completed", "domid",
+                     (int)h->domid, "delta_pages", 7, "total_us", 500, "stages", "name", "vcpus",
+                     "us", 500, "hypercalls", 3));
+    if (h->fate != FATE_COMPLETED_HANGS && !h->ended)
+        helper_die(h);
+}
+
+/* The image whose file this is, in its present version. */
+static struct pool *pool_at_path(struct sim *s, const char *path)
+{
+    char own[400];
+    list_each (node, &s->core.pools) {
+        struct pool *p = container_of(node, struct pool, in_core);
+        pool_path(p, own, sizeof own);
+        if (!strcmp(own, path))
+            return p;
+    }
+    return NULL;
+}
+
+/* Nobody is given an older version once there is a newer one. */
+static void complete(struct helper *h, const json_t *message)
+{
+    struct sim *s = h->sim;
+    struct pool *p = pool_at_path(s, get(message, "image"));
+    MUST(p && !memcmp(h->holds, pool_of(p)->row.id, sizeof h->holds));
+    if (h->fate != FATE_COMPLETE_HANGS)
+        sim_at(s, s->complete_us, complete_done, h);
+}
+
+static void slot_take(struct helper *h, const json_t *message)
+{
+    struct sim *s = h->sim;
+    const char *op = get(message, "op");
+    if (!strcmp(op, "build")) {
+        build(h, message);
+    } else {
+        MUST(h->phase == PHASE_WARM);
+        if (!strcmp(op, "turn"))
+            sim_at(s, s->turn_ms * 1000ull, turn_done, h);
+        else
+            complete(h, message);
+        MUST(!strcmp(op, "turn") || !strcmp(op, "complete"));
+    }
+    h->phase = PHASE_BUSY;
+}
+
+/* ---- work on images ---- */
+
+static bool makes_image(const struct helper *h)
+{
+    const char *op = get(h->request, "op");
+    return !strcmp(op, "import") || !strcmp(op, "capture");
+}
+
+/* The domain runs again, and there is no file. */
+static void work_undo(struct helper *h)
+{
+    char aside[420];
+    struct sim_domain *d = sim_domain_find(h->sim, h->captured);
+    if (d)
+        d->d.state = HOST_DOMAIN_ALIVE;
+    h->captured = 0;
+    if (!h->began)
+        return;
+    temporary(aside, sizeof aside, get(h->request, "image"));
+    unlink(aside);
+    h->began = false;
+}
+
+static void work_refuse(struct helper *h, const char *answer, const char *text)
+{
+    work_undo(h);
+    helper_fail(h, answer, text);
+}
+
+/* False: it has said what is wrong. */
+static bool work_read(struct helper *h, const char *key, struct file *f)
+{
+    const char *path = maybe(h->request, key);
+    *f = (struct file){0};
+    if (!path || file_read(path, f))
+        return true;
+    h->sim->missed++;
+    work_refuse(h, "ImageRefused", "no such file");
+    return false;
+}
+
+static struct sim_domain *domain_wanted(const struct helper *h)
+{
+    const char *wanted = get(h->request, "domain"), *text = maybe(h->request, "uuid");
+    uint8_t uuid[16];
+    uint64_t domid = UINT64_MAX;
+    (void)number_parse(wanted, 0, UINT32_MAX, &domid);
+    list_each (node, &h->sim->domains) {
+        struct sim_domain *d = container_of(node, struct sim_domain, node);
+        bool leased = text && !uuid_parse(text, uuid) && !memcmp(uuid, d->d.uuid, sizeof uuid);
+        if ((text ? leased && d->d.domid == domid
+                  : !d->d.tag[0] && (d->d.domid == domid || !strcmp(d->d.name, wanted))) &&
+            d->d.state == HOST_DOMAIN_ALIVE)
+            return d;
+    }
+    return NULL;
+}
+
+static bool capture_start(struct helper *h)
+{
+    struct sim_domain *d = domain_wanted(h);
+    if (!d) {
+        work_refuse(h, "NoSuchLease", "no such domain runs");
+        return false;
+    }
+    h->captured = d->d.domid;
+    d->d.state = HOST_DOMAIN_SHUTDOWN;
+    d->d.shutdown_reason = 2; /* suspend */
+    sim_changed(h->sim);
+    return true;
+}
+
+static json_t *made_json(const struct sim *s, const struct file *f)
+{
+    char id[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
+    uuid_format(f->id, id);
+    uuid_format(f->base, base);
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o}", "id",
+                     id, "base_id", base, "guest", "pv", "vcpus", 2, "max_pfn", 99, "populated",
+                     100, "pages", id_none(f->base) ? 100 : 7, "zero_pages", 10, "repeated_pages",
+                     0, "free_pages", 0, "payload_pages", 90, "file_bytes", 400000, "created_ms", 5,
+                     "config", file_config(s));
+}
+
+static json_t *make_image(struct helper *h)
+{
+    struct file f = {0};
+    char aside[420];
+    const char *path = get(h->request, "image");
+    const struct sim *s = h->sim;
+    uuid_random(f.id);
+    memcpy(f.base, h->base, sizeof f.base);
+    temporary(aside, sizeof aside, path);
+    file_write(s, aside, &f);
+    MUST(access(path, F_OK) && !rename(aside, path));
+    h->began = false;
+    return made_json(s, &f);
+}
+
+/* It goes on, or ends as it was asked to: xl destroys what is no lease's. */
+static void capture_end(struct helper *h)
+{
+    struct sim *s = h->sim;
+    bool stop = json_is_true(json_object_get(h->request, "stop"));
+    struct sim_domain *d = sim_domain_find(s, h->captured);
+    h->captured = 0;
+    if (d && !stop)
+        d->d.state = HOST_DOMAIN_ALIVE;
+    else if (d && !maybe(h->request, "uuid"))
+        sim_domain_destroy(s, d->d.domid);
+}
+
+static void work_done(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    if (h->fate == FATE_WORK_FAILS) {
+        work_refuse(h, "ImageRefused", "told to fail");
+        return;
+    }
+    json_t *result = makes_image(h) ? make_image(h) : json_pack("{s:i}", "pages", 3);
+    capture_end(h);
+    if (h->fate == FATE_WORK_DIES_LATE) {
+        json_decref(result);
+        helper_die(h);
+        return;
+    }
+    if (h->fate == FATE_WORK_NONSENSE)
+        json_object_set_new(result, "id", json_integer(7));
+    say(h, json_pack("{s:s, s:o}", "event", "done", "result", result));
+    if (h->fate == FATE_WORK_FAILS_DONE && !h->ended)
+        told_to_fail(h, "Internal");
+    else if (h->fate != FATE_WORK_DONE_HANGS && !h->ended)
+        helper_die(h);
+    (void)s;
+}
+
+static void work_progress(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    say(h, json_pack("{s:s, s:i, s:i}", "event", "progress", "done", 1, "total", 2));
+    if (h->ended || h->fate == FATE_WORK_HANGS)
+        return;
+    if (h->fate == FATE_WORK_DIES)
+        helper_die(h);
+    else if (h->fate == FATE_GARBAGE)
+        say(h, NULL);
+    else
+        sim_at(s, s->build_ms * 1000ull, work_done, h);
+}
+
+/* Both sides of what it reads must be of one lineage. */
+static bool work_open(struct helper *h)
+{
+    static const char *const keys[][2] = {{"image", "base"}, {"a", "a_base"}, {"b", "b_base"}};
+    const struct sim *s = h->sim;
+    bool verify = !strcmp(get(h->request, "op"), "verify");
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        struct file f, base;
+        if (!work_read(h, keys[i][0], &f) || !work_read(h, keys[i][1], &base))
+            return false;
+        MUST(verify || !memcmp(f.base, base.id, sizeof f.base));
+        if (verify && f.rotten) {
+            work_refuse(h, "ImageRefused", "its digests are wrong");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool make_start(struct helper *h)
+{
+    const struct sim *s = h->sim;
+    char aside[420];
+    struct file base;
+    if (!work_read(h, "base", &base))
+        return false;
+    MUST(id_none(base.base)); /* a delta of a delta */
+    memcpy(h->base, base.id, sizeof h->base);
+    temporary(aside, sizeof aside, get(h->request, "image"));
+    file_write(s, aside, &base);
+    h->began = true;
+    return strcmp(get(h->request, "op"), "capture") != 0 || capture_start(h);
+}
+
+static void work_start(struct sim *s, void *arg)
+{
+    struct helper *h = arg;
+    if (makes_image(h) ? make_start(h) : work_open(h))
+        work_progress(s, h);
+}
+
+static void work_take(struct helper *h, const json_t *message)
+{
+    struct sim *s = h->sim;
+    json_decref(s->asked);
+    s->asked = json_deep_copy(message);
+    sim_at(s, 1000, work_start, h);
+}
+
+static void work_stopped(struct sim *s, void *arg)
+{
+    (void)s;
+    work_refuse(arg, "Internal", "stopped");
+}
+
+/* ---- what the daemon calls ---- */
+
+static enum sim_fate draw_fate(struct sim *s, enum helper_kind kind)
+{
+    struct sim_faults *f = &s->faults;
+    if (kind == HELPER_IMAGE)
+        return doom_draw(s, &f->work);
+    struct sim_doom doom = {f->fate, f->fate_for};
+    enum sim_fate fate = doom_draw(s, &doom);
+    f->fate = doom.fate;
+    f->fate_for = doom.n;
+    return fate;
+}
+
+int sim_helper_start(struct world *w, enum helper_kind kind, const struct helper_events *events,
+                     void *owner, struct helper **out, struct error *e)
+{
+    struct sim *s = container_of(w, struct sim, world);
+    enum sim_fate fate = draw_fate(s, kind);
+    if (fate == FATE_NO_START)
+        return error_set(e, -ENOENT, "start helper: no such file");
+    bool before = sim_memory_spare();
+    struct helper *h = sim_alloc(sizeof *h);
+    h->sim = s;
+    h->kind = kind;
+    h->fate = fate;
+    h->events = events;
+    h->owner = owner;
+    list_append(&s->helpers, &h->node);
+    *out = h;
+    sim_memory_restore(before);
+    return 0;
+}
+
+void sim_helper_send(struct helper *h, const json_t *message)
+{
+    bool before = sim_memory_spare();
+    if (!h->ended && !h->sim->dead) {
+        json_decref(h->request);
+        h->request = json_deep_copy(message);
+        if (h->kind == HELPER_SLOT)
+            slot_take(h, message);
+        else
+            work_take(h, message);
+    }
+    sim_memory_restore(before);
+}
+
+/* It takes back what it has done, says so and ends; unless it is stuck. */
+void sim_helper_stop(struct helper *h)
+{
+    bool before = sim_memory_spare();
+    if (!h->ended && !h->sim->dead && h->fate != FATE_WORK_HANGS &&
+        h->fate != FATE_WORK_DONE_HANGS) {
+        sim_cancel(h->sim, h);
+        sim_at(h->sim, 300, work_stopped, h);
+    }
+    sim_memory_restore(before);
+}
+
+void sim_helper_kill(struct helper *h)
+{
+    bool before = sim_memory_spare();
+    if (!h->ended && !h->sim->dead)
+        helper_die(h);
+    sim_memory_restore(before);
+}
+
+void sim_helpers_drop(struct sim *s)
+{
+    struct list *node;
+    while ((node = list_pop(&s->helpers)))
+        helper_free(container_of(node, struct helper, node));
+}

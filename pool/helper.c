@@ -197,6 +197,12 @@ void helper_send(struct helper *h, const json_t *message)
         helper_send_rest(h, bytes, n > 0 ? (size_t)n : 0, len);
 }
 
+void helper_stop(struct helper *h)
+{
+    if (!h->exited)
+        uv_process_kill(&h->process, SIGTERM);
+}
+
 void helper_kill(struct helper *h)
 {
     if (!h->exited)

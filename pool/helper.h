@@ -10,6 +10,7 @@
 int helper_spawn(uv_loop_t *loop, const char *path, const struct helper_events *events, void *owner,
                  struct list *list, struct helper **out, struct error *e);
 void helper_send(struct helper *h, const json_t *message);
+void helper_stop(struct helper *h); /* SIGTERM */
 void helper_kill(struct helper *h);
 /* Of list: no more events; killed; freed by the loop. */
 void helper_abandon(struct list *node);

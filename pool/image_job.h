@@ -19,7 +19,7 @@ struct image_job_kind {
     /* Neither helper nor anything else needs the job any more: frees its owner. */
     void (*end)(struct image_job *job);
     /* It failed, and there is no call: somebody else wants to know. NULL: nobody. */
-    void (*failed)(struct image_job *job, const char *text);
+    void (*failed)(struct image_job *job, int code, const char *text);
 };
 
 struct image_job {
@@ -29,8 +29,10 @@ struct image_job {
     char name[DB_NAME_SIZE]; /* of the image */
     struct call *call;       /* NULL: answered, gone, or there never was one */
     struct helper *helper;   /* NULL: has ended */
+    json_t *request;         /* what the helper was asked: names the files that it reads */
+    struct timer exit_timer; /* the helper should have ended by then */
     bool busy;               /* result goes on without the helper */
-    bool settled;            /* a result or a failure was told */
+    bool settled;            /* a result or a failure was told, or nobody wants one any more */
     uint64_t told_us;
 };
 
@@ -49,7 +51,11 @@ void image_job_refuse(struct image_job *job, int code, const char *text);
 /* What `result` set busy for is over: ends the job if its helper is gone. */
 void image_job_settled(struct image_job *job);
 
-/* Kills all that run; each refuses its caller. */
+/* Whether its helper was given the file at path. */
+bool image_job_reads(const struct image_job *job, const char *path);
+/* Whether a helper reads the file at path, or is about to. */
+bool image_jobs_read(const struct core *core, const char *path);
+/* Stops all that run; each refuses its caller. */
 void image_jobs_stop(struct core *core);
 /* For core_dispose alone. */
 void image_jobs_free(struct core *core);

@@ -11,7 +11,6 @@
 
 struct query {
     struct image_job job;
-    bool at_start; /* nobody asked: the pool is told instead */
 };
 
 static void query_end(struct image_job *job)
@@ -124,27 +123,48 @@ const struct answered *diff_start(struct core *core, struct call *call, const ch
 
 /* ---- when the daemon starts ---- */
 
-static void start_settled(struct image_job *job, const char *damage)
+static void check_failed(struct pool *p, int code, const char *text)
+{
+    char why[DB_REASON_SIZE];
+    if (p->core->state == CORE_STOPPING)
+        return;
+    format_fits(why, sizeof why, "its file could not be checked: %s", text);
+    pool_build_failed(p, code, why);
+}
+
+/* The image that the job is about; NULL: it was removed or replaced meanwhile. */
+static struct pool *start_pool(struct image_job *job)
 {
     struct pool *p = pool_find(job->core, job->name);
-    if (p && p->checking) {
-        p->checking = false;
-        p->unverified = false;
-        if (damage)
-            format_fits(p->damage, sizeof p->damage, "%s", damage);
-    }
-    core_kick(job->core);
+    char path[400];
+    if (!p || !p->checking)
+        return NULL;
+    pool_path(p, path, sizeof path);
+    return image_job_reads(job, path) ? p : NULL;
 }
 
 static void start_result(struct image_job *job, const json_t *result)
 {
+    struct pool *p = start_pool(job);
     (void)result;
-    start_settled(job, NULL);
+    if (!p)
+        return;
+    p->checking = p->unverified = false;
+    pool_built(p);
 }
 
-static void start_failed(struct image_job *job, const char *text)
+/* That the file is damaged is final. Any other failure is none of the file's: it is tried again,
+ * and counted like a failed build. */
+static void start_failed(struct image_job *job, int code, const char *text)
 {
-    start_settled(job, text);
+    struct pool *p = start_pool(job);
+    if (!p)
+        return;
+    p->checking = false;
+    if (code == ANSWER_IMAGE_REFUSED)
+        pool_damaged(p, text);
+    else
+        check_failed(p, code, text);
 }
 
 static const struct image_job_kind kind_start = {"check of image", start_result, query_end,
@@ -157,7 +177,8 @@ static struct pool *next_unverified(const struct core *core)
         struct pool *p = container_of(node, struct pool, in_core);
         if (p->checking)
             return NULL; /* one at a time */
-        if (p->unverified && !p->damage[0] && (!found || (p->base && !found->base)))
+        if (p->unverified && !p->damage[0] && !timer_armed(&p->backoff) &&
+            (!found || (p->base && !found->base)))
             found = p;
     }
     return found;
@@ -169,6 +190,8 @@ void images_verify(struct core *core)
     struct query *q = p ? calloc(1, sizeof *q) : NULL;
     char path[400];
     struct error e;
+    if (p && !q)
+        check_failed(p, -ENOMEM, "out of memory");
     if (!q)
         return;
     pool_path(p, path, sizeof path);
@@ -178,7 +201,7 @@ void images_verify(struct core *core)
                         json_pack("{s:s, s:s, s:b}", "op", "verify", "image", path, "disks", false),
                         &e)) {
         p->checking = false;
-        format_fits(p->damage, sizeof p->damage, "it could not be checked: %s", e.text);
         free(q);
+        check_failed(p, e.code, e.text);
     }
 }

@@ -15,8 +15,9 @@ const struct answered *diff_start(struct core *core, struct call *call, const ch
 
 /*
  * Background work: checks the digests of images that were there when the daemon started, one after
- * the other, derived ones first. No slot is built of a base before it is checked. A damaged image
- * is marked so.
+ * the other, derived ones first. No slot is built of a base before all that could become of it is
+ * checked. A damaged image is marked so. A check that fails for another reason (its helper dies) is
+ * tried again, and counts like a failed build.
  */
 void images_verify(struct core *core);
 

@@ -143,8 +143,11 @@ static int check_quota(const struct core *core, uid_t uid, struct error *e)
 static int check_image(struct pool *image, struct error *e)
 {
     struct pool *p = pool_of(image);
-    if (image->damage[0])
-        return pool_check(image, e);
+    int rc = 0;
+    if (image->damage[0] || image != p)
+        rc = pool_check(image, e);
+    if (rc)
+        return rc;
     return list_empty(&p->warm) ? pool_check(p, e) : 0;
 }
 
@@ -286,11 +289,21 @@ void leases_serve(struct pool *p)
         lease_take(container_of(list_pop(&p->waiting), struct lease, in_pool), s);
 }
 
+static struct lease *first_waiting(const struct pool *p)
+{
+    list_each (node, &p->core->leases) {
+        struct lease *l = lease_at(node);
+        if (l->state == LEASE_WAITING && (l->image == p || l->pool == p))
+            return l;
+    }
+    return NULL;
+}
+
 void leases_refuse_waiting(struct pool *p, int answer, const char *text)
 {
-    struct list *node;
-    while ((node = list_pop(&p->waiting)))
-        lease_refuse(container_of(node, struct lease, in_pool), answer, text);
+    struct lease *l;
+    while ((l = first_waiting(p)))
+        lease_refuse(l, answer, text);
 }
 
 /* ---- completing ---- */

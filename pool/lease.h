@@ -65,7 +65,7 @@ const struct answered *lease_request(struct core *core, struct call *call,
 
 /* Gives warm slots to those who wait, in order. */
 void leases_serve(struct pool *p);
-/* Refuses all who wait. */
+/* Refuses all who wait for this image, or for one derived from it. */
 void leases_refuse_waiting(struct pool *p, int answer, const char *text);
 
 /* From the slot: its helper is done, or has failed. */

@@ -179,6 +179,16 @@ uint64_t pool_backoff_ms(const struct pool *p)
                : 0;
 }
 
+void pool_damaged(struct pool *p, const char *text)
+{
+    struct error e;
+    p->unverified = false;
+    format_fits(p->damage, sizeof p->damage, "%s", text);
+    log_error("image %s cannot be used: %s", p->row.name, text);
+    leases_refuse_waiting(p, pool_check(p, &e), e.text);
+    core_kick(p->core);
+}
+
 /* Lack of memory, or of Xen, is the host's trouble and keeps its name. */
 static int failure_answer(const struct pool *p)
 {
@@ -203,6 +213,10 @@ int pool_refusal(const struct pool *p, struct error *e)
         return e->code;
     if (p->failures && failure_answer(p) != ANSWER_IMAGE_BROKEN)
         return error_set(e, failure_answer(p), "image %s: %s", name, p->last_error);
+    if (p->unverified)
+        return error_set(e, ANSWER_POOL_EMPTY,
+                         "image %s: no slot is warm, its file is still being checked%s%s", name,
+                         p->failures ? "; " : "", p->last_error);
     if (p->settings.max && p->total >= p->settings.max)
         return error_set(e, ANSWER_LIMIT_REACHED,
                          "image %s: max = %u slots are in use, %u of them leased; release one or "
@@ -249,9 +263,24 @@ static unsigned pool_supply(const struct pool *p)
     return p->count[SLOT_WARM] + p->count[SLOT_BUILDING];
 }
 
+/* No slot may become an image whose file is not checked. One that cannot be checked does not hold
+ * up the others: whoever wants it is refused. */
+static bool pool_checked(const struct pool *p)
+{
+    struct error e;
+    if (p->unverified)
+        return false;
+    list_each (node, &p->core->pools) {
+        const struct pool *d = pool_at(node);
+        if (d->base == p && d->unverified && !pool_check(d, &e))
+            return false;
+    }
+    return true;
+}
+
 static bool pool_may_build(const struct pool *p)
 {
-    return !p->damage[0] && !p->unverified && !timer_armed(&p->backoff) &&
+    return !p->damage[0] && pool_checked(p) && !timer_armed(&p->backoff) &&
            pool_supply(p) < pool_wanted(p) && (!p->settings.max || p->total < p->settings.max);
 }
 

@@ -65,6 +65,8 @@ void pool_configure(struct pool *p);
 /* A build came to an end. A success forgets earlier failures. */
 void pool_built(struct pool *p);
 void pool_build_failed(struct pool *p, int answer, const char *text);
+/* Its file cannot be used, for good. */
+void pool_damaged(struct pool *p, const char *text);
 /* A domain is gone: pools that lacked host memory may try again. */
 void pool_memory_freed(struct core *core);
 /* Milliseconds until the next try, 0: none to wait for. */

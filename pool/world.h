@@ -91,6 +91,8 @@ struct world_ops {
                         void *owner, struct helper **out, struct error *e);
     /* Never blocks. A message that cannot be sent shows as the helper's end. */
     void (*helper_send)(struct helper *h, const json_t *message);
+    /* Asks it to take back what it does, and to end (SIGTERM). */
+    void (*helper_stop)(struct helper *h);
     void (*helper_kill)(struct helper *h);
 
     void (*host_start)(struct world *w, struct host_job *job);

@@ -240,6 +240,7 @@ static const struct world_ops ops = {
     .alarm_off = ops_alarm_off,
     .helper_start = ops_helper_start,
     .helper_send = helper_send,
+    .helper_stop = helper_stop,
     .helper_kill = helper_kill,
     .host_start = ops_host_start,
     .write_start = ops_write_start,

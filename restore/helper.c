@@ -19,9 +19,9 @@ static bool parent_is_gone(void)
     return peer.pid > 0 && peer.pid != getppid();
 }
 
-bool helper_attach(void)
+bool helper_attach(int signum)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_PDEATHSIG, signum);
     return !parent_is_gone();
 }
 

@@ -11,9 +11,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/* Has the kernel kill this process when its parent dies. False when the parent is dead already, or
- * descriptor HELPER_FD is no socket that it made: then there is nobody to work for. */
-bool helper_attach(void);
+/* Has the kernel send this process signum when its parent dies. False when the parent is dead
+ * already, or descriptor HELPER_FD is no socket that it made: then there is nobody to work for. */
+bool helper_attach(int signum);
 
 /* Sends the message and drops it. NULL is taken for a lack of memory. Blocking. */
 int helper_send_message(json_t *message, struct error *e);

@@ -4,8 +4,8 @@
  *
  * Started by the daemon it has no arguments and speaks restore/slot_protocol.h on
  * descriptor 3. It ends with its parent (PR_SET_PDEATHSIG), on SIGTERM, and when
- * the socket closes; in the last two cases it takes back what it has written. By
- * hand it is
+ * the socket closes, and takes back what it has done: a file is removed, a suspended
+ * domain goes on. By hand it is
  *
  *   dompool-image REQUEST
  *
@@ -414,7 +414,7 @@ static int helper_main(void)
     struct error e = {0};
     struct message_reader reader;
     json_t *request = NULL;
-    if (!helper_attach())
+    if (!helper_attach(SIGTERM)) /* a domain that it has suspended is to go on */
         return usage();
     message_reader_init(&reader, HELPER_MESSAGE_LIMIT);
     int rc = message_receive(HELPER_FD, &reader, &request, &e);

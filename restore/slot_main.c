@@ -151,7 +151,7 @@ int main(int argc, char **argv)
         log_level_parse(level, &max);
     log_init("dompool-slot", max);
     signal(SIGPIPE, SIG_IGN);
-    if (argc != 1 || !helper_attach()) {
+    if (argc != 1 || !helper_attach(SIGKILL)) {
         fprintf(stderr, "dompool-slot is started by dompoold, with a socket as descriptor %d\n",
                 HELPER_FD);
         return 64;

@@ -354,6 +354,7 @@ static const struct world_ops ops = {
     .alarm_off = ops_alarm_off,
     .helper_start = sim_helper_start,
     .helper_send = sim_helper_send,
+    .helper_stop = sim_helper_stop,
     .helper_kill = sim_helper_kill,
     .host_start = ops_host_start,
     .write_start = ops_write_start,

@@ -22,26 +22,52 @@ struct import {
     struct image_job job;
     char file[64], path[400], base[DB_NAME_SIZE];
     bool replace, stop;
+    bool recorded;      /* the file is an image's, which looks after it */
     uint8_t domain[16]; /* of a captured lease: its uuid */
     struct image_row row;
     struct image_facts facts;
 };
+
+static void import_result(struct image_job *job, const json_t *result);
 
 static struct import *import_at(struct image_job *job)
 {
     return container_of(job, struct import, job);
 }
 
-/* The file stays if it has become an image's. */
 static void import_end(struct image_job *job)
 {
     struct import *im = import_at(job);
     struct world *w = job->core->world;
-    const struct pool *p = pool_find(job->core, job->name);
-    if (!p || strcmp(p->row.file, im->file) != 0)
+    if (!im->recorded)
         w->ops->image_discard(w, im->path);
     json_decref(im->facts.config);
     free(im);
+}
+
+static bool job_makes_image(const struct image_job *job)
+{
+    return job->kind->result == import_result;
+}
+
+bool import_commits(const struct core *core, const char *name)
+{
+    list_each (node, &core->image_jobs) {
+        struct image_job *job = container_of(node, struct image_job, node);
+        if (job_makes_image(job) && job->busy && !strcmp(job->name, name))
+            return true;
+    }
+    return false;
+}
+
+const char *import_commits_derived(const struct core *core, const char *base)
+{
+    list_each (node, &core->image_jobs) {
+        struct image_job *job = container_of(node, struct image_job, node);
+        if (job_makes_image(job) && job->busy && !strcmp(import_at(job)->base, base))
+            return job->name;
+    }
+    return NULL;
 }
 
 /* ---- the helper's result ---- */
@@ -125,6 +151,14 @@ static void captured_stop(const struct import *im)
     }
 }
 
+/* No memory for the image whose row is committed: the row goes again. */
+static void import_take_back(struct import *im)
+{
+    struct rows *r = rows_new(im->job.core);
+    rows_image_gone(r, &im->row);
+    rows_commit(im->job.core, r, NULL, NULL);
+}
+
 /* The row is committed, or not; the helper may still be about to exit. */
 static void import_recorded(void *owner, int rc, const struct error *e)
 {
@@ -133,8 +167,9 @@ static void import_recorded(void *owner, int rc, const struct error *e)
     struct pool *p = rc ? NULL : pool_find(core, im->job.name);
     if (p)
         pool_replace(p, &im->row, &im->facts);
-    else if (!rc)
-        p = pool_new(core, &im->row, &im->facts);
+    else if (!rc && !(p = pool_new(core, &im->row, &im->facts)))
+        import_take_back(im);
+    im->recorded = p != NULL;
     if (p) {
         import_answer(im, p);
         if (im->stop)
@@ -146,13 +181,16 @@ static void import_recorded(void *owner, int rc, const struct error *e)
     image_job_settled(&im->job);
 }
 
-/* The base, and the image to be replaced, may have changed while the helper worked. */
+/* The base, and the image to be replaced, may have changed while the helper worked, or be about to:
+ * a row that is being committed counts as if it were there. */
 static int result_check(const struct import *im, struct error *e)
 {
     struct core *core = im->job.core;
     const struct pool *base = im->base[0] ? pool_find(core, im->base) : NULL;
     const struct pool *old = pool_find(core, im->job.name);
-    if (im->base[0] && (!base || base->row.removing ||
+    if (!im->base[0] && !image_is_base(&im->facts.info))
+        return error_set(e, ANSWER_INTERNAL, "the helper's report is malformed");
+    if (im->base[0] && (!base || base->row.removing || import_commits(core, im->base) ||
                         memcmp(base->row.id, im->facts.info.base_id, sizeof base->row.id) != 0))
         return error_set(e, ANSWER_NO_SUCH_IMAGE,
                          "the base %s was removed or replaced in the meantime", im->base);
@@ -205,8 +243,7 @@ static int name_check(struct core *core, const struct import_request *rq, struct
     list_each (node, &core->image_jobs) {
         const struct image_job *job = container_of(node, struct image_job, node);
         /* One that was answered has failed and only waits for its helper's end. */
-        if ((job->kind == &kind_import || job->kind == &kind_capture) && (job->call || job->busy) &&
-            !strcmp(job->name, rq->name))
+        if (job_makes_image(job) && (job->call || job->busy) && !strcmp(job->name, rq->name))
             return error_set(e, ANSWER_IMAGE_EXISTS, "an image called %s is being made", rq->name);
     }
     return old ? pool_replaceable(old, e) : 0;

@@ -21,6 +21,12 @@ struct import_request {
     int64_t timeout_ms; /* for the guest to suspend */
 };
 
+/* Whether an image of that name is being recorded at this moment: in a moment it will be there, in
+ * place of the one that has the name. */
+bool import_commits(const struct core *core, const char *name);
+/* The name of an image derived from base that is being recorded at this moment, or NULL. */
+const char *import_commits_derived(const struct core *core, const char *base);
+
 /* Each answers or defers the call. */
 const struct answered *import_start(struct core *core, struct call *call,
                                     const struct import_request *rq);

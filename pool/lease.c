@@ -81,6 +81,14 @@ unsigned leases_of_image(const struct pool *image)
     return n;
 }
 
+unsigned leases_of_pool(const struct pool *p)
+{
+    unsigned n = 0;
+    list_each (node, &p->core->leases)
+        n += lease_at(node)->image == p || lease_at(node)->pool == p;
+    return n;
+}
+
 bool lease_named(const struct core *core, const char *name)
 {
     list_each (node, &core->leases)
@@ -223,7 +231,7 @@ static struct slot *pool_oldest_warm(const struct pool *p)
 /* Gives l a slot, or puts it in the queue; false when it can do neither. */
 static bool lease_place(struct lease *l)
 {
-    struct pool *p = l->pool;
+    struct pool *p = l->pool = pool_of(l->image); /* it may have got another base */
     bool first = l->tries || list_empty(&p->waiting);
     struct slot *s = first ? pool_oldest_warm(p) : NULL;
     if (s) {
@@ -289,6 +297,18 @@ void leases_serve(struct pool *p)
         lease_take(container_of(list_pop(&p->waiting), struct lease, in_pool), s);
 }
 
+void leases_rehome(struct core *core)
+{
+    list_each (node, &core->leases) {
+        struct lease *l = lease_at(node);
+        if (l->state != LEASE_WAITING || l->pool == pool_of(l->image))
+            continue;
+        list_remove(&l->in_pool);
+        l->pool = pool_of(l->image);
+        list_append(&l->pool->waiting, &l->in_pool);
+    }
+}
+
 static struct lease *first_waiting(const struct pool *p)
 {
     list_each (node, &p->core->leases) {
@@ -325,6 +345,7 @@ static void lease_take(struct lease *l, struct slot *s)
 {
     l->slot = s;
     s->lease = l;
+    memcpy(l->version, l->image->row.id, sizeof l->version);
     if (!l->id)
         l->id = l->core->next_lease++;
     if (!l->name[0])

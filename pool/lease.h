@@ -28,7 +28,8 @@ struct lease {
     struct list in_core, in_pool; /* in_pool: the queue of those waiting */
     enum lease_state state;
     struct slot *slot;
-    uint64_t id; /* 0 until there is a slot */
+    uint8_t version[16]; /* of the image that the slot becomes: its row.id then */
+    uint64_t id;         /* 0 until there is a slot */
     uint32_t owner_uid;
     char name[DB_NAME_SIZE];
     bool named; /* by the caller */
@@ -65,6 +66,8 @@ const struct answered *lease_request(struct core *core, struct call *call,
 
 /* Gives warm slots to those who wait, in order. */
 void leases_serve(struct pool *p);
+/* After an image got another base: those who wait for it wait for a slot of that base. */
+void leases_rehome(struct core *core);
 /* Refuses all who wait for this image, or for one derived from it. */
 void leases_refuse_waiting(struct pool *p, int answer, const char *text);
 
@@ -85,6 +88,8 @@ struct lease *lease_adopt(struct slot *s, const struct lease_row *row);
 struct lease *lease_find(const struct core *core, const char *what);
 /* Leases of this image, those that wait for a slot included. */
 unsigned leases_of_image(const struct pool *image);
+/* Leases of this image or on its slots, the waiting ones included. */
+unsigned leases_of_pool(const struct pool *p);
 /* True when a lease, live or about to be, has this name. */
 bool lease_named(const struct core *core, const char *name);
 

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "pool/image_query.h"
+#include "pool/import.h"
 #include "pool/lease.h"
 
 #include <stdlib.h>
@@ -91,7 +92,10 @@ bool pool_has_derived(const struct pool *p, char *text, size_t size)
         format_fits(text + used, size - used, "%s%s", any ? ", " : "", d->row.name);
         any = true;
     }
-    return any;
+    const char *coming = any ? NULL : import_commits_derived(p->core, p->row.name);
+    if (coming)
+        format_fits(text, size, "%s", coming);
+    return any || coming;
 }
 
 struct pool *pool_find(const struct core *core, const char *image)
@@ -233,7 +237,7 @@ int pool_refusal(const struct pool *p, struct error *e)
 
 /* ---- refill ---- */
 
-static bool pool_is_derived(const struct pool *p)
+bool pool_is_derived(const struct pool *p)
 {
     static const uint8_t none[16];
     return memcmp(p->row.base, none, sizeof none) != 0;
@@ -278,7 +282,7 @@ static bool pool_checked(const struct pool *p)
     return true;
 }
 
-static bool pool_may_build(const struct pool *p)
+bool pool_may_build(const struct pool *p)
 {
     return !p->damage[0] && pool_checked(p) && !timer_armed(&p->backoff) &&
            pool_supply(p) < pool_wanted(p) && (!p->settings.max || p->total < p->settings.max);
@@ -304,15 +308,18 @@ static struct pool *pool_neediest(const struct core *core)
     return best;
 }
 
-/* The newest slot of a state, or NULL. */
+/* The newest slot of a state, one of an older version of the image before the others; or NULL. */
 static struct slot *pool_newest(const struct pool *p, enum slot_state state)
 {
+    struct slot *found = NULL;
     for (struct list *at = p->slots.prev; at != &p->slots; at = at->prev) {
         struct slot *s = container_of(at, struct slot, in_pool);
-        if (s->state == state)
+        if (s->state == state && !slot_is_current(s))
             return s;
+        if (s->state == state && !found)
+            found = s;
     }
-    return NULL;
+    return found;
 }
 
 static void linger_over(struct timer *t)

@@ -52,9 +52,12 @@ void pool_free(struct pool *p);
 struct pool *pool_find(const struct core *core, const char *image);
 /* Of the image whose slots serve p: its base, or itself. */
 struct pool *pool_of(struct pool *p);
+/* Whether its row names a base, be it there or not. */
+bool pool_is_derived(const struct pool *p);
 /* Finds the base of every derived image; after images came or went. */
 void pools_link(struct core *core);
-/* Whether images are derived from p; their names into text, for a message. */
+/* Whether images are derived from p, or are just being recorded; their names into text, for a
+ * message. */
 bool pool_has_derived(const struct pool *p, char *text, size_t size);
 /* Path of the image's file. */
 void pool_path(const struct pool *p, char *buf, size_t size);
@@ -76,6 +79,8 @@ int pool_check(const struct pool *p, struct error *e);
 /* Why a request that found no slot is refused: the most telling answer. */
 int pool_refusal(const struct pool *p, struct error *e);
 
+/* Whether it lacks slots, and nothing but the limit for builds is against building one. */
+bool pool_may_build(const struct pool *p);
 /* Background work: starts builds, removes surplus, finishes removals. */
 void pools_refill(struct core *core);
 

@@ -3,6 +3,7 @@
  * go, then its row, then its file, then the callers are answered.
  */
 #include "base/log.h"
+#include "pool/import.h"
 #include "pool/lease.h"
 
 #include <errno.h>
@@ -104,24 +105,30 @@ static bool removal_begin(struct pool *p)
     return p->row_pending;
 }
 
+/* ANSWER_IMAGE_IN_USE and by what, or 0. */
+static int removable(const struct pool *p, struct error *e)
+{
+    unsigned leases = leases_of_pool(p);
+    char derived[120];
+    if (pool_has_derived(p, derived, sizeof derived))
+        return error_set(e, ANSWER_IMAGE_IN_USE,
+                         "image %s: %s derived from it; remove what is derived first", p->row.name,
+                         derived);
+    if (leases)
+        return error_set(e, ANSWER_IMAGE_IN_USE,
+                         "image %s: %u leases are alive or being made; release them first",
+                         p->row.name, leases);
+    if (import_commits(p->core, p->row.name))
+        return error_set(e, ANSWER_IMAGE_IN_USE, "image %s: it is just being replaced",
+                         p->row.name);
+    return 0;
+}
+
 const struct answered *pool_remove(struct pool *p, struct call *call)
 {
-    unsigned leases = leases_of_image(p);
-    char derived[120];
-    if (pool_has_derived(p, derived, sizeof derived)) {
-        char text[200];
-        format_fits(text, sizeof text, "image %s: %s derived from it; remove what is derived first",
-                    p->row.name, derived);
-        return call_refuse(call, ANSWER_IMAGE_IN_USE, text);
-    }
-    if (leases) {
-        char text[160];
-        format_fits(text, sizeof text,
-                    "image %s: %u leases are alive or being made; release them "
-                    "first",
-                    p->row.name, leases);
-        return call_refuse(call, ANSWER_IMAGE_IN_USE, text);
-    }
+    struct error e;
+    if (removable(p, &e))
+        return call_refuse(call, e.code, e.text);
     struct removal *m = calloc(1, sizeof *m);
     if (!m || (!p->row.removing && !removal_begin(p))) {
         free(m);

@@ -8,6 +8,7 @@
  * finds it without a row and removes it (reconcile.c).
  */
 #include "base/log.h"
+#include "pool/image_job.h"
 #include "pool/lease.h"
 
 #include <stdlib.h>
@@ -58,6 +59,7 @@ void pool_replace(struct pool *p, const struct image_row *row, struct image_fact
     p->facts = *facts;
     *facts = (struct image_facts){0};
     p->damage[0] = '\0';
+    p->unverified = p->checking = false; /* what was just written is sound */
     p->failures = 0;
     p->last_error[0] = '\0';
     p->turn_refused = false;
@@ -65,6 +67,8 @@ void pool_replace(struct pool *p, const struct image_row *row, struct image_fact
     list_each (node, &p->slots)
         list_remove(&container_of(node, struct slot, in_pool)->in_warm);
     pools_link(p->core);
+    p->shrink |= p->base != NULL; /* none of its slots can become a delta */
+    leases_rehome(p->core);
     log_info("image %s: replaced by a new version", p->row.name);
 }
 
@@ -82,10 +86,11 @@ static bool old_in_use(struct pool *p, const struct old_file *old)
     }
     list_each (node, &p->core->leases) {
         const struct lease *l = container_of(node, struct lease, in_core);
-        if (l->image == p && l->state == LEASE_COMPLETING)
+        if (l->image == p && l->state == LEASE_COMPLETING &&
+            !memcmp(l->version, old->id, sizeof old->id))
             return true;
     }
-    return false;
+    return image_jobs_read(p->core, old->path);
 }
 
 static void old_discard(struct pool *p)
@@ -110,13 +115,31 @@ static struct slot *warm_of_old(const struct pool *p)
     return NULL;
 }
 
+/* One that cannot be destroyed is not waited for. */
+static bool old_is_leaving(const struct pool *p)
+{
+    list_each (node, &p->slots) {
+        const struct slot *s = container_of(node, struct slot, in_pool);
+        bool leaving = s->state == SLOT_RELEASING || s->state == SLOT_BROKEN;
+        if (leaving && s->reap != REAP_PAUSE && !slot_is_current(s))
+            return true;
+    }
+    return false;
+}
+
+/* The next old slot goes when the one before is gone and what can be built in its place is. */
+static bool may_replace(const struct pool *p)
+{
+    return !p->count[SLOT_BUILDING] && !pool_may_build(p) && !old_is_leaving(p);
+}
+
 void pool_replace_check(struct pool *p, bool may_turn)
 {
     struct slot *s = warm_of_old(p);
-    if (s && may_turn && !p->row.removing && !p->damage[0]) {
+    if (s && may_turn && !p->row.removing && !p->damage[0] && !timer_armed(&p->backoff)) {
         if (!p->turn_refused)
             slot_turn(s);
-        else if (!p->count[SLOT_BUILDING])
+        else if (may_replace(p))
             slot_release(s, "of an older version of its image");
     }
     old_discard(p);

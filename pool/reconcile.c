@@ -49,6 +49,16 @@ static bool start_image(struct core *core, const struct image_row *row)
     return true;
 }
 
+/* Its row names a base that is not there: no slot can become it. */
+static void check_bases(struct core *core)
+{
+    list_each (node, &core->pools) {
+        struct pool *p = container_of(node, struct pool, in_core);
+        if (pool_is_derived(p) && !p->base && !p->damage[0])
+            pool_damaged(p, "the image that it is derived from is missing");
+    }
+}
+
 static bool file_known(const struct core *core, const char *file)
 {
     list_each (node, &core->pools)
@@ -131,6 +141,7 @@ static bool start_rows(struct core *core, const struct db_rows *rows)
     }
     for (size_t i = 0; ok && i < rows->n_images; i++)
         ok = start_image(core, &rows->images[i]);
+    check_bases(core);
     for (size_t i = 0; ok && i < rows->n_slots; i++)
         ok = start_slot(core, &rows->slots[i], rows);
     if (ok)

@@ -212,7 +212,7 @@ static bool read_domid(const json_t *message, int64_t *domid)
 
 static bool helper_created(struct slot *s, const json_t *message)
 {
-    if (s->state != SLOT_BUILDING || !read_domid(message, &s->domid))
+    if (s->state != SLOT_BUILDING || s->domid != DB_NO_DOMID || !read_domid(message, &s->domid))
         return false;
     s->known_since_list = s->core->lists_started;
     struct rows *r = rows_new(s->core);
@@ -225,7 +225,8 @@ static bool helper_warm(struct slot *s, const json_t *message)
 {
     int64_t domid;
     const char *engine = json_string_value(json_object_get(message, "engine"));
-    if (s->state != SLOT_BUILDING || !read_domid(message, &domid))
+    if (s->state != SLOT_BUILDING || !read_domid(message, &domid) ||
+        (s->domid != DB_NO_DOMID && s->domid != domid))
         return false;
     if (s->domid == DB_NO_DOMID)
         s->known_since_list = s->core->lists_started;
@@ -345,6 +346,7 @@ static void build_recorded(void *owner, int rc, const struct error *e)
         return;
     }
     s->may_exist = true;
+    memcpy(s->holds, s->pool->row.id, sizeof s->holds); /* replaced meanwhile? */
     json_t *message = build_message(s);
     if (message)
         w->ops->helper_send(s->helper, message);

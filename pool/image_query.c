@@ -151,6 +151,7 @@ static void start_result(struct image_job *job, const json_t *result)
         return;
     p->checking = p->unverified = false;
     pool_built(p);
+    core_kick(job->core);
 }
 
 /* That the file is damaged is final. Any other failure is none of the file's: it is tried again,

@@ -1,10 +1,13 @@
 /* What must hold after every event of a simulated run: see world_sim.h. */
 #include "tests/sim/world_sim.h"
 
+#include "pool/image_job.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void sim_violated(const struct sim *s, const char *file, int line, const char *what)
 {
@@ -73,6 +76,8 @@ static void check_leases(struct sim *s)
         MUST(l->state == LEASE_WAITING || l->id);
         MUST(list_empty(&l->in_pool) == (l->state != LEASE_WAITING));
         MUST(l->state != LEASE_WAITING || timer_armed(&l->timer));
+        MUST(l->state != LEASE_WAITING || l->pool == pool_of(l->image));
+        MUST(!l->image->row.removing);
         MUST(l->state != LEASE_ACTIVE || !l->call);
         MUST(!l->expires_ms || l->state != LEASE_ACTIVE || timer_armed(&l->timer));
         list_each (other, &s->core.leases) {
@@ -97,6 +102,37 @@ static void check_pool(struct sim *s, const struct pool *p)
     MUST(list_empty(&p->waiting) || list_empty(&p->warm));
 }
 
+/* A check of the file comes to an end, or is tried again. */
+static void check_verified(struct sim *s, const struct pool *p, bool checking)
+{
+    MUST(!p->checking || p->unverified);
+    MUST(!p->unverified || !p->damage[0]);
+    MUST(!p->unverified || checking || timer_armed(&p->backoff) || timer_armed(&s->core.kick) ||
+         s->core.state == CORE_STOPPING);
+    MUST(!p->unverified || !p->total || p->count[SLOT_BUILDING] + p->count[SLOT_WARM] == 0);
+}
+
+static void check_images(struct sim *s)
+{
+    bool checking = false;
+    list_each (node, &s->core.pools)
+        checking |= container_of(node, struct pool, in_core)->checking;
+    list_each (node, &s->core.pools) {
+        const struct pool *p = container_of(node, struct pool, in_core);
+        char path[400];
+        pool_path(p, path, sizeof path);
+        MUST(p->damage[0] || !access(path, F_OK));
+        MUST((p->base != NULL) == pool_is_derived(p) || p->damage[0]);
+        MUST(!p->base || (!p->base->base && !p->base->row.removing));
+        MUST(!p->base || (list_empty(&p->waiting) && list_empty(&p->warm)));
+        check_verified(s, p, checking);
+    }
+    list_each (node, &s->core.image_jobs) {
+        const struct image_job *job = container_of(node, struct image_job, node);
+        MUST(job->helper || job->busy);
+    }
+}
+
 void sim_check(struct sim *s)
 {
     if (!s->started)
@@ -106,6 +142,7 @@ void sim_check(struct sim *s)
     check_leases(s);
     list_each (node, &s->core.pools)
         check_pool(s, container_of(node, struct pool, in_core));
+    check_images(s);
     list_each (node, &s->clients) {
         const struct sim_client *c = container_of(node, struct sim_client, node);
         MUST(c->answered <= c->sent || c->hung_up);
@@ -131,6 +168,25 @@ static bool rows_have_lease(const struct db_rows *rows, const struct lease *l)
     return false;
 }
 
+/* One file for each image, and no other. */
+static void check_files(struct sim *s, const struct db_rows *rows)
+{
+    size_t n = 0;
+    list_each (node, &s->core.pools) {
+        const struct pool *p = container_of(node, struct pool, in_core);
+        n++;
+        MUST(list_empty(&p->old));
+        const struct image_row *found = NULL;
+        for (size_t i = 0; i < rows->n_images; i++)
+            if (!strcmp(rows->images[i].name, p->row.name))
+                found = &rows->images[i];
+        MUST(found && !strcmp(found->file, p->row.file) && !memcmp(found->id, p->row.id, 16) &&
+             !memcmp(found->base, p->row.base, 16) && found->removing == p->row.removing);
+    }
+    MUST(n == rows->n_images);
+    MUST(!list_empty(&s->core.image_jobs) || sim_image_files(s) == n);
+}
+
 void sim_check_quiet(struct sim *s)
 {
     struct db_rows rows;
@@ -149,5 +205,6 @@ void sim_check_quiet(struct sim *s)
     }
     MUST(n_slots == rows.n_slots && n_leases == rows.n_leases);
     MUST(sim_domains(s) == n_slots);
+    check_files(s, &rows);
     db_rows_dispose(&rows);
 }

@@ -520,9 +520,13 @@ static void work_progress(struct sim *s, void *arg)
 {
     struct helper *h = arg;
     say(h, json_pack("{s:s, s:i, s:i}", "event", "progress", "done", 1, "total", 2));
-    if (h->ended || h->fate == FATE_WORK_HANGS)
+    if (h->ended)
         return;
-    if (h->fate == FATE_WORK_DIES)
+    if (h->fate == FATE_WORK_HANGS && s->hang_ms)
+        sim_at(s, s->hang_ms * 1000ull, work_done, h);
+    else if (h->fate == FATE_WORK_HANGS)
+        return;
+    else if (h->fate == FATE_WORK_DIES)
         helper_die(h);
     else if (h->fate == FATE_GARBAGE)
         say(h, NULL);

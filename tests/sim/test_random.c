@@ -1,7 +1,8 @@
 /*
- * Random sequences: clients that allocate, release, die, pipeline; domains that end; faults of
- * every kind; a daemon that is killed and started again. sim_check runs after every event; when the
- * faults are over, everything must come to rest: no domain without a row, each request answered.
+ * Random sequences: clients that allocate, release, die, pipeline; domains that end; images that
+ * are derived, captured, replaced, removed, read; faults of every kind; a daemon that is killed and
+ * started again. sim_check runs after every event; when the faults are over, everything must come
+ * to rest: no domain without a row, each request answered.
  *
  * Arguments: number of sequences, first seed. A failing seed is printed and repeats itself exactly.
  */
@@ -15,6 +16,7 @@
 
 #define CLIENTS 6
 #define STEPS 120
+#define HANG_MS 300000 /* nothing but its client bounds work on images */
 #define CALM_MS 900000 /* the longest backoff, and then some */
 
 static struct sim sim;
@@ -24,9 +26,11 @@ static const char config[] = "build_timeout = 3s\ncomplete_timeout = 500ms\n"
                              "[pool]\nmin = 2\nmax = 6\nbackoff_max = 30s\n"
                              "[image ice]\nmin = 0\nmax = 0\n";
 
+static const char *const images[] = {"fire", "ice", "mist", "snow"};
+
 static const char *image(void)
 {
-    return sim_random(&sim, 3) ? "fire" : "ice";
+    return sim_random(&sim, 2) ? "fire" : images[sim_random(&sim, ARRAY_SIZE(images))];
 }
 
 static struct sim_client *client(void)
@@ -111,12 +115,51 @@ static void do_look(void)
     sim_call(client(), methods[sim_random(&sim, 4)], NULL);
 }
 
-static void do_image(void)
+static void do_remove(void)
 {
-    if (sim_random(&sim, 2))
-        sim_call(client(), "ImageRemove", json_pack("{s:s}", "name", "ice"));
-    else
-        sim_call(client(), "ImageImport", json_pack("{s:s, s:s}", "name", "ice", "path", "/x"));
+    sim_call(client(), "ImageRemove",
+             json_pack("{s:s}", "name", images[1 + sim_random(&sim, ARRAY_SIZE(images) - 1)]));
+}
+
+/* Each may be derived from each, and be whole the next time. */
+static const char *some_base(void)
+{
+    return sim_random(&sim, 2) ? images[sim_random(&sim, ARRAY_SIZE(images))] : NULL;
+}
+
+static void do_import(void)
+{
+    sim_call(client(), "ImageImport",
+             json_pack("{s:s, s:s, s:s*, s:b}", "name",
+                       images[sim_random(&sim, ARRAY_SIZE(images))], "path", "/x", "base",
+                       some_base(), "replace", (int)sim_random(&sim, 2)));
+}
+
+static void do_capture(void)
+{
+    char lease[24];
+    snprintf(lease, sizeof lease, "l%u", (unsigned)(1 + sim_random(&sim, sim.core.next_lease)));
+    sim_call(client(), "ImageCapture",
+             json_pack("{s:s, s:s, s:s*, s:b, s:b}", "name",
+                       images[1 + sim_random(&sim, ARRAY_SIZE(images) - 1)], "domain", lease,
+                       "base", some_base(), "replace", (int)sim_random(&sim, 2), "stop",
+                       (int)sim_random(&sim, 2)));
+}
+
+static void do_read_image(void)
+{
+    const char *one = images[sim_random(&sim, ARRAY_SIZE(images))];
+    const char *other = images[sim_random(&sim, ARRAY_SIZE(images))];
+    switch (sim_random(&sim, 3)) {
+    case 0:
+        sim_call(client(), "ImageVerify", json_pack("{s:s}", "name", one));
+        break;
+    case 1:
+        sim_call(client(), "ImageExport", json_pack("{s:s, s:s}", "name", one, "path", "/save"));
+        break;
+    default:
+        sim_call(client(), "ImageDiff", json_pack("{s:s, s:s}", "a", one, "b", other));
+    }
 }
 
 static void do_kill_daemon(void)
@@ -134,7 +177,8 @@ static void do_kill_daemon(void)
 static void (*const actions[])(void) = {
     do_allocate,       do_allocate, do_allocate,    do_allocate,    do_release,
     do_release,        do_die,      do_set,         do_look,        do_domain_shutdown,
-    do_domain_destroy, do_image,    do_release_all, do_kill_daemon,
+    do_domain_destroy, do_remove,   do_release_all, do_kill_daemon, do_import,
+    do_import,         do_capture,  do_read_image,
 };
 
 static void check_answered(void)
@@ -146,10 +190,10 @@ static void check_answered(void)
 
 static void check_calm(void)
 {
-    static const char *const images[] = {"fire", "ice"};
     for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
         const struct pool *p = pool_find(&sim.core, images[i]);
-        if (p && (p->total != p->count[SLOT_WARM] || p->total != p->settings.min))
+        unsigned wanted = p && !p->base ? p->settings.min : 0;
+        if (p && (p->total != pool_warm(p) || p->total != wanted))
             sim_violated(&sim, __FILE__, __LINE__, "a pool is not at its minimum");
     }
     if (!list_empty(&sim.core.leases))
@@ -161,6 +205,7 @@ static void run_seed(unsigned seed)
     memset(clients, 0, sizeof clients);
     sim_start(&sim, config);
     sim.random = seed * 2654435761u + 1;
+    sim.hang_ms = HANG_MS;
     sim_image(&sim, "fire");
     sim_image(&sim, "ice");
     sim.faults.random_percent = seed % 4 ? 8 * (seed % 4) : 0;
@@ -188,7 +233,7 @@ int main(int argc, char **argv)
     unsigned first = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
     log_init("test", n == 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
     for (unsigned seed = first; seed < first + n; seed++) {
-        fprintf(stdout, "\rseed %u", seed);
+        fprintf(stdout, "\rseed %u ", seed);
         fflush(stdout);
         run_seed(seed);
     }

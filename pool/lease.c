@@ -306,6 +306,7 @@ void leases_rehome(struct core *core)
         list_remove(&l->in_pool);
         l->pool = pool_of(l->image);
         list_append(&l->pool->waiting, &l->in_pool);
+        leases_serve(l->pool);
     }
 }
 

@@ -121,7 +121,7 @@ static bool old_is_leaving(const struct pool *p)
     list_each (node, &p->slots) {
         const struct slot *s = container_of(node, struct slot, in_pool);
         bool leaving = s->state == SLOT_RELEASING || s->state == SLOT_BROKEN;
-        if (leaving && s->reap != REAP_PAUSE && !slot_is_current(s))
+        if (leaving && s->reap != REAP_PAUSE && (s->turning || !slot_is_current(s)))
             return true;
     }
     return false;

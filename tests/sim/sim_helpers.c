@@ -657,9 +657,15 @@ void sim_helper_kill(struct helper *h)
     sim_memory_restore(before);
 }
 
+/* They end with their daemon; a suspended domain goes on. */
 void sim_helpers_drop(struct sim *s)
 {
     struct list *node;
-    while ((node = list_pop(&s->helpers)))
-        helper_free(container_of(node, struct helper, node));
+    while ((node = list_pop(&s->helpers))) {
+        struct helper *h = container_of(node, struct helper, node);
+        struct sim_domain *d = sim_domain_find(s, h->captured);
+        if (d)
+            d->d.state = HOST_DOMAIN_ALIVE;
+        helper_free(h);
+    }
 }

@@ -426,7 +426,10 @@ static void daemon_begin(struct sim *s, const char *config_text)
     sim_memory_restore(before);
     core_start(&s->core, &rows);
     db_rows_dispose(&rows);
-    sim_run(s, 60000);
+    for (unsigned i = 0; s->start_only && !s->started && i < 60000; i++)
+        sim_run(s, 1);
+    if (!s->start_only)
+        sim_run(s, 60000);
 }
 
 void sim_start(struct sim *s, const char *config)

@@ -153,6 +153,14 @@ static void job_cancelled(struct call *call)
 
 /* ---- start and stop ---- */
 
+json_t *image_job_with(json_t *request, const char *key, const char *text)
+{
+    if (!request || !text[0] || !json_object_set_new(request, key, json_string(text)))
+        return request;
+    json_decref(request);
+    return NULL;
+}
+
 int image_job_start(struct image_job *job, struct core *core, const struct image_job_kind *kind,
                     struct call *call, json_t *request, struct error *e)
 {

@@ -43,6 +43,9 @@ struct image_job {
  */
 int image_job_start(struct image_job *job, struct core *core, const struct image_job_kind *kind,
                     struct call *call, json_t *request, struct error *e);
+/* Adds a text to a request, unless it is "". Gives the request back; NULL, and the request is
+ * dropped: no memory. (json_pack leaves an optional text out when it has no memory for it.) */
+json_t *image_job_with(json_t *request, const char *key, const char *text);
 const struct answered *image_job_defer(struct image_job *job);
 
 /* Answers the call, if it is still there. */

@@ -74,11 +74,6 @@ static int paths_find(struct core *core, const char *image, struct image_paths *
     return 0;
 }
 
-static const char *or_null(const char *text)
-{
-    return text[0] ? text : NULL;
-}
-
 const struct answered *export_start(struct core *core, struct call *call, const char *image,
                                     const char *path)
 {
@@ -90,8 +85,9 @@ const struct answered *export_start(struct core *core, struct call *call, const 
     if (rc)
         return call_refuse(call, rc, e.text);
     return query_run(core, call, &kind_export, image,
-                     json_pack("{s:s, s:s, s:s*, s:s}", "op", "export", "image", paths.image,
-                               "base", or_null(paths.base), "save", path));
+                     image_job_with(json_pack("{s:s, s:s, s:s}", "op", "export", "image",
+                                              paths.image, "save", path),
+                                    "base", paths.base));
 }
 
 const struct answered *verify_start(struct core *core, struct call *call, const char *image)
@@ -116,9 +112,9 @@ const struct answered *diff_start(struct core *core, struct call *call, const ch
         rc = paths_find(core, b, &y, &e);
     if (rc)
         return call_refuse(call, rc, e.text);
-    return query_run(core, call, &kind_diff, a,
-                     json_pack("{s:s, s:s, s:s*, s:s, s:s*}", "op", "diff", "a", x.image, "a_base",
-                               or_null(x.base), "b", y.image, "b_base", or_null(y.base)));
+    json_t *request = json_pack("{s:s, s:s, s:s}", "op", "diff", "a", x.image, "b", y.image);
+    request = image_job_with(request, "a_base", x.base);
+    return query_run(core, call, &kind_diff, a, image_job_with(request, "b_base", y.base));
 }
 
 /* ---- when the daemon starts ---- */

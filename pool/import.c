@@ -319,21 +319,39 @@ const struct answered *import_start(struct core *core, struct call *call,
     if (!im)
         return call_refuse(call, e.code, e.text);
     return import_run(im, core, &kind_import, call,
-                      json_pack("{s:s, s:s, s:s, s:s*, s:O*, s:b}", "op", "import", "save",
-                                rq->path, "image", im->path, "base", base[0] ? base : NULL, "disks",
-                                rq->disks, "disk_digests", (int)rq->disk_digests));
+                      image_job_with(json_pack("{s:s, s:s, s:s, s:O*, s:b}", "op", "import", "save",
+                                               rq->path, "image", im->path, "disks", rq->disks,
+                                               "disk_digests", (int)rq->disk_digests),
+                                     "base", base));
 }
 
 /* ---- capture ---- */
+
+static bool id_is_none(const uint8_t id[16])
+{
+    static const uint8_t none[16];
+    return !memcmp(id, none, sizeof none);
+}
+
+/*
+ * The disks of an older version of the image are not on record: after a restart even which version
+ * a slot was built of is not, but a lease from before the image was made has an older one.
+ */
+static bool lease_disks_known(const struct lease *l)
+{
+    return id_is_none(l->slot->holds) ? l->created_ms >= l->pool->row.created_ms
+                                      : slot_is_current(l->slot);
+}
 
 /*
  * A lease's disks are those of its base, whatever devices it sees them through; cow names those
  * whose private view must not have been written. What the caller gave goes before.
  */
-static void lease_disks(const struct lease *l, json_t *disks, json_t *cow)
+static bool lease_disks(const struct lease *l, json_t *disks, json_t *cow)
 {
     size_t i;
     json_t *v;
+    bool ok = disks && cow;
     json_array_foreach (json_object_get(l->pool->facts.config, "disks"), i, v) {
         const char *vdev = json_string_value(json_object_get(v, "vdev"));
         const char *kind = json_string_value(json_object_get(v, "kind"));
@@ -341,30 +359,52 @@ static void lease_disks(const struct lease *l, json_t *disks, json_t *cow)
         json_int_t size = json_integer_value(json_object_get(v, "size_bytes"));
         if (!vdev || !kind || json_object_get(disks, vdev))
             continue;
-        json_object_set_new(disks, vdev,
-                            path ? json_sprintf("%s:%s", kind, path)
-                                 : json_sprintf("%s:%lld", kind, (long long)size));
+        ok = ok && !json_object_set_new(disks, vdev,
+                                        path ? json_sprintf("%s:%s", kind, path)
+                                             : json_sprintf("%s:%lld", kind, (long long)size));
         if (!strcmp(kind, "cow"))
-            json_array_append_new(cow, json_string(vdev));
+            ok = ok && !json_array_append_new(cow, json_string(vdev));
     }
+    return ok;
 }
 
-/* Of a lease domid and uuid are known; the helper looks for any other domain on the host. */
+/* Of a lease domid and uuid are known; the helper looks for any other domain on the host. NULL: no
+ * memory. */
 static json_t *capture_message(const struct import *im, const struct import_request *rq,
                                const struct lease *l, const char *base)
 {
-    char uuid[UUID_TEXT_SIZE], domid[24];
+    char uuid[UUID_TEXT_SIZE] = "", domid[24];
     json_t *disks = rq->disks ? json_copy((json_t *)rq->disks) : json_object();
     json_t *cow = json_array();
     if (l) {
         uuid_format(l->slot->uuid, uuid);
         format_fits(domid, sizeof domid, "%lld", (long long)l->slot->domid);
-        lease_disks(l, disks, cow);
+        if (lease_disks_known(l) && !lease_disks(l, disks, cow)) {
+            json_decref(disks);
+            json_decref(cow);
+            return NULL;
+        }
     }
-    return json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:o, s:o, s:b, s:I}", "op", "capture", "domain",
-                     l ? domid : rq->domain, "image", im->path, "uuid", l ? uuid : NULL, "base",
-                     base[0] ? base : NULL, "disks", disks, "cow", cow, "stop", (int)rq->stop,
-                     "timeout_ms", (json_int_t)rq->timeout_ms);
+    json_t *request =
+        json_pack("{s:s, s:s, s:s, s:o, s:o, s:b, s:I}", "op", "capture", "domain",
+                  l ? domid : rq->domain, "image", im->path, "disks", disks, "cow", cow, "stop",
+                  (int)rq->stop, "timeout_ms", (json_int_t)rq->timeout_ms);
+    return image_job_with(image_job_with(request, "uuid", uuid), "base", base);
+}
+
+static int capture_check(const struct lease *l, const struct import_request *rq, struct error *e)
+{
+    if (!l)
+        return 0;
+    if (l->slot->state == SLOT_SAVED)
+        return error_set(e, ANSWER_BAD_VALUE,
+                         "domain %s is saved in a file: restore it first (xl restore)", l->name);
+    if (!rq->disks && !lease_disks_known(l))
+        return error_set(e, ANSWER_BAD_VALUE,
+                         "domain %s runs an older version of image %s, whose disks are not on "
+                         "record any more: name them",
+                         l->name, l->pool->row.name);
+    return 0;
 }
 
 const struct answered *capture_start(struct core *core, struct call *call,
@@ -373,7 +413,8 @@ const struct answered *capture_start(struct core *core, struct call *call,
     struct error e;
     char base[400];
     const struct lease *l = lease_find(core, rq->domain);
-    struct import *im = import_new(core, rq, base, sizeof base, &e);
+    struct import *im =
+        capture_check(l, rq, &e) ? NULL : import_new(core, rq, base, sizeof base, &e);
     if (!im)
         return call_refuse(call, e.code, e.text);
     if (l) {

@@ -171,11 +171,52 @@ static bool run_everyday(long n)
     return used;
 }
 
+/* What is done with images, on both of them at once. */
+static void images(struct sim_client *a, struct sim_client *b)
+{
+    sim_memory_spare();
+    ask(a, "ImageImport",
+        json_pack("{s:s, s:s, s:s}", "name", "mist", "path", "/x", "base", "fire"));
+    ask(b, "Allocate", json_pack("{s:s, s:i}", "image", "fire", "wait_ms", 9000));
+    sim_run(&sim, 2000);
+    ask(b, "ImageCapture",
+        json_pack("{s:s, s:s, s:s}", "name", "snow", "domain", "l1", "base", "fire"));
+    ask(a, "Allocate", json_pack("{s:s, s:i}", "image", "mist", "wait_ms", 9000));
+    sim_run(&sim, 2000);
+    ask(a, "ImageVerify", json_pack("{s:s}", "name", "fire"));
+    ask(b, "ImageDiff", json_pack("{s:s, s:s}", "a", "fire", "b", "mist"));
+    sim_run(&sim, 2000);
+    ask(a, "ImageExport", json_pack("{s:s, s:s}", "name", "mist", "path", "/y"));
+    ask(b, "Release", json_pack("{s:b}", "all", 1));
+    sim_run(&sim, 2000);
+    ask(a, "ImageRemove", json_pack("{s:s}", "name", "mist"));
+    ask(b, "ImageRemove", json_pack("{s:s}", "name", "snow"));
+    sim_run(&sim, 2000);
+    ask(a, "ImageImport", json_pack("{s:s, s:s, s:b}", "name", "fire", "path", "/x", "replace", 1));
+    sim_run(&sim, 3000);
+    sim_memory_restore(false);
+}
+
+static bool run_images(long n)
+{
+    sim_start(&sim, config);
+    sim_image(&sim, "fire");
+    sim_run(&sim, 5000);
+    struct sim_client *a = sim_connect(&sim, 0), *b = sim_connect(&sim, 0);
+    arm(n);
+    images(a, b);
+    bool used = disarm();
+    recover(n, a, b);
+    sim_end(&sim);
+    return used;
+}
+
 /* A start that fails leaves all as it was for the next one. */
 static bool run_start(long n)
 {
     sim_start(&sim, config);
     sim_image(&sim, "fire");
+    sim_derive(&sim, "mist", "fire");
     sim_run(&sim, 5000);
     struct sim_client *c = sim_connect(&sim, 0);
     sim_expect(c, "Allocate", json_pack("{s:s, s:{s:s}}", "image", "fire", "meta", "k", "v"), 1000,
@@ -215,5 +256,6 @@ int main(int argc, char **argv)
     json_set_alloc_funcs(__wrap_malloc, free);
     repeat(run_start, "start", step);
     repeat(run_everyday, "everyday", step);
+    repeat(run_images, "images", step);
     return 0;
 }

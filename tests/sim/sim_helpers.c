@@ -452,16 +452,16 @@ static bool capture_start(struct helper *h)
     return true;
 }
 
-static json_t *made_json(const struct sim *s, const struct file *f)
+static json_t *made_json(struct sim *s, const struct file *f)
 {
     char id[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
     uuid_format(f->id, id);
     uuid_format(f->base, base);
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o}", "id",
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:o}", "id",
                      id, "base_id", base, "guest", "pv", "vcpus", 2, "max_pfn", 99, "populated",
                      100, "pages", id_none(f->base) ? 100 : 7, "zero_pages", 10, "repeated_pages",
-                     0, "free_pages", 0, "payload_pages", 90, "file_bytes", 400000, "created_ms", 5,
-                     "config", file_config(s));
+                     0, "free_pages", 0, "payload_pages", 90, "file_bytes", 400000, "created_ms",
+                     (json_int_t)s->world.ops->wall_ms(&s->world), "config", file_config(s));
 }
 
 static json_t *make_image(struct helper *h)
@@ -469,7 +469,7 @@ static json_t *make_image(struct helper *h)
     struct file f = {0};
     char aside[420];
     const char *path = get(h->request, "image");
-    const struct sim *s = h->sim;
+    struct sim *s = h->sim;
     uuid_random(f.id);
     memcpy(f.base, h->base, sizeof f.base);
     temporary(aside, sizeof aside, path);

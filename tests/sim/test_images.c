@@ -957,6 +957,48 @@ static void test_capture_stop(void **state)
     assert_non_null(lease_find(&sim.core, lease));
 }
 
+/* The disks of a version that was replaced are on record no more: the caller has to name them. */
+static void test_capture_older(void **state)
+{
+    char lease[32];
+    (void)state;
+    take("base", lease);
+    sim_run(&sim, 3000);
+    for (int again = 0; again < 2; again++) {
+        if (!again)
+            replace("base", NULL);
+        expect_text("ImageCapture",
+                    json_pack("{s:s, s:s, s:b}", "name", "x", "domain", lease, "replace", 1),
+                    "BadValue", "older version");
+        expect("ImageCapture",
+               json_pack("{s:s, s:s, s:b, s:{s:s}}", "name", "x", "domain", lease, "replace", 1,
+                         "disks", "xvdb", "ro:/dev/b"),
+               NULL);
+        assert_int_equal(json_object_size(json_object_get(sim.asked, "disks")), 1);
+        restart(); /* which does not know what a slot holds */
+    }
+    sim_run(&sim, 3000);
+    take("base", lease);
+    expect("ImageCapture", json_pack("{s:s, s:s, s:b}", "name", "x", "domain", lease, "replace", 1),
+           NULL);
+    restart();
+    expect("ImageCapture", json_pack("{s:s, s:s, s:b}", "name", "x", "domain", lease, "replace", 1),
+           NULL);
+}
+
+static void test_capture_saved(void **state)
+{
+    char lease[32];
+    (void)state;
+    uint32_t domid = take("mail", lease);
+    sim_domain_shutdown(&sim, domid, 2);
+    sim_run(&sim, 3000);
+    sim_domain_destroy(&sim, domid);
+    sim_run(&sim, 3000);
+    assert_int_equal(lease_find(&sim.core, lease)->slot->state, SLOT_SAVED);
+    expect_text("ImageCapture", capture_of(lease, false), "BadValue", "saved in a file");
+}
+
 /* The domain goes on when its capture is given up: by the client, by the daemon's stop. */
 static void test_capture_given_up(void **state)
 {
@@ -1022,6 +1064,8 @@ int main(void)
         TEST(test_capture),
         TEST(test_capture_another),
         TEST(test_capture_stop),
+        ALONE(test_capture_older),
+        TEST(test_capture_saved),
         cmocka_unit_test(test_capture_given_up),
     };
     log_init("test", getenv("V") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);

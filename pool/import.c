@@ -26,6 +26,7 @@ struct import {
     uint8_t domain[16]; /* of a captured lease: its uuid */
     struct image_row row;
     struct image_facts facts;
+    struct old_file *old; /* for pool_replace; got before the commit, which cannot be undone */
 };
 
 static void import_result(struct image_job *job, const json_t *result);
@@ -42,6 +43,7 @@ static void import_end(struct image_job *job)
     if (!im->recorded)
         w->ops->image_discard(w, im->path);
     json_decref(im->facts.config);
+    free(im->old);
     free(im);
 }
 
@@ -165,10 +167,12 @@ static void import_recorded(void *owner, int rc, const struct error *e)
     struct import *im = owner;
     struct core *core = im->job.core;
     struct pool *p = rc ? NULL : pool_find(core, im->job.name);
-    if (p)
-        pool_replace(p, &im->row, &im->facts);
-    else if (!rc && !(p = pool_new(core, &im->row, &im->facts)))
+    if (p) {
+        pool_replace(p, &im->row, &im->facts, im->old);
+        im->old = NULL;
+    } else if (!rc && !(p = pool_new(core, &im->row, &im->facts))) {
         import_take_back(im);
+    }
     im->recorded = p != NULL;
     if (p) {
         import_answer(im, p);
@@ -207,6 +211,9 @@ static void import_result(struct image_job *job, const json_t *result)
     int rc = read_facts(result, &im->facts)
                  ? result_check(im, &e)
                  : error_set(&e, ANSWER_INTERNAL, "the helper's report is malformed");
+    im->old = rc ? NULL : pool_old_new();
+    if (!rc && !im->old)
+        rc = error_set(&e, -ENOMEM, "out of memory");
     if (rc) {
         image_job_refuse(job, rc, e.text);
         return;

@@ -101,8 +101,13 @@ void pool_waits_check(struct core *core);
 
 /* ANSWER_IMAGE_IN_USE when images are derived from it. */
 int pool_replaceable(const struct pool *p, struct error *e);
-/* The new version is on record. facts' config becomes the pool's. Leases go on as they are. */
-void pool_replace(struct pool *p, const struct image_row *row, struct image_facts *facts);
+/* To remember the file of the version before. NULL: no memory. free() it if it is not needed. */
+struct old_file;
+struct old_file *pool_old_new(void);
+/* The new version is on record. facts' config and old become the pool's. Leases go on as they are.
+ */
+void pool_replace(struct pool *p, const struct image_row *row, struct image_facts *facts,
+                  struct old_file *old);
 /* Background work: turns slots of older versions, a few at a time, and removes old files. */
 void pool_replace_check(struct pool *p, bool may_turn);
 void pool_old_free(struct pool *p);

@@ -46,14 +46,17 @@ int pool_replaceable(const struct pool *p, struct error *e)
                      p->row.name, derived);
 }
 
-void pool_replace(struct pool *p, const struct image_row *row, struct image_facts *facts)
+struct old_file *pool_old_new(void)
 {
-    struct old_file *old = calloc(1, sizeof *old);
-    if (old) { /* without memory for it the file stays until the next start */
-        memcpy(old->id, p->row.id, sizeof old->id);
-        pool_path(p, old->path, sizeof old->path);
-        list_append(&p->old, &old->node);
-    }
+    return calloc(1, sizeof(struct old_file));
+}
+
+void pool_replace(struct pool *p, const struct image_row *row, struct image_facts *facts,
+                  struct old_file *old)
+{
+    memcpy(old->id, p->row.id, sizeof old->id);
+    pool_path(p, old->path, sizeof old->path);
+    list_append(&p->old, &old->node);
     json_decref(p->facts.config);
     p->row = *row;
     p->facts = *facts;

@@ -161,6 +161,24 @@ err_has "org.varlink.service.InvalidParameter: parameter name"
 dp 0 call Status --json
 out_has '{"version":"'
 
+case_is "images"
+dp 0 call ImageImport "{\"name\":\"shop\",\"path\":\"$T/web.save\",\"base\":\"web\"}"
+out_has '"base"'
+dp 0 call ImageShow '{"name":"shop"}' --json
+out_has '"base":"web"'
+dp 1 call ImageImport "{\"name\":\"web\",\"path\":\"$T/web.save\",\"replace\":true}"
+err_has "ImageInUse"
+dp 0 allocate shop --wait 20s
+out_has "image   shop, from a"
+dp 0 call ImageVerify '{"name":"shop"}'
+dp 0 call ImageDiff '{"a":"web","b":"shop"}'
+dp 1 image rm web
+err_has "dompool: ImageInUse: "
+dp 0 release --all
+dp 0 image rm shop
+dp 0 call ImageImport "{\"name\":\"web\",\"path\":\"$T/web.save\",\"replace\":true}"
+dp 0 pool wait web --timeout 20s
+
 case_is "remove"
 dp 0 release --all
 dp 0 image rm web

@@ -122,7 +122,10 @@ void sim_image_discard(struct world *w, const char *path)
 void sim_image_rot(struct sim *s, const char *name)
 {
     char path[400];
+    struct file f;
     pool_path(sim_pool(s, name), path, sizeof path);
+    if (file_read(path, &f) && f.rotten)
+        return;
     FILE *out = fopen(path, "a");
     MUST(out);
     fputs(" rot", out);

@@ -553,6 +553,83 @@ static void test_import(void **state)
     import("ice");
 }
 
+static json_t *version(const char *name, const char *base)
+{
+    return json_pack("{s:s, s:s, s:s*, s:b}", "name", name, "path", conf, "base", base, "replace",
+                     1);
+}
+
+static bool files_are(unsigned n)
+{
+    char command[160];
+    snprintf(command, sizeof command, "test $(ls -A %s/images | wc -l) = %u", state_dir, n);
+    return !system(command);
+}
+
+/* Derived images and new versions, with helpers that open the files. */
+static void test_images(void **state)
+{
+    static const char *const faults[] = {"", "refuse", "fail", "die"};
+    char save[100];
+    (void)state;
+    import("fire");
+    tell("ImageImport", version("mist", "fire"), NULL);
+    tell("ImageImport", version("fire", NULL), "ImageInUse");
+    json_t *reply =
+        ask("Allocate", json_pack("{s:s, s:i}", "image", "mist", "wait_ms", PATIENCE_MS), NULL);
+    assert_string_equal(json_string_value(get(reply, "image")), "mist");
+    tell(
+        "ImageCapture",
+        json_pack("{s:s, s:O, s:s}", "name", "snow", "domain", get(reply, "lease"), "base", "fire"),
+        NULL);
+    json_decref(reply);
+    snprintf(save, sizeof save, "%s/save", dir);
+    tell("ImageExport", json_pack("{s:s, s:s}", "name", "snow", "path", save), NULL);
+    tell("ImageDiff", json_pack("{s:s, s:s}", "a", "fire", "b", "mist"), NULL);
+    tell("ImageVerify", json_pack("{s:s}", "name", "mist"), NULL);
+    fault("verify", "die"); /* the start goes on when the check does */
+    stop(SIGTERM);
+    start();
+    fault("verify", "");
+    full();
+    tell("Release", json_pack("{s:b}", "all", 1), NULL);
+    tell("ImageRemove", json_pack("{s:s}", "name", "snow"), NULL);
+    tell("ImageRemove", json_pack("{s:s}", "name", "mist"), NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+        fault("turn", faults[i]);
+        tell("ImageImport", version("fire", NULL), NULL);
+        usleep(300000);
+        fault("turn", "");
+        full();
+        eventually(domains_are, 2, "domains are");
+        eventually(files_are, 1, "image files are");
+        json_decref(ask("Allocate", want(PATIENCE_MS), NULL));
+        tell("Release", json_pack("{s:b}", "all", 1), NULL);
+        full();
+    }
+}
+
+/* kill -9 of the daemon while an image is replaced. */
+static void test_kill_replacing(void **state)
+{
+    (void)state;
+    import("fire");
+    for (useconds_t delay = 0; delay < 40000; delay += 4000) {
+        int fd = connect_now();
+        full();
+        send_call(fd, "ImageImport", version("fire", NULL), false);
+        usleep(delay);
+        stop(SIGKILL);
+        close(fd);
+        start();
+        full();
+        assert_true(files_are(1));
+        json_decref(ask("Allocate", want(PATIENCE_MS), NULL));
+        tell("Release", json_pack("{s:b}", "all", 1), NULL);
+        eventually(domains_are, 2, "domains are");
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -570,6 +647,8 @@ int main(void)
         TEST(test_reload),
         TEST(test_bad_clients),
         TEST(test_import),
+        TEST(test_images),
+        TEST(test_kill_replacing),
     };
     signal(SIGPIPE, SIG_IGN);
     if (getenv("ONLY"))

@@ -2,12 +2,14 @@
  * domdump: what a domain is made of, in a form in which two domains can be compared. It is there to
  * check the restore code, so it uses none of it: all it knows, it asks the hypervisor.
  *
- *   domdump DOMID [FILE]               the dump, to standard output or a file
- *   domdump --poke DOMID PFN           flips one bit of a page, so that a comparison can be seen to
- * fail domdump --poke-entry DOMID PFN     flips an ignored bit of a page table's first present
- * entry (PV) domdump --poke-register DOMID VCPU flips a bit of r15
+ *   domdump DOMID [FILE]                 the dump, to standard output or a file
+ *   domdump --poke DOMID PFN             flips one bit of a page
+ *   domdump --poke-entry DOMID PFN       PV: flips an ignored bit of the first present entry of the
+ *                                        first L1 table from PFN on that has one; prints its pfn
+ *   domdump --poke-register DOMID VCPU   flips a bit of r15
  *
- * Exit status of a dump: 0; 2 if a line has a complaint (see below); 1 if it could not be made.
+ * The pokes are there so that a comparison can be seen to fail. Exit status of a dump: 0; 2 if a
+ * line has a complaint (see below); 1 if it could not be made.
  *
  * The domain should be paused. Each line is
  *
@@ -20,16 +22,18 @@
  *
  *   ram          a page of data, as it is
  *   table        a page table (PV), entries with pfns. The sixteen entries of an L4 that are Xen's
- * own are left out p2m          a page of the guest's list of its frames (PV), with pfns, so it can
- * be compared too; found by walking the guest's page tables at the address that it gave Xen
+ *                own are left out
+ *   p2m          a page of the guest's list of its frames (PV), with pfns, so it can be compared
+ *                too; found by walking the guest's page tables at the address that it gave Xen
  *   start_info   the page that a restore tells the guest its frames and event channels in (PV),
- * with pfns and without the port numbers, which the toolstack chooses store        the xenstore
- * ring. The daemon's answer to a request that was under way arrives when it arrives console the
- * console ring. xenconsoled empties it when it comes around to it special      the other pages that
- * HVM parameters name (PVH) shared_info  the page shared with Xen, without clocks, which run, and
- * pending events, which come when back ends connect grant        an entry of the grant table that
- * is in use, without the bits that say who has it mapped now vcpu         a part of a vCPU's
- * context hvm          a record of the HVM context, or a parameter (PVH) domain       counts
+ *                with pfns and without the port numbers, which the toolstack chooses
+ *   store        the xenstore ring. May differ: what was under way is answered in its own time
+ *   console      the console ring. May differ: xenconsoled empties it when it comes around to it
+ *   special      the other pages that HVM parameters name (PVH)
+ *   shared_info  the page shared with Xen (PV), without clocks, which run, and pending events,
+ * which come when back ends connect grant        an entry of the grant table that is in use,
+ * without the bits that say who has it mapped now vcpu         a part of a vCPU's context (PV) hvm
+ * a record of the HVM context, or a parameter (PVH) domain       counts
  *
  * A complaint is something that a sound domain does not have: a page-table entry that names a frame
  * outside the domain, a p2m entry that names another page's frame, frames that are missing from the

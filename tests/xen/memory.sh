@@ -50,8 +50,9 @@ check_differences_are_found() {
     pfn=$(page_of "$ours" ram '^notab$')
     poke "a bit of a page" ram "$pfn" --poke "$pfn"
     if [[ $type == pv ]]; then
-        pfn=$(page_of "$ours" table '^l1')
-        poke "a bit of a page-table entry" table "$pfn" --poke-entry "$pfn"
+        pfn=$("$DOMDUMP" --poke-entry "$ours" 1000)
+        expect_found "a bit of a page-table entry" table "$pfn"
+        "$DOMDUMP" --poke-entry "$ours" "$pfn" >/dev/null
         poke "a bit of a register" vcpu vcpu0.regs --poke-register 0
     else
         poke "a bit of a register" hvm context.2.0 --poke-register 0

@@ -30,9 +30,11 @@
  *   check, quiet, loud, echo TEXT, poweroff, reboot, crash
  *   dirty MIB            takes that much more memory for the pattern
  *   work set MIB [TAG]   takes that much memory, filled with what follows from boot id, place and
- * TAG (the guest's name if not given); verified by each check, never rewritten work tree N starts N
- * processes (work-tree.c), which verify their own pages in each check name TAG             letters,
- * digits, - _ and . free [--zero]        runs free-pages, in the background
+ *                        TAG (if not given, the guest's name); checks verify it and never rewrite
+ * it work tree N          starts N processes (work-tree.c), which verify their own pages in each
+ *                        check
+ *   name TAG             letters, digits, - _ and .
+ *   free [--zero]        runs free-pages, in the background
  *
  * Kernel parameters: pattern_mib=64 tick_ms=100 check_ms=2000 (0: only when asked) disks=auto (or
  * how many to wait for).

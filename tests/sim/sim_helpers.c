@@ -302,7 +302,7 @@ static void turn_done(struct sim *s, void *arg)
     struct file f;
     slot_open(h, &f);
     enum sim_fate fate = doom_draw(s, &s->faults.turn);
-    MUST(id_none(f.base));
+    MUST(id_none(f.base) && memcmp(f.id, h->holds, sizeof f.id) != 0);
     if (fate == FATE_TURN_HANGS)
         return;
     if (fate == FATE_TURN_REFUSED) {

@@ -420,6 +420,41 @@ static void helper_refuses(void **state)
     assert_int_equal(scratch_files(&dir, false), 0);
 }
 
+/* Exit status of dompool-image with that argument; its result goes to a file. */
+static int by_hand(const char *argument, const char *output)
+{
+    char command[1200];
+    assert_true(snprintf(command, sizeof command, "%s '%s' >%s 2>/dev/null", IMPORT_HELPER,
+                         argument, output) < (int)sizeof command);
+    return WEXITSTATUS(system(command));
+}
+
+static void helper_by_hand(void **state)
+{
+    (void)state;
+    char request[600], *text;
+    const char *save = scratch_path(&dir, "s"), *image = scratch_path(&dir, "x.img");
+    const char *output = scratch_path(&dir, "out");
+    struct stream_build b;
+    stream_build_init(&b, PV);
+    write_save_file(&b);
+    stream_build_dispose(&b);
+    snprintf(request, sizeof request, "{\"op\":\"import\",\"save\":\"%s\",\"image\":\"%s\"}", save,
+             image);
+    assert_int_equal(by_hand(request, output), 0);
+    assert_int_equal(read_file(output, 10000, &text, NULL, NULL), 0);
+    json_t *o = json_loads(text, 0, NULL);
+    free(text);
+    assert_string_equal(json_string_value(json_object_get(o, "guest")), "pv");
+    json_decref(o);
+    snprintf(request, sizeof request, "{\"op\":\"verify\",\"image\":\"%s\"}", image);
+    assert_int_equal(by_hand(request, output), 0);
+    snprintf(request, sizeof request, "{\"op\":\"verify\",\"image\":\"%s\"}", save);
+    assert_int_equal(by_hand(request, output), 1);
+    assert_int_equal(by_hand("{\"op\":\"dance\"}", output), 1);
+    assert_int_equal(by_hand("import", output), 64);
+}
+
 /* Waits until the helper has begun a temporary file. */
 static void wait_for_file(void)
 {
@@ -519,6 +554,7 @@ int main(void)
         TEST_IN_DIR(from_a_file),
         TEST_IN_DIR(helper_imports),
         TEST_IN_DIR(helper_refuses),
+        TEST_IN_DIR(helper_by_hand),
         TEST_IN_DIR(helper_stops),
         TEST_IN_DIR(helper_killed_anytime),
     };

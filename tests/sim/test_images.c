@@ -195,6 +195,28 @@ static void test_base_goes(void **state)
     }
 }
 
+/* The base's new version is being recorded when the image that was made of the old one is there. */
+static void test_base_is_being_replaced(void **state)
+{
+    (void)state;
+    for (uint64_t us = 0; us < 200; us += 10) {
+        begin_with(config);
+        sim_run(&sim, 5000);
+        struct sim_client *c = sim_connect(&sim, 0), *other = sim_connect(&sim, 0);
+        sim_call(other, "ImageImport", base_again());
+        sim_run_us(&sim, us);
+        sim_call(c, "ImageImport", import_of("x", "base", false));
+        sim_run(&sim, 10000);
+        json_t *made = sim_reply(c), *again = sim_reply(other);
+        assert_string_equal(sim_error_name(again), "");
+        assert_string_equal(sim_error_name(made), "NoSuchImage");
+        json_decref(made);
+        json_decref(again);
+        sim_check_quiet(&sim);
+        sim_end(&sim);
+    }
+}
+
 /* An image that is replaced while it is removed, and the other way round. */
 static void test_removed_while_replaced(void **state)
 {
@@ -564,6 +586,7 @@ int main(void)
         TEST(test_settings),
         TEST(test_base_refused),
         cmocka_unit_test(test_base_goes),
+        cmocka_unit_test(test_base_is_being_replaced),
         cmocka_unit_test(test_removed_while_replaced),
         TEST(test_reports_are_checked),
         TEST(test_done_hangs),

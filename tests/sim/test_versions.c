@@ -180,6 +180,31 @@ static void test_replace_twice(void **state)
     }
 }
 
+/* The helper that made a version exits late, when there is a newer one: the file is no longer its.
+ */
+static void test_maker_exits_late(void **state)
+{
+    (void)state;
+    begin_with("complete_timeout = 20s\n[pool]\nmin = 2\n");
+    sim.faults.work = (struct sim_doom){FATE_WORK_DONE_HANGS, 1};
+    sim_image(&sim, "x");
+    sim_run(&sim, 2000);
+    assert_int_equal(pool_warm(sim_pool(&sim, "x")), 2);
+    sim.complete_us = 6000000;
+    struct sim_client *c = sim_connect(&sim, 0);
+    sim_call(c, "Allocate", want("x", 0));
+    replace("x", NULL);
+    assert_false(list_empty(&sim.core.image_jobs));
+    sim_run(&sim, 10000); /* the file is opened at the end of the completion */
+    assert_true(list_empty(&sim.core.image_jobs));
+    json_t *reply = sim_reply(c);
+    answer(reply);
+    json_decref(reply);
+    sim.complete_us = 800;
+    settled("x");
+    sim_end(&sim);
+}
+
 /* The file of a derived image stays while a slot is being completed with it, and no longer. */
 static void test_replace_derived(void **state)
 {
@@ -355,6 +380,7 @@ int main(void)
         ALONE(test_turn_refused_at_max),
         ALONE(test_turn_fails),
         ALONE(test_replace_twice),
+        cmocka_unit_test(test_maker_exits_late),
         TEST(test_replace_derived),
         TEST(test_lineage_changes),
         TEST(test_base_keeps_leases),

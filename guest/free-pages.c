@@ -10,8 +10,8 @@
  * base holds none of them, a derived image does not count them as changed.
  *
  *   --leave MIB   memory that is left alone (16), beside what the kernel keeps for itself
- *   --zero        fill with zeros: pages of zeros take no place in an image either, but in a
- * derived image they count as changed wherever the base had something else
+ *   --zero        fill with zeros: these take no place in an image either, but in a derived image
+ *                 they count as changed wherever the base had something else
  *
  * In a template machine: start what the image shall hold, wait until it is idle, `sync`, if the
  * page cache shall not be part of the image `echo 3 >/proc/sys/vm/drop_caches`, run this, and save

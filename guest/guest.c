@@ -30,8 +30,8 @@
  *   check, quiet, loud, echo TEXT, poweroff, reboot, crash
  *   dirty MIB            takes that much more memory for the pattern
  *   work set MIB [TAG]   takes that much memory, filled with what follows from boot id, place and
- *                        TAG (if not given, the guest's name); checks verify it and never rewrite
- * it work tree N          starts N processes (work-tree.c), which verify their own pages in each
+ *                        TAG (or the guest's name); checks verify it and never rewrite it
+ *   work tree N          starts N processes (work-tree.c), which verify their own pages in each
  *                        check
  *   name TAG             letters, digits, - _ and .
  *   free [--zero]        runs free-pages, in the background

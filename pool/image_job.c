@@ -189,7 +189,7 @@ const struct answered *image_job_defer(struct image_job *job)
     return call_defer(job->call, job_cancelled, job);
 }
 
-bool image_job_reads(const struct image_job *job, const char *path)
+static bool job_reads(const struct image_job *job, const char *path)
 {
     const char *key;
     json_t *v;
@@ -203,7 +203,7 @@ bool image_jobs_read(const struct core *core, const char *path)
 {
     list_each (node, &core->image_jobs) {
         const struct image_job *job = job_at(node);
-        if (!job->settled && image_job_reads(job, path))
+        if (!job->settled && job_reads(job, path))
             return true;
     }
     return false;

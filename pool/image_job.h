@@ -54,8 +54,6 @@ void image_job_refuse(struct image_job *job, int code, const char *text);
 /* What `result` set busy for is over: ends the job if its helper is gone. */
 void image_job_settled(struct image_job *job);
 
-/* Whether its helper was given the file at path. */
-bool image_job_reads(const struct image_job *job, const char *path);
 /* Whether a helper reads the file at path, or is about to. */
 bool image_jobs_read(const struct core *core, const char *path);
 /* Stops all that run; each refuses its caller. */

@@ -128,15 +128,12 @@ static void check_failed(struct pool *p, int code, const char *text)
     pool_build_failed(p, code, why);
 }
 
-/* The image that the job is about; NULL: it was removed or replaced meanwhile. */
+/* The image that the job is about; NULL: it was removed or replaced meanwhile, and what bears its
+ * name now was not there when the daemon started. */
 static struct pool *start_pool(struct image_job *job)
 {
     struct pool *p = pool_find(job->core, job->name);
-    char path[400];
-    if (!p || !p->checking)
-        return NULL;
-    pool_path(p, path, sizeof path);
-    return image_job_reads(job, path) ? p : NULL;
+    return p && p->checking ? p : NULL;
 }
 
 static void start_result(struct image_job *job, const json_t *result)

@@ -118,6 +118,16 @@ static struct slot *warm_of_old(const struct pool *p)
     return NULL;
 }
 
+static bool is_turning(const struct pool *p)
+{
+    list_each (node, &p->slots) {
+        const struct slot *s = container_of(node, struct slot, in_pool);
+        if (s->state == SLOT_BUILDING && s->turning)
+            return true;
+    }
+    return false;
+}
+
 /* One that cannot be destroyed is not waited for. */
 static bool old_is_leaving(const struct pool *p)
 {
@@ -139,7 +149,8 @@ static bool may_replace(const struct pool *p)
 void pool_replace_check(struct pool *p, bool may_turn)
 {
     struct slot *s = warm_of_old(p);
-    if (s && may_turn && !p->row.removing && !p->damage[0] && !timer_armed(&p->backoff)) {
+    if (s && may_turn && !is_turning(p) && !p->row.removing && !p->damage[0] &&
+        !timer_armed(&p->backoff)) {
         if (!p->turn_refused)
             slot_turn(s);
         else if (may_replace(p))

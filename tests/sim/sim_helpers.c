@@ -36,6 +36,7 @@ struct helper {
 
     /* of work on images */
     uint8_t base[16];  /* id of the new image's base */
+    bool rotten;       /* what it verifies */
     bool began;        /* there is a temporary file */
     uint32_t captured; /* domid of what it has suspended; 0: none */
 };
@@ -502,6 +503,10 @@ static void work_done(struct sim *s, void *arg)
         work_refuse(h, "ImageRefused", "told to fail");
         return;
     }
+    if (h->rotten) {
+        work_refuse(h, "ImageRefused", "its digests are wrong");
+        return;
+    }
     json_t *result = makes_image(h) ? make_image(h) : json_pack("{s:i}", "pages", 3);
     capture_end(h);
     if (h->fate == FATE_WORK_DIES_LATE) {
@@ -548,10 +553,7 @@ static bool work_open(struct helper *h)
         if (!work_read(h, keys[i][0], &f) || !work_read(h, keys[i][1], &base))
             return false;
         MUST(verify || !memcmp(f.base, base.id, sizeof f.base));
-        if (verify && f.rotten) {
-            work_refuse(h, "ImageRefused", "its digests are wrong");
-            return false;
-        }
+        h->rotten |= verify && f.rotten;
     }
     return true;
 }

@@ -387,12 +387,13 @@ static void test_replaced_while_checked(void **state)
         begin_with(config);
         sim_image_rot(&sim, "base");
         sim_crash(&sim);
-        sim.build_ms = 10;
+        sim.build_ms = 25;
         sim.start_only = true;
         sim_restart(&sim, config, NULL);
         sim.start_only = false;
         root = sim_connect(&sim, 0);
         sim_run(&sim, ms);
+        sim.build_ms = 10;
         replace("base", NULL);
         settled("base");
         sim_end(&sim);

@@ -33,7 +33,7 @@ static void job_settle(struct image_job *job)
 }
 
 /* The helper is to take back what it has done. */
-static void job_stop(struct image_job *job)
+void image_job_stop(struct image_job *job)
 {
     job_settle(job);
     if (job->helper)
@@ -121,7 +121,7 @@ static void job_message(struct helper *h, void *owner, const json_t *message)
         job_failed(job, message);
     } else {
         image_job_refuse(job, ANSWER_INTERNAL, "the helper sent no message of the protocol");
-        job_stop(job);
+        image_job_stop(job);
     }
 }
 
@@ -148,7 +148,7 @@ static void job_cancelled(struct call *call)
     if (job->busy)
         return;
     log_info("%s %s: the client is gone", job->kind->what, job->name);
-    job_stop(job);
+    image_job_stop(job);
 }
 
 /* ---- start and stop ---- */
@@ -217,7 +217,7 @@ void image_jobs_stop(struct core *core)
         if (job->settled)
             continue;
         image_job_refuse(job, ANSWER_STOPPING, "the daemon is shutting down");
-        job_stop(job);
+        image_job_stop(job);
     }
 }
 

@@ -51,6 +51,8 @@ const struct answered *image_job_defer(struct image_job *job);
 /* Answers the call, if it is still there. */
 void image_job_reply(struct image_job *job, json_t *reply);
 void image_job_refuse(struct image_job *job, int code, const char *text);
+/* Asks the helper, if there still is one, to take back what it has done. */
+void image_job_stop(struct image_job *job);
 /* What `result` set busy for is over: ends the job if its helper is gone. */
 void image_job_settled(struct image_job *job);
 

@@ -141,9 +141,15 @@ static void import_answer(struct import *im, struct pool *p)
                     json_pack("{s:o, s:[o*]}", "image", api_image(p), "warnings", warning));
 }
 
-/* A captured domain that was to stop is suspended, and destroyed as its lease or owner sees fit. */
+/* A captured domain that was to stop is suspended until now. A lease ends; any other domain is
+ * ended by the helper. */
 static void captured_stop(const struct import *im)
 {
+    struct world *w = im->job.core->world;
+    json_t *message = json_pack("{s:s}", "op", "recorded");
+    if (message && im->job.helper)
+        w->ops->helper_send(im->job.helper, message);
+    json_decref(message);
     list_each (node, &im->job.core->leases) {
         struct lease *l = container_of(node, struct lease, in_core);
         if (l->state == LEASE_ACTIVE && !memcmp(l->slot->uuid, im->domain, sizeof im->domain)) {
@@ -181,6 +187,7 @@ static void import_recorded(void *owner, int rc, const struct error *e)
         core_kick(core);
     } else {
         image_job_refuse(&im->job, rc ? rc : -ENOMEM, rc ? e->text : "out of memory");
+        image_job_stop(&im->job);
     }
     image_job_settled(&im->job);
 }
@@ -216,6 +223,7 @@ static void import_result(struct image_job *job, const json_t *result)
         rc = error_set(&e, -ENOMEM, "out of memory");
     if (rc) {
         image_job_refuse(job, rc, e.text);
+        image_job_stop(job);
         return;
     }
     format_fits(im->row.name, sizeof im->row.name, "%s", job->name);
@@ -426,7 +434,7 @@ const struct answered *capture_start(struct core *core, struct call *call,
         return call_refuse(call, e.code, e.text);
     if (l) {
         memcpy(im->domain, l->slot->uuid, sizeof im->domain);
-        im->stop = rq->stop;
     }
+    im->stop = rq->stop;
     return import_run(im, core, &kind_capture, call, capture_message(im, rq, l, base));
 }

@@ -23,8 +23,10 @@
 #include "restore/image_diff.h"
 #include "restore/import.h"
 #include "restore/snapshot.h"
+#include "restore/suspend.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -241,18 +243,63 @@ static int cow_check(const struct capture_request *r, struct error *e)
     return 0;
 }
 
-/* xl knows what else belongs to a domain that it made. */
-static void domain_end(const struct capture_request *r)
+/* A domain that stays suspended until its image is on record, and then is to end. */
+static struct stopped {
+    bool waits, leased;
+    uint32_t domid;
+    uint8_t uuid[16];
+    char image[PATH_MAX];
+} stopped;
+
+/* xl knows what else belongs to a domain that it made. A lease's is the daemon's to destroy. */
+static void stopped_end(void)
 {
     char domid[16];
     char *const argv[] = {"xl", "destroy", domid, NULL};
     pid_t pid;
     int status = -1;
-    snprintf(domid, sizeof domid, "%u", r->options.domid);
+    if (stopped.leased)
+        return;
+    snprintf(domid, sizeof domid, "%u", stopped.domid);
     if (!posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ))
         waitpid(pid, &status, 0);
     if (status)
         log_warning("domain %s was captured and is suspended, but xl destroy failed", domid);
+}
+
+/* The image is none after all: the domain goes on. */
+static void stopped_undo(void)
+{
+    struct xen x;
+    struct error e = {0};
+    if (!xen_open(&x, &e) && !suspend_undo(&x, stopped.domid, stopped.uuid, &e))
+        log_info("domain %u goes on: its image was not recorded", stopped.domid);
+    else
+        log_error("domain %u stands still after a capture: %s", stopped.domid, e.text);
+    xen_close(&x);
+    unlink(stopped.image);
+}
+
+/* What the daemon says about the image: true for "recorded", false for anything else, its end and
+ * SIGTERM included. */
+static bool recorded(void)
+{
+    struct pollfd p = {.fd = HELPER_FD, .events = POLLIN};
+    struct message_reader reader;
+    json_t *message = NULL;
+    if (by_hand)
+        return true;
+    while (!stop_asked && poll(&p, 1, 1000) <= 0)
+        ;
+    if (stop_asked)
+        return false;
+    message_reader_init(&reader, HELPER_MESSAGE_LIMIT);
+    bool yes = message_receive(HELPER_FD, &reader, &message, NULL) == 1 &&
+               json_is_string(json_object_get(message, "op")) &&
+               !strcmp(json_string_value(json_object_get(message, "op")), "recorded");
+    json_decref(message);
+    message_reader_dispose(&reader);
+    return yes;
 }
 
 static int run_capture(json_t *request, json_t **result, struct error *e)
@@ -268,10 +315,14 @@ static int run_capture(json_t *request, json_t **result, struct error *e)
     rc = cow_check(&r, e);
     if (!rc)
         rc = info_to_json(&info, r.options.image_path, result, e);
-    if (rc)
+    stopped = (struct stopped){.waits = r.options.stop, .leased = r.leased};
+    stopped.domid = r.options.domid;
+    memcpy(stopped.uuid, r.uuid, sizeof stopped.uuid);
+    (void)format_fits(stopped.image, sizeof stopped.image, "%s", r.options.image_path);
+    if (rc && stopped.waits)
+        stopped_undo();
+    else if (rc)
         unlink(r.options.image_path);
-    else if (r.options.stop && !r.leased)
-        domain_end(&r);
     return rc;
 }
 
@@ -393,7 +444,11 @@ static int request_run(json_t *request, struct error *e)
         return rc;
     rc = report(result, e);
     json_decref(result);
-    if (rc && w->makes)
+    if (stopped.waits && !rc && recorded())
+        stopped_end();
+    else if (stopped.waits)
+        stopped_undo();
+    else if (rc && w->makes)
         unlink(json_string_value(json_object_get(request, w->makes))); /* nobody will hear of it */
     return rc;
 }

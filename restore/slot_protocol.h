@@ -33,6 +33,9 @@
  *         {"op":"capture", "domain":"name or domid", "uuid":"<of a lease's domain>", "image",
  * "base", "disks", "cow":["xvda"], "stop":false, "timeout_ms":60000} cow: disks that must not have
  * been written, because what was written goes with the domain
+ *         {"op":"recorded"}
+ *             after the "done" of a capture with stop: the image is on record, the domain may end.
+ *             Without it the domain goes on
  *         {"op":"export", "image":"/path/x.img", "base", "save":"/path"}
  *         {"op":"verify", "image":"/path/x.img", "disks":true}
  *         {"op":"diff", "a":"/path/x.img", "a_base", "b":"/path/y.img", "b_base"}

@@ -39,6 +39,7 @@ struct helper {
     bool rotten;       /* what it verifies */
     bool began;        /* there is a temporary file */
     uint32_t captured; /* domid of what it has suspended; 0: none */
+    bool waits;        /* for the word that its image is recorded */
 };
 
 /* ---- image files ---- */
@@ -483,17 +484,28 @@ static json_t *make_image(struct helper *h)
     return made_json(s, &f);
 }
 
-/* It goes on, or ends as it was asked to: xl destroys what is no lease's. */
+/* It goes on, or stays suspended until the image is recorded. */
 static void capture_end(struct helper *h)
 {
-    struct sim *s = h->sim;
-    bool stop = json_is_true(json_object_get(h->request, "stop"));
-    struct sim_domain *d = sim_domain_find(s, h->captured);
+    struct sim_domain *d = sim_domain_find(h->sim, h->captured);
+    h->waits = json_is_true(json_object_get(h->request, "stop"));
+    if (h->waits)
+        return;
     h->captured = 0;
-    if (d && !stop)
+    if (d)
         d->d.state = HOST_DOMAIN_ALIVE;
-    else if (d && !maybe(h->request, "uuid"))
-        sim_domain_destroy(s, d->d.domid);
+}
+
+/* xl destroys what is no lease's. */
+static void recorded(struct helper *h)
+{
+    struct sim *s = h->sim;
+    MUST(h->waits);
+    if (!maybe(h->request, "uuid") && sim_domain_find(s, h->captured))
+        sim_domain_destroy(s, h->captured);
+    h->waits = false;
+    h->captured = 0;
+    helper_die(h);
 }
 
 static void work_done(struct sim *s, void *arg)
@@ -519,7 +531,7 @@ static void work_done(struct sim *s, void *arg)
     say(h, json_pack("{s:s, s:o}", "event", "done", "result", result));
     if (h->fate == FATE_WORK_FAILS_DONE && !h->ended)
         told_to_fail(h, "Internal");
-    else if (h->fate != FATE_WORK_DONE_HANGS && !h->ended)
+    else if (h->fate != FATE_WORK_DONE_HANGS && !h->ended && !h->waits)
         helper_die(h);
     (void)s;
 }
@@ -631,7 +643,11 @@ int sim_helper_start(struct world *w, enum helper_kind kind, const struct helper
 void sim_helper_send(struct helper *h, const json_t *message)
 {
     bool before = sim_memory_spare();
-    if (!h->ended && !h->sim->dead) {
+    if (!h->ended && !h->sim->dead && h->kind == HELPER_IMAGE && h->request) {
+        struct sim *s = h->sim;
+        MUST(!strcmp(get(message, "op"), "recorded"));
+        recorded(h);
+    } else if (!h->ended && !h->sim->dead) {
         json_decref(h->request);
         h->request = json_deep_copy(message);
         if (h->kind == HELPER_SLOT)

@@ -122,8 +122,8 @@ bool image_next_record(const struct image *im, size_t *cursor, struct image_reco
 /* NUL-terminated JSON text. */
 const char *image_config(const struct image *im);
 
-/* Gives back the memory that reading has mapped in; it comes back when touched. Whoever walks over a
- * whole image calls it now and then, so that what a process holds is not the image's size. */
+/* Gives back the memory that reading has mapped in; it comes back when touched. Whoever walks over
+ * a whole image calls it now and then, so that what a process holds is not the image's size. */
 void image_drop(const struct image *im);
 
 /* Checks every section's digest. Blocking, reads the whole file. ANSWER_IMAGE_REFUSED on damage. */

@@ -261,8 +261,9 @@ static void diff_print(const json_t *d)
         out_line("populated %" PRId64 " pages more, %" PRId64 " less", get_int(d, "added"),
                  get_int(d, "removed"));
     out_line("left out  %" PRId64 " pages of the toolstack's", get_int(d, "toolstack_pages"));
-    json_array_foreach (json_object_get(d, "records"), i, v)
+    json_array_foreach (json_object_get(d, "records"), i, v) {
         out_line("record    %s", json_string_value(v));
+    }
 }
 
 int image_diff(struct invocation *inv)

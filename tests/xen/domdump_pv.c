@@ -508,21 +508,37 @@ static void entry_update(struct dump *d, uint64_t mfn, unsigned slot, uint64_t e
     xencall_close(call);
 }
 
+/* The first present entry of a table; PAGE_WORDS when there is none. */
+static unsigned present_slot(struct dump *d, uint64_t mfn, uint64_t *entry)
+{
+    uint64_t entries[PAGE_WORDS];
+    unsigned slot = 0;
+    if (!frame_copy(d, mfn, entries))
+        die("map frame 0x%" PRIx64, mfn);
+    while (slot < PAGE_WORDS && !(entries[slot] & PTE_PRESENT))
+        slot++;
+    *entry = slot < PAGE_WORDS ? entries[slot] : 0;
+    return slot;
+}
+
 void pv_poke_entry(struct dump *d, uint64_t pfn)
 {
     struct pv pv;
-    uint64_t entries[PAGE_WORDS];
-    const struct frame *f = frame_at(&pv, d, pfn);
-    if (!frame_copy(d, f->mfn, entries))
-        die("map pfn 0x%" PRIx64, pfn);
-    for (unsigned i = 0; i < PAGE_WORDS; i++) {
-        if (!(entries[i] & PTE_PRESENT))
+    pv_open(&pv, d);
+    for (size_t i = 0; i < pv.count; i++) {
+        const struct frame *f = &pv.frames[i];
+        uint64_t entry;
+        if (f->pfn < pfn || (f->type & ~TYPE_PINNED) != TYPE_L1)
             continue;
-        entry_update(d, f->mfn, i, entries[i] ^ PTE_IGNORED);
+        unsigned slot = present_slot(d, f->mfn, &entry);
+        if (slot == PAGE_WORDS)
+            continue;
+        entry_update(d, f->mfn, slot, entry ^ PTE_IGNORED);
+        fprintf(d->out, "%09" PRIx64 "\n", f->pfn);
         return;
     }
     errno = ENOENT;
-    die("a present entry in pfn 0x%" PRIx64, pfn);
+    die("an L1 table with a present entry from pfn 0x%" PRIx64, pfn);
 }
 
 void pv_poke_register(struct dump *d, uint32_t vcpu)

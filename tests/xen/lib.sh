@@ -118,7 +118,7 @@ make_save() { # TYPE MIB VCPUS DISKS
     [[ $1 != pvh || $3 == 1 ]] || pace="check_ms=8000 tick_ms=400"
     guest_create g "$1" "$2" "$3" "$4" "pattern_mib=16 $pace" >/dev/null
     domid=$(xl domid g)
-    line=$(guest_wait "$domid" '^guest: check ' 90) || fail "the guest does not come up"
+    line=$(guest_wait "$domid" '^guest: check ' 240) || fail "the guest does not come up"
     boot_id=${line##*id=}
     note "guest is up: $line"
     saved_tick=$(guest_tick "$domid")

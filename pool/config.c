@@ -127,11 +127,10 @@ static int parse_number(const char *text, uint64_t *out)
     return number_parse(text, 0, UINT64_MAX, out);
 }
 
-/* "direct" is no choice before there is such an engine. */
 static int parse_engine(const char *text, uint64_t *out)
 {
     *out = 0;
-    return strcmp(text, "auto") && strcmp(text, "guest") ? -1 : 0;
+    return strcmp(text, "auto") && strcmp(text, "direct") && strcmp(text, "guest") ? -1 : 0;
 }
 
 static const struct {
@@ -145,7 +144,7 @@ static const struct {
     [KEY_TYPE_SIZE] = {size_parse_bytes, "a size such as 512M or 2G"},
     [KEY_TYPE_MODE] = {parse_mode, "an octal file mode such as 0660"},
     [KEY_TYPE_LEVEL] = {parse_level, "one of error, warning, info, debug"},
-    [KEY_TYPE_ENGINE] = {parse_engine, "one of auto, guest"},
+    [KEY_TYPE_ENGINE] = {parse_engine, "one of auto, direct, guest"},
 };
 
 static void format_bound(enum key_type type, uint64_t number, char *buf, size_t size)

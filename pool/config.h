@@ -67,7 +67,8 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
     X(MIN, POOL, "min", NUMBER, "1", 0, 10000, true, "warm slots to keep")                         \
     X(MAX, POOL, "max", NUMBER, "0", 0, 100000, true,                                              \
       "slots at most, leased ones included; 0: no limit")                                          \
-    X(ENGINE, POOL, "engine", ENGINE, "auto", 0, 0, true, "how slots are filled: auto or guest")   \
+    X(ENGINE, POOL, "engine", ENGINE, "auto", 0, 0, true,                                          \
+      "how slots are filled: auto, direct or guest")                                               \
     X(RETRIES, POOL, "retries", NUMBER, "2", 0, 100, true,                                         \
       "further slots tried when one fails to complete")                                            \
     X(TTL, POOL, "ttl", DURATION, "0", 0, 315360000000, true,                                      \

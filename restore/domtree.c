@@ -153,6 +153,11 @@ int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn
     return introduce(x, d, store_gfn, e);
 }
 
+int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e)
+{
+    return xs_put(x->xs, name, e, "/local/domain/%u/name", domid);
+}
+
 /* For each child of a directory; stops at the first return other than 0. */
 static int each_child(struct xen *x, const char *path,
                       int (*call)(struct xen *x, const char *path, const char *child, void *data),

@@ -29,6 +29,9 @@ void domtree_nodes(const struct domtree *d, const struct domconf *c, struct xstr
 int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn,
                       uint64_t console_gfn, struct error *e);
 
+/* Gives a domain that has been introduced another name; the node is there already. */
+int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e);
+
 /* Removes all nodes of a domain, devices of every kind included: front ends first, so that back
  * ends let go; the rest with domtree_remove once they have. Missing nodes are fine. uuid: text;
  * NULL leaves /vm/<uuid> alone. */

@@ -2,7 +2,9 @@
  * An engine fills a domain's memory from a base image and completes it into an
  * image. The slot around it (domain, devices, xenstore) is the same for all.
  *
- *   guest   libxenguest, fed a migration stream that stalls between base and delta
+ *   direct  our own writer: a completion costs what the delta costs
+ *   guest   libxenguest, fed a migration stream that stalls between base and delta; takes whatever
+ *           the importer lets through
  */
 #ifndef RESTORE_ENGINE_H
 #define RESTORE_ENGINE_H
@@ -11,6 +13,9 @@
 
 struct engine {
     const char *name;
+    /* build fills in s->store_gfn and s->console_gfn, so that the domain is introduced to xenstore
+     * while nobody waits for it; else complete does. */
+    bool introduces_early;
     /* 0, or ANSWER_IMAGE_REFUSED with the reason why this engine cannot take the image. */
     int (*accepts)(const struct image *base, struct error *e);
     /* Everything that does not depend on the image asked for. Returns when every base page is in
@@ -18,16 +23,21 @@ struct engine {
     int (*build)(struct slot *s, struct error *e);
     /* Makes a warm slot hold `to`, a base of the same lineage as s->base, which stays open. */
     int (*turn)(struct slot *s, const struct image *to, struct error *e);
-    /* Writes the pages in which `im` differs from the base, sets vCPUs and platform state, and
-     * fills in s->store_gfn and s->console_gfn. im is s->base itself when nothing differs. */
+    /* Writes the pages in which `im` differs from the base, and sets vCPUs and platform state. im
+     * is s->base itself when nothing differs. */
     int (*complete)(struct slot *s, const struct image *im, uint64_t *delta_pages, struct error *e);
     /* Frees s->engine_state; may be called at any time, also twice. */
     void (*dispose)(struct slot *s);
 };
 
-extern const struct engine engine_guest;
+extern const struct engine engine_direct, engine_guest;
 
-/* "auto" or an engine's name; NULL when there is none of this name. */
-const struct engine *engine_by_name(const char *name);
+/*
+ * The engine for this base: the one of this name, or for "auto" the first that accepts it; why
+ * others did not is logged. ANSWER_BAD_VALUE when there is none of this name, or
+ * ANSWER_IMAGE_REFUSED.
+ */
+int engine_choose(const char *name, const struct image *base, const struct engine **out,
+                  struct error *e);
 
 #endif

@@ -23,6 +23,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "restore/cpu_policy.h"
 #include "restore/stream_write.h"
 
 #include <errno.h>
@@ -56,11 +57,7 @@ struct guest_engine {
 static int static_data_done(unsigned int missing, void *data)
 {
     struct slot *s = data;
-    if (!missing)
-        return 0;
-    bool itsc = s->conf.nomigrate || s->conf.tsc_mode == 1; /* always emulated: invariant */
-    return xc_cpuid_apply_policy(s->xen.xch, s->domid, true, NULL, 0, true, itsc,
-                                 s->conf.nested_hvm, NULL, NULL);
+    return missing ? cpu_policy_default(&s->xen, s->domid, &s->conf) : 0;
 }
 
 static void *restore_thread(void *data)

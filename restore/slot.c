@@ -21,16 +21,33 @@
 /* dom0 opens block devices one after the other; seconds under load, never this long. */
 #define DISKS_TIMEOUT_MS 30000u
 
-static const struct engine *const engines[] = {&engine_guest};
+/* The order in which "auto" asks them. */
+static const struct engine *const engines[] = {&engine_guest, &engine_direct};
 
-const struct engine *engine_by_name(const char *name)
+static int choose_first(const struct image *base, const struct engine **out, struct error *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+        *out = engines[i];
+        rc = engines[i]->accepts(base, e);
+        if (!rc)
+            return 0;
+        log_info("engine %s is not used: %s", engines[i]->name, e->text);
+    }
+    return rc;
+}
+
+int engine_choose(const char *name, const struct image *base, const struct engine **out,
+                  struct error *e)
 {
     if (!strcmp(name, "auto"))
-        return engines[0];
+        return choose_first(base, out, e);
     for (size_t i = 0; i < ARRAY_SIZE(engines); i++)
-        if (!strcmp(name, engines[i]->name))
-            return engines[i];
-    return NULL;
+        if (!strcmp(name, engines[i]->name)) {
+            *out = engines[i];
+            return engines[i]->accepts(base, e);
+        }
+    return error_set(e, ANSWER_BAD_VALUE, "no engine is called %s", name);
 }
 
 /* ---- build ---- */
@@ -41,21 +58,15 @@ static int take_request(struct slot *s, const struct slot_request *r, struct err
         !format_fits(s->name, sizeof s->name, "%s", r->name) ||
         !format_fits(s->tag, sizeof s->tag, "%s", r->tag))
         return error_set(e, -EINVAL, "slot %s: uuid, name or tag is too long", r->slot);
-    s->engine = engine_by_name(r->engine);
-    if (!s->engine)
-        return error_set(e, ANSWER_BAD_VALUE, "no engine is called %s", r->engine);
     return 0;
 }
 
-static int open_base(struct slot *s, const char *path, struct error *e)
+static int open_base(struct slot *s, const struct slot_request *r, struct error *e)
 {
-    int rc = image_open(path, &s->base, e);
-    if (rc)
-        return rc;
-    rc = domconf_from_json(image_config(s->base), &s->conf, e);
-    if (rc)
-        return rc;
-    return s->engine->accepts(s->base, e);
+    int rc = image_open(r->image_path, &s->base, e);
+    if (!rc)
+        rc = domconf_from_json(image_config(s->base), &s->conf, e);
+    return rc ? rc : engine_choose(r->engine, s->base, &s->engine, e);
 }
 
 static int create_domain(struct slot *s, const struct slot_request *r, struct error *e)
@@ -148,6 +159,12 @@ static int settle_disks(struct slot *s, struct error *e)
     return rc;
 }
 
+static int introduce(struct slot *s, const char *name, struct error *e)
+{
+    struct domtree d = tree_of(s, name);
+    return domtree_introduce(&s->xen, &d, s->store_gfn, s->console_gfn, e);
+}
+
 /* One step of a build or a completion, and its stage in the trace. */
 #define STEP(name, call)                                                                           \
     do {                                                                                           \
@@ -166,7 +183,7 @@ int slot_build(struct slot *s, const struct slot_request *r,
     trace_start(&s->trace);
     STEP("request", take_request(s, r, e));
     STEP("open", xen_open(&s->xen, e));
-    STEP("image", open_base(s, r->image_path, e));
+    STEP("image", open_base(s, r, e));
     STEP("create", create_domain(s, r, e));
     STEP("report", created(s, data));
     STEP("channels", open_channels(s, e));
@@ -175,6 +192,8 @@ int slot_build(struct slot *s, const struct slot_request *r,
     STEP("userdata", write_userdata(s, e));
     STEP("memory", s->engine->build(s, e));
     STEP("backends", settle_disks(s, e));
+    if (s->engine->introduces_early)
+        STEP("introduce", introduce(s, s->name, e));
     return 0;
 }
 
@@ -250,12 +269,14 @@ static int unpause(struct slot *s, bool paused, struct error *e)
 static int complete_into(struct slot *s, const struct image *im, const char *name, bool paused,
                          struct slot_outcome *outcome, struct error *e)
 {
-    struct domtree d = tree_of(s, name);
     s->step = "memory"; /* the engine ends its stages itself */
     int rc = s->engine->complete(s, im, &outcome->delta_pages, e);
     if (rc)
         return rc;
-    STEP("introduce", domtree_introduce(&s->xen, &d, s->store_gfn, s->console_gfn, e));
+    if (s->engine->introduces_early)
+        STEP("name", domtree_rename(&s->xen, s->domid, name, e));
+    else
+        STEP("introduce", introduce(s, name, e));
     STEP("unpause", unpause(s, paused, e));
     return 0;
 }

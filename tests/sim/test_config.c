@@ -132,7 +132,7 @@ static void test_every_mistake(void **state)
     expect_mistake(n++, 16, "no image name");
     expect_mistake(n++, 17, "closing bracket");
     expect_mistake(n++, 19, "belongs in [daemon]");
-    expect_mistake(n++, 20, "auto, guest");
+    expect_mistake(n++, 20, "auto, direct, guest");
     expect_mistake(n++, 22, "min = 9 is more than max = 3");
     assert_true(mistakes.n >= n);
 }

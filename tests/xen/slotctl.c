@@ -2,7 +2,7 @@
  * slotctl: drives dompool-slot by hand, without a daemon. For tests of the engines on
  * the embedded Xen.
  *
- *   slotctl HELPER BASE.img NAME COW_DIR [IMAGE.img [paused]]
+ *   slotctl [--engine ENGINE] HELPER BASE.img NAME COW_DIR [IMAGE.img [paused]]
  *
  * Builds a slot from the base, completes it into IMAGE (the base when not given) and prints every
  * event as one line of JSON. Exit status: 0, or 1 when the helper failed.
@@ -71,8 +71,15 @@ static bool wait_for(int fd, struct message_reader *r, const char *wanted)
 
 int main(int argc, char **argv)
 {
+    const char *engine = "auto";
+    if (argc > 2 && !strcmp(argv[1], "--engine")) {
+        engine = argv[2];
+        argc -= 2;
+        argv += 2;
+    }
     if (argc < 5) {
-        fprintf(stderr, "usage: slotctl HELPER BASE.img NAME COW_DIR [IMAGE.img [paused]]\n");
+        fprintf(stderr, "usage: slotctl [--engine ENGINE] HELPER BASE.img NAME COW_DIR "
+                        "[IMAGE.img [paused]]\n");
         return 64;
     }
     const char *image = argc > 5 ? argv[5] : argv[2];
@@ -86,7 +93,7 @@ int main(int argc, char **argv)
     message_reader_init(&r, HELPER_MESSAGE_LIMIT);
     send_or_die(fd, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "op", "build", "slot",
                               "s1", "uuid", text, "name", "slotctl", "image", argv[2], "engine",
-                              "auto", "tag", "slotctl", "cow_dir", argv[4]));
+                              engine, "tag", "slotctl", "cow_dir", argv[4]));
     if (!wait_for(fd, &r, "warm"))
         return 1;
     send_or_die(fd, json_pack("{s:s, s:s, s:s, s:b}", "op", "complete", "image", image, "name",

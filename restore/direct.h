@@ -1,0 +1,68 @@
+/*
+ * The parts of engine `direct` and what they share. The order in which they are called, and why, is
+ * at the top of engine_direct.c.
+ */
+#ifndef RESTORE_DIRECT_H
+#define RESTORE_DIRECT_H
+
+#include "restore/frames.h"
+#include "restore/lineage.h"
+#include "restore/page_writer.h"
+#include "restore/slot.h"
+#include "restore/table_pins.h"
+#include "store/memory.h"
+
+#include <xenforeignmemory.h>
+
+#define DIRECT_PARAMS 64u /* HVM parameters, by index; more than Xen has */
+
+struct direct {
+    struct slot *slot;
+    struct lineage base; /* what the base's records say */
+    struct frames frames;
+    struct page_writer *writer;
+    struct table_pins pins;
+    /* PV */
+    uint64_t *tables; /* pfns of page tables of the base */
+    size_t n_tables;
+    void *shared_info; /* mapped when built */
+    xenforeignmemory_handle *memory;
+    uint64_t shared_info_frame;
+    /* PVH: what has been set */
+    uint64_t params[DIRECT_PARAMS];
+    uint64_t params_set; /* bit n */
+};
+
+/* The body of the image's record of this type; NULL when it has none. */
+const void *direct_record(const struct image *im, uint32_t type, uint32_t *length);
+
+/* X86_TSC_INFO, for both kinds. */
+int direct_set_tsc(struct direct *d, const struct image *im, struct error *e);
+
+/* ---- PV: direct_pv.c ---- */
+
+/* Before the base's pages: the frames of the guest's p2m list, written and kept. */
+int direct_pv_write_p2m(struct direct *d, struct error *e);
+/* After the base's pages: shared_info mapped, ring pages kept; *store and *console are their
+ * frames. */
+int direct_pv_prepare(struct direct *d, uint64_t *store, uint64_t *console, struct error *e);
+/* Where vCPU 0's context says that the start info is. */
+int direct_pv_find_start_info(const struct image *im, uint64_t *pfn, struct error *e);
+/* The start info as im has it, with this domain's frames and ports; before the writer's flush. */
+int direct_pv_write_start_info(struct direct *d, const struct image *im, uint64_t pfn,
+                               struct error *e);
+int direct_pv_write_shared_info(struct direct *d, const struct image *im, struct error *e);
+/* All vCPUs of the image. Nothing may be queued, and nothing is written afterwards. */
+int direct_pv_set_vcpus(struct direct *d, const struct image *im, struct error *e);
+
+/* ---- PVH: direct_pvh.c ---- */
+
+/* Before the base's pages: the ring pages, cleared and kept. */
+int direct_pvh_clear_rings(struct direct *d, struct error *e);
+/* The event channels' parameters, and the base's. *store and *console are the rings' frames. */
+int direct_pvh_prepare(struct direct *d, uint64_t *store, uint64_t *console, struct error *e);
+/* What of im's parameters is not set yet. */
+int direct_pvh_set_params(struct direct *d, const struct image *im, struct error *e);
+int direct_pvh_set_context(struct direct *d, const struct image *im, struct error *e);
+
+#endif

@@ -1,0 +1,145 @@
+/* The frames of a domain: see frames.h. */
+#include "restore/frames.h"
+
+#include "restore/stream.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+int frames_init(struct frames *f, uint64_t count, struct error *e)
+{
+    *f = (struct frames){.count = count};
+    if (count > IMAGE_PFN_LIMIT)
+        return error_set(e, -EINVAL, "a domain of %" PRIu64 " pages is too large", count);
+    f->mfn = malloc(count * sizeof *f->mfn);
+    f->type = malloc(count);
+    f->level = calloc(count, 1);
+    f->kept = calloc(count, 1);
+    if (!f->mfn || !f->type || !f->level || !f->kept)
+        return error_set(e, -ENOMEM, "out of memory for the frames of %" PRIu64 " pages", count);
+    memset(f->mfn, 0xff, count * sizeof *f->mfn); /* FRAME_NONE */
+    memset(f->type, FRAME_EMPTY, count);
+    return 0;
+}
+
+void frames_dispose(struct frames *f)
+{
+    free(f->mfn);
+    free(f->type);
+    free(f->level);
+    free(f->kept);
+    *f = (struct frames){0};
+}
+
+uint64_t frames_mfn(const struct frames *f, uint64_t pfn)
+{
+    return pfn < f->count ? f->mfn[pfn] : FRAME_NONE;
+}
+
+unsigned frames_type(const struct frames *f, uint64_t pfn)
+{
+    return pfn < f->count ? f->type[pfn] : FRAME_EMPTY;
+}
+
+bool frames_is_kept(const struct frames *f, uint64_t pfn)
+{
+    return pfn < f->count && f->kept[pfn];
+}
+
+unsigned frames_pin_level(const struct frames *f, uint64_t pfn)
+{
+    return pfn < f->count ? f->level[pfn] : 0;
+}
+
+static int wrong(struct error *e, uint64_t pfn, const char *step, const char *why)
+{
+    return error_set(e, -EINVAL, "pfn %#" PRIx64 ": it cannot be %s, %s", pfn, step, why);
+}
+
+int frames_place(struct frames *f, uint64_t pfn, uint64_t mfn, struct error *e)
+{
+    if (pfn >= f->count)
+        return wrong(e, pfn, "populated", "it is beyond the guest's memory");
+    if (f->mfn[pfn] != FRAME_NONE)
+        return wrong(e, pfn, "populated", "it has a frame already");
+    if (mfn == FRAME_NONE)
+        return wrong(e, pfn, "populated", "Xen gave it no frame");
+    f->mfn[pfn] = mfn;
+    f->populated++;
+    return 0;
+}
+
+int frames_write(struct frames *f, uint64_t pfn, unsigned type, struct error *e)
+{
+    if (frames_mfn(f, pfn) == FRAME_NONE)
+        return wrong(e, pfn, "written", "it is not populated");
+    if (f->live)
+        return wrong(e, pfn, "written", "vCPUs have been set");
+    if (f->level[pfn])
+        return wrong(e, pfn, "written", "it is pinned");
+    if (f->kept[pfn])
+        return wrong(e, pfn, "written", "its content is settled");
+    if (f->pins)
+        return wrong(e, pfn, "written", "pins are under way");
+    f->type[pfn] = (uint8_t)type;
+    f->writes++;
+    return 0;
+}
+
+void frames_writes_done(struct frames *f)
+{
+    f->writes = 0;
+}
+
+int frames_keep(struct frames *f, uint64_t pfn, struct error *e)
+{
+    if (frames_mfn(f, pfn) == FRAME_NONE)
+        return wrong(e, pfn, "settled", "it is not populated");
+    f->kept[pfn] = 1;
+    return 0;
+}
+
+int frames_pin(struct frames *f, uint64_t pfn, unsigned *level, struct error *e)
+{
+    if (frames_mfn(f, pfn) == FRAME_NONE)
+        return wrong(e, pfn, "pinned", "it is not populated");
+    if (f->type[pfn] == FRAME_EMPTY || !page_type_is_table(f->type[pfn]))
+        return wrong(e, pfn, "pinned", "its content is no page table");
+    if (f->level[pfn])
+        return wrong(e, pfn, "pinned", "it is pinned already");
+    if (f->writes)
+        return wrong(e, pfn, "pinned", "writes are under way");
+    *level = f->type[pfn] & PAGE_TYPE_LEVEL_MASK;
+    f->level[pfn] = (uint8_t)*level;
+    f->pinned++;
+    f->pins++;
+    return 0;
+}
+
+int frames_unpin(struct frames *f, uint64_t pfn, struct error *e)
+{
+    if (!frames_pin_level(f, pfn))
+        return wrong(e, pfn, "unpinned", "it is not pinned");
+    if (f->writes)
+        return wrong(e, pfn, "unpinned", "writes are under way");
+    f->level[pfn] = 0;
+    f->pinned--;
+    f->pins++;
+    return 0;
+}
+
+void frames_pins_done(struct frames *f)
+{
+    f->pins = 0;
+}
+
+int frames_go_live(struct frames *f, struct error *e)
+{
+    if (f->writes || f->pins)
+        return error_set(e, -EINVAL, "vCPUs cannot be set, %s are under way",
+                         f->writes ? "writes" : "pins");
+    f->live = true;
+    return 0;
+}

@@ -17,6 +17,7 @@
 #define DIRECT_PARAMS 64u /* HVM parameters, by index; more than Xen has */
 
 struct direct {
+    _Alignas(PAGE_BYTES) uint8_t start_info[PAGE_BYTES]; /* PV; on its way into the domain */
     struct slot *slot;
     struct lineage base; /* what the base's records say */
     struct frames frames;
@@ -46,11 +47,8 @@ int direct_pv_write_p2m(struct direct *d, struct error *e);
 /* After the base's pages: shared_info mapped, ring pages kept; *store and *console are their
  * frames. */
 int direct_pv_prepare(struct direct *d, uint64_t *store, uint64_t *console, struct error *e);
-/* Where vCPU 0's context says that the start info is. */
-int direct_pv_find_start_info(const struct image *im, uint64_t *pfn, struct error *e);
-/* The start info as im has it, with this domain's frames and ports; before the writer's flush. */
-int direct_pv_write_start_info(struct direct *d, const struct image *im, uint64_t pfn,
-                               struct error *e);
+/* Fills d->start_info: that of im, with this domain's frames and ports. *pfn is where it goes. */
+int direct_pv_start_info(struct direct *d, const struct image *im, uint64_t *pfn, struct error *e);
 int direct_pv_write_shared_info(struct direct *d, const struct image *im, struct error *e);
 /* All vCPUs of the image. Nothing may be queued, and nothing is written afterwards. */
 int direct_pv_set_vcpus(struct direct *d, const struct image *im, struct error *e);

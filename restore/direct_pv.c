@@ -89,7 +89,7 @@ int direct_pv_prepare(struct direct *d, uint64_t *store, uint64_t *console, stru
 
 /* ---- start info, shared_info ---- */
 
-int direct_pv_find_start_info(const struct image *im, uint64_t *pfn, struct error *e)
+static int find_start_info(const struct image *im, uint64_t *pfn, struct error *e)
 {
     struct image_record r;
     size_t cursor = 0;
@@ -122,20 +122,21 @@ static int start_info_fill(const struct direct *d, start_info_t *si, struct erro
     return 0;
 }
 
-int direct_pv_write_start_info(struct direct *d, const struct image *im, uint64_t pfn,
-                               struct error *e)
+int direct_pv_start_info(struct direct *d, const struct image *im, uint64_t *pfn, struct error *e)
 {
     struct image_memory m = {d->base.base, im == d->base.base ? NULL : im};
     struct memory_page page;
-    uint8_t content[PAGE_BYTES];
     start_info_t si;
-    if (!memory_find(&m, pfn, &page) || page.type != PAGE_NOTAB)
-        return error_set(e, -EINVAL, "the start info at pfn %#" PRIx64 " is no page of data", pfn);
-    memcpy(content, memory_content(&page), sizeof content);
-    memcpy(&si, content, sizeof si);
-    int rc = start_info_fill(d, &si, e);
-    memcpy(content, &si, sizeof si);
-    return rc ? rc : page_writer_add_copy(d->writer, pfn, page.type, content, e);
+    int rc = find_start_info(im, pfn, e);
+    if (rc)
+        return rc;
+    if (!memory_find(&m, *pfn, &page) || page.type != PAGE_NOTAB)
+        return error_set(e, -EINVAL, "the start info at pfn %#" PRIx64 " is no page of data", *pfn);
+    memcpy(d->start_info, memory_content(&page), sizeof d->start_info);
+    memcpy(&si, d->start_info, sizeof si);
+    rc = start_info_fill(d, &si, e);
+    memcpy(d->start_info, &si, sizeof si);
+    return rc;
 }
 
 int direct_pv_write_shared_info(struct direct *d, const struct image *im, struct error *e)

@@ -158,7 +158,7 @@ static int write_changed(struct direct *d, const struct changes *c, struct error
     int rc = 0;
     for (size_t i = 0; i < c->n && !rc; i++)
         rc = page_writer_add(d->writer, c->list[i].pfn, c->list[i].type, c->list[i].content, e);
-    return rc;
+    return rc ? rc : page_writer_flush(d->writer, e);
 }
 
 static bool is_l1(const struct direct *d, uint64_t pfn)
@@ -177,19 +177,24 @@ static int pin_changed(struct direct *d, const struct changes *c, struct error *
     return rc ? rc : table_pins_flush(&d->pins, e);
 }
 
-/* The table of an image over the base, without pages that are kept and without `replaced`, which
- * the caller writes itself. */
-static int changes_of_image(const struct direct *d, const struct image *im, uint64_t replaced,
-                            struct changes *c, struct error *e)
+/* The table of an image over the base, but for kept pages; and always the start info of PV, as this
+ * domain is to see it. */
+static int changes_of_image(struct direct *d, const struct image *im, struct changes *c,
+                            struct error *e)
 {
-    uint64_t n = im == d->base.base ? 0 : image_info(im)->pages;
+    uint64_t n = im == d->base.base ? 0 : image_info(im)->pages, start_info = UINT64_MAX;
     const struct image_page *p = image_pages(im);
     *c = (struct changes){.list = calloc(n + 1, sizeof *c->list)};
     if (!c->list)
         return error_set(e, -ENOMEM, "out of memory for a list of %" PRIu64 " pages", n);
+    int rc = is_pv(d) ? direct_pv_start_info(d, im, &start_info, e) : 0;
+    if (rc)
+        return rc;
+    if (start_info != UINT64_MAX)
+        c->list[c->n++] = (struct change){start_info, PAGE_NOTAB, d->start_info};
     for (uint64_t i = 0; i < n; i++) {
         uint64_t pfn = image_page_pfn(&p[i]);
-        if (pfn != replaced && !frames_is_kept(&d->frames, pfn))
+        if (pfn != start_info && !frames_is_kept(&d->frames, pfn))
             c->list[c->n++] =
                 (struct change){pfn, image_page_type(&p[i]), content_of(im, p[i].payload)};
     }
@@ -258,9 +263,11 @@ static int settle_pins(struct direct *d, const struct changes *c, struct error *
 
 static int open_direct(struct slot *s, struct direct **out, struct error *e)
 {
-    struct direct *d = calloc(1, sizeof *d);
+    struct direct *d =
+        aligned_alloc(PAGE_BYTES, (sizeof *d + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ul));
     if (!d)
         return error_set(e, -ENOMEM, "out of memory for the engine");
+    memset(d, 0, sizeof *d);
     s->engine_state = d;
     *out = d;
     d->slot = s;
@@ -344,8 +351,6 @@ static int write_changes(struct direct *d, const struct changes *c, struct error
     int rc = unpin_changed(d, c, e);
     if (!rc)
         rc = write_changed(d, c, e);
-    if (!rc)
-        rc = page_writer_flush(d->writer, e);
     return rc ? rc : pin_changed(d, c, e);
 }
 
@@ -373,23 +378,14 @@ static int turn(struct slot *s, const struct image *to, struct error *e)
 
 /* ---- complete ---- */
 
-static int complete_pv(struct direct *d, const struct image *im, uint64_t start_info,
-                       const struct changes *c, struct error *e)
+static int complete_pv(struct direct *d, const struct image *im, const struct changes *c,
+                       struct error *e)
 {
     STEP("unpin", unpin_changed(d, c, e));
-    d->slot->step = "delta";
-    int rc = write_changed(d, c, e);
-    if (!rc)
-        rc = direct_pv_write_start_info(d, im, start_info, e);
-    if (rc)
-        return rc;
-    STEP("delta", page_writer_flush(d->writer, e));
+    STEP("delta", write_changed(d, c, e));
     STEP("pin", pin_changed(d, c, e));
-    d->slot->step = "state";
-    rc = direct_pv_write_shared_info(d, im, e);
-    if (rc)
-        return rc;
-    STEP("state", direct_set_tsc(d, im, e));
+    STEP("shared-info", direct_pv_write_shared_info(d, im, e));
+    STEP("tsc", direct_set_tsc(d, im, e));
     STEP("vcpus", direct_pv_set_vcpus(d, im, e));
     STEP("tables", settle_pins(d, c, e));
     return 0;
@@ -398,16 +394,9 @@ static int complete_pv(struct direct *d, const struct image *im, uint64_t start_
 static int complete_pvh(struct direct *d, const struct image *im, const struct changes *c,
                         struct error *e)
 {
-    d->slot->step = "delta";
-    int rc = write_changed(d, c, e);
-    if (rc)
-        return rc;
-    STEP("delta", page_writer_flush(d->writer, e));
-    d->slot->step = "state";
-    rc = direct_pvh_set_params(d, im, e);
-    if (rc)
-        return rc;
-    STEP("state", direct_set_tsc(d, im, e));
+    STEP("delta", write_changed(d, c, e));
+    STEP("params", direct_pvh_set_params(d, im, e));
+    STEP("tsc", direct_set_tsc(d, im, e));
     STEP("vcpus", direct_pvh_set_context(d, im, e));
     return 0;
 }
@@ -415,14 +404,12 @@ static int complete_pvh(struct direct *d, const struct image *im, const struct c
 static int complete(struct slot *s, const struct image *im, uint64_t *delta_pages, struct error *e)
 {
     struct direct *d = s->engine_state;
-    struct changes c = {0};
-    uint64_t start_info = UINT64_MAX;
+    struct changes c;
     *delta_pages = im == s->base ? 0 : image_info(im)->pages;
-    int rc = is_pv(d) ? direct_pv_find_start_info(im, &start_info, e) : 0;
+    int rc = changes_of_image(d, im, &c, e);
+    trace_stage_end(&s->trace, "list");
     if (!rc)
-        rc = changes_of_image(d, im, start_info, &c, e);
-    if (!rc)
-        rc = is_pv(d) ? complete_pv(d, im, start_info, &c, e) : complete_pvh(d, im, &c, e);
+        rc = is_pv(d) ? complete_pv(d, im, &c, e) : complete_pvh(d, im, &c, e);
     free(c.list);
     return rc;
 }

@@ -98,9 +98,22 @@ void xen_close(struct xen *x)
 
 void xen_log_clear(struct xen *x)
 {
+    if (!x->log)
+        return;
     pthread_mutex_lock(&x->log->lock);
     x->log->first[0] = '\0';
     pthread_mutex_unlock(&x->log->lock);
+}
+
+static void append_complaint(struct xen_log *log, struct error *e)
+{
+    pthread_mutex_lock(&log->lock);
+    if (e && log->first[0]) {
+        size_t used = strlen(e->text);
+        snprintf(e->text + used, sizeof e->text - used, " (libxc: %s)", log->first);
+    }
+    log->first[0] = '\0';
+    pthread_mutex_unlock(&log->lock);
 }
 
 int xen_error(struct xen *x, struct error *e, const char *fmt, ...)
@@ -112,12 +125,7 @@ int xen_error(struct xen *x, struct error *e, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     error_errno(e, errnum, "%s", text);
-    pthread_mutex_lock(&x->log->lock);
-    if (e && x->log->first[0]) {
-        size_t used = strlen(e->text);
-        snprintf(e->text + used, sizeof e->text - used, " (libxc: %s)", x->log->first);
-    }
-    x->log->first[0] = '\0';
-    pthread_mutex_unlock(&x->log->lock);
+    if (x->log)
+        append_complaint(x->log, e);
     return errnum ? -errnum : -EIO;
 }

@@ -1,0 +1,410 @@
+/* A hypervisor for tests: see fake_xen.h. Its functions stand in for those of the Xen libraries. */
+#include "tests/fake_xen/fake_xen.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xen/grant_table.h>
+#include <xen/memory.h>
+#include <xenforeignmemory.h>
+#include <xengnttab.h>
+#include <xenguest.h>
+
+#define FIRST_MFN 16u
+#define LARGE 512u
+
+struct fake_xen *fake_xen;
+
+static void *checked(void *p)
+{
+    if (!p)
+        abort();
+    return p;
+}
+
+void fake_xen_init(struct fake_xen *x, uint64_t pfns, unsigned scatter, unsigned large_extents)
+{
+    *x = (struct fake_xen){.scatter = scatter, .large_extents = large_extents};
+    if (pfns > ARRAY_SIZE(x->mfns))
+        abort();
+    /* small extents first, then room for large ones */
+    x->n_frames = FIRST_MFN + 2 * pfns + (uint64_t)large_extents * LARGE;
+    x->next_mfn = FIRST_MFN + 2 * pfns;
+    x->frames = checked(calloc(x->n_frames, sizeof *x->frames));
+    x->grants = checked(aligned_alloc(PAGE_BYTES, PAGE_BYTES));
+    x->shared_info = checked(aligned_alloc(PAGE_BYTES, PAGE_BYTES));
+    memset(x->grants, 0, PAGE_BYTES);
+    memset(x->shared_info, 0, PAGE_BYTES);
+    for (uint64_t mfn = 0; mfn < x->n_frames; mfn++)
+        memset(x->frames[mfn].words, 0xa5, PAGE_BYTES);
+}
+
+void fake_xen_init_like(struct fake_xen *x, const struct fake_xen *like)
+{
+    fake_xen_init(x, 0, 1, 0);
+    free(x->frames);
+    x->n_frames = like->n_frames;
+    x->frames = checked(calloc(x->n_frames, sizeof *x->frames));
+    memcpy(x->mfns, like->mfns, sizeof x->mfns);
+    for (uint64_t mfn = 0; mfn < x->n_frames; mfn++)
+        x->frames[mfn].owned = like->frames[mfn].owned;
+}
+
+void fake_xen_dispose(struct fake_xen *x)
+{
+    free(x->frames);
+    free(x->grants);
+    free(x->shared_info);
+}
+
+/* True: the call fails. */
+static bool refused(void)
+{
+    if (++fake_xen->calls != fake_xen->fail_at)
+        return false;
+    errno = EIO;
+    return true;
+}
+
+/* ---- page types ---- */
+
+static struct fake_frame *frame_of(uint64_t mfn)
+{
+    return mfn < fake_xen->n_frames && fake_xen->frames[mfn].owned ? &fake_xen->frames[mfn] : NULL;
+}
+
+static bool get_type(uint64_t mfn, unsigned type);
+static void put_type(uint64_t mfn);
+
+/* What a table of this level needs of a page that it names, FAKE_UNTYPED: nothing. */
+static unsigned needs(unsigned level, uint64_t pte)
+{
+    if (!(pte & FAKE_PTE_PRESENT))
+        return FAKE_UNTYPED;
+    if (level > 1)
+        return level - 1;
+    return pte & FAKE_PTE_WRITABLE ? FAKE_WRITABLE : FAKE_UNTYPED;
+}
+
+static void demote(struct fake_frame *f, unsigned level, unsigned entries)
+{
+    for (unsigned i = 0; i < entries; i++)
+        if (needs(level, f->words[i]))
+            put_type(FAKE_PTE_FRAME(f->words[i]));
+}
+
+/* Xen sets flags in what it validates; here a bit that tells at which level that was. */
+static bool promote(struct fake_frame *f, unsigned level)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(f->words); i++) {
+        uint64_t pte = f->words[i];
+        bool right = !(pte & FAKE_PTE_PRESENT) || frame_of(FAKE_PTE_FRAME(pte));
+        if (right && needs(level, pte))
+            right = get_type(FAKE_PTE_FRAME(pte), needs(level, pte));
+        if (!right) {
+            demote(f, level, i);
+            return false;
+        }
+        if (pte & FAKE_PTE_PRESENT)
+            f->words[i] |= 1ull << (52 + level);
+    }
+    return true;
+}
+
+static bool get_type(uint64_t mfn, unsigned type)
+{
+    struct fake_frame *f = frame_of(mfn);
+    if (!f || (f->count && f->type != type))
+        return false;
+    if (f->count++)
+        return true;
+    f->type = type;
+    if (type > 4 || promote(f, type))
+        return true;
+    f->count = 0;
+    f->type = FAKE_UNTYPED;
+    return false;
+}
+
+static void put_type(uint64_t mfn)
+{
+    struct fake_frame *f = frame_of(mfn);
+    if (!f || !f->count)
+        abort();
+    if (--f->count)
+        return;
+    unsigned type = f->type;
+    f->type = FAKE_UNTYPED;
+    if (type <= 4)
+        demote(f, type, ARRAY_SIZE(f->words));
+}
+
+static bool pin(uint64_t mfn, unsigned level)
+{
+    struct fake_frame *f = frame_of(mfn);
+    if (!f || f->pinned || !get_type(mfn, level))
+        return false;
+    f->pinned = true;
+    return true;
+}
+
+static bool unpin(uint64_t mfn)
+{
+    struct fake_frame *f = frame_of(mfn);
+    if (!f || !f->pinned)
+        return false;
+    f->pinned = false;
+    put_type(mfn);
+    return true;
+}
+
+static bool clear(uint64_t mfn)
+{
+    if (!get_type(mfn, FAKE_WRITABLE))
+        return false;
+    memset(frame_of(mfn)->words, 0, PAGE_BYTES);
+    put_type(mfn);
+    return true;
+}
+
+/* ---- libxenctrl ---- */
+
+static bool mmuext(const struct mmuext_op *op)
+{
+    switch (op->cmd) {
+    case MMUEXT_PIN_L1_TABLE:
+    case MMUEXT_PIN_L2_TABLE:
+    case MMUEXT_PIN_L3_TABLE:
+    case MMUEXT_PIN_L4_TABLE:
+        return pin(op->arg1.mfn, op->cmd - MMUEXT_PIN_L1_TABLE + 1);
+    case MMUEXT_UNPIN_TABLE:
+        return unpin(op->arg1.mfn);
+    case MMUEXT_CLEAR_PAGE:
+        return clear(op->arg1.mfn);
+    default:
+        return false;
+    }
+}
+
+int xc_mmuext_op(xc_interface *xch, struct mmuext_op *op, unsigned int nr_ops, uint32_t dom)
+{
+    (void)xch;
+    (void)dom;
+    if (refused())
+        return -1;
+    for (unsigned i = 0; i < nr_ops; i++)
+        if (!mmuext(&op[i])) {
+            errno = EINVAL;
+            return -1;
+        }
+    return 0;
+}
+
+static uint64_t small_frame(uint64_t pfn)
+{
+    uint64_t room = fake_xen->n_frames - FIRST_MFN;
+    for (uint64_t mfn = pfn * fake_xen->scatter;; mfn++)
+        if (!fake_xen->frames[FIRST_MFN + mfn % room].owned)
+            return FIRST_MFN + mfn % room;
+}
+
+int xc_domain_populate_physmap(xc_interface *xch, uint32_t domid, unsigned long nr_extents,
+                               unsigned int extent_order, unsigned int mem_flags,
+                               xen_pfn_t *extent_start)
+{
+    (void)xch;
+    (void)domid;
+    (void)mem_flags;
+    if (refused())
+        return -1;
+    uint64_t size = 1ull << extent_order;
+    for (unsigned long i = 0; i < nr_extents; i++) {
+        uint64_t pfn = extent_start[i], mfn;
+        if (size > LARGE || (size == LARGE && !fake_xen->large_extents))
+            return (int)i;
+        if (size == LARGE) {
+            fake_xen->large_extents--;
+            mfn = fake_xen->next_mfn;
+            fake_xen->next_mfn += size;
+        } else {
+            mfn = small_frame(pfn);
+        }
+        for (uint64_t j = 0; j < size; j++) {
+            if (fake_xen->mfns[pfn + j])
+                return -1;
+            fake_xen->mfns[pfn + j] = mfn + j;
+            fake_xen->frames[mfn + j].owned = true;
+        }
+        extent_start[i] = mfn;
+    }
+    return (int)nr_extents;
+}
+
+int xc_vcpu_setcontext(xc_interface *xch, uint32_t domid, uint32_t vcpu,
+                       vcpu_guest_context_any_t *ctxt)
+{
+    (void)xch;
+    (void)domid;
+    if (refused())
+        return -1;
+    errno = EINVAL;
+    if (vcpu >= FAKE_VCPUS || fake_xen->vcpu_set[vcpu])
+        return -1;
+    for (uint64_t i = 0; i < (ctxt->x64.gdt_ents + 511) / 512; i++)
+        if (!get_type(ctxt->x64.gdt_frames[i], FAKE_GDT))
+            return -1;
+    if (!get_type(ctxt->x64.ctrlreg[3] >> 12, 4) ||
+        (ctxt->x64.ctrlreg[1] && !get_type(ctxt->x64.ctrlreg[1] >> 12, 4)))
+        return -1;
+    fake_xen->vcpus[vcpu] = *ctxt;
+    fake_xen->vcpu_set[vcpu] = true;
+    return 0;
+}
+
+int xc_domctl(xc_interface *xch, struct xen_domctl *domctl)
+{
+    (void)xch;
+    (void)domctl;
+    return refused() ? -1 : 0;
+}
+
+int xc_domain_set_tsc_info(xc_interface *xch, uint32_t domid, uint32_t tsc_mode,
+                           uint64_t elapsed_nsec, uint32_t gtsc_khz, uint32_t incarnation)
+{
+    (void)xch;
+    (void)domid;
+    (void)tsc_mode;
+    (void)elapsed_nsec;
+    (void)gtsc_khz;
+    (void)incarnation;
+    return refused() ? -1 : 0;
+}
+
+int xc_domain_getinfolist(xc_interface *xch, uint32_t first_domain, unsigned int max_domains,
+                          xc_domaininfo_t *info)
+{
+    (void)xch;
+    if (refused() || !max_domains)
+        return -1;
+    *info = (xc_domaininfo_t){.domain = (domid_t)first_domain,
+                              .shared_info_frame = FAKE_SHARED_INFO_MFN};
+    return 1;
+}
+
+int xc_dom_gnttab_seed(xc_interface *xch, uint32_t guest_domid, bool is_hvm, xen_pfn_t console_gfn,
+                       xen_pfn_t xenstore_gfn, uint32_t console_domid, uint32_t xenstore_domid)
+{
+    (void)xch;
+    (void)guest_domid;
+    (void)is_hvm;
+    grant_entry_v1_t *g = (grant_entry_v1_t *)fake_xen->grants;
+    g[GNTTAB_RESERVED_CONSOLE] =
+        (grant_entry_v1_t){GTF_permit_access, (domid_t)console_domid, (uint32_t)console_gfn};
+    g[GNTTAB_RESERVED_XENSTORE] =
+        (grant_entry_v1_t){GTF_permit_access, (domid_t)xenstore_domid, (uint32_t)xenstore_gfn};
+    return refused() ? -1 : 0;
+}
+
+int xc_cpuid_apply_policy(xc_interface *xch, uint32_t domid, bool restore,
+                          const uint32_t *featureset, unsigned int nr_features, bool pae, bool itsc,
+                          bool nested_virt, const struct xc_xend_cpuid *xend,
+                          const struct xc_msr *msr)
+{
+    (void)xch, (void)domid, (void)restore, (void)featureset, (void)nr_features, (void)pae;
+    (void)itsc, (void)nested_virt, (void)xend, (void)msr;
+    return refused() ? -1 : 0;
+}
+
+/* ---- libxenforeignmemory: the grant table and shared_info, no page of the guest ---- */
+
+xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
+                                               unsigned open_flags)
+{
+    (void)logger;
+    (void)open_flags;
+    return refused() ? NULL : (xenforeignmemory_handle *)(uintptr_t)8;
+}
+
+int xenforeignmemory_close(xenforeignmemory_handle *fmem)
+{
+    (void)fmem;
+    return 0;
+}
+
+xenforeignmemory_resource_handle *
+xenforeignmemory_map_resource(xenforeignmemory_handle *fmem, domid_t domid, unsigned int type,
+                              unsigned int id, unsigned long frame, unsigned long nr_frames,
+                              void **paddr, int prot, int flags)
+{
+    (void)fmem, (void)domid, (void)id, (void)prot, (void)flags;
+    if (refused() || type != XENMEM_resource_grant_table || frame || nr_frames != 1)
+        return NULL;
+    *paddr = fake_xen->grants;
+    return (xenforeignmemory_resource_handle *)(uintptr_t)8;
+}
+
+int xenforeignmemory_unmap_resource(xenforeignmemory_handle *fmem,
+                                    xenforeignmemory_resource_handle *fres)
+{
+    (void)fmem;
+    (void)fres;
+    return 0;
+}
+
+void *xenforeignmemory_map(xenforeignmemory_handle *fmem, uint32_t dom, int prot, size_t pages,
+                           const xen_pfn_t arr[], int err[])
+{
+    (void)fmem, (void)dom, (void)prot;
+    if (refused() || pages != 1 || arr[0] != FAKE_SHARED_INFO_MFN)
+        return NULL;
+    err[0] = 0;
+    return fake_xen->shared_info;
+}
+
+int xenforeignmemory_unmap(xenforeignmemory_handle *fmem, void *addr, size_t pages)
+{
+    (void)fmem, (void)addr, (void)pages;
+    return 0;
+}
+
+/* ---- libxengnttab ---- */
+
+xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned open_flags)
+{
+    (void)logger;
+    (void)open_flags;
+    return refused() ? NULL : (xengnttab_handle *)(uintptr_t)8;
+}
+
+int xengnttab_close(xengnttab_handle *xgt)
+{
+    (void)xgt;
+    return 0;
+}
+
+static int16_t copy_one(const xengnttab_grant_copy_segment_t *s)
+{
+    const grant_entry_v1_t *g = (const grant_entry_v1_t *)fake_xen->grants;
+    uint32_t ref = s->dest.foreign.ref;
+    if (ref >= PAGE_BYTES / sizeof *g)
+        return GNTST_bad_gntref;
+    if (!(g[ref].flags & GTF_permit_access) || g[ref].domid)
+        return GNTST_permission_denied;
+    if (s->flags != GNTCOPY_dest_gref || s->len != PAGE_BYTES || s->dest.foreign.offset ||
+        !get_type(g[ref].frame, FAKE_WRITABLE))
+        return GNTST_general_error;
+    memcpy(frame_of(g[ref].frame)->words, s->source.virt, PAGE_BYTES);
+    put_type(g[ref].frame);
+    return GNTST_okay;
+}
+
+int xengnttab_grant_copy(xengnttab_handle *xgt, uint32_t count,
+                         xengnttab_grant_copy_segment_t *segs)
+{
+    (void)xgt;
+    if (refused())
+        return -1;
+    for (uint32_t i = 0; i < count; i++)
+        segs[i].status = copy_one(&segs[i]);
+    return 0;
+}

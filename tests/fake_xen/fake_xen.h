@@ -1,0 +1,61 @@
+/*
+ * A hypervisor for one PV domain, for tests of engine `direct` without Xen: the calls of libxenctrl
+ * and its sisters that the engine makes, over frames in our own memory, with Xen's rules for page
+ * types (xen/arch/x86/mm.c: get_page_type, put_page_type, promote and demote of tables):
+ *
+ *   - a frame has one type at a time, with a count; a table may not be writable, nor the reverse
+ *   - a table becomes one when something first needs it to be: then each of its present entries is
+ *     validated, at the level asked for, whatever the page was meant to be, and Xen writes into it
+ *   - a copy to a frame that is a table fails with a status of its own; the call succeeds
+ *   - a list of operations stops at the first that fails; what is behind it is not done
+ *   - fresh frames hold anything but zeros
+ */
+#ifndef TESTS_FAKE_XEN_H
+#define TESTS_FAKE_XEN_H
+
+#include "base/util.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <xenctrl.h>
+
+/* 1 to 4 are page tables of that level. */
+enum { FAKE_UNTYPED = 0, FAKE_WRITABLE = 5, FAKE_GDT = 6 };
+
+#define FAKE_PTE_PRESENT 0x1ull
+#define FAKE_PTE_WRITABLE 0x2ull
+#define FAKE_PTE_FRAME(pte) (((pte) >> 12) & 0xffffffffffull)
+#define FAKE_VCPUS 4u
+
+struct fake_frame {
+    uint64_t words[PAGE_BYTES / 8];
+    bool owned, pinned;
+    unsigned type, count;
+};
+
+struct fake_xen {
+    struct fake_frame *frames; /* by mfn */
+    uint64_t n_frames;
+    uint64_t mfns[4096];    /* of populated pfns, 0: none */
+    uint64_t next_mfn;      /* in large extents */
+    unsigned scatter;       /* how page-by-page frames are scattered: odd */
+    unsigned large_extents; /* that are left */
+    uint8_t *grants;        /* the first frame of the grant table */
+    uint8_t *shared_info;
+    bool vcpu_set[FAKE_VCPUS];
+    vcpu_guest_context_any_t vcpus[FAKE_VCPUS];
+    unsigned calls, fail_at; /* the fail_at-th call fails, 0: none does */
+};
+
+#define FAKE_SHARED_INFO_MFN 1u
+
+/* The domain that the calls speak to. */
+extern struct fake_xen *fake_xen;
+
+/* For a guest of up to `pfns` pages, at most 4096. */
+void fake_xen_init(struct fake_xen *x, uint64_t pfns, unsigned scatter, unsigned large_extents);
+/* One with the same frames for the same pfns as `like`, untouched otherwise. */
+void fake_xen_init_like(struct fake_xen *x, const struct fake_xen *like);
+void fake_xen_dispose(struct fake_xen *x);
+
+#endif

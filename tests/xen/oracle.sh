@@ -1,0 +1,102 @@
+#!/bin/bash
+# The domain that an engine makes is the one that xl makes: memory, page tables, vCPUs, shared_info and grants of an allocated
+# domain, of a base and of an image derived from it, are compared with what xl restores from the exported file (domdump.c).
+# Then the domain runs, is right by its own checks, and xl saves and restores it.
+#
+#   oracle.sh TYPE ENGINE VCPUS...
+# shellcheck source=tests/xen/lib.sh
+source "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/xen/compare-memory.sh
+source "$(dirname "$0")/compare-memory.sh"
+type=$1 engine=$2
+shift 2
+set_mib=8
+
+make_images() { # VCPUS: base, and set derived from it, with a working set and a tree of processes behind it
+    local domid
+    make_save "$type" 160 "$1" 1
+    resources_mark
+    xen_log_clean
+    daemon_start
+    dompool image import base /var/tmp/g.save >/dev/null || fail "import"
+    dompool pool set base engine="$engine" min=1 >/dev/null || fail "pool set"
+    dompool pool wait base --timeout 180s >/dev/null || fail "the pool does not fill"
+    dompool allocate base --name origin --wait 60s >/dev/null || fail "allocate"
+    domid=$(xl domid origin)
+    expect_healthy "$domid" "$1" 1
+    command_guest "$domid" "name set" "name set"
+    command_guest "$domid" "work set $set_mib" "work set"
+    command_guest "$domid" "work tree 4" "work tree"
+    dompool image capture set origin --base base --stop --disk xvda=cow:/var/lib/dompool-test/g-xvda.img ||
+        fail "capture"
+    xen_log_clean
+}
+
+command_guest() { # DOMID LINE ANSWER
+    guest_send "$1" "$2"
+    guest_wait "$1" "^guest: $3" 60 >/dev/null || fail "domain $1 does not answer '$2'"
+}
+
+expect_engine() {
+    local used
+    used=$(dompool list --json | grep -o '"engine":[[:space:]]*"[a-z]*"' | sort -u)
+    [[ -z $used || $used == *"\"$engine\"" ]] || fail "the slots are of $used"
+}
+
+allocate_paused() { # IMAGE: sets ours and prints how long what took
+    local lease
+    dompool pool wait base --timeout 120s >/dev/null || fail "the pool does not fill"
+    lease=$(dompool allocate "$1" --name ours --wait 60s --paused --json) || fail "allocate $1"
+    ours=$(xl domid ours)
+    note "$1: $(tr -d ' \n' <<<"$lease")"
+}
+
+compare_with_xl() { # IMAGE
+    local theirs
+    dompool image export "$1" /var/tmp/x.save >/dev/null || fail "export $1"
+    xl restore -p /var/tmp/x.save >/var/tmp/xl.log 2>&1 || fail "xl restore: $(tail -n 3 /var/tmp/xl.log)"
+    theirs=$(xl domid g)
+    note "$1: $(compare_memory "$theirs" "$ours")" || fail "$1: what engine $engine makes is not what xl makes"
+    xl destroy "$theirs"
+    rm -f /var/tmp/x.save
+}
+
+expect_alive() { # IMAGE DOMID
+    local line
+    line=$(guest_check "$2" 90) || fail "domain $2 ($1): $line"
+    [[ $1 == base || $line == *"work=ok:$set_mib tree=ok:4 tag=set"* ]] || fail "domain $2 is not $1: $line"
+}
+
+# It goes on as any domain does, in another domain of xl's as well.
+live_on() { # IMAGE
+    local domid
+    dompool pool set base min=0 >/dev/null
+    xl unpause "$ours"
+    expect_alive "$1" "$ours"
+    xl save ours /var/tmp/y.save >/var/tmp/xl.log 2>&1 || fail "xl save: $(tail -n 3 /var/tmp/xl.log)"
+    xl restore /var/tmp/y.save >/var/tmp/xl.log 2>&1 || fail "xl restore: $(tail -n 3 /var/tmp/xl.log)"
+    domid=$(xl domid ours)
+    expect_alive "$1" "$domid"
+    xl destroy "$domid"
+    rm -f /var/tmp/y.save
+    dompool release ours >/dev/null 2>&1 || true
+    xen_log_clean
+    dompool pool set base min=1 >/dev/null
+}
+
+for vcpus in "$@"; do
+    note "== $type, engine $engine, $vcpus vCPUs"
+    make_images "$vcpus"
+    for image in base set; do
+        allocate_paused "$image"
+        expect_engine
+        compare_with_xl "$image"
+        live_on "$image"
+    done
+    dompool release --all >/dev/null || fail "release --all"
+    dompool image rm set base >/dev/null || fail "image rm"
+    daemon_stop
+    expect_nothing_left
+    rm -rf "$STATE" /var/tmp/g.save
+done
+echo "oracle $type $engine: all is well"

@@ -386,6 +386,8 @@ static int16_t copy_one(const xengnttab_grant_copy_segment_t *s)
 {
     const grant_entry_v1_t *g = (const grant_entry_v1_t *)fake_xen->grants;
     uint32_t ref = s->dest.foreign.ref;
+    if (refused())
+        return GNTST_general_error;
     if (ref >= PAGE_BYTES / sizeof *g)
         return GNTST_bad_gntref;
     if (!(g[ref].flags & GTF_permit_access) || g[ref].domid)

@@ -44,7 +44,7 @@ struct fake_xen {
     uint8_t *shared_info;
     bool vcpu_set[FAKE_VCPUS];
     vcpu_guest_context_any_t vcpus[FAKE_VCPUS];
-    unsigned calls, fail_at; /* the fail_at-th call fails, 0: none does */
+    unsigned calls, fail_at; /* the fail_at-th call, or copy within one, fails; 0: none */
 };
 
 #define FAKE_SHARED_INFO_MFN 1u

@@ -528,7 +528,7 @@ static void test_forests(void **state)
         guest_change(&image);
         delta = image_make("delta.img", &image, over);
         case_check(over, over, delta, &image);
-        if (seed % 50 == 0 && base.count < 200)
+        if (seed % 200 == 0 && base.count < 200)
             each_call_fails(over, delta, &image);
         if (seed % 4 == 0) { /* the image as a new version of the base, by turning a warm slot */
             for (uint64_t pfn = 0; pfn < image.count; pfn++)

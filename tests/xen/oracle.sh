@@ -52,11 +52,12 @@ allocate_paused() { # IMAGE: sets ours and prints how long what took
 }
 
 compare_with_xl() { # IMAGE
-    local theirs
+    local theirs report
     dompool image export "$1" /var/tmp/x.save >/dev/null || fail "export $1"
     xl restore -p /var/tmp/x.save >/var/tmp/xl.log 2>&1 || fail "xl restore: $(tail -n 3 /var/tmp/xl.log)"
     theirs=$(xl domid g)
-    note "$1: $(compare_memory "$theirs" "$ours")" || fail "$1: what engine $engine makes is not what xl makes"
+    report=$(compare_memory "$theirs" "$ours") || fail "$1: what engine $engine makes is not what xl makes: $report"
+    note "$1: $report"
     xl destroy "$theirs"
     rm -f /var/tmp/x.save
 }

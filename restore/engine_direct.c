@@ -92,16 +92,25 @@ int direct_set_tsc(struct direct *d, const struct image *im, struct error *e)
 
 /* ---- accepts ---- */
 
-static int accepts(const struct image *base, struct error *e)
+/* Pages that have been lost or never had content are libxenguest's to deal with. */
+static int accepts_pages(const struct image *im, struct error *e)
 {
-    const struct image_page *pages = image_pages(base);
-    for (uint64_t i = 0; i < image_info(base)->pages; i++) {
+    const struct image_page *pages = image_pages(im);
+    for (uint64_t i = 0; i < image_info(im)->pages; i++) {
         unsigned type = image_page_type(&pages[i]);
         if (type != PAGE_NOTAB && !page_type_is_table(type))
             return error_set(e, ANSWER_IMAGE_REFUSED,
                              "engine direct takes no page of type %#x (pfn %#" PRIx64 ")", type,
                              image_page_pfn(&pages[i]));
     }
+    return 0;
+}
+
+static int accepts(const struct image *base, struct error *e)
+{
+    int rc = accepts_pages(base, e);
+    if (rc)
+        return rc;
     if (access(GNTDEV, R_OK | W_OK))
         return error_set(e, ANSWER_IMAGE_REFUSED, "engine direct needs " GNTDEV ": %s",
                          strerror(errno));
@@ -187,7 +196,9 @@ static int changes_of_image(struct direct *d, const struct image *im, struct cha
     *c = (struct changes){.list = calloc(n + 1, sizeof *c->list)};
     if (!c->list)
         return error_set(e, -ENOMEM, "out of memory for a list of %" PRIu64 " pages", n);
-    int rc = is_pv(d) ? direct_pv_start_info(d, im, &start_info, e) : 0;
+    int rc = n ? accepts_pages(im, e) : 0;
+    if (!rc && is_pv(d))
+        rc = direct_pv_start_info(d, im, &start_info, e);
     if (rc)
         return rc;
     if (start_info != UINT64_MAX)
@@ -361,6 +372,8 @@ static int turn(struct slot *s, const struct image *to, struct error *e)
     struct lineage base;
     struct changes c;
     int rc = lineage_init(&base, to, e);
+    if (!rc)
+        rc = accepts_pages(to, e);
     if (rc) {
         lineage_dispose(&base);
         return rc;

@@ -1,6 +1,8 @@
 /* Populating a domain: see populate.h. */
 #include "restore/populate.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@ struct populating {
     const struct image *im;
     struct frames *frames;
     unsigned order;
+    uint64_t extents_got; /* of the present order */
     size_t n;
     xen_pfn_t pfns[BATCH], extents[BATCH];
 };
@@ -33,6 +36,7 @@ static int batch_send(struct populating *p, size_t *got, struct error *e)
         return xen_error(p->xen, e, "domain %u: allocate %zu extents of order %u", p->domid, p->n,
                          p->order);
     *got = (size_t)done;
+    p->extents_got += *got;
     for (size_t i = 0; i < *got; i++)
         for (uint64_t j = 0; j < 1ull << p->order; j++) {
             uint64_t first = pv ? p->extents[i] : p->pfns[i];
@@ -91,7 +95,9 @@ int populate(struct xen *x, uint32_t domid, const struct image *im, struct frame
     int rc = 0;
     for (size_t i = 0; i < ARRAY_SIZE(orders) && !rc; i++) {
         p->order = orders[i];
+        p->extents_got = 0;
         rc = populate_order(p, &short_of, e);
+        log_debug("domain %u: %" PRIu64 " extents of order %u", domid, p->extents_got, p->order);
     }
     if (!rc && short_of)
         rc = error_set(e, ANSWER_NO_HOST_MEMORY,

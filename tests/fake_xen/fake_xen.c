@@ -190,7 +190,8 @@ int xc_mmuext_op(xc_interface *xch, struct mmuext_op *op, unsigned int nr_ops, u
 {
     (void)xch;
     (void)dom;
-    if (refused())
+    errno = EINVAL;
+    if (fake_xen->hvm || refused())
         return -1;
     for (unsigned i = 0; i < nr_ops; i++)
         if (!mmuext(&op[i])) {
@@ -235,7 +236,8 @@ int xc_domain_populate_physmap(xc_interface *xch, uint32_t domid, unsigned long 
             fake_xen->mfns[pfn + j] = mfn + j;
             fake_xen->frames[mfn + j].owned = true;
         }
-        extent_start[i] = mfn;
+        if (!fake_xen->hvm)
+            extent_start[i] = mfn;
     }
     return (int)nr_extents;
 }
@@ -278,6 +280,30 @@ int xc_domain_set_tsc_info(xc_interface *xch, uint32_t domid, uint32_t tsc_mode,
     (void)gtsc_khz;
     (void)incarnation;
     return refused() ? -1 : 0;
+}
+
+int xc_hvm_param_set(xc_interface *handle, uint32_t dom, uint32_t param, uint64_t value)
+{
+    (void)handle;
+    (void)dom;
+    errno = EINVAL;
+    if (refused() || !fake_xen->hvm || param >= ARRAY_SIZE(fake_xen->params))
+        return -1;
+    fake_xen->params[param] = value;
+    fake_xen->params_set |= 1ull << param;
+    return 0;
+}
+
+int xc_domain_hvm_setcontext(xc_interface *xch, uint32_t domid, uint8_t *hvm_ctxt, uint32_t size)
+{
+    (void)xch;
+    (void)domid;
+    errno = EINVAL;
+    if (refused() || !fake_xen->hvm || size > sizeof fake_xen->context)
+        return -1;
+    memcpy(fake_xen->context, hvm_ctxt, size);
+    fake_xen->context_bytes = size;
+    return 0;
 }
 
 int xc_domain_getinfolist(xc_interface *xch, uint32_t first_domain, unsigned int max_domains,
@@ -392,11 +418,14 @@ static int16_t copy_one(const xengnttab_grant_copy_segment_t *s)
         return GNTST_bad_gntref;
     if (!(g[ref].flags & GTF_permit_access) || g[ref].domid)
         return GNTST_permission_denied;
+    uint64_t mfn = g[ref].frame;
+    if (fake_xen->hvm)
+        mfn = mfn < ARRAY_SIZE(fake_xen->mfns) ? fake_xen->mfns[mfn] : 0;
     if (s->flags != GNTCOPY_dest_gref || s->len != PAGE_BYTES || s->dest.foreign.offset ||
-        !get_type(g[ref].frame, FAKE_WRITABLE))
+        !get_type(mfn, FAKE_WRITABLE))
         return GNTST_general_error;
-    memcpy(frame_of(g[ref].frame)->words, s->source.virt, PAGE_BYTES);
-    put_type(g[ref].frame);
+    memcpy(frame_of(mfn)->words, s->source.virt, PAGE_BYTES);
+    put_type(mfn);
     return GNTST_okay;
 }
 

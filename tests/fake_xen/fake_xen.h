@@ -1,7 +1,7 @@
 /*
- * A hypervisor for one PV domain, for tests of engine `direct` without Xen: the calls of libxenctrl
- * and its sisters that the engine makes, over frames in our own memory, with Xen's rules for page
- * types (xen/arch/x86/mm.c: get_page_type, put_page_type, promote and demote of tables):
+ * A hypervisor for one PV or PVH domain, for tests of engine `direct` without Xen: the calls of
+ * libxenctrl and its sisters that the engine makes, over frames in our own memory, with Xen's rules
+ * for page types (xen/arch/x86/mm.c: get_page_type, put_page_type, promote and demote of tables):
  *
  *   - a frame has one type at a time, with a count; a table may not be writable, nor the reverse
  *   - a table becomes one when something first needs it to be: then each of its present entries is
@@ -9,6 +9,8 @@
  *   - a copy to a frame that is a table fails with a status of its own; the call succeeds
  *   - a list of operations stops at the first that fails; what is behind it is not done
  *   - fresh frames hold anything but zeros
+ *
+ * Of a PVH domain (hvm is set after fake_xen_init) it keeps parameters and context as they come.
  */
 #ifndef TESTS_FAKE_XEN_H
 #define TESTS_FAKE_XEN_H
@@ -44,6 +46,10 @@ struct fake_xen {
     uint8_t *shared_info;
     bool vcpu_set[FAKE_VCPUS];
     vcpu_guest_context_any_t vcpus[FAKE_VCPUS];
+    bool hvm; /* the toolstack says pfns, and no page has a type */
+    uint64_t params[64], params_set;
+    uint8_t context[256];
+    uint32_t context_bytes;
     unsigned calls, fail_at; /* the fail_at-th call, or copy within one, fails; 0: none */
 };
 

@@ -1,0 +1,231 @@
+/*
+ * Engine `direct` and PVH guests, against a hypervisor in memory (tests/fake_xen): base and delta
+ * of random pages end as the image has them, rings are empty, parameters and context are the
+ * image's, no hypercall is made twice for a parameter that has its value already, and any call may
+ * fail.
+ */
+#include "tests/unit/check.h"
+
+#include "restore/engine.h"
+#include "tests/fake_xen/fake_xen.h"
+#include "tests/unit/stream_build.h"
+
+#include <inttypes.h>
+#include <xen/grant_table.h>
+#include <xen/hvm/params.h>
+
+#define CASES 300u
+#define PFNS 1200u
+enum { PFN_STORE = 3, PFN_CONSOLE = 4, PFN_IOREQ = 5, STORE_PORT = 5, CONSOLE_PORT = 6 };
+
+static uint64_t seed, random_state;
+static struct error err;
+static char *config;
+
+static uint64_t random_next(void)
+{
+    uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    return z ^ z >> 27;
+}
+
+static unsigned below(unsigned n)
+{
+    return (unsigned)(random_next() % n);
+}
+
+#define HOLDS(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            fail_msg("seed %" PRIu64 ": %s", seed, #condition);                                    \
+    } while (0)
+
+/* One word says what a page holds: all of it. */
+struct guest {
+    uint64_t count;
+    bool populated[PFNS];
+    uint64_t word[PFNS], generation_id;
+    uint8_t context[64];
+};
+
+static struct guest base, image;
+
+static void guest_random(struct guest *g)
+{
+    memset(g, 0, sizeof *g);
+    g->count = below(4) ? 20 + below(60) : 1030 + below(PFNS - 1030);
+    for (uint64_t pfn = 0; pfn < g->count; pfn++) {
+        g->populated[pfn] = pfn < 6 || g->count > 1000 || below(4);
+        g->word[pfn] = below(3) ? random_next() : 0;
+    }
+    g->generation_id = below(2);
+    memset(g->context, (int)(1 + below(100)), sizeof g->context);
+}
+
+static void guest_change(struct guest *g)
+{
+    unsigned rate = below(3) * 40;
+    for (uint64_t pfn = 0; pfn < g->count; pfn++)
+        if (below(100) < rate)
+            g->word[pfn] = below(3) ? random_next() : 0;
+    g->generation_id = below(2);
+    memset(g->context, (int)(1 + below(100)), sizeof g->context);
+}
+
+static void record(struct image_writer *w, uint32_t type, const void *body, size_t length)
+{
+    assert_int_equal(image_writer_record(w, type, body, (uint32_t)length, &err), 0);
+}
+
+static void write_records(struct image_writer *w, const struct guest *g)
+{
+    struct image_record_origin origin = {.stream_version = 3, .xen_major = 4, .xen_minor = 17};
+    const uint64_t params[][2] = {{HVM_PARAM_STORE_PFN, PFN_STORE},
+                                  {HVM_PARAM_CONSOLE_PFN, PFN_CONSOLE},
+                                  {HVM_PARAM_IOREQ_PFN, PFN_IOREQ},
+                                  {HVM_PARAM_VM_GENERATION_ID_ADDR, g->generation_id}};
+    uint8_t tsc[24] = {0}, body[8 + sizeof params] = {ARRAY_SIZE(params)};
+    memcpy(body + 8, params, sizeof params);
+    record(w, IMAGE_RECORD_ORIGIN, &origin, sizeof origin);
+    record(w, RECORD_X86_TSC_INFO, tsc, sizeof tsc);
+    record(w, RECORD_HVM_CONTEXT, g->context, sizeof g->context);
+    record(w, RECORD_HVM_PARAMS, body, sizeof body);
+}
+
+static struct image *image_make(const char *name, const struct guest *g, const struct image *over)
+{
+    struct image_info info = {.guest = IMAGE_GUEST_PVH, .vcpus = 1, .max_pfn = g->count - 1};
+    struct image_page pages[PFNS];
+    struct image_writer *w;
+    struct image *im;
+    uint64_t n = 0, page[PAGE_BYTES / 8];
+    assert_int_equal(image_writer_new(scratch_path(&dir, name), &w, &err), 0);
+    for (uint64_t pfn = 0; pfn < g->count; pfn++) {
+        if (!g->populated[pfn] || (over && g->word[pfn] == base.word[pfn]))
+            continue;
+        for (unsigned i = 0; i < ARRAY_SIZE(page); i++)
+            page[i] = g->word[pfn];
+        pages[n].pfn_type = pfn;
+        assert_int_equal(image_writer_payload(w, page, &pages[n++].payload, &err), 0);
+    }
+    assert_int_equal(image_writer_pages(w, pages, n, &err), 0);
+    write_records(w, g);
+    assert_int_equal(image_writer_config(w, config, &err), 0);
+    if (over) {
+        memcpy(info.base_id, image_info(over)->id, sizeof info.base_id);
+        info.populated = image_info(over)->populated;
+    }
+    assert_int_equal(image_writer_commit(w, &info, &err), 0);
+    image_writer_free(w);
+    assert_int_equal(image_open(scratch_path(&dir, name), &im, &err), 0);
+    return im;
+}
+
+/* *calls: what the completion made. */
+static int engine_run(struct fake_xen *x, struct image *over, struct image *delta, unsigned *calls)
+{
+    uint64_t delta_pages;
+    struct slot s = {.base = over,
+                     .domid = 1,
+                     .store_port = STORE_PORT,
+                     .console_port = CONSOLE_PORT,
+                     .engine = &engine_direct};
+    domconf_init(&s.conf);
+    fake_xen = x;
+    trace_start(&s.trace);
+    int rc = engine_direct.build(&s, &err);
+    unsigned before = x->calls;
+    if (!rc)
+        rc = engine_direct.complete(&s, delta, &delta_pages, &err);
+    *calls = x->calls - before;
+    HOLDS(rc || (s.store_gfn == PFN_STORE && s.console_gfn == PFN_CONSOLE));
+    engine_direct.dispose(&s);
+    domconf_dispose(&s.conf);
+    return rc;
+}
+
+static void domain_check(const struct fake_xen *x, const struct guest *g)
+{
+    for (uint64_t pfn = 0; pfn < g->count; pfn++) {
+        bool ring = pfn >= PFN_STORE && pfn <= PFN_IOREQ;
+        HOLDS(g->populated[pfn] == (x->mfns[pfn] != 0));
+        for (unsigned i = 0; i < PAGE_BYTES / 8 && g->populated[pfn]; i++)
+            HOLDS(x->frames[x->mfns[pfn]].words[i] == (ring ? 0 : g->word[pfn]));
+    }
+    HOLDS(x->params[HVM_PARAM_STORE_PFN] == PFN_STORE);
+    HOLDS(x->params[HVM_PARAM_CONSOLE_PFN] == PFN_CONSOLE);
+    HOLDS(x->params[HVM_PARAM_IOREQ_PFN] == PFN_IOREQ);
+    HOLDS(x->params[HVM_PARAM_STORE_EVTCHN] == STORE_PORT);
+    HOLDS(x->params[HVM_PARAM_CONSOLE_EVTCHN] == CONSOLE_PORT);
+    HOLDS(x->params[HVM_PARAM_VM_GENERATION_ID_ADDR] == g->generation_id);
+    HOLDS(x->context_bytes == sizeof g->context);
+    HOLDS(!memcmp(x->context, g->context, sizeof g->context));
+    for (size_t i = GNTTAB_NR_RESERVED_ENTRIES * sizeof(grant_entry_v1_t); i < PAGE_BYTES; i++)
+        HOLDS(!x->grants[i]);
+}
+
+static bool run_and_check(struct image *over, struct image *delta, unsigned fail_at)
+{
+    struct fake_xen x;
+    unsigned calls;
+    fake_xen_init(&x, image.count, 1 + 2 * below(20), below(3));
+    x.hvm = true;
+    x.fail_at = fail_at;
+    err = (struct error){0};
+    int rc = engine_run(&x, over, delta, &calls);
+    bool failed = fail_at && x.calls >= fail_at;
+    HOLDS(failed == (rc != 0) && (!rc || err.text[0]));
+    if (!rc)
+        domain_check(&x, &image);
+    if (!rc && delta == over) /* TSC and context, nothing else */
+        HOLDS(calls == 2);
+    fake_xen_dispose(&x);
+    return failed;
+}
+
+static void test_pages(void **state)
+{
+    (void)state;
+    for (seed = 1; seed <= CASES; seed++) {
+        random_state = seed;
+        guest_random(&base);
+        image = base;
+        struct image *over = image_make("base.img", &base, NULL), *delta;
+        run_and_check(over, over, 0);
+        guest_change(&image);
+        delta = image_make("delta.img", &image, over);
+        run_and_check(over, delta, 0);
+        for (unsigned n = 1; seed % 100 == 0 && run_and_check(over, delta, n); n++)
+            ;
+        image_close(over);
+        image_close(delta);
+        scratch_files(&dir, true);
+    }
+}
+
+static int config_setup(void **state)
+{
+    struct stream_build b;
+    struct image_info info;
+    struct image *im;
+    dir_setup(state);
+    stream_build_init(&b, IMAGE_GUEST_PVH);
+    assert_int_equal(stream_build_import(&b, scratch_path(&dir, "c.img"), &info, &err), 0);
+    assert_int_equal(image_open(scratch_path(&dir, "c.img"), &im, &err), 0);
+    config = strdup(image_config(im));
+    image_close(im);
+    stream_build_dispose(&b);
+    return 0;
+}
+
+static int config_teardown(void **state)
+{
+    free(config);
+    return dir_teardown(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST_IN_DIR(test_pages)};
+    return cmocka_run_group_tests(tests, config_setup, config_teardown);
+}

@@ -47,8 +47,8 @@ expect_engine() {
 allocate_paused() { # IMAGE: sets ours and prints how long what took
     local lease
     dompool pool wait base --timeout 120s >/dev/null || fail "the pool does not fill"
-    lease=$(dompool allocate "$1" --name ours --wait 60s --paused --json) || fail "allocate $1"
-    ours=$(xl domid ours)
+    lease=$(dompool allocate "$1" --name "ours-$1" --wait 60s --paused --json) || fail "allocate $1"
+    ours=$(xl domid "ours-$1")
     note "$1: $(tr -d ' \n' <<<"$lease")"
 }
 
@@ -75,13 +75,13 @@ live_on() {
     dompool pool set base min=0 >/dev/null
     xl unpause "$ours"
     expect_alive "$ours"
-    xl save ours /var/tmp/y.save >/var/tmp/xl.log 2>&1 || fail "xl save: $(tail -n 3 /var/tmp/xl.log)"
+    xl save ours-set /var/tmp/y.save >/var/tmp/xl.log 2>&1 || fail "xl save: $(tail -n 3 /var/tmp/xl.log)"
     xl restore /var/tmp/y.save >/var/tmp/xl.log 2>&1 || fail "xl restore: $(tail -n 3 /var/tmp/xl.log)"
-    domid=$(xl domid ours)
+    domid=$(xl domid ours-set)
     expect_alive "$domid"
     xl destroy "$domid"
     rm -f /var/tmp/y.save
-    dompool release ours >/dev/null 2>&1 || true
+    dompool release ours-set >/dev/null 2>&1 || true
     xen_log_clean
 }
 
@@ -92,7 +92,7 @@ for vcpus in "$@"; do
         allocate_paused "$image"
         expect_engine
         compare_with_xl "$image"
-        [[ $image == set ]] || dompool release ours >/dev/null || fail "release"
+        [[ $image == set ]] || dompool release "ours-$image" >/dev/null || fail "release"
     done
     live_on
     dompool release --all >/dev/null || fail "release --all"

@@ -150,7 +150,7 @@ check_export() { # IMAGE
 check_exports() {
     local image
     dompool pool set base min=1 >/dev/null
-    for image in base idle set tree; do
+    for image in base set tree; do
         check_export "$image"
     done
 }

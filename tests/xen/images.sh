@@ -4,12 +4,14 @@
 # own checks that it is the image asked for and nothing else. Exported images are save files; the memory of an allocated
 # domain is compared page by page with what xl makes of the exported file. A new version of the base turns warm slots in place.
 #
-#   images.sh TYPE VCPUS ALLOCATIONS
+#   images.sh TYPE VCPUS ALLOCATIONS EXPORTED...      (which images are exported and compared)
 # shellcheck source=tests/xen/lib.sh
 source "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/xen/compare-memory.sh
 source "$(dirname "$0")/compare-memory.sh"
 type=$1 vcpus=$2 allocations=$3
+shift 3
+exported=("$@")
 disks=2
 set_mib=20 processes=6
 
@@ -150,7 +152,7 @@ check_export() { # IMAGE
 check_exports() {
     local image
     dompool pool set base min=1 >/dev/null
-    for image in base set tree; do
+    for image in "${exported[@]}"; do
         check_export "$image"
     done
 }

@@ -62,7 +62,7 @@ console_log() {
 	mkdir -p "$dompool_test_dir/log"
 	name=$(xenstore-read "/local/domain/$domid/name") || return
 	log=$console_dir/guest-$name.log
-	console_logs_open | grep -qxF "$log" || log=$(console_log_by_echo "$domid") || return
+	console_logs_open | grep -xF "$log" >/dev/null || log=$(console_log_by_echo "$domid") || return
 	echo "$log" | tee "$known"
 }
 

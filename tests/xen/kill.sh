@@ -59,7 +59,7 @@ dompool release after-helper >/dev/null || fail "release"
 note "== killed client"
 dompool allocate g --name held --hold --wait 120s >/var/tmp/held.txt &
 client=$!
-held_begins() { xl list | grep -q held; }
+held_begins() { xl list | grep held >/dev/null; }
 wait_until 120 "a held lease begins" held_begins
 kill -KILL "$client"
 wait_until 60 "a lease whose client was killed ends" lease_gone held

@@ -15,6 +15,7 @@
 #include "restore/guest_check.h"
 
 #include "base/util.h"
+#include "restore/pte.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -33,11 +34,6 @@
 
 /* Obsolete; libxenguest drops it. The public header shows it to Xen alone. */
 #define PARAM_PAE_ENABLED 4
-
-#define PTE_PRESENT 0x001ull
-#define PTE_SUPERPAGE 0x080ull /* in tables above L1 */
-#define PTE_FRAME(pte) (((pte) >> 12) & 0xffffffffffull)
-#define PTES_PER_TABLE (PAGE_BYTES / 8)
 
 static_assert(FIRST_RESERVED_GDT_PAGE == GUEST_CHECK_GDT_FRAMES, "Xen's limit");
 static_assert(sizeof(struct vcpu_guest_context) == 5168, "the x86-64 layout");
@@ -235,7 +231,7 @@ static int start_info_check(struct guest_check *g, const struct guest_memory *m,
 static int pte_check(const struct guest_memory *m, unsigned level, uint64_t pte)
 {
     unsigned type = type_of(m, PTE_FRAME(pte));
-    if (type == GUEST_NOT_POPULATED || (level > PAGE_L1TAB && pte & PTE_SUPERPAGE))
+    if (type == GUEST_NOT_POPULATED || (level > PAGE_L1TAB && pte & PTE_LARGE))
         return -1;
     /* Xen lets a table name one of its own level read-only (linear page tables). */
     unsigned below = page_type_is_table(type) ? type & PAGE_TYPE_LEVEL_MASK : 0;

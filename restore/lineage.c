@@ -9,16 +9,13 @@
 
 #include "base/util.h"
 #include "restore/import.h"
+#include "restore/pte.h"
 #include "store/memory.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #define CODE_BYTES (2ull << 20) /* looked at around the instruction pointer */
-
-#define PTE_PRESENT 0x001ull
-#define PTE_LARGE 0x080ull /* in levels 2 and 3 */
-#define PTE_FRAME(pte) (((pte) >> 12) & 0xffffffffffull)
 
 /* ---- the base ---- */
 

@@ -1,6 +1,7 @@
 /* Writing pages by grant copy: see page_writer.h. */
 #include "restore/page_writer.h"
 
+#include "restore/pte.h"
 #include "restore/stream.h"
 
 #include <errno.h>
@@ -18,10 +19,6 @@
 #define CLEARS 512u
 /* Pages that are kept here until the flush: tables with machine frames. */
 #define ARENA_PAGES 64u
-
-#define PTE_PRESENT 0x1ull
-#define PTE_FRAME_MASK 0x000ffffffffff000ull
-#define PTES_PER_TABLE (PAGE_BYTES / 8)
 
 struct page_writer {
     struct xen *xen;
@@ -113,7 +110,7 @@ int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct
     for (unsigned i = 0; i < PTES_PER_TABLE; i++) {
         if (!(entries[i] & PTE_PRESENT))
             continue;
-        uint64_t mfn = frames_mfn(f, (entries[i] & PTE_FRAME_MASK) >> 12);
+        uint64_t mfn = frames_mfn(f, PTE_FRAME(entries[i]));
         if (mfn == FRAME_NONE || mfn > PTE_FRAME_MASK >> 12)
             return error_set(e, -EINVAL,
                              "page table at pfn %#" PRIx64 ": entry %u (%#" PRIx64

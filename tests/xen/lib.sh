@@ -35,6 +35,9 @@ json() { # JSON_TEXT FILTER: one value out of a JSON object, by sqlite's json_ex
     sqlite3 :memory: "select json_extract('${1//\'/\'\'}', '$2')"
 }
 
+# ENGINE: the engine of every pool, of all tests that do not choose one themselves.
+[[ -z ${ENGINE-} ]] || { mkdir -p /etc/dompool && echo "engine = $ENGINE" >/etc/dompool/dompool.conf; }
+
 daemon_start() {
     dompoold --background 2>>"$DAEMON_LOG" || fail "dompoold does not start"
 }

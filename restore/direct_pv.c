@@ -38,6 +38,7 @@ static int p2m_frame_write(struct direct *d, uint64_t index, uint64_t pfn, struc
                          index, pfn);
     memcpy(entries, image_payload(d->base.base, page->payload), sizeof entries);
     p2m_frame_fill(d, index, entries);
+    trace_pages(&d->slot->trace, 1);
     return page_writer_add_copy(d->writer, pfn, PAGE_NOTAB, entries, e);
 }
 

@@ -45,7 +45,7 @@ int direct_pvh_clear_rings(struct direct *d, struct error *e)
     while (!rc && next_param(d->base.base, &cursor, &index, &pfn))
         if (names_ring(index) && frames_mfn(&d->frames, pfn) != FRAME_NONE &&
             !frames_is_kept(&d->frames, pfn)) {
-            rc = page_writer_add(d->writer, pfn, PAGE_NOTAB, NULL, e);
+            rc = direct_write_page(d, pfn, PAGE_NOTAB, NULL, e);
             if (!rc)
                 rc = frames_keep(&d->frames, pfn, e);
         }

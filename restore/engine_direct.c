@@ -119,6 +119,13 @@ static int accepts(const struct image *base, struct error *e)
 
 /* ---- pages, from an image into the domain ---- */
 
+int direct_write_page(struct direct *d, uint64_t pfn, unsigned type, const void *content,
+                      struct error *e)
+{
+    trace_pages(&d->slot->trace, 1);
+    return page_writer_add(d->writer, pfn, type, content, e);
+}
+
 static const void *content_of(const struct image *im, uint64_t payload)
 {
     return payload == IMAGE_PAGE_ZERO ? NULL : image_payload(im, payload);
@@ -131,8 +138,8 @@ static int write_base(struct direct *d, struct error *e)
     int rc = 0;
     for (uint64_t i = 0; i < image_info(im)->pages && !rc; i++) {
         if (!frames_is_kept(&d->frames, image_page_pfn(&p[i])))
-            rc = page_writer_add(d->writer, image_page_pfn(&p[i]), image_page_type(&p[i]),
-                                 content_of(im, p[i].payload), e);
+            rc = direct_write_page(d, image_page_pfn(&p[i]), image_page_type(&p[i]),
+                                   content_of(im, p[i].payload), e);
         if (!rc && i % DROP_PAGES == DROP_PAGES - 1) {
             rc = page_writer_flush(d->writer, e);
             image_drop(im);
@@ -166,7 +173,7 @@ static int write_changed(struct direct *d, const struct changes *c, struct error
 {
     int rc = 0;
     for (size_t i = 0; i < c->n && !rc; i++)
-        rc = page_writer_add(d->writer, c->list[i].pfn, c->list[i].type, c->list[i].content, e);
+        rc = direct_write_page(d, c->list[i].pfn, c->list[i].type, c->list[i].content, e);
     return rc ? rc : page_writer_flush(d->writer, e);
 }
 

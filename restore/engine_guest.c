@@ -142,6 +142,7 @@ static int build(struct slot *s, struct error *e)
     if (rc)
         return rc;
     struct guest_engine *g = s->engine_state;
+    trace_pages(&s->trace, image_info(s->base)->pages);
     rc = stream_write_headers(g->feed, s->base);
     if (!rc)
         rc = stream_write_static(g->feed, s->base);
@@ -175,6 +176,7 @@ static int feed_completion(struct slot *s, const struct image *im, uint64_t *del
 {
     struct guest_engine *g = s->engine_state;
     *delta_pages = im == s->base ? 0 : image_info(im)->pages;
+    trace_pages(&s->trace, *delta_pages);
     int rc = im == s->base ? 0 : stream_write_table(g->feed, im);
     if (!rc)
         rc = stream_write_state(g->feed, im);

@@ -180,7 +180,7 @@ int slot_build(struct slot *s, const struct slot_request *r,
 {
     *s = (struct slot){.domid = DOMID_INVALID};
     domconf_init(&s->conf);
-    trace_start(&s->trace);
+    trace_start(&s->trace, "build", &s->domid);
     STEP("request", take_request(s, r, e));
     STEP("open", xen_open(&s->xen, e));
     STEP("image", open_base(s, r, e));
@@ -212,7 +212,7 @@ static int lineage_of(const struct slot *s, const struct image *to, struct error
 int slot_turn(struct slot *s, const char *image_path, struct error *e)
 {
     struct image *to = NULL;
-    trace_start(&s->trace);
+    trace_start(&s->trace, "turn", &s->domid);
     STEP("image", image_open(image_path, &to, e));
     s->step = "lineage";
     int rc = lineage_of(s, to, e);
@@ -285,7 +285,7 @@ int slot_complete(struct slot *s, const char *image_path, const char *name, bool
                   struct slot_outcome *outcome, struct error *e)
 {
     struct image *im;
-    trace_start(&s->trace);
+    trace_start(&s->trace, "complete", &s->domid);
     STEP("image", open_image(s, image_path, &im, e));
     int rc = complete_into(s, im, name, paused, outcome, e);
     if (im != s->base)

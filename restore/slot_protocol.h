@@ -24,7 +24,7 @@
  *   {"event":"failed", "answer":"NoHostMemory", "error":"text", "stage":"populate"}
  *       at any time; then it exits with 1. After "warm" the slot is tainted.
  *
- *   a stage is {"name":"restore", "us":123, "hypercalls":6}, in the order of execution.
+ *   a stage is {"name":"restore", "us":123, "hypercalls":6, "pages":0}, in the order of execution.
  *
  * The image helper (libexec/dompool/dompool-image) does one piece of work and speaks the same way
  * on descriptor 3. base, a_base, b_base: the base's file when the image is derived. to:

@@ -1,6 +1,14 @@
 /*
- * The stages of a build or a completion: name, time, hypercalls. Cheap enough
- * to be always on: two clock reads and one counter a stage, no allocation.
+ * The stages of a build, a turn or a completion: name, time, hypercalls, pages written. Cheap
+ * enough to be always on: two clock reads and one counter a stage, no allocation.
+ *
+ * What is recorded here can also be watched from outside, with bpftrace or SystemTap: trace.c holds
+ * the USDT probes of provider `dompool`, each a no-op in the code while nobody watches.
+ *
+ *   start  operation, domid                                     a trace begins
+ *   stage  operation, name, us, hypercalls, pages, domid        a stage has ended
+ *
+ * operation: "build", "turn" or "complete". domid: 0x7ff4 while there is no domain yet.
  */
 #ifndef RESTORE_TRACE_H
 #define RESTORE_TRACE_H
@@ -14,20 +22,29 @@
 struct trace_stage {
     const char *name; /* static string */
     uint64_t us, hypercalls;
+    uint64_t pages; /* of the domain, 4 KiB each, written or handed to what writes them */
 };
 
 struct trace {
+    const char *operation; /* static string */
+    const uint32_t *domid; /* the slot's */
     struct trace_stage stages[TRACE_STAGES_MAX];
     size_t n;
     uint64_t start_us, mark_us, mark_hypercalls;
+    uint64_t pages; /* of the stage that is running */
 };
 
-/* Forgets the stages and starts the clock. */
-void trace_start(struct trace *t);
-/* Ends the stage that has been running since the last call: everything since then is `name`. */
+/* Forgets the stages and starts the clock. operation: see above, static. domid: borrowed, read at
+ * each stage's end, so it may be set while the trace runs. */
+void trace_start(struct trace *t, const char *operation, const uint32_t *domid);
+/* The stage that is running has written n more pages. */
+void trace_pages(struct trace *t, uint64_t n);
+/* Ends the stage that has been running since the last call: everything since then is `name`. From
+ * the 33rd on they are seen by the probe alone. */
 void trace_stage_end(struct trace *t, const char *name);
+/* Microseconds from the start to the end of the last stage. */
 uint64_t trace_total_us(const struct trace *t);
-/* [{"name","us","hypercalls"}]; new reference, NULL when out of memory. */
+/* [{"name","us","hypercalls","pages"}]; new reference, NULL when out of memory. */
 json_t *trace_to_json(const struct trace *t);
 
 #endif

@@ -470,7 +470,7 @@ static int engine_run(struct fake_xen *x, struct image *first, struct image *ove
     struct slot s = slot_of(first);
     domconf_init(&s.conf);
     fake_xen = x;
-    trace_start(&s.trace);
+    trace_start(&s.trace, "build", &s.domid);
     int rc = engine_direct.build(&s, &err);
     if (!rc && first != over) {
         rc = engine_direct.turn(&s, over, &err);

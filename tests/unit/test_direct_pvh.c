@@ -132,7 +132,7 @@ static int engine_run(struct fake_xen *x, struct image *over, struct image *delt
                      .engine = &engine_direct};
     domconf_init(&s.conf);
     fake_xen = x;
-    trace_start(&s.trace);
+    trace_start(&s.trace, "build", &s.domid);
     int rc = engine_direct.build(&s, &err);
     unsigned before = x->calls;
     if (!rc)

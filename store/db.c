@@ -11,11 +11,11 @@
 #include "store/db_schema.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LEASE_HISTORY 10000 /* ended leases kept, newest first */
-#define WAL_PAGES_IDLE 256  /* log size from which an idle moment is used to empty it: 1 MiB */
+#define WAL_PAGES_IDLE 256 /* log size from which an idle moment is used to empty it: 1 MiB */
 
 /* X(name, SQL) */
 #define STATEMENTS(X)                                                                              \
@@ -49,10 +49,17 @@
     X(SLOT_DELETE, "DELETE FROM slot WHERE id = ?1")                                               \
     X(LEASE_ALL, "SELECT id, slot, image, owner_uid, name, created_ms, expires_ms, hold, paused, " \
                  "meta FROM lease WHERE ended_ms IS NULL ORDER BY id")                             \
-    X(LEASE_PUT, "INSERT INTO lease VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "    \
+    X(LEASE_BY_ID, "SELECT id, slot, image, owner_uid, name, created_ms, expires_ms, hold, "       \
+                   "paused, NULL, ended_ms, end_reason, trace FROM lease WHERE id = ?1")           \
+    X(LEASE_BY_NAME, "SELECT id, slot, image, owner_uid, name, created_ms, expires_ms, hold, "     \
+                     "paused, NULL, ended_ms, end_reason, trace FROM lease "                       \
+                     "WHERE name = ?1 AND ended_ms IS NOT NULL ORDER BY id DESC LIMIT 1")          \
+    X(LEASE_PUT, "INSERT INTO lease "                                                              \
+                 "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) "                 \
                  "ON CONFLICT(id) DO UPDATE SET slot = excluded.slot, name = excluded.name, "      \
                  "expires_ms = excluded.expires_ms, ended_ms = excluded.ended_ms, "                \
-                 "end_reason = excluded.end_reason")                                               \
+                 "end_reason = excluded.end_reason, "                                              \
+                 "trace = coalesce(excluded.trace, lease.trace)")                                  \
     X(LEASE_PRUNE, "DELETE FROM lease WHERE ended_ms IS NOT NULL AND id < ?1")                     \
     X(SETTING_ALL, "SELECT image, key, value FROM setting")                                        \
     X(SETTING_PUT, "INSERT INTO setting VALUES(?1, ?2, ?3) "                                       \
@@ -111,6 +118,14 @@ static void query_null(struct query *q)
 {
     if (q->rc == SQLITE_OK)
         q->rc = sqlite3_bind_null(q->s, ++q->at);
+}
+
+static void query_text_or_null(struct query *q, const char *text)
+{
+    if (text)
+        query_text(q, text);
+    else
+        query_null(q);
 }
 
 static void query_uuid(struct query *q, const uint8_t uuid[16])
@@ -572,23 +587,52 @@ static int op_lease_put(struct db *db, const struct db_op *op, struct error *e)
     query_int_or_null(&q, r->expires_ms);
     query_int(&q, r->hold);
     query_int(&q, r->paused);
-    if (r->meta)
-        query_text(&q, r->meta);
-    else
-        query_null(&q);
+    query_text_or_null(&q, r->meta);
     query_int_or_null(&q, r->ended_ms);
-    if (r->ended_ms)
-        query_text(&q, r->end_reason);
-    else
-        query_null(&q);
+    query_text_or_null(&q, r->ended_ms ? r->end_reason : NULL);
+    query_text_or_null(&q, r->trace);
     int rc = query_run(&q, e);
     if (!rc)
         rc = counter_raise(db, "lease", r->id, e);
-    if (rc || !r->ended_ms || r->id <= LEASE_HISTORY)
+    if (rc || !r->ended_ms || r->id <= DB_LEASE_HISTORY)
         return rc;
     struct query prune = query_begin(db, ST_LEASE_PRUNE);
-    query_int(&prune, (int64_t)(r->id - LEASE_HISTORY));
+    query_int(&prune, (int64_t)(r->id - DB_LEASE_HISTORY));
     return query_run(&prune, e);
+}
+
+/* The columns behind those of row_lease. */
+static bool row_lease_past(sqlite3_stmt *s, struct lease_row *r)
+{
+    bool ok = row_lease(s, r) && column_text(s, 11, r->end_reason, sizeof r->end_reason);
+    r->ended_ms = sqlite3_column_int64(s, 10);
+    const char *trace = (const char *)sqlite3_column_text(s, 12);
+    if (!ok || !trace)
+        return ok;
+    if (sqlite3_column_bytes(s, 12) >= DB_TRACE_SIZE)
+        return false;
+    r->trace = strdup(trace);
+    return r->trace != NULL;
+}
+
+static int op_lease_find(struct db *db, const struct db_op *op, struct error *e)
+{
+    struct lease_find *f = op->find;
+    struct query q = query_begin(db, f->id ? ST_LEASE_BY_ID : ST_LEASE_BY_NAME);
+    (void)e;
+    if (f->id)
+        query_int(&q, (int64_t)f->id);
+    else
+        query_text(&q, f->name);
+    enum step step = query_step(&q);
+    f->found = step == STEP_ROW;
+    if (step == STEP_ERROR)
+        f->rc = db_error(db->handle, &f->error, "find a lease");
+    else if (f->found && !row_lease_past(q.s, &f->row))
+        f->rc = error_set(&f->error, -EUCLEAN,
+                          "database: the row of lease l%" PRIu64 " is malformed", f->row.id);
+    query_end(&q);
+    return 0;
 }
 
 static int op_setting_put(struct db *db, const struct db_op *op, struct error *e)
@@ -618,13 +662,10 @@ static int op_live_clear(struct db *db, const struct db_op *op, struct error *e)
 }
 
 static int (*const op_table[])(struct db *db, const struct db_op *op, struct error *e) = {
-    [DB_IMAGE_PUT] = op_image_put,
-    [DB_IMAGE_DELETE] = op_image_delete,
-    [DB_SLOT_PUT] = op_slot_put,
-    [DB_SLOT_DELETE] = op_slot_delete,
-    [DB_LEASE_PUT] = op_lease_put,
-    [DB_SETTING_PUT] = op_setting_put,
-    [DB_SETTING_DELETE] = op_setting_delete,
+    [DB_IMAGE_PUT] = op_image_put,     [DB_IMAGE_DELETE] = op_image_delete,
+    [DB_SLOT_PUT] = op_slot_put,       [DB_SLOT_DELETE] = op_slot_delete,
+    [DB_LEASE_PUT] = op_lease_put,     [DB_LEASE_FIND] = op_lease_find,
+    [DB_SETTING_PUT] = op_setting_put, [DB_SETTING_DELETE] = op_setting_delete,
     [DB_LIVE_CLEAR] = op_live_clear,
 };
 
@@ -642,6 +683,7 @@ void db_op_dispose(struct db_op *op)
 {
     if (op->kind == DB_LEASE_PUT) {
         free(op->lease.meta);
-        op->lease.meta = NULL;
+        free(op->lease.trace);
+        op->lease.meta = op->lease.trace = NULL;
     }
 }

@@ -27,6 +27,8 @@
 #define DB_NAME_SIZE 64
 #define DB_REASON_SIZE 256
 #define DB_TAG_SIZE 16
+#define DB_TRACE_SIZE 8192     /* of a lease's trace, with its NUL */
+#define DB_LEASE_HISTORY 10000 /* ended leases kept, newest first */
 #define DB_NO_DOMID (-1)
 
 struct image_row {
@@ -62,6 +64,18 @@ struct lease_row {
     char *meta;       /* JSON object, malloc'd; NULL: none */
     int64_t ended_ms; /* 0: alive */
     char end_reason[DB_REASON_SIZE];
+    char *trace; /* JSON object, malloc'd; NULL: none. Written when there is one, else as it was */
+};
+
+/* What is known of one lease, alive or ended. */
+struct lease_find {
+    uint64_t id;             /* in; 0: by name */
+    char name[DB_NAME_SIZE]; /* in: of the ended leases with this name the newest is meant */
+
+    int rc; /* -EUCLEAN: its row is malformed; -EIO and the like */
+    struct error error;
+    bool found;
+    struct lease_row row; /* without meta. The caller frees row.trace, also after an error */
 };
 
 struct setting_row {
@@ -87,6 +101,8 @@ enum db_op_kind {
     DB_SLOT_PUT,
     DB_SLOT_DELETE, /* slot.id */
     DB_LEASE_PUT,   /* alive or ended */
+    DB_LEASE_FIND,  /* reads, in its turn among the writes. It fails in *find alone: a history that
+                       cannot be read is no reason to give no leases */
     DB_SETTING_PUT,
     DB_SETTING_DELETE, /* setting.image, setting.key */
     DB_LIVE_CLEAR      /* forgets all slots and ends all leases: the first step of a repair */
@@ -99,6 +115,7 @@ struct db_op {
         struct slot_row slot;
         struct lease_row lease;
         struct setting_row setting;
+        struct lease_find *find; /* borrowed */
     };
 };
 
@@ -113,13 +130,13 @@ int db_open(const char *path, const char *boot_id, struct db **out, struct error
 /* Checkpoints and closes. NULL is fine. */
 void db_close(struct db *db);
 
-/* Reads everything that is alive. Caller disposes *out, also after an error. */
+/* Reads everything that is alive, without traces. Caller disposes *out, also after an error. */
 int db_load(struct db *db, struct db_rows *out, struct error *e);
 void db_rows_dispose(struct db_rows *rows);
 
 /* All operations in one transaction, or none. Not synced to disk (see above). */
 int db_apply(struct db *db, const struct db_op *ops, size_t n, struct error *e);
-/* Frees what an operation owns (a lease's meta). */
+/* Frees what an operation owns (a lease's meta and trace). */
 void db_op_dispose(struct db_op *op);
 
 /* Moves the log into the database file when it has grown: this is where the fsyncs are, so

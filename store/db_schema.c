@@ -34,6 +34,10 @@ static const char *const migrations[] = {
     "CREATE TABLE setting("
     "  image TEXT NOT NULL REFERENCES image(name) ON DELETE CASCADE, key TEXT NOT NULL,"
     "  value TEXT NOT NULL, PRIMARY KEY(image, key)) STRICT, WITHOUT ROWID;",
+
+    /* Traces. The index has ended leases alone: giving a lease does not write it. */
+    "ALTER TABLE lease ADD COLUMN trace TEXT;"
+    "CREATE INDEX lease_ended_name ON lease(name) WHERE ended_ms IS NOT NULL;",
 };
 
 int db_error(sqlite3 *handle, struct error *e, const char *doing)

@@ -101,11 +101,15 @@ static bool run(long n)
     must(!opened || !db, n, "a handle after an error");
     int applied = opened ? 1 : db_apply(db, ops, 3, NULL);
     int loaded = opened ? 1 : db_load(db, &rows, NULL);
+    struct lease_find f = {.id = 1};
+    const struct db_op find = {.kind = DB_LEASE_FIND, .find = &f};
+    int found = opened ? 1 : db_apply(db, &find, 1, NULL);
+    must(found || f.rc || applied || f.found, n, "a lease that was written is not found");
     if (!opened)
         db_rows_dispose(&rows);
     bool used = left < 0;
     left = -1;
-    must(!used || opened || applied || loaded, n, "the failure was not reported");
+    must(!used || opened || applied || loaded || found || f.rc, n, "the failure was not reported");
     if (!db)
         must(!db_open(path, "boot", &db, NULL), n, "open afterwards");
     check_whole(db, n, !applied);

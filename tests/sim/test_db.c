@@ -237,6 +237,115 @@ static void exec(const char *sql)
     sqlite3_close(raw);
 }
 
+static void find(struct db *db, struct lease_find *f)
+{
+    const struct db_op op = {.kind = DB_LEASE_FIND, .find = f};
+    apply(db, &op, 1);
+}
+
+static struct db_op lease_with(uint64_t id, const char *name, int64_t ended_ms, char *trace)
+{
+    struct db_op op = lease_op(id, 0);
+    strcpy(op.lease.name, name);
+    op.lease.ended_ms = ended_ms;
+    strcpy(op.lease.end_reason, "released");
+    op.lease.trace = trace;
+    return op;
+}
+
+/* A trace comes after its lease, and stays when the lease is written again without it. */
+static void test_trace(void **state)
+{
+    char text[] = "{\"a\":1}", text2[] = "{}";
+    struct lease_find f = {.id = 7};
+    (void)state;
+    struct db *db = open_db("b1");
+    find(db, &f);
+    assert_true(!f.found && !f.rc);
+    struct db_op op = lease_with(7, "one", 0, NULL);
+    apply(db, &op, 1);
+    find(db, &f);
+    assert_true(f.found && !f.rc && !f.row.trace && !f.row.ended_ms);
+    op.lease.trace = text;
+    apply(db, &op, 1);
+    op = lease_with(7, "one", 5, NULL);
+    apply(db, &op, 1);
+    db_close(db);
+    db = open_db("b2");
+    f = (struct lease_find){.id = 7};
+    find(db, &f);
+    assert_string_equal(f.row.trace, text);
+    assert_string_equal(f.row.end_reason, "released");
+    assert_int_equal(f.row.ended_ms, 5);
+    free(f.row.trace);
+    /* By name: the newest of those that have ended. */
+    struct db_op more[] = {lease_with(8, "one", 6, text2), lease_with(9, "one", 0, text)};
+    apply(db, more, 2);
+    f = (struct lease_find){.name = "one"};
+    find(db, &f);
+    assert_int_equal(f.row.id, 8);
+    assert_string_equal(f.row.trace, text2);
+    free(f.row.trace);
+    f = (struct lease_find){.name = "two"};
+    find(db, &f);
+    assert_true(!f.found && !f.rc);
+    db_close(db);
+}
+
+/* Found by the index, which a living lease is not in. */
+static void test_trace_plan(void **state)
+{
+    sqlite3 *raw;
+    sqlite3_stmt *s;
+    (void)state;
+    db_close(open_db("b1"));
+    assert_int_equal(sqlite3_open(path, &raw), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(raw,
+                                        "EXPLAIN QUERY PLAN SELECT trace FROM lease WHERE name = ?1"
+                                        " AND ended_ms IS NOT NULL ORDER BY id DESC LIMIT 1",
+                                        -1, &s, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    assert_string_equal((const char *)sqlite3_column_text(s, 3),
+                        "SEARCH lease USING INDEX lease_ended_name (name=?)");
+    assert_int_equal(sqlite3_step(s), SQLITE_DONE);
+    sqlite3_finalize(s);
+    sqlite3_close(raw);
+}
+
+/* What somebody has put there by hand is refused, and the transaction goes on. */
+static void test_trace_malformed(void **state)
+{
+    struct lease_find long_trace = {.id = 1}, long_name = {.id = 2}, long_reason = {.id = 3};
+    struct lease_find with_nul = {.id = 4};
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op ops[] = {lease_with(1, "a", 5, NULL), lease_with(2, "b", 5, NULL),
+                          lease_with(3, "c", 5, NULL), lease_with(4, "d", 5, NULL)};
+    apply(db, ops, 4);
+    exec("UPDATE lease SET trace = printf('%08192d', 1) WHERE id = 1");
+    exec("UPDATE lease SET name = printf('%0100d', 1) WHERE id = 2");
+    exec("UPDATE lease SET end_reason = printf('%01000d', 1) WHERE id = 3");
+    exec("UPDATE lease SET trace = '{' || char(0) || '}' WHERE id = 4");
+    const struct db_op finds[] = {{.kind = DB_LEASE_FIND, .find = &long_trace},
+                                  {.kind = DB_LEASE_FIND, .find = &long_name},
+                                  {.kind = DB_LEASE_FIND, .find = &long_reason},
+                                  {.kind = DB_LEASE_FIND, .find = &with_nul},
+                                  image_op("fire")};
+    apply(db, finds, 5);
+    assert_int_equal(long_trace.rc, -EUCLEAN);
+    assert_string_equal(long_trace.error.text, "database: the row of lease l1 is malformed");
+    assert_int_equal(long_name.rc, -EUCLEAN);
+    assert_int_equal(long_reason.rc, -EUCLEAN);
+    assert_int_equal(with_nul.rc, 0);
+    assert_string_equal(with_nul.row.trace, "{");
+    free(with_nul.row.trace);
+    struct db_rows r = load(db);
+    assert_int_equal(r.n_images, 1);
+    db_rows_dispose(&r);
+    db_close(db);
+}
+
 static void test_newer_schema(void **state)
 {
     struct db *db = NULL;
@@ -245,8 +354,27 @@ static void test_newer_schema(void **state)
     exec("PRAGMA user_version = 99");
     assert_int_equal(db_open(path, "b1", &db, &e), -EPROTO);
     assert_non_null(strstr(e.text, "schema version 99"));
-    exec("PRAGMA user_version = 1"); /* it was left as it is */
+    exec("PRAGMA user_version = 2"); /* it was left as it is */
     db_close(open_db("b1"));
+}
+
+/* What the first released schema left is taken over; its leases have no trace. */
+static void test_older_schema(void **state)
+{
+    struct lease_find f = {.id = 1};
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op ops[] = {image_op("fire"), slot_op(1, "fire", "leased"), lease_op(1, 1)};
+    apply(db, ops, 3);
+    db_close(db);
+    exec("DROP INDEX lease_ended_name");
+    exec("ALTER TABLE lease DROP COLUMN trace");
+    exec("PRAGMA user_version = 1");
+    db = open_db("b1");
+    find(db, &f);
+    assert_true(f.found && !f.rc && !f.row.trace);
+    assert_int_equal(f.row.owner_uid, 4294967294u);
+    db_close(db);
 }
 
 static void test_damaged_file(void **state)
@@ -331,10 +459,11 @@ static void test_idle(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip),   TEST(test_counters),       TEST(test_boot),
-        TEST(test_all_or_none),  TEST(test_end_and_repair), TEST(test_newer_schema),
-        TEST(test_damaged_file), TEST(test_malformed_row),  TEST(test_disk_full),
-        TEST(test_idle),
+        TEST(test_round_trip),   TEST(test_counters),        TEST(test_boot),
+        TEST(test_all_or_none),  TEST(test_end_and_repair),  TEST(test_newer_schema),
+        TEST(test_damaged_file), TEST(test_malformed_row),   TEST(test_disk_full),
+        TEST(test_idle),         TEST(test_older_schema),    TEST(test_trace),
+        TEST(test_trace_plan),   TEST(test_trace_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,7 @@
     X(POOL_EMPTY, "PoolEmpty", "no slot is warm for this image and none came in time")             \
     X(NO_SUCH_IMAGE, "NoSuchImage", "no image has this name")                                      \
     X(NO_SUCH_LEASE, "NoSuchLease", "no lease, domain name or domid matches")                      \
+    X(NO_TRACE, "NoTrace", "no trace of this lease was kept")                                      \
     X(NO_SUCH_SETTING, "NoSuchSetting", "no setting has this name")                                \
     X(BAD_VALUE, "BadValue", "a value is malformed or out of range")                               \
     X(IMAGE_EXISTS, "ImageExists", "an image with this name exists already")                       \

@@ -126,7 +126,8 @@ struct dompool_allocate_options {
             false, NULL, 0                                                                         \
     }
 
-/* One step of an allocation. This struct will not change. */
+/* One step of an allocation. This struct will not change; the method Trace, by dompool_call, tells
+ * more, also of leases that have ended. */
 struct dompool_stage {
     const char *name;
     uint64_t us;         /* microseconds */

@@ -8,7 +8,7 @@
 #include "pool/image_query.h"
 #include "pool/import.h"
 #include "pool/interface.h"
-#include "pool/lease.h"
+#include "pool/lease_trace.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -141,26 +141,6 @@ json_t *api_pools(const struct core *core, const char *image)
     return json_pack("{s:o}", "pools", pools_json(core, image));
 }
 
-static json_t *stage_json(const char *name, uint64_t us)
-{
-    return json_pack("{s:s, s:I, s:i}", "name", name, "us", (json_int_t)us, "hypercalls", 0);
-}
-
-/* Ours before and after those of the helper. */
-static json_t *stages_json(const struct lease *l, uint64_t now_us)
-{
-    json_t *stages = json_array();
-    const char *first = l->cold ? "wait" : "pick";
-    if (!stages ||
-        json_array_append_new(stages, stage_json(first, l->picked_us - l->received_us)) ||
-        (l->stages && json_array_extend(stages, l->stages)) ||
-        json_array_append_new(stages, stage_json("commit", now_us - l->completed_us))) {
-        json_decref(stages);
-        return NULL;
-    }
-    return stages;
-}
-
 json_t *api_allocated(const struct lease *l, uint64_t now_us)
 {
     return json_pack("{s:o, s:s, s:I, s:o, s:s, s:o, s:s, s:I, s:I, s:o}", "lease",
@@ -168,7 +148,7 @@ json_t *api_allocated(const struct lease *l, uint64_t now_us)
                      (json_int_t)l->slot->domid, "uuid", uuid_json(l->slot->uuid), "name", l->name,
                      "slot", id_json('s', l->slot->id), "from", l->cold ? "cold" : "warm",
                      "delta_pages", (json_int_t)l->delta_pages, "total_us",
-                     (json_int_t)(now_us - l->received_us), "stages", stages_json(l, now_us));
+                     (json_int_t)(now_us - l->received_us), "stages", lease_stages(l, now_us));
 }
 
 /* ---- parameters ---- */
@@ -307,6 +287,11 @@ static const struct answered *release(struct call *call, void *owner, const json
         .wait = truth(given, "wait", true),
     };
     return lease_release(owner, call, &rq);
+}
+
+static const struct answered *trace(struct call *call, void *owner, const json_t *given)
+{
+    return lease_trace_show(owner, call, text(given, "lease"));
 }
 
 static const struct answered *list(struct call *call, void *owner, const json_t *given)
@@ -533,6 +518,7 @@ static const struct param allocate_params[] = {
     {"meta", PARAM_STRING_MAP, false}, {0}};
 static const struct param release_params[] = {
     {"leases", PARAM_STRINGS, false}, {"all", PARAM_BOOL, false}, {"wait", PARAM_BOOL, false}, {0}};
+static const struct param trace_params[] = {{"lease", PARAM_STRING, true}, {0}};
 static const struct param image_params[] = {{"image", PARAM_STRING, false}, {0}};
 static const struct param set_params[] = {
     {"image", PARAM_STRING, true}, {"settings", PARAM_STRING_MAP, true}, {0}};
@@ -550,6 +536,7 @@ static const struct method methods[] = {
     {"ImageRemove", name_params, true, image_remove},
     {"Allocate", allocate_params, false, allocate},
     {"Release", release_params, false, release},
+    {"Trace", trace_params, false, trace},
     {"List", none_params, false, list},
     {"Status", none_params, false, status},
     {"PoolShow", image_params, false, pool_show},

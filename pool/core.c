@@ -110,6 +110,7 @@ static void work(struct timer *t)
         uint64_t left_us = core->aside_until_us - core_now_us(core);
         timer_start(&core->timers, &core->kick, left_us / 1000 + 1, work);
     } else {
+        rows_traces(core);
         slots_reap_queued(core);
         pools_refill(core);
     }

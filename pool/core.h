@@ -4,7 +4,8 @@
  *
  * Where to read on, in the order of a request: api.c (calls) -> lease.c (who waits, who gets what)
  * -> slot.c (states of one domain, its helper, its end) -> pool.c (refill, one image's account) ->
- * reconcile.c (what a restart finds) -> rows.c (every change becomes a row).
+ * reconcile.c (what a restart finds) -> rows.c (every change becomes a row). What a request took:
+ * lease_trace.c.
  */
 #ifndef POOL_CORE_H
 #define POOL_CORE_H
@@ -144,6 +145,10 @@ void rows_slot(struct rows *r, const struct slot *s);
 void rows_slot_gone(struct rows *r, const struct slot *s);
 void rows_lease(struct rows *r, const struct lease *l);
 void rows_lease_ended(struct rows *r, const struct lease *l, const char *reason);
+/* Writes the traces that are due; of more leases than one in one transaction. No memory: later. */
+void rows_traces(struct core *core);
+/* Reads a lease's row; see DB_LEASE_FIND. *lookup must stay until the commit's end. */
+void rows_lease_lookup(struct rows *r, struct lease_lookup *lookup);
 /* Commits the end of a lease of which only the row is left. */
 void rows_lease_lost(struct core *core, const struct lease_row *row);
 void rows_image(struct rows *r, const struct image_row *image);

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "pool/api.h"
+#include "pool/lease_trace.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -48,6 +49,7 @@ void lease_free(struct lease *l)
         l->slot->lease = NULL;
     json_decref(l->meta);
     json_decref(l->stages);
+    free(l->trace);
     free(l);
 }
 
@@ -372,11 +374,12 @@ void lease_slot_failed(struct lease *l, const char *why)
 
 static void lease_committed(void *owner, int rc, const struct error *e);
 
-void lease_completed(struct lease *l, int64_t delta_pages, json_t *stages)
+void lease_completed(struct lease *l, int64_t delta_pages, uint64_t helper_us, json_t *stages)
 {
     struct core *core = l->core;
     l->completed_us = core_now_us(core);
     l->delta_pages = delta_pages;
+    l->helper_us = helper_us;
     l->stages = json_incref(stages);
     l->created_ms = core_wall_ms(core);
     l->expires_ms = l->ttl_ms ? l->created_ms + (int64_t)l->ttl_ms : 0;
@@ -425,6 +428,8 @@ static void lease_activate(struct lease *l)
     struct call *call = l->call;
     struct conn *conn = call->conn;
     uint64_t id = l->id, now = core_now_us(core);
+    l->replied_us = now;
+    l->trace_due = true;
     sample_add(&core->figures, now - l->received_us);
     if (l->hold) {
         l->watch.closed = holder_closed;
@@ -471,6 +476,7 @@ bool lease_end(struct lease *l, const char *reason,
     assert(l->state == LEASE_ACTIVE);
     log_info("lease l%" PRIu64 " ends: %s, domain %" PRId64 " (%s): %s", l->id, l->image->row.name,
              s->domid, l->name, reason);
+    lease_trace_record(l);
     struct rows *r = rows_new(core);
     rows_lease_ended(r, l, reason);
     slot_move(s, SLOT_RELEASING, r, reason);

@@ -46,9 +46,13 @@ struct lease {
     bool cold; /* it had to wait for a slot */
     unsigned tries;
     char last_failure[DB_REASON_SIZE];
-    uint64_t received_us, picked_us, completed_us;
+    uint64_t received_us, picked_us, completed_us, replied_us;
+    uint64_t helper_us; /* of the span between picked and completed, as the helper says */
     int64_t delta_pages;
-    json_t *stages;
+    json_t *stages; /* the helper's, as it sent them; NULL: none, or in the trace already */
+
+    bool trace_due; /* it has been answered, and its trace is not made */
+    char *trace;    /* lease_trace.h; NULL: not yet, or only in the row, or none */
 };
 
 struct lease_request {
@@ -71,8 +75,8 @@ void leases_rehome(struct core *core);
 /* Refuses all who wait for this image, or for one derived from it. */
 void leases_refuse_waiting(struct pool *p, int answer, const char *text);
 
-/* From the slot: its helper is done, or has failed. */
-void lease_completed(struct lease *l, int64_t delta_pages, json_t *stages);
+/* From the slot: its helper is done, or has failed. stages: an array, borrowed; NULL: none. */
+void lease_completed(struct lease *l, int64_t delta_pages, uint64_t helper_us, json_t *stages);
 void lease_slot_failed(struct lease *l, const char *why);
 
 /* Ends an active lease: its slot is released, l is freed. then: see rows_commit, whose result

@@ -384,6 +384,7 @@ static void stop_lease(struct lease *l)
 void core_stop(struct core *core)
 {
     core->state = CORE_STOPPING;
+    rows_traces(core);
     image_jobs_stop(core);
     list_each (node, &core->leases)
         stop_lease(container_of(node, struct lease, in_core));

@@ -13,7 +13,7 @@
  */
 #include "base/log.h"
 #include "base/message.h"
-#include "pool/lease.h"
+#include "pool/lease_trace.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -105,6 +105,7 @@ static void lease_row_fill(struct rows *r, struct lease_row *row, const struct l
     row->meta = l->meta ? message_encode(l->meta, &len) : NULL;
     if (l->meta && !row->meta)
         r->incomplete = true;
+    row->trace = l->trace ? strdup(l->trace) : NULL; /* without memory it stays as it was */
 }
 
 void rows_lease(struct rows *r, const struct lease *l)
@@ -123,6 +124,35 @@ void rows_lease_ended(struct rows *r, const struct lease *l, const char *reason)
     format_fits(row->end_reason, sizeof row->end_reason, "%s", reason);
 }
 
+static struct lease *lease_at(struct list *node)
+{
+    return container_of(node, struct lease, in_core);
+}
+
+void rows_traces(struct core *core)
+{
+    size_t due = 0;
+    list_each (node, &core->leases)
+        due += lease_at(node)->trace_due;
+    struct rows *r = due ? rows_new_sized(core, due) : NULL;
+    if (!r)
+        return;
+    list_each (node, &core->leases) {
+        struct lease *l = lease_at(node);
+        if (!l->trace_due)
+            continue;
+        lease_trace_record(l);
+        rows_lease(r, l);
+    }
+    rows_commit(core, r, NULL, NULL);
+}
+
+void rows_lease_lookup(struct rows *r, struct lease_lookup *lookup)
+{
+    if (r)
+        rows_op(r, DB_LEASE_FIND)->lookup = lookup;
+}
+
 void rows_lease_lost(struct core *core, const struct lease_row *lost)
 {
     struct rows *r = rows_new(core);
@@ -130,7 +160,7 @@ void rows_lease_lost(struct core *core, const struct lease_row *lost)
         struct lease_row *row = &rows_op(r, DB_LEASE_PUT)->lease;
         *row = *lost;
         row->slot = 0;
-        row->meta = NULL; /* the row that exists keeps its own */
+        row->meta = row->trace = NULL; /* the row that exists keeps its own */
         row->ended_ms = core_wall_ms(core);
         format_fits(row->end_reason, sizeof row->end_reason, "its slot's row was lost");
     }
@@ -211,8 +241,8 @@ static void repair_try(struct timer *t)
         list_each (node, &core->slots)
             rows_slot(r, container_of(node, struct slot, in_core));
         list_each (node, &core->leases)
-            if (row_live(container_of(node, struct lease, in_core)))
-                rows_lease(r, container_of(node, struct lease, in_core));
+            if (row_live(lease_at(node)))
+                rows_lease(r, lease_at(node));
     }
     core->repairing = rows_commit(core, r, repair_done, core);
 }

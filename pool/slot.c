@@ -247,9 +247,11 @@ static bool helper_completed(struct slot *s, const json_t *message)
     if (s->state != SLOT_COMPLETING)
         return false;
     const json_t *delta = json_object_get(message, "delta_pages");
+    json_int_t helper_us = json_integer_value(json_object_get(message, "total_us"));
     json_t *stages = json_object_get(message, "stages");
     timer_start(&s->core->timers, &s->timer, HELPER_EXIT_MS, slot_timed_out);
-    lease_completed(s->lease, json_integer_value(delta), json_is_array(stages) ? stages : NULL);
+    lease_completed(s->lease, json_integer_value(delta), helper_us > 0 ? (uint64_t)helper_us : 0,
+                    json_is_array(stages) ? stages : NULL);
     return true;
 }
 

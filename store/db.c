@@ -617,7 +617,7 @@ static bool row_lease_past(sqlite3_stmt *s, struct lease_row *r)
 
 static int op_lease_find(struct db *db, const struct db_op *op, struct error *e)
 {
-    struct lease_find *f = op->find;
+    struct lease_lookup *f = op->lookup;
     struct query q = query_begin(db, f->id ? ST_LEASE_BY_ID : ST_LEASE_BY_NAME);
     (void)e;
     if (f->id)

@@ -68,7 +68,7 @@ struct lease_row {
 };
 
 /* What is known of one lease, alive or ended. */
-struct lease_find {
+struct lease_lookup {
     uint64_t id;             /* in; 0: by name */
     char name[DB_NAME_SIZE]; /* in: of the ended leases with this name the newest is meant */
 
@@ -101,8 +101,8 @@ enum db_op_kind {
     DB_SLOT_PUT,
     DB_SLOT_DELETE, /* slot.id */
     DB_LEASE_PUT,   /* alive or ended */
-    DB_LEASE_FIND,  /* reads, in its turn among the writes. It fails in *find alone: a history that
-                       cannot be read is no reason to give no leases */
+    DB_LEASE_FIND, /* reads, in its turn among the writes. It fails in *lookup alone: a history that
+                      cannot be read is no reason to give no leases */
     DB_SETTING_PUT,
     DB_SETTING_DELETE, /* setting.image, setting.key */
     DB_LIVE_CLEAR      /* forgets all slots and ends all leases: the first step of a repair */
@@ -115,7 +115,7 @@ struct db_op {
         struct slot_row slot;
         struct lease_row lease;
         struct setting_row setting;
-        struct lease_find *find; /* borrowed */
+        struct lease_lookup *lookup; /* borrowed */
     };
 };
 

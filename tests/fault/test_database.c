@@ -101,8 +101,8 @@ static bool run(long n)
     must(!opened || !db, n, "a handle after an error");
     int applied = opened ? 1 : db_apply(db, ops, 3, NULL);
     int loaded = opened ? 1 : db_load(db, &rows, NULL);
-    struct lease_find f = {.id = 1};
-    const struct db_op find = {.kind = DB_LEASE_FIND, .find = &f};
+    struct lease_lookup f = {.id = 1};
+    const struct db_op find = {.kind = DB_LEASE_FIND, .lookup = &f};
     int found = opened ? 1 : db_apply(db, &find, 1, NULL);
     must(found || f.rc || applied || f.found, n, "a lease that was written is not found");
     if (!opened)

@@ -117,6 +117,7 @@ static void everyday(struct sim_client *a, struct sim_client *b)
         json_pack("{s:s, s:{s:s, s:s}}", "image", "fire", "settings", "min", "3", "engine",
                   "guest"));
     ask(b, "List", NULL);
+    ask(b, "Trace", json_pack("{s:s}", "lease", "l1"));
     ask(a, "PoolWait", json_pack("{s:i}", "timeout_ms", 3000));
     ask(b, "Status", NULL);
     ask(b, "ConfigShow", NULL);
@@ -127,6 +128,7 @@ static void everyday(struct sim_client *a, struct sim_client *b)
     ask(a, "Release", json_pack("{s:b}", "all", 1));
     ask(b, "Release", json_pack("{s:[s]}", "leases", "l2"));
     sim_run(&sim, 2000);
+    ask(a, "Trace", json_pack("{s:s}", "lease", "l2"));
     ask(a, "ImageRemove", json_pack("{s:s}", "name", "ice"));
     ask(b, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "1"));
     sim_run(&sim, 8000);

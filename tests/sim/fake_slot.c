@@ -47,7 +47,8 @@ static void suffer(const char *fault, const char *stage)
 
 static json_t *stage(const char *name, int us, int hypercalls)
 {
-    return json_pack("{s:s, s:i, s:i}", "name", name, "us", us, "hypercalls", hypercalls);
+    return json_pack("{s:s, s:i, s:i, s:i}", "name", name, "us", us, "hypercalls", hypercalls,
+                     "pages", 0);
 }
 
 static const char *get(const json_t *message, const char *key)

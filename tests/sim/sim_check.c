@@ -79,6 +79,8 @@ static void check_leases(struct sim *s)
         MUST(l->state != LEASE_WAITING || l->pool == pool_of(l->image));
         MUST(!l->image->row.removing);
         MUST(l->state != LEASE_ACTIVE || !l->call);
+        MUST(!l->trace_due || (l->state == LEASE_ACTIVE && !l->trace));
+        MUST(!l->trace || !l->stages);
         MUST(!l->expires_ms || l->state != LEASE_ACTIVE || timer_armed(&l->timer));
         list_each (other, &s->core.leases) {
             const struct lease *o = container_of(other, struct lease, in_core);
@@ -168,6 +170,18 @@ static bool rows_have_lease(const struct db_rows *rows, const struct lease *l)
     return false;
 }
 
+/* A trace that is kept in memory is in its row as well. */
+static void check_trace(struct sim *s, const struct lease *l)
+{
+    struct lease_lookup lookup = {.id = l->id};
+    const struct db_op op = {.kind = DB_LEASE_FIND, .lookup = &lookup};
+    struct error e;
+    MUST(!l->trace_due);
+    MUST(!db_apply(s->db, &op, 1, &e) && !lookup.rc && lookup.found);
+    MUST(!l->trace || (lookup.row.trace && !strcmp(l->trace, lookup.row.trace)));
+    free(lookup.row.trace);
+}
+
 /* One file for each image, and no other. */
 static void check_files(struct sim *s, const struct db_rows *rows)
 {
@@ -202,6 +216,7 @@ void sim_check_quiet(struct sim *s)
     list_each (node, &s->core.leases) {
         n_leases++;
         MUST(rows_have_lease(&rows, container_of(node, struct lease, in_core)));
+        check_trace(s, container_of(node, struct lease, in_core));
     }
     MUST(n_slots == rows.n_slots && n_leases == rows.n_leases);
     MUST(sim_domains(s) == n_slots);

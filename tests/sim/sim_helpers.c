@@ -338,9 +338,11 @@ static void complete_done(struct sim *s, void *arg)
     MUST(!d->used);
     d->used = true;
     format_fits(d->d.name, sizeof d->d.name, "%s", get(h->request, "name"));
-    say(h, json_pack("{s:s, s:i, s:i, s:i, s:[{s:s, s:i, s:i}]}", "event", "completed", "domid",
-                     (int)h->domid, "delta_pages", 7, "total_us", 500, "stages", "name", "vcpus",
-                     "us", 500, "hypercalls", 3));
+    json_t *stages = s->stages ? json_incref(s->stages)
+                               : json_pack("[{s:s, s:i, s:i, s:i}]", "name", "vcpus", "us", 500,
+                                           "hypercalls", 3, "pages", 7);
+    say(h, json_pack("{s:s, s:i, s:i, s:i, s:o}", "event", "completed", "domid", (int)h->domid,
+                     "delta_pages", 7, "total_us", 500, "stages", stages));
     if (h->fate != FATE_COMPLETED_HANGS && !h->ended)
         helper_die(h);
 }

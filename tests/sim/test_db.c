@@ -237,9 +237,9 @@ static void exec(const char *sql)
     sqlite3_close(raw);
 }
 
-static void find(struct db *db, struct lease_find *f)
+static void find(struct db *db, struct lease_lookup *f)
 {
-    const struct db_op op = {.kind = DB_LEASE_FIND, .find = f};
+    const struct db_op op = {.kind = DB_LEASE_FIND, .lookup = f};
     apply(db, &op, 1);
 }
 
@@ -257,7 +257,7 @@ static struct db_op lease_with(uint64_t id, const char *name, int64_t ended_ms, 
 static void test_trace(void **state)
 {
     char text[] = "{\"a\":1}", text2[] = "{}";
-    struct lease_find f = {.id = 7};
+    struct lease_lookup f = {.id = 7};
     (void)state;
     struct db *db = open_db("b1");
     find(db, &f);
@@ -272,7 +272,7 @@ static void test_trace(void **state)
     apply(db, &op, 1);
     db_close(db);
     db = open_db("b2");
-    f = (struct lease_find){.id = 7};
+    f = (struct lease_lookup){.id = 7};
     find(db, &f);
     assert_string_equal(f.row.trace, text);
     assert_string_equal(f.row.end_reason, "released");
@@ -281,12 +281,12 @@ static void test_trace(void **state)
     /* By name: the newest of those that have ended. */
     struct db_op more[] = {lease_with(8, "one", 6, text2), lease_with(9, "one", 0, text)};
     apply(db, more, 2);
-    f = (struct lease_find){.name = "one"};
+    f = (struct lease_lookup){.name = "one"};
     find(db, &f);
     assert_int_equal(f.row.id, 8);
     assert_string_equal(f.row.trace, text2);
     free(f.row.trace);
-    f = (struct lease_find){.name = "two"};
+    f = (struct lease_lookup){.name = "two"};
     find(db, &f);
     assert_true(!f.found && !f.rc);
     db_close(db);
@@ -316,8 +316,8 @@ static void test_trace_plan(void **state)
 /* What somebody has put there by hand is refused, and the transaction goes on. */
 static void test_trace_malformed(void **state)
 {
-    struct lease_find long_trace = {.id = 1}, long_name = {.id = 2}, long_reason = {.id = 3};
-    struct lease_find with_nul = {.id = 4};
+    struct lease_lookup long_trace = {.id = 1}, long_name = {.id = 2}, long_reason = {.id = 3};
+    struct lease_lookup with_nul = {.id = 4};
     (void)state;
     struct db *db = open_db("b1");
     struct db_op ops[] = {lease_with(1, "a", 5, NULL), lease_with(2, "b", 5, NULL),
@@ -327,10 +327,10 @@ static void test_trace_malformed(void **state)
     exec("UPDATE lease SET name = printf('%0100d', 1) WHERE id = 2");
     exec("UPDATE lease SET end_reason = printf('%01000d', 1) WHERE id = 3");
     exec("UPDATE lease SET trace = '{' || char(0) || '}' WHERE id = 4");
-    const struct db_op finds[] = {{.kind = DB_LEASE_FIND, .find = &long_trace},
-                                  {.kind = DB_LEASE_FIND, .find = &long_name},
-                                  {.kind = DB_LEASE_FIND, .find = &long_reason},
-                                  {.kind = DB_LEASE_FIND, .find = &with_nul},
+    const struct db_op finds[] = {{.kind = DB_LEASE_FIND, .lookup = &long_trace},
+                                  {.kind = DB_LEASE_FIND, .lookup = &long_name},
+                                  {.kind = DB_LEASE_FIND, .lookup = &long_reason},
+                                  {.kind = DB_LEASE_FIND, .lookup = &with_nul},
                                   image_op("fire")};
     apply(db, finds, 5);
     assert_int_equal(long_trace.rc, -EUCLEAN);
@@ -361,7 +361,7 @@ static void test_newer_schema(void **state)
 /* What the first released schema left is taken over; its leases have no trace. */
 static void test_older_schema(void **state)
 {
-    struct lease_find f = {.id = 1};
+    struct lease_lookup f = {.id = 1};
     (void)state;
     struct db *db = open_db("b1");
     struct db_op ops[] = {image_op("fire"), slot_op(1, "fire", "leased"), lease_op(1, 1)};

@@ -115,6 +115,13 @@ static void do_look(void)
     sim_call(client(), methods[sim_random(&sim, 4)], NULL);
 }
 
+static void do_trace(void)
+{
+    char lease[24];
+    snprintf(lease, sizeof lease, "l%u", (unsigned)(1 + sim_random(&sim, sim.core.next_lease)));
+    sim_call(client(), "Trace", json_pack("{s:s}", "lease", lease));
+}
+
 static void do_remove(void)
 {
     sim_call(client(), "ImageRemove",
@@ -187,7 +194,7 @@ static void (*const actions[])(void) = {
     do_allocate,       do_allocate, do_allocate,    do_allocate,    do_release,
     do_release,        do_die,      do_set,         do_look,        do_domain_shutdown,
     do_domain_destroy, do_remove,   do_release_all, do_kill_daemon, do_import,
-    do_import,         do_capture,  do_read_image,  do_rot,
+    do_import,         do_capture,  do_read_image,  do_rot,         do_trace,
 };
 
 static void check_answered(void)

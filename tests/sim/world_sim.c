@@ -530,6 +530,7 @@ void sim_end(struct sim *s)
         daemon_end(s);
     drop_pending(s);
     json_decref(s->asked);
+    json_decref(s->stages);
     struct list *node;
     while ((node = list_pop(&s->domains)))
         free(container_of(node, struct sim_domain, node));

@@ -102,7 +102,7 @@ bool command_group(const char *word);
 /* KEY=VALUE: the length of the key, 0 when there is no "=" or nothing before it. */
 size_t pair_key_length(const char *text);
 
-/* ---- the commands (image.c lease.c pool.c misc.c), each an enum status ---- */
+/* ---- the commands (image.c lease.c trace.c pool.c misc.c), each an enum status ---- */
 
 int image_import(struct invocation *inv);
 int image_capture(struct invocation *inv);
@@ -115,6 +115,7 @@ int image_rm(struct invocation *inv);
 int lease_allocate(struct invocation *inv);
 int lease_release(struct invocation *inv);
 int lease_list(struct invocation *inv);
+int lease_trace(struct invocation *inv);
 int pool_status(struct invocation *inv);
 int pool_show(struct invocation *inv);
 int pool_set(struct invocation *inv);

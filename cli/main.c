@@ -4,7 +4,7 @@
  *   main.c      this: parse, run, exit status
  *   table.c     every command, its words and options; parse.c reads argv by it
  *   help.c man.c completion.c    what the table says of itself
- *   image.c lease.c pool.c misc.c    the commands; hold.c keeps a lease in the foreground
+ *   image.c lease.c trace.c pool.c misc.c    the commands; hold.c keeps a lease in the foreground
  *   talk.c      requests, and what is said when they fail
  *   output.c    tables, JSON, and the one way to the terminal for strings of others
  *   libdompool/ the client library (include/dompool.h), on which all of this stands

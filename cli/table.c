@@ -224,6 +224,29 @@ const struct command commands[] = {
                    "state, EXPIRES the time that the lease has left, UID its owner.",
     },
     {
+        .name = "trace",
+        .run = lease_trace,
+        .args = "LEASE",
+        .min_args = 1,
+        .max_args = 1,
+        .words = {WORD_LEASE, WORD_NONE},
+        .summary = "Show what the allocation of a lease did, as a timeline",
+        .details =
+            "One line a stage, in order: when it began after the request came, how long it took, "
+            "how "
+            "many hypercalls it made, and how many pages of the domain it wrote. The first is the "
+            "choice of a slot: pick, or wait when none was warm. handover is the way to the slot's "
+            "helper process and back; commit, the last, is the database. Those between depend on "
+            "the "
+            "engine.\n"
+            "\n"
+            "Every allocation is recorded, and the record is written when nobody waits for it any "
+            "more. It is kept across restarts and after the lease has ended, until 10,000 younger "
+            "leases have been given. LEASE is a lease's id, or the name or domid of its domain; a "
+            "lease that has ended, its id, or the name that its domain had, of which the newest is "
+            "meant.",
+    },
+    {
         .name = "status",
         .run = pool_status,
         .args = "",

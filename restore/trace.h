@@ -1,6 +1,6 @@
 /*
  * The stages of a build, a turn or a completion: name, time, hypercalls, pages written. Cheap
- * enough to be always on: two clock reads and one counter a stage, no allocation.
+ * enough to be always on: one reading of the clock and of a counter a stage, no allocation.
  *
  * What is recorded here can also be watched from outside, with bpftrace or SystemTap: trace.c holds
  * the USDT probes of provider `dompool`, each a no-op in the code while nobody watches.

@@ -243,6 +243,39 @@ END
 fake 0 "$(ask List "" "$slots")" list --json
 out_has '"meta":{"a":"b"}'
 
+case_is "trace"
+stages='[{"name":"pick","us":10,"hypercalls":0,"pages":0},{"name":"handover","us":390,"hypercalls":0,"pages":0},{"name":"delta","us":2000,"hypercalls":14,"pages":12},{"name":"unpause","us":600,"hypercalls":1,"pages":0},{"name":"commit","us":1000,"hypercalls":0,"pages":0}]'
+trace='{"lease":"l7","image":"web","name":"web-1","owner_uid":0,"created_ms":'$((now - 65000))',"ended_ms":null,"end_reason":null,"slot":"s3","domid":12,"engine":"direct","from":"warm","retries":0,"delta_pages":12,"total_us":4000,"stages":'$stages'}'
+fake 0 "$(ask Trace '{"lease":"web-1"}' "$trace")" trace web-1
+sed -i 's/1m[5-9]s/1m5s/' "$T/out"
+out_is <<'END'
+lease   l7, given 1m5s ago
+domain  web-1 (domid 12)
+image   web, from a warm slot (s3, engine direct), 12 pages written
+STAGE       START     TIME  TIMELINE                                  HYPERCALLS  PAGES
+pick         0 us    10 us  #                                                  0      0
+handover    10 us   390 us  ####                                               0      0
+delta      400 us  2.00 ms      ####################                          14     12
+unpause   2.40 ms   600 us                          ######                     1      0
+commit    3.00 ms  1.00 ms                                ##########           0      0
+total        0 us  4.00 ms  ########################################          15     12
+END
+fake 0 "$(ask Trace '{"lease":"l7"}' "$trace")" trace l7 --json
+echo "$trace" | out_is
+ended=$(echo "$trace" | sed 's/"ended_ms":null,"end_reason":null/"ended_ms":'$((now - 7200000))',"end_reason":"rel\\u001beased"/; s/"retries":0/"retries":2/')
+fake 0 "$(ask Trace '{"lease":"l7"}' "$ended")" trace l7
+out_has "lease   l7, ended 2h ago: rel?eased"
+out_has "failed  2 slots before it, in the time of the first stage"
+# Numbers that do not fit together: still one mark a stage, and none beyond the end.
+for us in 0 -1 9223372036854775807; do
+    for total in 0 1 -1 9223372036854775807; do
+        fake 0 "$(ask Trace '{"lease":"l7"}' '{"total_us":'$total',"stages":[{"name":"a","us":'$us'},{"name":"b","us":'$us'}]}')" trace l7
+        if grep -Eq '#{41}|# +#' "$T/out"; then problem "a bar is too long"; fi
+    done
+done
+fake 1 "$(no Trace '{"lease":"l9"}' NoTrace 'no trace of lease l9 was kept')" trace l9
+err_has "dompool: NoTrace: no trace of lease l9 was kept"
+
 pool='{"image":"web","min":3,"max":0,"engine":"guest","warm":2,"building":1,"leased":1,"waiting":0,"broken":0,"backoff_ms":0,"last_error":null,"hits":9,"misses":1}'
 sick='{"image":"db","min":1,"max":4,"engine":"guest","warm":0,"building":0,"leased":0,"waiting":2,"broken":1,"backoff_ms":4000,"last_error":"disk xvda: no such file","hits":0,"misses":0}'
 case_is "status"

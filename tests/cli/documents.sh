@@ -6,7 +6,7 @@ set -u
 
 "$DOMPOOL" help --man >"$T/dompool.1"
 case_is "dompool(1) names every command"
-for words in "image import" "image list" "image show" "image rm" allocate release list status \
+for words in "image import" "image list" "image show" "image rm" allocate release list trace status \
     "pool show" "pool set" "pool wait" "config show" call help; do
     [ "$(grep -cx ".Cm $words" "$T/dompool.1")" -ge 2 ] || problem "$words"
 done
@@ -74,6 +74,7 @@ offers "web" allocate w
 offers "db web" --socket /x allocate --ttl 5m ""
 offers "db web" image rm web ""
 offers "web-1" release ""
+offers "web-1" trace ""
 offers "file.save" image import web fil
 offers "--no-wait" release --n
 offers "Status" call S

@@ -108,6 +108,16 @@ lease=$(member lease)
 for key in lease image domid uuid name slot from delta_pages total_us stages; do
     out_has "\"$key\":"
 done
+case_is "trace"
+dp 0 trace mine
+out_has "domain  mine (domid "
+out_has "TIMELINE"
+out_has "handover"
+dp 0 trace "$lease" --json
+out_has "{\"lease\":\"$lease\",\"image\":\"web\""
+dp 1 trace nobody
+err_has "dompool: NoSuchLease: "
+case_is "allocate"
 dp 0 list
 out_has "leased"
 out_has "mine"
@@ -126,6 +136,10 @@ dp 0 release "$lease" --json
 out_has "{\"released\":[{\"lease\":\"$lease\","
 dp 1 release mine
 err_has "dompool: NoSuchLease: "
+dp 0 trace mine
+out_has ", ended "
+out_has "ago: released"
+dp 0 trace "$lease"
 
 case_is "hold"
 dp 0 pool wait web --timeout 20s

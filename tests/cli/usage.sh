@@ -46,6 +46,8 @@ usage "pool set: min is given twice" pool set a min=1 min=2
 usage "pool show: one argument too many: b" pool show a b
 usage "release: name the leases, or give --all" release
 usage "release: --all and names at once" release --all a
+usage "trace: arguments are missing" trace
+usage "trace: one argument too many: l2" trace l1 l2
 usage "call: the parameters are not JSON: " call Status '{'
 usage "call: the parameters are not a JSON object" call Status '[]'
 usage "help: unknown command frobnicate" help frobnicate
@@ -72,7 +74,7 @@ case_is "path too long"
 run 2 "$DOMPOOL" status --socket "/$(printf '%0200d' 0)"
 err_has "File name too long"
 
-for words in "" "image import" "image list" "image show" "image rm" allocate release list status \
+for words in "" "image import" "image list" "image show" "image rm" allocate release list trace status \
     "pool show" "pool set" "pool wait" "config show" call help; do
     case_is "help: $words"
     # shellcheck disable=SC2086 # words are words

@@ -25,6 +25,7 @@ enum {
     TREE_LIMIT_MS = 30000,
     TREE_START_LIMIT_MS = 120000,
     POLL_MS = 10,
+    NAP_LIMIT_MS = 1000,
 };
 
 /* Trees are only ever added. The lock guards the count. */
@@ -67,16 +68,28 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static size_t share_wait(const struct tree_share *share, uint64_t deadline_ms)
+/* Sleeps, and takes off *left_ms what that took: of a domain that was paused meanwhile, no more than
+ * NAP_LIMIT_MS. */
+static void nap(uint64_t *left_ms)
 {
     const struct timespec pause = {.tv_nsec = POLL_MS * 1000000};
+    uint64_t took = now_ms();
 
+    nanosleep(&pause, NULL);
+    took = now_ms() - took;
+    if (took > NAP_LIMIT_MS)
+        took = NAP_LIMIT_MS;
+    *left_ms -= took < *left_ms ? took : *left_ms;
+}
+
+static size_t share_wait(const struct tree_share *share, uint64_t *left_ms)
+{
     for (;;) {
         size_t good = 0;
 
-        if (share_answers(share, &good) == share->processes || now_ms() > deadline_ms)
+        if (share_answers(share, &good) == share->processes || *left_ms == 0)
             return good;
-        nanosleep(&pause, NULL);
+        nap(left_ms);
     }
 }
 
@@ -98,6 +111,7 @@ bool tree_start(unsigned long processes, uint64_t seed)
 {
     struct tree_share *share = MAP_FAILED;
     int fd = memfd_create("tree", MFD_CLOEXEC);
+    uint64_t left_ms = TREE_START_LIMIT_MS;
     bool ok = false;
 
     if (fd >= 0 && processes > 0 && processes <= TREE_PROCESSES_MAX && trees.count < TREES_MAX &&
@@ -107,7 +121,7 @@ bool tree_start(unsigned long processes, uint64_t seed)
         share->seed = seed;
         share->processes = (uint32_t)processes;
         share_ask(share);
-        ok = spawn_tree(fd) && share_wait(share, now_ms() + TREE_START_LIMIT_MS) == processes;
+        ok = spawn_tree(fd) && share_wait(share, &left_ms) == processes;
     }
     if (fd >= 0)
         close(fd);
@@ -141,11 +155,11 @@ void trees_ask(void)
 
 size_t trees_wait(void)
 {
-    uint64_t deadline_ms = now_ms() + TREE_LIMIT_MS;
+    uint64_t left_ms = TREE_LIMIT_MS;
     size_t good = 0;
 
     for (size_t i = 0; i < trees.asked; i++)
-        good += share_wait(trees.shares[i], deadline_ms);
+        good += share_wait(trees.shares[i], &left_ms);
     return good;
 }
 

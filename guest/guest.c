@@ -89,6 +89,7 @@ enum {
     CPU_LIMIT_MS = 30000,
     DISK_LIMIT_MS = 10000,
     DISK_APPEAR_LIMIT_MS = 30000,
+    SLICE_MS = 1000,
 };
 
 struct options {
@@ -424,16 +425,21 @@ static bool workers_idle(const struct worker *workers, size_t count)
 }
 
 /* Waits until every worker is idle or the limit is over; how many of them did their round, and
- * well. */
+ * well. The limit is waited for in slices: a domain that was paused has lost one of them and no
+ * more. */
 static size_t workers_wait(const struct worker *workers, size_t count, uint64_t round,
                            unsigned long limit_ms)
 {
-    struct timespec deadline = deadline_after(limit_ms);
+    unsigned long slices = limit_ms / SLICE_MS;
     size_t good = 0;
 
-    while (!workers_idle(workers, count))
-        if (pthread_cond_timedwait(&workers_done, &workers_lock, &deadline) == ETIMEDOUT)
-            break;
+    while (!workers_idle(workers, count) && slices > 0) {
+        struct timespec end = deadline_after(SLICE_MS);
+        while (!workers_idle(workers, count))
+            if (pthread_cond_timedwait(&workers_done, &workers_lock, &end) == ETIMEDOUT)
+                break;
+        slices--;
+    }
     for (size_t i = 0; i < count; i++)
         if (workers[i].round_done == round && workers[i].ok)
             good++;

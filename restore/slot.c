@@ -8,6 +8,7 @@
 #include "restore/fingerprint.h"
 #include "restore/import.h"
 #include "restore/lineage.h"
+#include "restore/rename.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -266,19 +267,43 @@ static int unpause(struct slot *s, bool paused, struct error *e)
     return 0;
 }
 
+/* The name is on its way while memory is written. */
+static int complete_introduced(struct slot *s, const struct image *im, const char *name,
+                               uint64_t *delta_pages, struct error *e)
+{
+    struct rename rename;
+    struct error of_name;
+    rename_begin(&rename, &s->xen, s->domid, name);
+    int rc = s->engine->complete(s, im, delta_pages, e);
+    int name_rc = rename_end(&rename, &of_name);
+    if (rc)
+        return rc;
+    s->step = "name";
+    if (name_rc)
+        *e = of_name;
+    trace_stage_end(&s->trace, "name");
+    return name_rc;
+}
+
+static int complete_then_introduce(struct slot *s, const struct image *im, const char *name,
+                                   uint64_t *delta_pages, struct error *e)
+{
+    int rc = s->engine->complete(s, im, delta_pages, e);
+    if (!rc)
+        STEP("introduce", introduce(s, name, e));
+    return rc;
+}
+
 static int complete_into(struct slot *s, const struct image *im, const char *name, bool paused,
                          struct slot_outcome *outcome, struct error *e)
 {
+    uint64_t *delta_pages = &outcome->delta_pages;
     s->step = "memory"; /* the engine ends its stages itself */
-    int rc = s->engine->complete(s, im, &outcome->delta_pages, e);
-    if (rc)
-        return rc;
-    if (s->engine->introduces_early)
-        STEP("name", domtree_rename(&s->xen, s->domid, name, e));
-    else
-        STEP("introduce", introduce(s, name, e));
-    STEP("unpause", unpause(s, paused, e));
-    return 0;
+    int rc = s->engine->introduces_early ? complete_introduced(s, im, name, delta_pages, e)
+                                         : complete_then_introduce(s, im, name, delta_pages, e);
+    if (!rc)
+        STEP("unpause", unpause(s, paused, e));
+    return rc;
 }
 
 int slot_complete(struct slot *s, const char *image_path, const char *name, bool paused,

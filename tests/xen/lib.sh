@@ -36,7 +36,7 @@ json() { # JSON_TEXT FILTER: one value out of a JSON object, by sqlite's json_ex
 }
 
 # ENGINE: the engine of every pool, of all tests that do not choose one themselves.
-[[ -z ${ENGINE-} ]] || { mkdir -p /etc/dompool && echo "engine = $ENGINE" >/etc/dompool/dompool.conf; }
+[[ -z ${ENGINE-} ]] || { mkdir -p /etc/dompool && printf "[pool]\nengine = %s\n" "$ENGINE" >/etc/dompool/dompool.conf; }
 
 daemon_start() {
     dompoold --background 2>>"$DAEMON_LOG" || fail "dompoold does not start"
@@ -101,17 +101,20 @@ xen_log_clean() {
     [[ -z $bad ]] || fail "the hypervisor complains: $bad"
 }
 
-# A check that the guest made after this call: patterns, vCPUs, disks. On a busy emulated machine disks may
-# take longer to reconnect than a check waits ("slow"); then the next check counts.
+# A check that the guest makes when asked: patterns, vCPUs, disks. On a busy emulated machine disks may
+# take longer to reconnect than a check waits ("slow"); then the next check counts. Sets healthy_line.
 expect_healthy() { # DOMID VCPUS DISKS
     local line try
     for try in 1 2 3 4 5; do
+        guest_send "$1" check
         line=$(guest_wait "$1" '^guest: check ' 60) || fail "domain $1 reports no check"
         [[ $line == *"pattern=ok"* && $line == *"disks=slow"* ]] || break
         note "domain $1, check $try: $line"
     done
     [[ $line == *"pattern=ok pages=4096 "* && $line == *"cpus=ok:$2 "* && $line == *"disks=ok:$3 "* ]] ||
         fail "domain $1 is not healthy: $line"
+    # shellcheck disable=SC2034 # for the tests
+    healthy_line=$line
 }
 
 # shellcheck disable=SC2034 # saved_tick and boot_id are for the tests
@@ -119,7 +122,7 @@ expect_healthy() { # DOMID VCPUS DISKS
 make_save() { # TYPE MIB VCPUS DISKS
     local domid line pace="check_ms=5000 tick_ms=200"
     # Three PVH guests with several vCPUs each are all that the emulated machine can carry.
-    [[ $1 != pvh || $3 == 1 ]] || pace="check_ms=8000 tick_ms=400"
+    [[ $1 != pvh || $3 == 1 ]] || pace="check_ms=60000 tick_ms=400"
     guest_create g "$1" "$2" "$3" "$4" "pattern_mib=16 $pace" >/dev/null
     domid=$(xl domid g)
     line=$(guest_wait "$domid" '^guest: check ' 240) || fail "the guest does not come up"

@@ -362,6 +362,7 @@ static void show_print(const json_t *reply)
     out_line("stored    %s: %" PRId64 " pages",
              readable_bytes((uint64_t)get_int(image, "file_bytes"), b),
              get_int(image, "stored_pages"));
+    out_line("file      %s", get_text(image, "file"));
     show_saving("zero", get_int(image, "zero_pages"));
     show_saving("repeated", get_int(image, "repeated_pages"));
     show_saving("free", get_int(image, "free_pages"));

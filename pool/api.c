@@ -69,17 +69,20 @@ static json_int_t memory_kib(const struct image_facts *f)
 json_t *api_image(const struct pool *p)
 {
     const struct image_info *i = &p->facts.info;
+    char file[400];
+    pool_path(p, file, sizeof file);
     return json_pack(
-        "{s:s, s:o, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:i, s:i}",
+        "{s:s, s:o, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:o, s:i, "
+        "s:i}",
         "name", p->row.name, "id", uuid_json(p->row.id), "base",
         p->base ? json_string(p->base->row.name) : json_null(), "guest",
         i->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "vcpus", (int)i->vcpus, "memory_kib",
         memory_kib(&p->facts), "pages", (json_int_t)i->populated, "delta_pages",
         (json_int_t)(p->base ? i->pages : 0), "zero_pages", (json_int_t)i->zero_pages,
         "repeated_pages", (json_int_t)i->repeated_pages, "free_pages", (json_int_t)i->free_pages,
-        "stored_pages", (json_int_t)i->payload_pages, "file_bytes", (json_int_t)i->file_bytes,
-        "created_ms", (json_int_t)p->row.created_ms, "disks", disks_json(p->facts.config), "slots",
-        (int)p->total, "leases", (int)leases_of_image(p));
+        "stored_pages", (json_int_t)i->payload_pages, "file", file, "file_bytes",
+        (json_int_t)i->file_bytes, "created_ms", (json_int_t)p->row.created_ms, "disks",
+        disks_json(p->facts.config), "slots", (int)p->total, "leases", (int)leases_of_image(p));
 }
 
 static json_t *slot_json(const struct slot *s)

@@ -21,7 +21,7 @@ no()
         "$1" "${2:+,\"parameters\":$2}" "$3" "$4"
 }
 
-image='{"name":"web","id":"6f1c","base":null,"guest":"pvh","vcpus":2,"memory_kib":409600,"pages":102400,"zero_pages":2400,"stored_pages":100000,"file_bytes":419430400,"created_ms":'$((now - 3700000))',"disks":[{"vdev":"xvda","kind":"cow","path":"/dev/vg/web","size_bytes":null},{"vdev":"xvdb","kind":"scratch","path":null,"size_bytes":1073741824}],"slots":3,"leases":1}'
+image='{"name":"web","id":"6f1c","base":null,"guest":"pvh","vcpus":2,"memory_kib":409600,"pages":102400,"zero_pages":2400,"stored_pages":100000,"file":"/var/lib/dompool/images/6f1c.img","file_bytes":419430400,"created_ms":'$((now - 3700000))',"disks":[{"vdev":"xvda","kind":"cow","path":"/dev/vg/web","size_bytes":null},{"vdev":"xvdb","kind":"scratch","path":null,"size_bytes":1073741824}],"slots":3,"leases":1}'
 
 case_is "image import"
 request='{"name":"web","path":"/srv/web.save","disks":{"xvda":"cow:/dev/vg/web"}}'
@@ -131,6 +131,7 @@ id        6f1c
 guest     pvh, 2 vCPUs
 memory    400.0 MiB: 102400 pages
 stored    400.0 MiB: 100000 pages
+file      /var/lib/dompool/images/6f1c.img
 saved     9.4 MiB: 2400 zero pages
 created   1h1m ago
 in use    3 slots, 1 leases

@@ -23,7 +23,7 @@
 #define DISKS_TIMEOUT_MS 30000u
 
 /* The order in which "auto" asks them. */
-static const struct engine *const engines[] = {&engine_guest, &engine_direct};
+static const struct engine *const engines[] = {&engine_direct, &engine_guest};
 
 static int choose_first(const struct image *base, const struct engine **out, struct error *e)
 {

@@ -21,7 +21,7 @@ engines=(direct guest)
 all_rows=(allocate floor build release busy size scale)
 patience=300s # for a pool to fill on a busy emulated machine
 
-export DOMPOOL_STATE_DIR=$dir/state DOMPOOL_RUN_DIR=$dir/run DOMPOOL_SOCKET=$dir/run/io.dompool
+export LC_ALL=C DOMPOOL_STATE_DIR=$dir/state DOMPOOL_RUN_DIR=$dir/run DOMPOOL_SOCKET=$dir/run/io.dompool
 
 quick=no
 check=no
@@ -149,9 +149,16 @@ derive() { # NAME PAGES COMMAND, which makes delta.save
     local engine
     "${@:3}" "$dir/base.save" "$dir/delta.save" && "$tools/change_pages" "$dir/delta.save" "$2" >&2 || return
     for engine in "${engines[@]}"; do
-        dompool image import "$1-$engine-$2" "$dir/delta.save" --base "$1-$engine" >&2 || return
+        dompool image import "$1-$engine-$2" "$dir/delta.save" --base "$1-$engine" >&2 && has_delta "$1-$engine-$2" "$2" ||
+            return
     done
     rm "$dir/delta.save"
+}
+
+has_delta() { # IMAGE PAGES
+    local pages
+    pages=$(field "$(dompool image show "$1" --json | tr -d '\n')" delta_pages)
+    [[ $pages == "$2" ]] || { note "bench: $1 has $pages pages that differ, not $2" && return 1; }
 }
 
 use_guest() { # TYPE MIB VCPUS: what is measured from now on; sets guest
@@ -327,7 +334,7 @@ row_allocate() { # PAGES...
 }
 
 file_of_image() { # NAME
-    echo "$DOMPOOL_STATE_DIR/images/$(dompool image show "$1" --json | tr -d '\n' | sed -n 's/.*"id": *"\([^"]*\)".*/\1/p').img"
+    echo "$DOMPOOL_STATE_DIR/images/$(dompool image show "$1" | awk '$1 == "id" { print $2 }').img"
 }
 
 emit_floor() { # WHO PAGES ARGUMENT...: what the tool floor prints

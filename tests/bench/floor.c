@@ -14,7 +14,7 @@
  *
  * Prints one line of JSON for each repetition, times in milliseconds:
  *
- *   {"pages": N, "cold": 1.2, "warm": 0.9}
+ *   {"cold": 1.2, "warm": 0.9}
  *   {"version": 0.02, "tsc": 0.3, "vcpus": 2.1}, and last {"unpause": 1.5}
  *
  * Contents are not looked at. Exit status 1 when something cannot be done.
@@ -23,7 +23,6 @@
 #include "store/image.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,8 +69,7 @@ static int copy_once(const char *path, uint8_t **memory, struct error *e)
         *memory = memory_make(image_info(im)->max_pfn + 1);
     if (*memory) {
         double cold = copy_pages(im, *memory), warm = copy_pages(im, *memory);
-        printf("{\"pages\": %" PRIu64 ", \"cold\": %.4f, \"warm\": %.4f}\n", image_info(im)->pages,
-               cold, warm);
+        printf("{\"cold\": %.4f, \"warm\": %.4f}\n", cold, warm);
     } else {
         rc = error_errno(e, errno, "memory for the guest of %s", path);
     }

@@ -263,8 +263,8 @@ int plot_svg(const struct samples *s, FILE *out)
         double states = HEAD + PANEL_HEAD + ROW * (double)points.n + AXIS_FOOT;
         put_head(out, states + PANEL_HEAD + DELTA_HEIGHT + AXIS_FOOT + GAP);
         put_labels(out, &points);
-        put_states(out, s, &points, "unpaused", "to unpaused", LABELS, middle - GAP / 2);
-        put_states(out, s, &points, "life", "to the guest's first sign of life", middle + GAP / 2,
+        put_states(out, s, &points, "unpaused", "to unpaused", LABELS, middle - GAP);
+        put_states(out, s, &points, "life", "to the guest's first sign of life", middle + GAP,
                    WIDTH - GAP);
         put_deltas(out, s, &points, states);
         fputs("</svg>\n", out);

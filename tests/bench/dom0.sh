@@ -184,7 +184,7 @@ make_guest() { # TYPE MIB VCPUS PATTERN_MIB PAGES...
         rm -f "$dir/base.save"
         return
     fi
-    emit_failure guest "$guest" 0 "$(tail -n 3 "$dir/xl.log")"
+    emit_failure guest "$guest" 0 "no such guest or image could be made: $(reason)"
     xl destroy "$guest" >/dev/null 2>&1 || true
     rm -f "$dir/base.save" "$dir/delta.save"
     drop_guest
@@ -223,11 +223,16 @@ empty_pools() {
     wait_no_slots
 }
 
-# Slots but those with leases are gone.
+count_slots() { # STATE...: that are in one of these
+    dompool list | awk -v states=" $* " 'NR > 1 && index(states, " " $3 " ") { n++ } END { print n + 0 }'
+}
+
+coming_or_going() { count_slots building completing releasing broken; }
+
 wait_no_slots() {
     local tries
     for ((tries = 0; tries < 600; tries++)); do
-        dompool list | awk 'NR > 1 && $3 != "leased" { found = 1 } END { exit found }' && return
+        (($(count_slots warm) + $(coming_or_going) > 0)) || return 0
         sleep 0.2
     done
     note "slots remain: $(dompool list)"
@@ -241,7 +246,7 @@ quiet() {
         dompool pool wait "$pool" --timeout "$patience" || return
     done
     for ((tries = 0; tries < 600; tries++)); do
-        ! dompool list | awk 'NR > 1 { print $3 }' | grep -qE 'building|releasing|completing' && sleep 0.5 && return
+        (($(coming_or_going) > 0)) || { sleep 0.5 && return; }
         sleep 0.2
     done
     return 1
@@ -388,16 +393,16 @@ row_build() { # SUFFIX: of whose memory is in use
 # The first allocation of each cycle finds a full pool and a quiet host, the others a pool that refills and domains that are
 # being destroyed; that this was so is part of the sample.
 measure_busy() { # SLOTS
-    local i lease state
+    local i lease beside
     quiet && allocate_only direct 1024 busy-0 || return
     emit busy idle 1024 "\"lease\": $lease"
     for ((i = 1; i < $1; i++)); do
         dompool release "busy-$((i - 1))" --no-wait >/dev/null || return
         sleep 0.3 # longer than background work stands aside for an allocation
-        state=$(dompool list | awk '$3 == "building" || $3 == "releasing" { n++ } END { print n + 0 }')
+        beside=$(coming_or_going)
         allocate_only direct 1024 "busy-$i" || return
-        show_lease 1024 "direct, beside $state slots that come or go,"
-        emit busy "$( ((state > 0)) && echo busy || echo between)" 1024 "\"beside\": $state, \"lease\": $lease"
+        show_lease 1024 "direct, beside $beside slots that come or go,"
+        emit busy "$( ((beside > 0)) && echo busy || echo between)" 1024 "\"beside\": $beside, \"lease\": $lease"
     done
     dompool release "busy-$((i - 1))" >/dev/null
 }

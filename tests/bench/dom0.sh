@@ -158,7 +158,7 @@ derive() { # NAME PAGES COMMAND, which makes delta.save
 has_delta() { # IMAGE PAGES
     local pages
     pages=$(field "$(dompool image show "$1" --json | tr -d '\n')" delta_pages)
-    [[ $pages == "$2" ]] || { note "bench: $1 has $pages pages that differ, not $2" && return 1; }
+    ((${pages:-0} == $2)) || { note "bench: $1 has $pages pages that differ, not $2" && return 1; }
 }
 
 use_guest() { # TYPE MIB VCPUS: what is measured from now on; sets guest

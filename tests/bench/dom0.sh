@@ -65,9 +65,10 @@ wanted() { # ROW...: one of them is to be measured
 
 type='' mib='' vcpus='' round=0 # of the guest that is being measured
 
+# Standard output is for these alone, whatever a command prints: see the end.
 emit() { # ROW WHO DELTA MEMBERS: MEMBERS is a part of a JSON object
     printf '{"row": "%s", "who": "%s", "guest": "%s", "mib": %s, "vcpus": %s, "disks": %s, "delta": %s, "round": %s, %s}\n' \
-        "$1" "$2" "$type" "$mib" "$vcpus" "${#disks[@]}" "$3" "$round" "$4"
+        "$1" "$2" "$type" "$mib" "$vcpus" "${#disks[@]}" "$3" "$round" "$4" >&"$samples"
 }
 
 emit_failure() { # ROW WHO DELTA WHAT
@@ -76,7 +77,7 @@ emit_failure() { # ROW WHO DELTA WHAT
     emit "$1" "$2" "$3" "\"failed\": \"${what:0:300}\""
 }
 
-emit_about() {
+about() {
     local quoted
     quoted=$(printf '"%s", ' "${rows[@]}")
     printf '{"about": {"machine": "%s", "commit": "%s", "date": "%s", "xen": "%s", "processors": %s, "memory_mib": %s, ' \
@@ -558,7 +559,7 @@ guest=none
 start_daemon() {
     mkdir -p "$dir/run"
     printf '[pool]\nmin = 0\n' >"$dir/dompool.conf" # a pool is filled when its row comes
-    dompoold --config "$dir/dompool.conf" --background 2>"$dir/dompoold.log" || die "dompoold: $(cat "$dir/dompoold.log")"
+    dompoold --config "$dir/dompool.conf" --background 2>"$dir/dompoold.log" {samples}>&- || die "dompoold: $(cat "$dir/dompoold.log")"
     daemon=$(field "$(dompool status --json | tr -d '\n')" pid)
 }
 
@@ -579,8 +580,9 @@ parse_options "$@"
 [[ $check == no ]] || exit 0
 mkdir -p "$dir"
 trap clean_up EXIT
+exec {samples}>&1 >&2
 start_daemon
-emit_about
+about >&"$samples"
 for group in group_reference group_full group_sizes group_others; do
     "$group" || note "bench: $group was cut short"
 done

@@ -340,7 +340,7 @@ row_allocate() { # PAGES...
 }
 
 file_of_image() { # NAME
-    echo "$DOMPOOL_STATE_DIR/images/$(dompool image show "$1" | awk '$1 == "id" { print $2 }').img"
+    dompool image show "$1" | awk '$1 == "file" { print $2 }'
 }
 
 emit_floor() { # WHO PAGES ARGUMENT...: what the tool floor prints

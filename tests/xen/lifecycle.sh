@@ -62,6 +62,14 @@ check_copy() { # COPY VCPUS
     note "copy $1: domain $domid, $(json "$lease" '$.total_us') us, $healthy_line"
 }
 
+check_trace() { # what the allocation of copy-1 did is kept with its lease
+    local trace
+    trace=$(dompool trace copy-1 --json) || fail "trace"
+    expect_equal "total of the trace" "$(json "$(cat /var/tmp/lease-1.json)" '$.total_us')" "$(json "$trace" '$.total_us')"
+    (($(json "$trace" '$.stages[#-1].us') < $(json "$trace" '$.total_us'))) || fail "stages of the trace: $trace"
+    dompool trace copy-1 || fail "trace"
+}
+
 check_ordinary() { # VCPUS: copy-1 is an ordinary domain
     local domid before after
     domid=$(xl domid copy-1)
@@ -114,6 +122,7 @@ for vcpus in "$@"; do
     import_and_fill
     allocate_three
     check_copies "$vcpus"
+    check_trace
     check_ordinary "$vcpus"
     xen_log_clean
     check_save_restore "$vcpus"

@@ -68,7 +68,7 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
     X(MAX, POOL, "max", NUMBER, "0", 0, 100000, true,                                              \
       "slots at most, leased ones included; 0: no limit")                                          \
     X(ENGINE, POOL, "engine", ENGINE, "auto", 0, 0, true,                                          \
-      "how slots are filled: auto, direct or guest")                                               \
+      "how slots are filled: direct, guest, or auto (direct where it can, else guest)")            \
     X(RETRIES, POOL, "retries", NUMBER, "2", 0, 100, true,                                         \
       "further slots tried when one fails to complete")                                            \
     X(TTL, POOL, "ttl", DURATION, "0", 0, 315360000000, true,                                      \

@@ -14,6 +14,11 @@
 #include <time.h>
 #include <xen/io/xenbus.h>
 
+/* A console's type says who serves it. xenconsoled leaves every other type alone, and looks again
+ * when the node changes (Xen's tools/console/daemon/io.c, console_create_ring). */
+#define CONSOLE_SERVED "xenconsoled"
+#define CONSOLE_WAITS "dompool"
+
 /* libxl's LIBXL_XENCONSOLE_LIMIT: how much output xenconsoled keeps for a reader. */
 #define CONSOLE_LIMIT_BYTES 1048576
 
@@ -103,7 +108,7 @@ static void console_nodes(const struct domtree *d, struct xstree *t)
     xstree_put(t, "backend", "/local/domain/0/backend/console/%u/0", d->domid);
     xstree_put(t, "backend-id", "0");
     xstree_put(t, "limit", "%d", CONSOLE_LIMIT_BYTES);
-    xstree_put(t, "type", "xenconsoled");
+    xstree_put(t, "type", "%s", d->waits ? CONSOLE_WAITS : CONSOLE_SERVED);
     xstree_put(t, "output", "pty");
     xstree_put(t, "tty", "%s", "");
     xstree_put(t, "port", "%u", d->console_port);
@@ -155,7 +160,8 @@ int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn
 
 int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e)
 {
-    return xs_put(x->xs, name, e, "/local/domain/%u/name", domid);
+    int rc = xs_put(x->xs, name, e, "/local/domain/%u/name", domid);
+    return rc ? rc : xs_put(x->xs, CONSOLE_SERVED, e, "/local/domain/%u/console/type", domid);
 }
 
 /* For each child of a directory; stops at the first return other than 0. */

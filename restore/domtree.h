@@ -15,6 +15,9 @@ struct domtree {
     const char *name;
     const char *tag; /* the daemon's: marks the domain as made by dompool */
     uint32_t store_port, console_port;
+    /* It is introduced before anybody asks for it, under a name that is not its last one:
+     * xenconsoled leaves its console alone, and makes no log, until domtree_rename. */
+    bool waits;
 };
 
 /* Adds skeleton and console. Left out until the ring pages are known: store/ring-ref and
@@ -29,7 +32,8 @@ void domtree_nodes(const struct domtree *d, const struct domconf *c, struct xstr
 int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn,
                       uint64_t console_gfn, struct error *e);
 
-/* Gives a domain that has been introduced another name; the node is there already. */
+/* Gives a domain that waits its name, and its console to xenconsoled, whose log carries the name.
+ * Creates no node. */
 int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e);
 
 /* Removes all nodes of a domain, devices of every kind included: front ends first, so that back

@@ -1,7 +1,7 @@
 /*
- * Gives a domain its name while its memory is being completed. The answer of xenstored takes
- * milliseconds, and as long as a whole delta when many domains talk to it; so a thread waits for
- * it. Both ends are here: what begins is ended, whatever happens between.
+ * Gives a domain its name, and its console to xenconsoled, while its memory is being completed. The
+ * answer of xenstored takes milliseconds, and as long as a whole delta when many domains talk to
+ * it; so a thread waits for it. Both ends are here: what begins is ended, whatever happens between.
  */
 #ifndef RESTORE_RENAME_H
 #define RESTORE_RENAME_H
@@ -21,7 +21,7 @@ struct rename {
 };
 
 /*
- * Starts to write /local/domain/<domid>/name. x and name are borrowed until rename_end, which must
+ * Starts domtree_rename. x and name are borrowed until rename_end, which must
  * be called; between the two nobody else may use x->xs. Does not block, and cannot fail: where no
  * thread is to be had, rename_end does the work.
  */

@@ -113,7 +113,8 @@ static struct domtree tree_of(const struct slot *s, const char *name)
                             .name = name,
                             .tag = s->tag,
                             .store_port = s->store_port,
-                            .console_port = s->console_port};
+                            .console_port = s->console_port,
+                            .waits = s->engine->introduces_early};
 }
 
 static int write_tree(struct slot *s, struct error *e)

@@ -49,8 +49,8 @@ console_logs_open() {
 }
 
 # console_log NAME_OR_DOMID: the path of the domain's console log. xenconsoled names it guest-<name>.log by the name that the
-# domain had when it was introduced, and appends if there is one already. A domain that got its name later is found by having
-# the guest say something that is in no other file.
+# domain had when it took the console, a moment after the domain was introduced, and appends if there is one already. A domain
+# that got its name later is found by having the guest say something that is in no other file.
 console_log() {
 	local domid=$1 name known log
 	[[ $domid =~ ^[0-9]+$ ]] || domid=$(xl domid "$1") || return
@@ -62,8 +62,19 @@ console_log() {
 	mkdir -p "$dompool_test_dir/log"
 	name=$(xenstore-read "/local/domain/$domid/name") || return
 	log=$console_dir/guest-$name.log
-	console_logs_open | grep -xF "$log" >/dev/null || log=$(console_log_by_echo "$domid") || return
+	within_2s console_log_is_open "$log" || log=$(console_log_by_echo "$domid") || return
 	echo "$log" | tee "$known"
+}
+
+console_log_is_open() { console_logs_open | grep -xF "$1" >/dev/null; }
+
+within_2s() { # COMMAND...
+	local tries
+	for ((tries = 0; tries < 20; tries++)); do
+		! "$@" || return 0
+		sleep 0.1
+	done
+	return 1
 }
 
 console_log_by_echo() {
@@ -85,8 +96,12 @@ guest_send() {
 
 guest_send_raw() {
 	local tty
-	tty=$(xenstore-read "/local/domain/$1/console/tty") || return
+	within_2s console_tty "$1" || return
 	printf '%s\n' "$2" >"$tty"
+}
+
+console_tty() { # DOMID: sets tty, once xenconsoled has made the terminal
+	tty=$(xenstore-read "/local/domain/$1/console/tty") && [[ -c $tty ]]
 }
 
 # guest_mark DOMID: the next guest_wait looks only at lines that come after this.

@@ -56,7 +56,7 @@ goes_on() { # WHEN: the domain that is captured
     tick=$(guest_tick "$domid")
     ticked() { (($(guest_tick "$domid") > tick)); }
     wait_until 30 "domain $domid goes on $1" ticked
-    expect_equal "leases $1" 1 "$(dompool list --json | grep -o '"lease"' | wc -l)"
+    expect_equal "leases $1" 1 "$(json "$(dompool list --json)" '$.leases' | grep -o '"lease"' | wc -l)"
 }
 
 kill_at() { # OPERATION ROUND VICTIM

@@ -37,6 +37,7 @@
 struct capture {
     const struct capture_options *o;
     struct xen xen; /* the saver's while it runs */
+    struct guard guard;
     char *config;
     size_t config_len;
     uint64_t memory_bytes;
@@ -83,7 +84,7 @@ static int domain_check(struct capture *c, struct error *e)
 /* Notes as well how long it stood still. */
 static int domain_resume(struct capture *c, struct error *e)
 {
-    int rc = suspend_undo(&c->xen, c->o->domid, c->o->uuid, e);
+    int rc = suspend_undo(&c->xen, c->o->domid, c->o->uuid, NULL, e);
     if (!rc)
         c->suspended = false;
     c->still_us = clock_mono_us() - c->suspended_us;
@@ -101,6 +102,7 @@ static int saver_suspend(void *data)
         .timeout_ms = c->o->suspend_timeout_ms,
         .stop = &c->stop,
     };
+    guard_arm(&c->guard);
     if (suspend_domain(&c->xen, &o, &c->error))
         return 0;
     c->suspended = true;
@@ -204,6 +206,21 @@ static void image_discard(const char *path)
         log_warning("remove %s: %s", path, strerror(errno));
 }
 
+/* Memory was read of a domain that stood still to the end: one that somebody else has let go on
+ * (the guard of an earlier capture that was killed, an administrator) may have changed while it was
+ * read. */
+static int stillness_check(struct capture *c, struct error *e)
+{
+    xc_domaininfo_t info;
+    int rc = suspend_find(&c->xen, c->o->domid, c->o->uuid, &info, e);
+    if (rc || suspend_is_suspended(&info))
+        return rc;
+    return error_set(e, ANSWER_BAD_VALUE,
+                     "domain %u went on while its memory was read, though not by this capture; the "
+                     "image is not kept, try again",
+                     c->o->domid);
+}
+
 /* The domain goes on, unless it is to stay as it is. */
 static int capture_resume(struct capture *c, int rc, struct error *why)
 {
@@ -228,6 +245,8 @@ static int capture_finish(struct capture *c, int rc, struct error *why)
     int failed = saver_first ? c->error.code : rc;
     if (saver_first)
         *why = c->error;
+    if (!failed && c->suspended)
+        failed = stillness_check(c, why);
     failed = capture_resume(c, failed, why);
     if (!rc && failed)
         image_discard(c->o->image_path);
@@ -243,13 +262,12 @@ static int capture_run(struct capture *c, struct image_info *info, struct error 
         rc = running_conf_read(&c->xen, c->o->domid, c->o->uuid, &c->config, &c->config_len, e);
     if (rc)
         return rc;
-    struct guard guard;
-    rc = guard_start(&guard, c->o->domid, c->o->uuid, e);
+    rc = guard_start(&c->guard, c->o->domid, c->o->uuid, e);
     if (rc)
         return rc;
     rc = capture_import(c, info, e);
     rc = capture_finish(c, rc, e);
-    guard_dismiss(&guard);
+    guard_dismiss(&c->guard);
     return rc;
 }
 

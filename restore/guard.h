@@ -12,12 +12,14 @@
 
 struct guard {
     pid_t pid;
-    int fd; /* the guard acts when this is closed without a word */
+    int fd; /* the guard acts when this is closed without the last word */
 };
 
 /* Before anything is asked of the domain, and before the process has threads. -EAGAIN and the like.
  */
 int guard_start(struct guard *g, uint32_t domid, const uint8_t uuid[16], struct error *e);
+/* From here on the domain is asked to suspend: what ends without guard_dismiss is undone. */
+void guard_arm(struct guard *g);
 /* The domain is as it should be: the guard ends without touching it. May be called twice. */
 void guard_dismiss(struct guard *g);
 

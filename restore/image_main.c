@@ -272,7 +272,7 @@ static void stopped_undo(void)
 {
     struct xen x;
     struct error e = {0};
-    if (!xen_open(&x, &e) && !suspend_undo(&x, stopped.domid, stopped.uuid, &e))
+    if (!xen_open(&x, &e) && !suspend_undo(&x, stopped.domid, stopped.uuid, NULL, &e))
         log_info("domain %u goes on: its image was not recorded", stopped.domid);
     else
         log_error("domain %u stands still after a capture: %s", stopped.domid, e.text);

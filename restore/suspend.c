@@ -252,22 +252,37 @@ int suspend_domain(struct xen *x, const struct suspend_options *o, struct error 
     return rc;
 }
 
-int suspend_undo(struct xen *x, uint32_t domid, const uint8_t uuid[16], struct error *e)
+static int resume(struct xen *x, uint32_t domid, struct error *e)
 {
-    struct suspend_options o = {.domid = domid, .uuid = uuid};
-    struct suspension s = {.xen = x, .o = &o};
-    snprintf(s.path, sizeof s.path, "/local/domain/%u/control/shutdown", domid);
-    xc_domaininfo_t info;
-    int rc = suspend_find(x, domid, uuid, &info, e);
-    if (!rc)
-        rc = request_take_back(&s, e);
-    if (!rc) /* again: it may have suspended just before */
-        rc = suspend_find(x, domid, uuid, &info, e);
-    if (rc || !suspend_is_suspended(&info))
-        return rc;
     if (xc_domain_resume(x->xch, domid, 1))
         return xen_error(x, e, "domain %u stands still: let it go on", domid);
     if (!xs_resume_domain(x->xs, domid))
         return error_errno(e, errno, "domain %u: tell xenstored that it goes on", domid);
     return 0;
+}
+
+int suspend_undo(struct xen *x, uint32_t domid, const uint8_t uuid[16], enum suspend_undone *what,
+                 struct error *e)
+{
+    struct suspend_options o = {.domid = domid, .uuid = uuid};
+    struct suspension s = {.xen = x, .o = &o};
+    enum suspend_undone ignored;
+    snprintf(s.path, sizeof s.path, "/local/domain/%u/control/shutdown", domid);
+    if (!what)
+        what = &ignored;
+    *what = UNDONE_NOTHING;
+    xc_domaininfo_t info;
+    int rc = suspend_find(x, domid, uuid, &info, e);
+    if (!rc)
+        rc = request_take_back(&s, e);
+    if (!rc && !s.acknowledged)
+        *what = UNDONE_REQUEST;
+    if (!rc) /* again: it may have suspended just before */
+        rc = suspend_find(x, domid, uuid, &info, e);
+    if (rc || !suspend_is_suspended(&info))
+        return rc;
+    rc = resume(x, domid, e);
+    if (!rc)
+        *what = UNDONE_SUSPENSION;
+    return rc;
 }

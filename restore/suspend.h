@@ -45,10 +45,17 @@ struct suspend_options {
  */
 int suspend_domain(struct xen *x, const struct suspend_options *o, struct error *e);
 
+enum suspend_undone {
+    UNDONE_NOTHING,    /* it ran, and no request was pending: it may have acknowledged one */
+    UNDONE_REQUEST,    /* it ran, and now it never will suspend */
+    UNDONE_SUSPENSION, /* it goes on */
+};
+
 /* Lets a suspended domain go on; 0 as well when it runs already. Also takes back a request that the
  * guest has not acknowledged. For who finds a domain as a killed capture has left it, too: called
- * at once, and again should the domain be seen suspended later, because what the guest had
- * acknowledged by then it still does. */
-int suspend_undo(struct xen *x, uint32_t domid, const uint8_t uuid[16], struct error *e);
+ * until something has been undone, because what the guest had acknowledged by then it still does.
+ * what: may be NULL. */
+int suspend_undo(struct xen *x, uint32_t domid, const uint8_t uuid[16], enum suspend_undone *what,
+                 struct error *e);
 
 #endif

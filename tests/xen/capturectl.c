@@ -104,7 +104,7 @@ static int undo(uint32_t domid)
         return print_failure(rc, &e);
     rc = xen_open(&x, &e);
     if (!rc)
-        rc = suspend_undo(&x, domid, uuid, &e);
+        rc = suspend_undo(&x, domid, uuid, NULL, &e);
     xen_close(&x);
     return rc ? print_failure(rc, &e) : 0;
 }

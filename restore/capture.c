@@ -118,15 +118,33 @@ static int saver_log_dirty(uint32_t domid, unsigned enable, void *data)
     return 0;
 }
 
+/* Memory was read of a domain that stood still to the end: one that somebody else has let go on
+ * (the guard of an earlier capture that was killed, an administrator) may have changed while it was
+ * read. */
+static int stillness_check(struct capture *c, struct error *e)
+{
+    xc_domaininfo_t info;
+    int rc = suspend_find(&c->xen, c->o->domid, c->o->uuid, &info, e);
+    if (rc || suspend_is_suspended(&info))
+        return rc;
+    return error_set(e, ANSWER_BAD_VALUE,
+                     "domain %u went on while its memory was read, though not by this capture; the "
+                     "image is not kept, try again",
+                     c->o->domid);
+}
+
 static void *saver_run(void *data)
 {
     struct capture *c = data;
     struct save_callbacks callbacks = {
         .suspend = saver_suspend, .switch_qemu_logdirty = saver_log_dirty, .data = c};
     xen_log_clear(&c->xen);
-    if (xc_domain_save(c->xen.xch, c->feed, c->o->domid, 0, &callbacks, XC_STREAM_PLAIN, -1)) {
-        if (!c->error.code)
-            xen_error(&c->xen, &c->error, "libxenguest could not read it");
+    int rc = xc_domain_save(c->xen.xch, c->feed, c->o->domid, 0, &callbacks, XC_STREAM_PLAIN, -1);
+    if (rc && !c->error.code)
+        xen_error(&c->xen, &c->error, "libxenguest could not read it");
+    if (!rc)
+        rc = stillness_check(c, &c->error);
+    if (rc) {
         atomic_store(&c->failed, true);
     } else if (!c->o->stop) {
         struct error again; /* capture_finish tries once more, and reports */
@@ -206,21 +224,6 @@ static void image_discard(const char *path)
         log_warning("remove %s: %s", path, strerror(errno));
 }
 
-/* Memory was read of a domain that stood still to the end: one that somebody else has let go on
- * (the guard of an earlier capture that was killed, an administrator) may have changed while it was
- * read. */
-static int stillness_check(struct capture *c, struct error *e)
-{
-    xc_domaininfo_t info;
-    int rc = suspend_find(&c->xen, c->o->domid, c->o->uuid, &info, e);
-    if (rc || suspend_is_suspended(&info))
-        return rc;
-    return error_set(e, ANSWER_BAD_VALUE,
-                     "domain %u went on while its memory was read, though not by this capture; the "
-                     "image is not kept, try again",
-                     c->o->domid);
-}
-
 /* The domain goes on, unless it is to stay as it is. */
 static int capture_resume(struct capture *c, int rc, struct error *why)
 {
@@ -242,11 +245,10 @@ static int capture_finish(struct capture *c, int rc, struct error *why)
     bool saver_first =
         c->saver_started ? rc != -ECANCELED && atomic_load(&c->failed) : c->error.code != 0;
     saver_join(c);
+    saver_first |= !rc && c->error.code; /* after the importer had all that it needs */
     int failed = saver_first ? c->error.code : rc;
     if (saver_first)
         *why = c->error;
-    if (!failed && c->suspended)
-        failed = stillness_check(c, why);
     failed = capture_resume(c, failed, why);
     if (!rc && failed)
         image_discard(c->o->image_path);

@@ -48,6 +48,7 @@ static struct {
     bool vbd_there, second_cpu_online;
     struct stream_build build;
     size_t save_limit; /* bytes after which xc_domain_save fails */
+    bool let_go;       /* somebody lets the domain go on while it is read */
     bool save_ended;
 } world;
 
@@ -158,6 +159,8 @@ int xc_domain_save(xc_interface *xch, int fd, uint32_t domid, uint32_t flags,
     int rc = callbacks->suspend(callbacks->data) == 1 ? write_stream(fd, &f) : -1;
     built_dispose(&f);
     world.save_ended = true;
+    if (world.let_go)
+        world.flags = RUNNING;
     return rc;
 }
 
@@ -601,6 +604,20 @@ static void resume_fails(void **state)
     fails(&o, -EIO, "; and domain 7 stands still");
 }
 
+/* What was read is no moment of the domain's life. */
+static void let_go_meanwhile(void **state)
+{
+    (void)state;
+    struct capture_options o = options();
+    world_reset(IMAGE_GUEST_PV);
+    world.let_go = true;
+    fails(&o, ANSWER_BAD_VALUE, "domain 7 went on while its memory was read");
+    o.stop = true;
+    world_reset(IMAGE_GUEST_PV);
+    world.let_go = true;
+    fails(&o, ANSWER_BAD_VALUE, "domain 7 went on while its memory was read");
+}
+
 /* For what a killed capture has left. */
 static void undoes(void **state)
 {
@@ -662,6 +679,7 @@ int main(void)
         cmocka_unit_test(cancelled),
         cmocka_unit_test(stopped_while_waiting),
         cmocka_unit_test(resume_fails),
+        cmocka_unit_test(let_go_meanwhile),
         cmocka_unit_test(undoes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -82,7 +82,7 @@ guest_down() {
 check_captures() { # VCPUS: twice in a row
     local i
     for i in 1 2; do
-        captured_at[i]=$(guest_tick "$domid")
+        captured_at[$i]=$(guest_tick "$domid")
         capture "$domid" "$images/$i.img"
         note "captured: $captured"
         grep -E 'domain [0-9]+( |:)' /var/tmp/capture.log || true

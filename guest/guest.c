@@ -18,6 +18,7 @@
  *
  *   guest: boot id=<16 hex> vcpus=<n> mem_kib=<n> pattern_mib=<n> disks=<n>
  *   guest: tick <count>
+ *   guest: read <disk> <count>
  *   guest: check <count> seq=<n> pattern=<v> pages=<n> cpus=<v>:<n> disks=<v>:<n>
  *     work=<v>:<mib> tree=<v>:<n> tag=<tag> id=<16 hex>        (all in one line)
  *     where <v> is ok or bad, and for disks also slow: nothing wrong, but not all answered in time;
@@ -37,7 +38,7 @@
  *   free [--zero]        runs free-pages, in the background
  *
  * Kernel parameters: pattern_mib=64 tick_ms=100 check_ms=2000 (0: only when asked) disks=auto (or
- * how many to wait for).
+ * how many to wait for) read_ms=0 (else every disk is read that often, and each read makes a line).
  *
  * What it must never do: stop ticking. The first tick after a restore is what a test takes as a
  * sign of life, so ticks have their own thread, which waits for nothing: not for a console that
@@ -96,6 +97,7 @@ struct options {
     unsigned long pattern_mib;
     unsigned long tick_ms;
     unsigned long check_ms;
+    unsigned long read_ms;
     long disks; /* -1: as many as the domain has */
 };
 
@@ -596,6 +598,23 @@ static long count_entries(const char *dir, const char *prefix, bool (*visit)(con
     return n;
 }
 
+/* The first line of each disk after a restore tells when that disk is there again. */
+static void *reader_run(void *arg)
+{
+    const struct worker *w = arg;
+    int fd = open(w->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+    void *page;
+
+    if (posix_memalign(&page, PAGE_BYTES, PAGE_BYTES) != 0)
+        abort();
+    for (uint64_t count = 1; fd >= 0; count++) {
+        if (pread(fd, page, PAGE_BYTES, 0) == PAGE_BYTES)
+            say("guest: read %s %" PRIu64, w->path + strlen("/dev/"), count);
+        sleep_ms(options.read_ms);
+    }
+    return NULL;
+}
+
 static int disk_order(const void *a, const void *b)
 {
     const struct worker *x = a;
@@ -636,6 +655,8 @@ static void disks_start(void)
         if (posix_memalign((void **)&disks[i].block, PAGE_BYTES, PAGE_BYTES) != 0)
             abort();
         thread_start(disk_worker_run, &disks[i]);
+        if (options.read_ms > 0)
+            thread_start(reader_run, &disks[i]);
     }
 }
 
@@ -996,6 +1017,8 @@ static void option_set(const char *word)
         options.tick_ms = n > 0 ? n : 1;
     else if (sscanf(word, "check_ms=%lu", &n) == 1)
         options.check_ms = n;
+    else if (sscanf(word, "read_ms=%lu", &n) == 1)
+        options.read_ms = n;
     else if (sscanf(word, "disks=%lu", &n) == 1 && n <= MAX_DISKS)
         options.disks = (long)n;
 }

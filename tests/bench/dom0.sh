@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The bench, inside a Xen dom0 (a real one or the embedded one) that has dompool installed. ./bench starts it.
 #
-#   dom0.sh [--rounds N] [--quick] [ROW...]         ROW: allocate floor build release busy size scale (all)
+#   dom0.sh [--rounds N] [--quick] [ROW...]         ROW: allocate floor build release busy size scale superpages resume (all)
 #   dom0.sh --check ...                             only says whether the rest is understood
 #
 # Samples go to standard output, one JSON object a line as they are measured (tests/bench/series.h says what is in them), so
@@ -18,7 +18,7 @@ kernel=${BENCH_KERNEL:-/boot/vmlinuz-guest}
 initrd=${BENCH_INITRD:-/boot/initrd-guest}
 disks=(xvda xvdb xvdc xvdd)
 engines=(direct guest)
-all_rows=(allocate floor build release busy size scale)
+all_rows=(allocate floor build release busy size scale superpages resume)
 patience=300s # for a pool to fill on a busy emulated machine
 
 export LC_ALL=C DOMPOOL_STATE_DIR=$dir/state DOMPOOL_RUN_DIR=$dir/run DOMPOOL_SOCKET=$dir/run/io.dompool
@@ -63,7 +63,7 @@ wanted() { # ROW...: one of them is to be measured
 
 # ---- samples ----
 
-type='' mib='' vcpus='' round=0 # of the guest that is being measured
+type='' mib='' vcpus='' extra='' round=0 # of the guest that is being measured
 
 # Standard output is for these alone, whatever a command prints: see the end.
 emit() { # ROW WHO DELTA MEMBERS: MEMBERS is a part of a JSON object
@@ -112,7 +112,7 @@ name = "$2"
 type = "$type"
 kernel = "$kernel"
 ramdisk = "$initrd"
-extra = "console=hvc0 quiet pattern_mib=$4 tick_ms=50 check_ms=0"
+extra = "console=hvc0 quiet pattern_mib=$4 tick_ms=50 check_ms=0 $extra"
 memory = $mib
 maxmem = $mib
 vcpus = $vcpus
@@ -129,6 +129,15 @@ send_line() { # NAME LINE: to a guest's console
     printf '%s\n' "$2" >"$(xenstore-read "/local/domain/$(xl domid "$1")/console/tty")"
 }
 
+# Of a running PVH guest, how many pages its p2m takes.
+emit_superpages() { # WHO NAME
+    local pages
+    [[ $type == pvh ]] && wanted superpages || return 0
+    pages=$("$tools/p2m_pages" "$(xl domid "$2")" 2>>"$dir/xl.log") || return
+    note "$2 ($1): $pages pages of p2m"
+    emit superpages "$1" 0 "\"counts\": {\"p2m pages\": $pages}"
+}
+
 # Boots a guest, has it declare its free memory free (change_pages.c), and saves it: base.save.
 make_save() { # NAME PATTERN_MIB
     local name=$1 disk
@@ -137,6 +146,7 @@ make_save() { # NAME PATTERN_MIB
     write_config "$dir/$name.cfg" "$name" "$dir/$name" "$2"
     xl create -q "$dir/$name.cfg" >"$dir/xl.log" 2>&1 &&
         lifesign "$name" 'guest: check' >/dev/null &&
+        emit_superpages "xl create" "$name" &&
         send_line "$name" free &&
         lifesign "$name" 'guest: free' >/dev/null &&
         xl save "$name" "$dir/base.save" >"$dir/xl.log" 2>&1 || return
@@ -431,6 +441,31 @@ fill_sizes() {
     use_guest pv 1024 1 && fill_direct
 }
 
+measure_superpages() { # ENGINE
+    local sign lease
+    quiet && allocate_alive "$1" 0 bench && emit_superpages "$1" bench && dompool release bench >/dev/null
+}
+
+measure_superpages_xl() {
+    local sign
+    dompool image export "$guest-direct" "$dir/x.save" >&2 && quiet || return
+    sign=$(lifesign "$guest-xl" 'guest: tick' xl restore "$dir/$guest-xl.cfg" "$dir/x.save" 2>"$dir/xl.log") || return
+    emit_superpages xl "$guest-xl" && xl destroy "$guest-xl" || return
+    rm -f "$dir/x.save"
+}
+
+# Of the guest as it was booted, before it was saved, see make_save; and of what is made of it.
+row_superpages() {
+    local engine
+    round=1
+    fill_engines
+    for engine in "${engines[@]}"; do
+        try superpages "$engine" 0 fill_engines measure_superpages "$engine"
+    done
+    empty_pools
+    try superpages xl 0 : measure_superpages_xl
+}
+
 # Small and large in turn.
 row_size() {
     local size
@@ -472,6 +507,64 @@ row_scale() {
         round=$((round + 1))
         try scale "$n slots and leases" 1024 : measure_scale "$n" $((n == 2 ? rounds : 2 * rounds))
     done
+}
+
+# From the unpause, as far as `dompool allocate` shows it, until a line comes.
+measure_resume() { # METRIC LINE
+    local sign
+    quiet && sign=$(lifesign bench "$2" dompool allocate "$guest-direct" --name bench --json 2>"$dir/lease.json") || return
+    note "$guest, ${#disks[@]} disks, round $round: $1 after $(field "$sign" exit_ms) to $(field "$sign" life_ms) ms"
+    emit resume "${#disks[@]} disks" 0 "\"ms\": {\"$1\": $(awk -v life="$(field "$sign" life_ms)" \
+        -v exit="$(field "$sign" exit_ms)" 'BEGIN { print life - exit }')}"
+    dompool release bench >/dev/null
+}
+
+# What guest and kernel of dom0 ask xenstored for while a guest resumes. Only the daemon in C logs it.
+measure_requests() { # LINE
+    local lease domid counts
+    quiet && allocate_only direct 0 bench --paused || return
+    domid=$(field "$lease" domid)
+    rm -f "$dir/requests"
+    xenstore-control logfile "$dir/requests" >/dev/null && xenstore-control log on >/dev/null || return
+    lifesign bench "$1" xl unpause "$domid" >/dev/null
+    sleep 1
+    xenstore-control log off >/dev/null
+    counts=$(requests_count "$dir/requests" "$domid")
+    note "$guest, ${#disks[@]} disks: requests $counts"
+    emit resume "${#disks[@]} disks" 0 "\"counts\": $counts"
+    dompool release bench >/dev/null
+}
+
+# A line of the log: io IN CONNECTION DATE TIME REQUEST (ARGUMENTS). The guest's paths are relative, or its own; the kernel
+# speaks of back ends.
+requests_count() { # FILE DOMID
+    awk -v domid="$2" '
+        $2 == "IN" { n[$3]++; if ($0 ~ /\((device|control|data|memory)[\/ )]/) guest = $3;
+                     if (index($0, "(/local/domain/0/backend/vbd/" domid "/") || index($0, "(backend/vbd/" domid "/")) kernel[$3]++ }
+        END { for (c in kernel) if (kernel[c] > most) { most = kernel[c]; k = c }
+              printf "{\"requests of the guest\": %d, \"requests of dom0\": %d}", n[guest], n[k] }' "$1"
+}
+
+# One guest with so many disks that reads them all the time.
+resume_guest() { # DISKS
+    local disks=("${disks[@]:0:$1}") extra="read_ms=50" line='guest: tick'
+    make_guest pv 128 1 16 || return
+    (($1 == 0)) || line="guest: read ${disks[-1]} "
+    fill_direct
+    for ((round = 1; round <= rounds; round++)); do
+        try resume "$1 disks" 0 fill_direct measure_resume "first line" 'guest: tick'
+        (($1 == 0)) || try resume "$1 disks" 0 fill_direct measure_resume "first disk" "guest: read ${disks[0]} "
+        (($1 == 0)) || try resume "$1 disks" 0 fill_direct measure_resume "last disk" "$line"
+    done
+    try resume "$1 disks" 0 fill_direct measure_requests "$line"
+    empty_pools
+    drop_guest
+}
+
+group_resume() {
+    local n
+    wanted resume || return 0
+    for n in 0 1 2 4; do resume_guest "$n" || note "bench: no guest with $n disks"; done
 }
 
 # ---- the run ----
@@ -530,9 +623,13 @@ two_sizes() {
 
 # One guest that differs from the reference.
 group_other() { # TYPE MIB VCPUS PATTERN_MIB PAGES...
-    wanted allocate || return 0
-    make_guest "$1" "$2" "$3" "$4" "${@:5}" || return
-    row_allocate 0 "${@:5}"
+    local superpages=no pages=()
+    [[ "$1 $2 $3" != "pvh 400 1" ]] || ! wanted superpages || superpages=yes
+    ! wanted allocate || pages=("${@:5}")
+    wanted allocate || [[ $superpages == yes ]] || return 0
+    make_guest "$1" "$2" "$3" "$4" "${pages[@]}" || return
+    ! wanted allocate || row_allocate 0 "${pages[@]}"
+    [[ $superpages == no ]] || row_superpages
     drop_guest
 }
 
@@ -583,7 +680,7 @@ trap clean_up EXIT
 exec {samples}>&1 >&2
 start_daemon
 about >&"$samples"
-for group in group_reference group_full group_sizes group_others; do
+for group in group_reference group_full group_sizes group_resume group_others; do
     "$group" || note "bench: $group was cut short"
 done
 note "done"

@@ -110,7 +110,7 @@ static void print_others(const struct samples *s, FILE *out)
             continue;
         if (!any)
             fprintf(out, "\n%-10s %-22s %-34s %-10s %4s %11s %11s %11s %11s\n", "row", "what",
-                    "state", "ms", "n", "median", "p95", "min", "max");
+                    "state", "ms, or so", "n", "median", "p95", "min", "max");
         any = true;
         print_series(&s->series[i], out);
     }

@@ -103,12 +103,12 @@ static double number_of(const json_t *object, const char *name)
     return json_number_value(json_object_get(object, name));
 }
 
-static int add_times(struct samples *s, const struct series_key *key, json_t *times)
+static int add_numbers(struct samples *s, const struct series_key *key, json_t *numbers)
 {
     const char *metric;
     json_t *value;
     int rc = 0;
-    json_object_foreach (times, metric, value)
+    json_object_foreach (numbers, metric, value)
         if (!rc && json_is_number(value))
             rc = add_value(s, *key, metric, json_number_value(value));
     return rc;
@@ -183,7 +183,9 @@ static int add_sample(struct samples *s, json_t *line)
     const json_t *lease = json_object_get(line, "lease"), *sign = json_object_get(line, "sign");
     if (has_failed(line))
         return json_array_append(s->failures, line) ? -ENOMEM : 0;
-    int rc = add_times(s, &key, json_object_get(line, "ms"));
+    int rc = add_numbers(s, &key, json_object_get(line, "ms"));
+    if (!rc)
+        rc = add_numbers(s, &key, json_object_get(line, "counts"));
     if (!rc && lease)
         rc = add_lease(s, &key, lease);
     return rc || !sign ? rc : add_sign(s, &key, sign);

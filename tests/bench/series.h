@@ -7,7 +7,7 @@
  *   {"about": {...}}     the run: passed on into the summary as it is; the last one counts
  *   {"row": "allocate", "who": "direct", "guest": "pv", "mib": 400, "vcpus": 1, "delta": 1024, ...}
  *       a sample. Further members say what was measured; each may be missing:
- *         "ms": {METRIC: number, ...}   as it is
+ *         "ms": {METRIC: number, ...}, "counts": {METRIC: number, ...}   as they are
  *         "lease": what `dompool allocate --json` printed: metrics "unpaused" (total_us),
  *             "hypercalls" (of all stages but the one that copies pages), "stage NAME"
  *         "sign": what lifesign printed: metrics "exit" and "life"; who "xl" (or what begins

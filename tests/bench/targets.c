@@ -3,11 +3,13 @@
 
 #include "base/util.h"
 
-/* Of PV guests with 1 vCPU; all have 4 disks. */
-#define PV(row, who, mib, delta, metric)                                                           \
+/* Of guests with 1 vCPU; all have 4 disks. */
+#define GUEST(row, who, guest, mib, delta, metric)                                                 \
     {                                                                                              \
-        row, who, "pv", mib, 1, delta, metric                                                      \
+        row, who, guest, mib, 1, delta, metric                                                     \
     }
+#define PV(row, who, mib, delta, metric) GUEST(row, who, "pv", mib, delta, metric)
+#define PVH(row, who, mib, delta, metric) GUEST(row, who, "pvh", mib, delta, metric)
 #define ALONE PV("", "", 0, 0, "")
 
 const struct target targets[] = {
@@ -32,6 +34,9 @@ const struct target targets[] = {
      PV("build", "xl", 400, 0, "unpaused"), PV("build", "direct", 400, 0, "warm"), true, 3},
     {"hypercalls of an allocation besides copies, 1 vCPU", TARGET_MEDIAN,
      PV("allocate", "direct", 400, 1024, "hypercalls"), ALONE, false, 16},
+    {"pages of the p2m (few: superpages): PVH slot against xl create", TARGET_MEDIAN,
+     PVH("superpages", "direct", 400, 0, "p2m pages"),
+     PVH("superpages", "xl create", 400, 0, "p2m pages"), false, 1},
 };
 const size_t n_targets = ARRAY_SIZE(targets);
 

@@ -21,13 +21,17 @@
 /* Watches tell of every step. This is for the stop flag, and for a watch that never fires. */
 #define POLL_MS 100
 
+/* A Linux guest that is still waking up from its own restore passes over the request, for good
+ * (drivers/xen/manage.c, shutdown_handler); writing it once more has it look again. */
+#define REPEAT_MS 2000u
+
 #define TRANSACTION_TRIES 100
 
 struct suspension {
     struct xen *xen;
     const struct suspend_options *o;
     char path[64]; /* control/shutdown */
-    uint64_t deadline_us;
+    uint64_t deadline_us, repeat_us;
     bool acknowledged, suspended;
 };
 
@@ -105,6 +109,22 @@ static int request_put(struct suspension *s, struct error *e)
     return ANSWER_BAD_VALUE;
 }
 
+static uint64_t in_ms(unsigned ms)
+{
+    return clock_mono_us() + (uint64_t)ms * 1000;
+}
+
+/* One that the guest has answered meanwhile is left alone. */
+static int request_repeat(struct suspension *s, struct error *e)
+{
+    if (clock_mono_us() < s->repeat_us)
+        return 0;
+    s->repeat_us = in_ms(REPEAT_MS);
+    int rc = node_swap(s->xen->xs, s->path, "suspend", "suspend");
+    return rc < 0 ? error_errno(e, -rc, "ask domain %u to suspend again (%s)", s->o->domid, s->path)
+                  : 0;
+}
+
 /* Sets acknowledged when the guest was faster. */
 static int request_take_back(struct suspension *s, struct error *e)
 {
@@ -146,11 +166,6 @@ static int domain_look(struct suspension *s, struct error *e)
     return 0;
 }
 
-static void deadline_set(struct suspension *s, unsigned ms)
-{
-    s->deadline_us = clock_mono_us() + (uint64_t)ms * 1000;
-}
-
 static int request_look(struct suspension *s, struct error *e)
 {
     char *value = xs_get(s->xen->xs, "%s", s->path);
@@ -165,7 +180,7 @@ static int unanswered(struct suspension *s, struct error *e)
 {
     bool stopped = s->o->stop && atomic_load(s->o->stop);
     if (!stopped && clock_mono_us() < s->deadline_us)
-        return 0;
+        return request_repeat(s, e);
     int rc = request_take_back(s, e);
     if (rc || s->acknowledged)
         return rc;
@@ -191,7 +206,7 @@ static int answer_check(struct suspension *s, struct error *e)
         rc = unanswered(s, e);
     if (!rc && s->acknowledged) {
         log_debug("domain %u acknowledged the request to suspend", s->o->domid);
-        deadline_set(s, SUSPEND_AFTER_ACK_MS);
+        s->deadline_us = in_ms(SUSPEND_AFTER_ACK_MS);
     }
     return rc;
 }
@@ -229,7 +244,8 @@ static int suspension_run(struct suspension *s, struct error *e)
     if (rc)
         return rc;
     log_debug("domain %u is asked to suspend", s->o->domid);
-    deadline_set(s, s->o->timeout_ms);
+    s->deadline_us = in_ms(s->o->timeout_ms);
+    s->repeat_us = in_ms(REPEAT_MS);
     rc = suspension_wait(s, e);
     /* A guest that suspended by itself, or died, has acknowledged nothing. */
     struct error ignored;

@@ -29,6 +29,7 @@ enum guest {
     GUEST_SUSPENDS,
     GUEST_SUSPENDS_SLOWLY, /* acknowledges at once */
     GUEST_DEAF,
+    GUEST_DROWSY, /* passes over the first request */
     GUEST_WAKES_LATE, /* acknowledges when the request is being taken back */
     GUEST_POWERS_OFF,
     GUEST_GOES_AWAY
@@ -74,6 +75,10 @@ static void guest_hears(void)
 {
     world.asked++;
     switch (world.guest) {
+    case GUEST_DROWSY:
+        if (world.asked == 1)
+            break;
+        /* fall through */
     case GUEST_SUSPENDS:
         world.request[0] = '\0';
         world.flags = SHUT_DOWN(SHUTDOWN_suspend);
@@ -418,6 +423,12 @@ static void slow_guests(void **state)
     world_reset(IMAGE_GUEST_PV);
     world.guest = GUEST_WAKES_LATE;
     succeeds(&o);
+    world_reset(IMAGE_GUEST_PV);
+    world.guest = GUEST_DROWSY;
+    o.suspend_timeout_ms = 60000; /* the request is repeated long before */
+    succeeds(&o);
+    assert_int_equal(world.asked, 2);
+    o.suspend_timeout_ms = 10;
     world_reset(IMAGE_GUEST_PV);
     world.guest = GUEST_DEAF;
     fails(&o, ANSWER_TIMED_OUT, "did not answer the request to suspend within 10 ms");

@@ -204,8 +204,8 @@ for vcpus in "$@"; do
     expect_nothing_left
     xen_log_clean
     check_detached "$vcpus"
+    guest_down # before the copies: it would go on to write to their disks
     check_copies "$vcpus"
-    guest_down
 done
 check_deaf
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -294,6 +295,27 @@ int uuid_parse(const char *text, uint8_t uuid[16])
         text += 2 * uuid_groups[g];
     }
     return 0;
+}
+
+/* ---- priority ---- */
+
+#define NICE_BACKGROUND 19
+
+static void background(int which, bool on)
+{
+    if (!geteuid())
+        (void)setpriority(which, 0, on ? NICE_BACKGROUND : 0);
+}
+
+void background_thread(bool on)
+{
+    background(PRIO_PROCESS, on); /* on Linux: of one thread */
+}
+
+void background_group(bool on)
+{
+    if (getpgrp() == getpid()) /* else it is others' as well */
+        background(PRIO_PGRP, on);
 }
 
 /* ---- clocks ---- */

@@ -67,6 +67,17 @@ int uuid_parse(const char *text, uint8_t uuid[16]);
 uint64_t clock_mono_us(void); /* CLOCK_MONOTONIC */
 int64_t clock_wall_ms(void);  /* CLOCK_REALTIME, since the epoch */
 
+/* ---- priority ---- */
+
+/*
+ * Background work gives way to whatever else wants a processor (nice 19), until it is foreground
+ * again. Of the calling thread, or of every thread of the calling process, which must lead a
+ * process group: by group is how all threads can be reached. Without effect for who may not raise a
+ * priority again.
+ */
+void background_thread(bool on);
+void background_group(bool on);
+
 /* ---- units, as the command line and the configuration write them ---- */
 
 /* "500ms" "10s" "5m" "2h" "0"; 0 or -1. At most 10 years. */

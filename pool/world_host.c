@@ -98,13 +98,22 @@ static int ops_helper_start(struct world *w, enum helper_kind kind,
 
 /* ---- the host's jobs, on threads ---- */
 
+/* Freeing a domain's memory keeps a processor busy, which an allocation may want. */
+static int job_destroy(struct host_job *job, struct host *host)
+{
+    background_thread(true);
+    int rc = host_destroy(host, job->domid, job->uuid, job->timeout_ms, &job->error);
+    background_thread(false);
+    return rc;
+}
+
 static int job_run(struct host_job *job, struct host *host)
 {
     switch (job->kind) {
     case HOST_JOB_LIST:
         return host_list(host, &job->domains, &job->n_domains, &job->error);
     case HOST_JOB_DESTROY:
-        return host_destroy(host, job->domid, job->uuid, job->timeout_ms, &job->error);
+        return job_destroy(job, host);
     case HOST_JOB_MEMORY:
         return host_memory(host, &job->memory, &job->error);
     case HOST_JOB_SWEEP:

@@ -70,7 +70,9 @@ static int build(struct helper *h, json_t *request, struct error *e)
         reserve < 0)
         return error_set(e, -EPROTO, "malformed build request: %s", why.text);
     r.memory_reserve_kib = (uint64_t)reserve;
+    background_group(true);
     int rc = slot_build(&h->slot, &r, send_created, NULL, e);
+    background_group(false);
     if (rc)
         error_prefix(e, "slot %s: ", r.slot);
     return rc ? rc : send_warm(&h->slot, e);
@@ -95,7 +97,9 @@ static int turn(struct helper *h, json_t *request, struct error *e)
     json_error_t why;
     if (json_unpack_ex(request, &why, 0, "{s:s}", "image", &image))
         return error_set(e, -EPROTO, "malformed turn request: %s", why.text);
+    background_group(true);
     int rc = slot_turn(&h->slot, image, e);
+    background_group(false);
     return rc ? rc : send_warm(&h->slot, e);
 }
 
@@ -156,6 +160,7 @@ int main(int argc, char **argv)
                 HELPER_FD);
         return 64;
     }
+    (void)setpgid(0, 0); /* for background_group */
     struct helper h = {.slot.domid = DOMID_INVALID};
     message_reader_init(&h.reader, HELPER_MESSAGE_LIMIT);
     struct error e = {0};

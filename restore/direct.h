@@ -21,6 +21,7 @@ struct direct {
     struct slot *slot;
     struct lineage base; /* what the base's records say */
     struct frames frames;
+    struct crew *crew;
     struct page_writer *writer;
     struct table_pins pins;
     /* PV */

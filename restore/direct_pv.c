@@ -39,7 +39,7 @@ static int p2m_frame_write(struct direct *d, uint64_t index, uint64_t pfn, struc
     memcpy(entries, image_payload(d->base.base, page->payload), sizeof entries);
     p2m_frame_fill(d, index, entries);
     trace_pages(&d->slot->trace, 1);
-    return page_writer_add_copy(d->writer, pfn, PAGE_NOTAB, entries, e);
+    return page_writer_add(d->writer, pfn, PAGE_NOTAB, entries, e);
 }
 
 int direct_pv_write_p2m(struct direct *d, struct error *e)

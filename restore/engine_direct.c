@@ -5,16 +5,18 @@
  * build, whatever does not depend on the image that will be asked for:
  *
  *   1. CPU policy; Xen takes it only before the domain runs.
- *   2. Frames for every page, in large extents where possible. From here on the frame of each pfn
- * is known, and with it all that follows from frames.
+ *   2. Frames for every page, in large extents where possible. From here on the frame of each
+ *      pfn is known, and with it all that follows from frames.
  *   3. Pages that are the toolstack's, written now and kept: of PV the p2m list, which says where
  *      the frames are; of PVH the rings, which a resuming guest finds empty.
  *   4. The base's pages; page tables go from pfns to frames.
  *   5. PV: every L1 table is pinned, which is nearly all of the validation that Xen does (512
- * entries a table). No table above: one changed L1 would undo them all.
+ *      entries a table). No table above: one changed L1 would undo them all.
  *   6. What names pages that no image changes: grants for the two rings (xenstored maps its ring by
  *      its grant, so they come before the domain is introduced), HVM parameters, the mapping of
  *      shared_info.
+ *   7. What a completion reads of the base is touched, and its threads wait: a page fault or a new
+ *      thread costs as much as dozens of hypercalls.
  *
  * complete, PV:
  *
@@ -50,8 +52,6 @@
 #include <xenguest.h>
 
 #define GNTDEV "/dev/xen/gntdev"
-/* Pages between two calls of image_drop. */
-#define DROP_PAGES 8192u
 
 static bool is_pv(const struct direct *d)
 {
@@ -126,9 +126,11 @@ int direct_write_page(struct direct *d, uint64_t pfn, unsigned type, const void 
     return page_writer_add(d->writer, pfn, type, content, e);
 }
 
-static const void *content_of(const struct image *im, uint64_t payload)
+static int write_payload(struct direct *d, uint64_t pfn, unsigned type, const struct image *im,
+                         uint64_t payload, struct error *e)
 {
-    return payload == IMAGE_PAGE_ZERO ? NULL : image_payload(im, payload);
+    trace_pages(&d->slot->trace, 1);
+    return page_writer_add_payload(d->writer, pfn, type, im, payload, e);
 }
 
 static int write_base(struct direct *d, struct error *e)
@@ -138,42 +140,77 @@ static int write_base(struct direct *d, struct error *e)
     int rc = 0;
     for (uint64_t i = 0; i < image_info(im)->pages && !rc; i++) {
         if (!frames_is_kept(&d->frames, image_page_pfn(&p[i])))
-            rc = direct_write_page(d, image_page_pfn(&p[i]), image_page_type(&p[i]),
-                                   content_of(im, p[i].payload), e);
-        if (!rc && i % DROP_PAGES == DROP_PAGES - 1) {
-            rc = page_writer_flush(d->writer, e);
-            image_drop(im);
-        }
+            rc = write_payload(d, image_page_pfn(&p[i]), image_page_type(&p[i]), im, p[i].payload,
+                               e);
     }
     return rc ? rc : page_writer_flush(d->writer, e);
 }
 
-/* What a derived image, or a new version of the base, changes. Borrows from the images. */
+/*
+ * What a derived image, or a new version of the base, changes: pages of one image's file, in its
+ * table or in a list made for it, and of PV the start info as this domain is to see it. Pages that
+ * are kept are passed over, and so is the table's start info. Borrows from the image.
+ */
+struct changes {
+    const struct image *image;
+    const struct image_page *pages;
+    uint64_t n;
+    struct image_page *own; /* what pages is, when it is no table of an image */
+    bool has_start_info;
+    uint64_t start_info; /* pfn; its content is in struct direct */
+};
+
 struct change {
     uint64_t pfn;
     unsigned type;
-    const void *content; /* NULL: zeros */
+    uint64_t payload;
+    const void *content; /* instead of a payload */
 };
 
-struct changes {
-    struct change *list;
-    size_t n;
-};
+/* *cursor starts at 0, where the start info is; entry n of the table is at n + 1. */
+static bool change_next(const struct direct *d, const struct changes *c, uint64_t *cursor,
+                        struct change *out)
+{
+    if (!*cursor && c->has_start_info) {
+        *out = (struct change){c->start_info, PAGE_NOTAB, 0, d->start_info};
+        *cursor = 1;
+        return true;
+    }
+    for (uint64_t i = *cursor ? *cursor - 1 : 0; i < c->n; i++) {
+        uint64_t pfn = image_page_pfn(&c->pages[i]);
+        if (frames_is_kept(&d->frames, pfn) || (c->has_start_info && pfn == c->start_info))
+            continue;
+        *out = (struct change){pfn, image_page_type(&c->pages[i]), c->pages[i].payload, NULL};
+        *cursor = i + 2;
+        return true;
+    }
+    return false;
+}
 
 static int unpin_changed(struct direct *d, const struct changes *c, struct error *e)
 {
+    struct change at;
     int rc = 0;
-    for (size_t i = 0; i < c->n && !rc; i++)
-        if (frames_pin_level(&d->frames, c->list[i].pfn))
-            rc = table_unpin(&d->pins, c->list[i].pfn, e);
+    for (uint64_t cursor = 0; !rc && change_next(d, c, &cursor, &at);)
+        if (frames_pin_level(&d->frames, at.pfn))
+            rc = table_unpin(&d->pins, at.pfn, e);
     return rc ? rc : table_pins_flush(&d->pins, e);
+}
+
+static int write_change(struct direct *d, const struct image *im, const struct change *c,
+                        struct error *e)
+{
+    if (c->content)
+        return direct_write_page(d, c->pfn, c->type, c->content, e);
+    return write_payload(d, c->pfn, c->type, im, c->payload, e);
 }
 
 static int write_changed(struct direct *d, const struct changes *c, struct error *e)
 {
+    struct change at;
     int rc = 0;
-    for (size_t i = 0; i < c->n && !rc; i++)
-        rc = direct_write_page(d, c->list[i].pfn, c->list[i].type, c->list[i].content, e);
+    for (uint64_t cursor = 0; !rc && change_next(d, c, &cursor, &at);)
+        rc = write_change(d, c->image, &at, e);
     return rc ? rc : page_writer_flush(d->writer, e);
 }
 
@@ -186,37 +223,27 @@ static bool is_l1(const struct direct *d, uint64_t pfn)
 
 static int pin_changed(struct direct *d, const struct changes *c, struct error *e)
 {
+    struct change at;
     int rc = 0;
-    for (size_t i = 0; i < c->n && !rc; i++)
-        if (is_l1(d, c->list[i].pfn))
-            rc = table_pin(&d->pins, c->list[i].pfn, e);
+    for (uint64_t cursor = 0; !rc && change_next(d, c, &cursor, &at);)
+        if (is_l1(d, at.pfn))
+            rc = table_pin(&d->pins, at.pfn, e);
     return rc ? rc : table_pins_flush(&d->pins, e);
 }
 
-/* The table of an image over the base, but for kept pages; and always the start info of PV, as this
- * domain is to see it. */
+/* The image's own table: an allocation makes no copy of it. */
 static int changes_of_image(struct direct *d, const struct image *im, struct changes *c,
                             struct error *e)
 {
-    uint64_t n = im == d->base.base ? 0 : image_info(im)->pages, start_info = UINT64_MAX;
-    const struct image_page *p = image_pages(im);
-    *c = (struct changes){.list = calloc(n + 1, sizeof *c->list)};
-    if (!c->list)
-        return error_set(e, -ENOMEM, "out of memory for a list of %" PRIu64 " pages", n);
-    int rc = n ? accepts_pages(im, e) : 0;
-    if (!rc && is_pv(d))
-        rc = direct_pv_start_info(d, im, &start_info, e);
-    if (rc)
-        return rc;
-    if (start_info != UINT64_MAX)
-        c->list[c->n++] = (struct change){start_info, PAGE_NOTAB, d->start_info};
-    for (uint64_t i = 0; i < n; i++) {
-        uint64_t pfn = image_page_pfn(&p[i]);
-        if (pfn != start_info && !frames_is_kept(&d->frames, pfn))
-            c->list[c->n++] =
-                (struct change){pfn, image_page_type(&p[i]), content_of(im, p[i].payload)};
+    *c = (struct changes){.image = im, .pages = image_pages(im)};
+    if (im != d->base.base)
+        c->n = image_info(im)->pages;
+    int rc = c->n ? accepts_pages(im, e) : 0;
+    if (!rc && is_pv(d)) {
+        rc = direct_pv_start_info(d, im, &c->start_info, e);
+        c->has_start_info = true;
     }
-    return 0;
+    return rc;
 }
 
 /* ---- tables ---- */
@@ -267,12 +294,13 @@ static int settle_pin(struct direct *d, uint64_t pfn, bool pin, struct error *e)
  * changes. */
 static int settle_pins(struct direct *d, const struct changes *c, struct error *e)
 {
+    struct change at;
     int rc = 0;
     for (int pin = 1; pin >= 0; pin--) {
         for (size_t i = 0; i < d->n_tables && !rc; i++)
             rc = settle_pin(d, d->tables[i], pin, e);
-        for (size_t i = 0; i < c->n && !rc; i++)
-            rc = settle_pin(d, c->list[i].pfn, pin, e);
+        for (uint64_t cursor = 0; !rc && change_next(d, c, &cursor, &at);)
+            rc = settle_pin(d, at.pfn, pin, e);
     }
     return rc ? rc : table_pins_flush(&d->pins, e);
 }
@@ -315,6 +343,23 @@ static int seed_grants(struct direct *d, struct error *e)
         trace_stage_end(&d->slot->trace, (name));                                                  \
     } while (0)
 
+static int open_writer(struct direct *d, struct error *e)
+{
+    struct slot *s = d->slot;
+    int rc = crew_new(crew_size_best(), &d->crew, e);
+    return rc ? rc
+              : page_writer_open(&s->xen, s->domid, image_info(s->base)->guest, &d->frames, d->crew,
+                                 &d->writer, e);
+}
+
+/* What a completion reads of the base is in memory before one is asked for. */
+static int prefault(struct direct *d, struct error *e)
+{
+    uint64_t pfn;
+    image_prefault_records(d->base.base);
+    return is_pv(d) ? direct_pv_start_info(d, d->base.base, &pfn, e) : 0;
+}
+
 static int build_tables(struct direct *d, struct error *e)
 {
     int rc = tables_list(d, d->base.base, e);
@@ -330,8 +375,7 @@ static int build(struct slot *s, struct error *e)
     bool pv = is_pv(d);
     STEP("policy", cpu_policy_apply(&s->xen, s->domid, &s->conf, s->base, e));
     STEP("populate", populate(&s->xen, s->domid, s->base, &d->frames, e));
-    STEP("writer", page_writer_open(&s->xen, s->domid, image_info(s->base)->guest, &d->frames,
-                                    &d->writer, e));
+    STEP("writer", open_writer(d, e));
     STEP("own", pv ? direct_pv_write_p2m(d, e) : direct_pvh_clear_rings(d, e));
     STEP("pages", write_base(d, e));
     if (pv)
@@ -339,6 +383,7 @@ static int build(struct slot *s, struct error *e)
     STEP("prepare", pv ? direct_pv_prepare(d, &s->store_gfn, &s->console_gfn, e)
                        : direct_pvh_prepare(d, &s->store_gfn, &s->console_gfn, e));
     STEP("grants", seed_grants(d, e));
+    STEP("prefault", prefault(d, e));
     return 0;
 }
 
@@ -350,17 +395,17 @@ static int changes_between(const struct direct *d, const struct image *to, struc
     const struct image_memory from_memory = {d->base.base, NULL}, to_memory = {to, NULL};
     struct memory_diff walk;
     struct memory_difference diff;
-    *c = (struct changes){.list = calloc(image_info(to)->pages + 1, sizeof *c->list)};
-    if (!c->list)
+    *c = (struct changes){.image = to, .own = calloc(image_info(to)->pages + 1, sizeof *c->own)};
+    if (!c->own)
         return error_set(e, -ENOMEM, "out of memory for a list of pages");
     memory_diff_start(&walk, &from_memory, &to_memory);
     while (memory_diff_next(&walk, &diff)) {
         if (diff.change != MEMORY_CHANGED)
             return error_set(e, -EINVAL, "the new version populates other pages");
-        if (!frames_is_kept(&d->frames, diff.to.pfn))
-            c->list[c->n++] =
-                (struct change){diff.to.pfn, diff.to.type, content_of(to, diff.to.payload)};
+        c->own[c->n++] = (struct image_page){
+            diff.to.pfn | (uint64_t)diff.to.type << IMAGE_TYPE_SHIFT, diff.to.payload};
     }
+    c->pages = c->own;
     return 0;
 }
 
@@ -388,7 +433,7 @@ static int turn(struct slot *s, const struct image *to, struct error *e)
     rc = changes_between(d, to, &c, e);
     if (!rc)
         rc = write_changes(d, &c, e);
-    free(c.list);
+    free(c.own);
     if (!rc && is_pv(d))
         rc = tables_list(d, to, e);
     lineage_dispose(&d->base);
@@ -430,7 +475,6 @@ static int complete(struct slot *s, const struct image *im, uint64_t *delta_page
     trace_stage_end(&s->trace, "list");
     if (!rc)
         rc = is_pv(d) ? complete_pv(d, im, &c, e) : complete_pvh(d, im, &c, e);
-    free(c.list);
     return rc;
 }
 
@@ -440,6 +484,7 @@ static void dispose(struct slot *s)
     if (!d)
         return;
     page_writer_close(d->writer);
+    crew_free(d->crew);
     if (d->shared_info)
         xenforeignmemory_unmap(d->memory, d->shared_info, 1);
     if (d->memory)

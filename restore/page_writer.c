@@ -17,27 +17,38 @@
 #define TABLE_ENTRIES (PAGE_BYTES / sizeof(grant_entry_v1_t))
 #define WINDOW (TABLE_ENTRIES - GNTTAB_NR_RESERVED_ENTRIES)
 #define CLEARS 512u
-/* Pages that are kept here until the flush: tables with machine frames. */
-#define ARENA_PAGES 64u
+/* Fewer pages than this are copied sooner than another thread wakes up. */
+#define PART_PAGES 128u
+
+/* A page on its way: what is known besides its segment of the copy. */
+struct queued {
+    uint64_t pfn;
+    const struct image *image; /* whose file has its content; NULL: the segment's source has it */
+    uint64_t payload;
+    bool is_table; /* of a PV guest, to be localised */
+};
 
 struct page_writer {
     struct xen *xen;
     uint32_t domid;
     enum image_guest guest;
     struct frames *frames;
+    struct crew *crew;
     bool clears_work; /* the hypervisor clears pages for us; it does so for PV on PV alone */
     xengnttab_handle *gnttab;
     xenforeignmemory_handle *memory;
     xenforeignmemory_resource_handle *resource;
     grant_entry_v1_t *grants; /* the table's first frame */
-    size_t n, n_clears, n_arena;
-    uint8_t *arena;
-    uint64_t pfns[WINDOW];
+    uint8_t *arena;           /* a page for each queued one, in memory from the start */
+    size_t n, n_clears;
+    size_t parts; /* of the batch that is being copied */
+    struct queued queued[WINDOW];
     xengnttab_grant_copy_segment_t segments[WINDOW];
     struct mmuext_op clears[CLEARS];
     uint64_t cleared[CLEARS]; /* their pfns */
 };
 
+static const size_t arena_bytes = (size_t)WINDOW * PAGE_BYTES;
 static const _Alignas(PAGE_BYTES) uint8_t zeros[PAGE_BYTES];
 
 /* ---- open, close ---- */
@@ -56,9 +67,10 @@ static int map_grants(struct page_writer *w, struct error *e)
 
 static int open_handles(struct page_writer *w, struct error *e)
 {
-    w->arena = aligned_alloc(PAGE_BYTES, ARENA_PAGES * PAGE_BYTES);
+    w->arena = aligned_alloc(PAGE_BYTES, arena_bytes);
     if (!w->arena)
-        return error_set(e, -ENOMEM, "out of memory for page tables on their way");
+        return error_set(e, -ENOMEM, "out of memory for pages on their way");
+    memset(w->arena, 0, arena_bytes); /* no page fault later */
     w->gnttab = xengnttab_open(NULL, 0);
     if (!w->gnttab)
         return xen_error(w->xen, e, "open /dev/xen/gntdev");
@@ -69,7 +81,7 @@ static int open_handles(struct page_writer *w, struct error *e)
 }
 
 int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, struct frames *frames,
-                     struct page_writer **out, struct error *e)
+                     struct crew *crew, struct page_writer **out, struct error *e)
 {
     struct page_writer *w = calloc(1, sizeof *w);
     *out = w;
@@ -79,6 +91,7 @@ int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, stru
     w->domid = domid;
     w->guest = guest;
     w->frames = frames;
+    w->crew = crew;
     w->clears_work = guest == IMAGE_GUEST_PV;
     int rc = open_handles(w, e);
     if (rc) {
@@ -121,34 +134,101 @@ int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct
     return 0;
 }
 
-/* ---- batches ---- */
+/* ---- batches: fetched, localised and copied in parts, by a crew ---- */
 
-static int copy_failed(struct page_writer *w, size_t i, struct error *e)
+static uint8_t *arena_page(const struct page_writer *w, size_t i)
 {
-    /* the hypervisor's own codes, GNTST_...: -1 is a frame that may not be written, say a table */
-    return error_set(e, -EIO, "domain %u: copy to pfn %#" PRIx64 ": grant status %d", w->domid,
-                     w->pfns[i], w->segments[i].status);
+    return w->arena + i * PAGE_BYTES;
+}
+
+/* How many pages from i on are one piece of one file. */
+static size_t run_length(const struct page_writer *w, size_t i, size_t end)
+{
+    const struct queued *first = &w->queued[i];
+    size_t n = 1;
+    while (i + n < end && w->queued[i + n].image == first->image &&
+           w->queued[i + n].payload == first->payload + n)
+        n++;
+    return n;
+}
+
+/* The page before it has the same content, and nobody changes either. */
+static bool same_as_before(const struct page_writer *w, size_t i)
+{
+    const struct queued *q = &w->queued[i];
+    return q->image == q[-1].image && q->payload == q[-1].payload && !q->is_table &&
+           !q[-1].is_table;
+}
+
+static int fetch(struct page_writer *w, size_t from, size_t end, struct error *e)
+{
+    int rc = 0;
+    size_t n;
+    for (size_t i = from; i < end && !rc; i += n) {
+        const struct queued *q = &w->queued[i];
+        n = 1;
+        if (!q->image)
+            continue;
+        if (i > from && same_as_before(w, i)) {
+            w->segments[i].source.virt = w->segments[i - 1].source.virt;
+            continue;
+        }
+        n = run_length(w, i, end);
+        rc = image_read_payloads(q->image, q->payload, n, arena_page(w, i), e);
+    }
+    return rc;
+}
+
+static int localise(const struct page_writer *w, size_t from, size_t end, struct error *e)
+{
+    int rc = 0;
+    for (size_t i = from; i < end && !rc; i++)
+        if (w->queued[i].is_table)
+            rc = page_table_localise(w->frames, w->queued[i].pfn, arena_page(w, i), e);
+    return rc;
+}
+
+static int copy(struct page_writer *w, size_t from, size_t end, struct error *e)
+{
+    /* not xen_error: what the library logs is one text for all threads */
+    if (xengnttab_grant_copy(w->gnttab, (uint32_t)(end - from), w->segments + from))
+        return error_errno(e, errno, "domain %u: copy %zu pages, the first to pfn %#" PRIx64,
+                           w->domid, end - from, w->queued[from].pfn);
+    for (size_t i = from; i < end; i++)
+        /* the hypervisor's own codes, GNTST_...: -1 is a frame that may not be written, say a table
+         */
+        if (w->segments[i].status != GNTST_okay)
+            return error_set(e, -EIO, "domain %u: copy to pfn %#" PRIx64 ": grant status %d",
+                             w->domid, w->queued[i].pfn, w->segments[i].status);
+    return 0;
+}
+
+static int batch_part(void *data, unsigned part, struct error *e)
+{
+    struct page_writer *w = data;
+    size_t from = w->n * part / w->parts, end = w->n * (part + 1) / w->parts;
+    int rc = fetch(w, from, end, e);
+    if (!rc)
+        rc = localise(w, from, end, e);
+    return rc ? rc : copy(w, from, end, e);
 }
 
 static int copy_batch(struct page_writer *w, struct error *e)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* frames before flags: see copy_queue */
+    unsigned most = (unsigned)(w->n / PART_PAGES), size = crew_size(w->crew);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* frames before flags: see grant */
     for (size_t i = 0; i < w->n; i++)
         w->grants[GNTTAB_NR_RESERVED_ENTRIES + i].flags = GTF_permit_access;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    int rc = xengnttab_grant_copy(w->gnttab, (uint32_t)w->n, w->segments);
-    if (rc)
-        rc = xen_error(w->xen, e, "domain %u: copy %zu pages", w->domid, w->n);
-    for (size_t i = 0; i < w->n && !rc; i++)
-        if (w->segments[i].status != GNTST_okay)
-            rc = copy_failed(w, i, e);
+    w->parts = most < 1 ? 1 : most < size ? most : size;
+    int rc = crew_run(w->crew, (unsigned)w->parts, batch_part, w, e);
     memset(w->grants + GNTTAB_NR_RESERVED_ENTRIES, 0, w->n * sizeof *w->grants);
-    w->n = w->n_arena = 0;
+    w->n = 0;
     return rc;
 }
 
 /* The entry of the grant table is complete but for its flags, without which it is none. */
-static int copy_queue(struct page_writer *w, uint64_t pfn, const void *content, struct error *e)
+static int grant(struct page_writer *w, uint64_t pfn, struct error *e)
 {
     uint64_t mfn = frames_mfn(w->frames, pfn);
     if (mfn > UINT32_MAX)
@@ -157,14 +237,32 @@ static int copy_queue(struct page_writer *w, uint64_t pfn, const void *content, 
     uint32_t ref = GNTTAB_NR_RESERVED_ENTRIES + (uint32_t)w->n;
     w->grants[ref].domid = 0;
     w->grants[ref].frame = (uint32_t)mfn;
-    w->pfns[w->n] = pfn;
-    w->segments[w->n++] = (xengnttab_grant_copy_segment_t){
-        .source.virt = (void *)(uintptr_t)content,
+    w->segments[w->n] = (xengnttab_grant_copy_segment_t){
+        .source.virt = arena_page(w, w->n),
         .dest.foreign = {.ref = ref, .offset = 0, .domid = (uint16_t)w->domid},
         .len = PAGE_BYTES,
         .flags = GNTCOPY_dest_gref,
         .status = GNTST_general_error,
     };
+    return 0;
+}
+
+static int copy_queue(struct page_writer *w, const struct queued *q, struct error *e)
+{
+    int rc = grant(w, q->pfn, e);
+    if (rc)
+        return rc;
+    w->queued[w->n++] = *q;
+    return w->n == WINDOW ? copy_batch(w, e) : 0;
+}
+
+static int zeros_queue(struct page_writer *w, uint64_t pfn, struct error *e)
+{
+    int rc = grant(w, pfn, e);
+    if (rc)
+        return rc;
+    w->segments[w->n].source.virt = (void *)(uintptr_t)zeros;
+    w->queued[w->n++] = (struct queued){.pfn = pfn};
     return w->n == WINDOW ? copy_batch(w, e) : 0;
 }
 
@@ -176,7 +274,7 @@ static int clears_refused(struct page_writer *w, struct error *e)
     w->clears_work = false;
     w->n_clears = 0;
     for (size_t i = 0; i < n && !rc; i++)
-        rc = copy_queue(w, w->cleared[i], zeros, e);
+        rc = zeros_queue(w, w->cleared[i], e);
     return rc;
 }
 
@@ -204,46 +302,38 @@ static int clear_queue(struct page_writer *w, uint64_t pfn, struct error *e)
 
 /* ---- what callers add ---- */
 
-static int arena_page(struct page_writer *w, const void *content, uint8_t **page, struct error *e)
+static bool is_table(const struct page_writer *w, unsigned type)
 {
-    int rc = w->n_arena == ARENA_PAGES ? copy_batch(w, e) : 0;
-    if (rc)
-        return rc;
-    *page = w->arena + w->n_arena++ * PAGE_BYTES;
-    memcpy(*page, content, PAGE_BYTES);
-    return 0;
+    return w->guest == IMAGE_GUEST_PV && page_type_is_table(type);
 }
 
-static int table_add(struct page_writer *w, uint64_t pfn, const void *content, struct error *e)
+static int zeros_add(struct page_writer *w, uint64_t pfn, struct error *e)
 {
-    uint8_t *page;
-    int rc = arena_page(w, content, &page, e);
-    if (!rc)
-        rc = page_table_localise(w->frames, pfn, page, e);
-    return rc ? rc : copy_queue(w, pfn, page, e);
+    return w->clears_work ? clear_queue(w, pfn, e) : zeros_queue(w, pfn, e);
 }
 
 int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
                     struct error *e)
 {
+    const struct queued q = {.pfn = pfn, .is_table = is_table(w, type)};
     int rc = frames_write(w->frames, pfn, type, e);
     if (rc)
         return rc;
-    if (!content && w->clears_work)
-        return clear_queue(w, pfn, e);
     if (!content)
-        return copy_queue(w, pfn, zeros, e);
-    if (w->guest == IMAGE_GUEST_PV && page_type_is_table(type))
-        return table_add(w, pfn, content, e);
-    return copy_queue(w, pfn, content, e);
+        return zeros_add(w, pfn, e);
+    memcpy(arena_page(w, w->n), content, PAGE_BYTES);
+    return copy_queue(w, &q, e);
 }
 
-int page_writer_add_copy(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
-                         struct error *e)
+int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
+                            const struct image *im, uint64_t payload, struct error *e)
 {
-    uint8_t *page;
-    int rc = arena_page(w, content, &page, e);
-    return rc ? rc : page_writer_add(w, pfn, type, page, e);
+    const struct queued q = {
+        .pfn = pfn, .image = im, .payload = payload, .is_table = is_table(w, type)};
+    int rc = frames_write(w->frames, pfn, type, e);
+    if (rc)
+        return rc;
+    return payload == IMAGE_PAGE_ZERO ? zeros_add(w, pfn, e) : copy_queue(w, &q, e);
 }
 
 int page_writer_flush(struct page_writer *w, struct error *e)

@@ -9,11 +9,16 @@
  * cleared with each batch. Pages of zeros of a PV domain are cleared by the hypervisor, with no
  * copy at all.
  *
+ * Content is read from the image's file into memory of our own, a batch at a time: for a page that
+ * is needed once that costs less than having it mapped (image_read_payloads). Batches of more than
+ * a few pages are done in parts at the same time, by a crew of threads.
+ *
  * Page tables of a PV domain go from pfns to machine frames on the way.
  */
 #ifndef RESTORE_PAGE_WRITER_H
 #define RESTORE_PAGE_WRITER_H
 
+#include "restore/crew.h"
 #include "restore/frames.h"
 #include "restore/xen.h"
 #include "store/image.h"
@@ -22,23 +27,24 @@
 
 struct page_writer;
 
-/* frames is borrowed and tells what may be written; its frames have to be populated before they are
- * added. Maps the grant table's first frame. *out: page_writer_close. */
+/* frames and crew are borrowed; frames tells what may be written; its frames have to be populated
+ * before they are added. Maps the grant table's first frame, takes 2 MiB for pages on their way.
+ * *out: page_writer_close. */
 int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, struct frames *frames,
-                     struct page_writer **out, struct error *e);
+                     struct crew *crew, struct page_writer **out, struct error *e);
 /* Drops the mapping. NULL is fine. */
 void page_writer_close(struct page_writer *w);
 
 /*
- * The page at pfn becomes one of this type with this content: 4 KiB, aligned to a page, unchanged
- * until the next flush; NULL: zeros. It may be written at once or with the flush. A table whose
- * present entries name a pfn that is not populated is -EINVAL.
+ * The page at pfn becomes one of this type with this content, 4 KiB, which is copied at once; NULL:
+ * zeros. It may be written at once or with the flush. A table whose present entries name a pfn that
+ * is not populated is -EINVAL, from this call or a later one.
  */
 int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
                     struct error *e);
-/* The same, but the content may change after the call. */
-int page_writer_add_copy(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
-                         struct error *e);
+/* The same, with a payload of an image that stays open until the flush; may be IMAGE_PAGE_ZERO. */
+int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
+                            const struct image *im, uint64_t payload, struct error *e);
 /* Returns when all are in the domain. After a failure nobody knows which are. */
 int page_writer_flush(struct page_writer *w, struct error *e);
 

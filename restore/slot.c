@@ -8,7 +8,6 @@
 #include "restore/fingerprint.h"
 #include "restore/import.h"
 #include "restore/lineage.h"
-#include "restore/rename.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -194,8 +193,10 @@ int slot_build(struct slot *s, const struct slot_request *r,
     STEP("userdata", write_userdata(s, e));
     STEP("memory", s->engine->build(s, e));
     STEP("backends", settle_disks(s, e));
-    if (s->engine->introduces_early)
+    if (s->engine->introduces_early) {
         STEP("introduce", introduce(s, s->name, e));
+        rename_prepare(&s->rename, &s->xen, s->domid);
+    }
     return 0;
 }
 
@@ -272,11 +273,10 @@ static int unpause(struct slot *s, bool paused, struct error *e)
 static int complete_introduced(struct slot *s, const struct image *im, const char *name,
                                uint64_t *delta_pages, struct error *e)
 {
-    struct rename rename;
     struct error of_name;
-    rename_begin(&rename, &s->xen, s->domid, name);
+    rename_begin(&s->rename, name);
     int rc = s->engine->complete(s, im, delta_pages, e);
-    int name_rc = rename_end(&rename, &of_name);
+    int name_rc = rename_end(&s->rename, &of_name);
     if (rc)
         return rc;
     s->step = "name";
@@ -321,6 +321,7 @@ int slot_complete(struct slot *s, const char *image_path, const char *name, bool
 
 void slot_dispose(struct slot *s)
 {
+    rename_dispose(&s->rename);
     if (s->engine)
         s->engine->dispose(s);
     close_disks(s);

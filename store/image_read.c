@@ -336,6 +336,26 @@ const void *image_payload(const struct image *im, uint64_t payload)
                                       : im->map + image_payload_offset(im) + payload * PAGE_BYTES;
 }
 
+int image_read_payloads(const struct image *im, uint64_t payload, uint64_t n, void *to,
+                        struct error *e)
+{
+    uint64_t at = image_payload_offset(im) + payload * PAGE_BYTES, left = n * PAGE_BYTES;
+    for (uint8_t *p = to; left;) {
+        ssize_t got = pread(im->fd, p, left, (off_t)at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_errno(e, errno, "image file %s: read %" PRIu64 " bytes at byte %" PRIu64,
+                               im->path, left, at);
+        if (!got)
+            return refuse(im, e, "it ends at byte %" PRIu64 ", inside its payload", at);
+        p += got;
+        at += (uint64_t)got;
+        left -= (uint64_t)got;
+    }
+    return 0;
+}
+
 uint64_t image_payload_offset(const struct image *im)
 {
     return section(im, IMAGE_SECTION_PAYLOAD)->offset;
@@ -357,6 +377,17 @@ bool image_next_record(const struct image *im, size_t *cursor, struct image_reco
 const char *image_config(const struct image *im)
 {
     return (const char *)im->map + section(im, IMAGE_SECTION_CONFIG)->offset;
+}
+
+void image_prefault_records(const struct image *im)
+{
+#ifdef MADV_POPULATE_READ /* Linux 5.14 */
+    const struct image_section *records = section(im, IMAGE_SECTION_RECORDS);
+    (void)madvise((void *)(uintptr_t)(im->map + records->offset), im->size - records->offset,
+                  MADV_POPULATE_READ);
+#else
+    (void)im;
+#endif
 }
 
 void image_drop(const struct image *im)

@@ -2,6 +2,7 @@
 #include "tests/fake_xen/fake_xen.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xen/grant_table.h>
@@ -432,10 +433,12 @@ static int16_t copy_one(const xengnttab_grant_copy_segment_t *s)
 int xengnttab_grant_copy(xengnttab_handle *xgt, uint32_t count,
                          xengnttab_grant_copy_segment_t *segs)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* several threads copy */
     (void)xgt;
-    if (refused())
-        return -1;
-    for (uint32_t i = 0; i < count; i++)
+    pthread_mutex_lock(&lock);
+    bool fails = refused();
+    for (uint32_t i = 0; i < count && !fails; i++)
         segs[i].status = copy_one(&segs[i]);
-    return 0;
+    pthread_mutex_unlock(&lock);
+    return fails ? -1 : 0;
 }

@@ -107,6 +107,31 @@ static void round_trip(void **state)
     image_close(NULL);
 }
 
+/* All payloads at once are what the mapping has; a file that has become shorter is an error. */
+static void payloads_read(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct image_info info;
+    struct image *im;
+    const char *path = scratch_path(&dir, "r.img");
+    assert_int_equal(write_image(path, 40, &info, &e), 0);
+    assert_int_equal(image_open(path, &im, &e), 0);
+    uint64_t n = info.payload_pages;
+    uint8_t *read = calloc(n, PAGE_BYTES);
+    assert_non_null(read);
+    assert_int_equal(image_read_payloads(im, 0, n, read, &e), 0);
+    assert_memory_equal(read, image_payload(im, 0), n * PAGE_BYTES);
+    assert_int_equal(image_read_payloads(im, n - 1, 1, read, &e), 0);
+    assert_memory_equal(read, image_payload(im, n - 1), PAGE_BYTES);
+    assert_int_equal(truncate(path, (off_t)(image_payload_offset(im) + 2 * PAGE_BYTES - 1)), 0);
+    assert_int_equal(image_read_payloads(im, 0, 1, read, &e), 0);
+    assert_int_equal(image_read_payloads(im, 0, 2, read, &e), ANSWER_IMAGE_REFUSED);
+    assert_says(e.text, "ends at byte");
+    free(read);
+    image_close(im);
+}
+
 static void empty_image(void **state)
 {
     (void)state;
@@ -568,15 +593,25 @@ static void no_image_at_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_DIR(round_trip),       TEST_IN_DIR(empty_image),
-        TEST_IN_DIR(read_back),        TEST_IN_DIR(writer_refuses),
-        TEST_IN_DIR(no_overwrite),     TEST_IN_DIR(write_errors),
-        TEST_IN_DIR(each_header_byte), TEST_IN_DIR(each_signed_header_byte),
-        TEST_IN_DIR(each_truncation),  TEST_IN_DIR(verify_finds_damage),
-        TEST_IN_DIR(other_versions),   TEST_IN_DIR(tables_checked),
-        TEST_IN_DIR(repeated_words),   TEST_IN_DIR(many_words),
-        TEST_IN_DIR(words_collide),    TEST_IN_DIR(payloads_shared_and_unused),
-        TEST_IN_DIR(counts_checked),   TEST_IN_DIR(repeated_checked),
+        TEST_IN_DIR(round_trip),
+        TEST_IN_DIR(payloads_read),
+        TEST_IN_DIR(empty_image),
+        TEST_IN_DIR(read_back),
+        TEST_IN_DIR(writer_refuses),
+        TEST_IN_DIR(no_overwrite),
+        TEST_IN_DIR(write_errors),
+        TEST_IN_DIR(each_header_byte),
+        TEST_IN_DIR(each_signed_header_byte),
+        TEST_IN_DIR(each_truncation),
+        TEST_IN_DIR(verify_finds_damage),
+        TEST_IN_DIR(other_versions),
+        TEST_IN_DIR(tables_checked),
+        TEST_IN_DIR(repeated_words),
+        TEST_IN_DIR(many_words),
+        TEST_IN_DIR(words_collide),
+        TEST_IN_DIR(payloads_shared_and_unused),
+        TEST_IN_DIR(counts_checked),
+        TEST_IN_DIR(repeated_checked),
         TEST_IN_DIR(no_image_at_all),
     };
     return cmocka_run_group_tests(tests, dir_setup, dir_teardown);

@@ -1,0 +1,146 @@
+/* A crew of threads: see crew.h. */
+#include "restore/crew.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct crew {
+    pthread_mutex_t lock;
+    pthread_cond_t work, done;
+    pthread_t threads[CREW_MAX - 1];
+    unsigned n_threads;
+    /* under lock */
+    bool ends;
+    crew_part *fn;
+    void *data;
+    unsigned next, parts; /* parts next to parts - 1 have not begun */
+    unsigned running;
+    unsigned failed_part; /* the lowest; of value `parts`: none */
+    int rc;
+    struct error error;
+};
+
+unsigned crew_size_best(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > CREW_MAX ? CREW_MAX : (unsigned)n;
+}
+
+/* With the lock held, which is let go meanwhile. */
+static void do_part(struct crew *c, unsigned part)
+{
+    struct error e = {0};
+    c->running++;
+    pthread_mutex_unlock(&c->lock);
+    int rc = c->fn(c->data, part, &e);
+    pthread_mutex_lock(&c->lock);
+    c->running--;
+    if (rc && (!c->rc || part < c->failed_part)) {
+        c->rc = rc;
+        c->error = e;
+        c->failed_part = part;
+    }
+    if (rc)
+        c->next = c->parts;
+    if (!c->running && c->next == c->parts)
+        pthread_cond_signal(&c->done);
+}
+
+static void *thread_run(void *data)
+{
+    struct crew *c = data;
+    pthread_mutex_lock(&c->lock);
+    while (!c->ends) {
+        if (c->next < c->parts)
+            do_part(c, c->next++);
+        else
+            pthread_cond_wait(&c->work, &c->lock);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+/* Signals are the main thread's. */
+static int threads_start(struct crew *c, unsigned n)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    int rc = pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (!rc && c->n_threads < n) {
+        rc = pthread_create(&c->threads[c->n_threads], NULL, thread_run, c);
+        c->n_threads += !rc;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
+int crew_new(unsigned size, struct crew **out, struct error *e)
+{
+    struct crew *c = calloc(1, sizeof *c);
+    *out = NULL;
+    if (!c)
+        return error_set(e, -ENOMEM, "out of memory for a crew of threads");
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->work, NULL);
+    pthread_cond_init(&c->done, NULL);
+    int rc = threads_start(c, size > CREW_MAX ? CREW_MAX - 1 : size - 1);
+    if (rc) {
+        crew_free(c);
+        return error_errno(e, rc, "start %u threads", size - 1);
+    }
+    *out = c;
+    return 0;
+}
+
+void crew_free(struct crew *c)
+{
+    if (!c)
+        return;
+    pthread_mutex_lock(&c->lock);
+    c->ends = true;
+    pthread_cond_broadcast(&c->work);
+    pthread_mutex_unlock(&c->lock);
+    for (unsigned i = 0; i < c->n_threads; i++)
+        pthread_join(c->threads[i], NULL);
+    pthread_cond_destroy(&c->done);
+    pthread_cond_destroy(&c->work);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+unsigned crew_size(const struct crew *c)
+{
+    return c->n_threads + 1;
+}
+
+int crew_run(struct crew *c, unsigned parts, crew_part *fn, void *data, struct error *e)
+{
+    if (parts == 1 || !c->n_threads) {
+        int rc = 0;
+        for (unsigned i = 0; i < parts && !rc; i++)
+            rc = fn(data, i, e);
+        return rc;
+    }
+    pthread_mutex_lock(&c->lock);
+    c->fn = fn;
+    c->data = data;
+    c->rc = 0;
+    c->parts = parts;
+    c->next = 1;
+    pthread_cond_broadcast(&c->work);
+    do_part(c, 0);
+    while (c->next < c->parts)
+        do_part(c, c->next++);
+    while (c->running)
+        pthread_cond_wait(&c->done, &c->lock);
+    int rc = c->rc;
+    c->next = c->parts = 0;
+    if (rc)
+        *e = c->error;
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}

@@ -1,0 +1,35 @@
+/*
+ * A crew: threads that wait for work which falls into parts, and do the parts at the same time. For
+ * copies of memory, which one processor alone does not do as fast as a machine can.
+ *
+ * The threads are there from the start, so that work costs waking them and no more. They take no
+ * signals.
+ */
+#ifndef RESTORE_CREW_H
+#define RESTORE_CREW_H
+
+#include "base/error.h"
+
+#define CREW_MAX 4u /* beyond that it is memory that is busy, not processors */
+
+struct crew;
+
+/* One part of the work, on any thread. Not 0: it failed, and says why. */
+typedef int crew_part(void *data, unsigned part, struct error *e);
+
+/* How many the machine has processors for, at most CREW_MAX. */
+unsigned crew_size_best(void);
+/* size: how many parts are done at the same time, the caller's own among them; at least 1. -ENOMEM,
+ * or what pthread_create says. *out: crew_free. */
+int crew_new(unsigned size, struct crew **out, struct error *e);
+void crew_free(struct crew *c); /* NULL is fine */
+unsigned crew_size(const struct crew *c);
+
+/*
+ * Does parts 0 to parts - 1, in any order, part 0 on the calling thread. Blocking; every part that
+ * was begun has ended when it returns. After a part has failed, no further one begins; the answer
+ * is that of the failed part with the lowest number.
+ */
+int crew_run(struct crew *c, unsigned parts, crew_part *fn, void *data, struct error *e);
+
+#endif

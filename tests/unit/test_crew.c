@@ -1,0 +1,81 @@
+/* restore/crew.h: every part is done once, and a failure is told. */
+#include "tests/unit/check.h"
+
+#include "restore/crew.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#define PARTS_MAX 64u
+
+struct work {
+    atomic_uint done[PARTS_MAX];
+    unsigned fails_from, fails_step; /* parts that fail; step 0: none */
+};
+
+static int do_part(void *data, unsigned part, struct error *e)
+{
+    struct work *w = data;
+    atomic_fetch_add(&w->done[part], 1);
+    if (w->fails_step && part >= w->fails_from && (part - w->fails_from) % w->fails_step == 0)
+        return error_set(e, -EIO, "part %u", part);
+    return 0;
+}
+
+static struct crew *crew_of(unsigned size)
+{
+    struct error e = {0};
+    struct crew *c;
+    if (crew_new(size, &c, &e))
+        fail_msg("%s", e.text);
+    return c;
+}
+
+static void each_part_once(void **state)
+{
+    (void)state;
+    for (unsigned size = 1; size <= CREW_MAX + 1; size++) {
+        struct crew *c = crew_of(size);
+        assert_int_equal(crew_size(c), size > CREW_MAX ? CREW_MAX : size);
+        for (unsigned parts = 1; parts <= PARTS_MAX; parts++) {
+            struct work w = {0};
+            struct error e = {0};
+            assert_int_equal(crew_run(c, parts, do_part, &w, &e), 0);
+            for (unsigned i = 0; i < PARTS_MAX; i++)
+                assert_int_equal(atomic_load(&w.done[i]), i < parts);
+        }
+        crew_free(c);
+    }
+    crew_free(NULL);
+}
+
+/* The lowest of those that failed, and none twice; afterwards the crew works as before. */
+static void failures(void **state)
+{
+    (void)state;
+    for (unsigned size = 1; size <= CREW_MAX; size++) {
+        struct crew *c = crew_of(size);
+        for (unsigned from = 0; from < 20; from++) {
+            struct work w = {.fails_from = from, .fails_step = 1}, right = {0};
+            struct error e = {0};
+            char text[32];
+            assert_int_equal(crew_run(c, 20, do_part, &w, &e), -EIO);
+            snprintf(text, sizeof text, "part %u", from);
+            /* parts begin in their order, so the first that fails has begun before the others */
+            assert_string_equal(e.text, text);
+            for (unsigned i = 0; i < PARTS_MAX; i++)
+                assert_true(atomic_load(&w.done[i]) <= 1);
+            assert_int_equal(crew_run(c, 8, do_part, &right, &e), 0);
+        }
+        crew_free(c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_part_once),
+        cmocka_unit_test(failures),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -353,20 +353,22 @@ file_of_image() { # NAME
     dompool image show "$1" | awk '$1 == "file" { print $2 }'
 }
 
-emit_floor() { # WHO PAGES ARGUMENT...: what the tool floor prints
+emit_floor() { # WHO PAGES KIND COMMAND...: what a tool prints, a line each time
     local line
-    "$tools/floor" "${@:3}" $((rounds * 3)) >"$dir/floor.out" || return
-    while read -r line; do emit floor "$1" "$2" "\"ms\": $line"; done <"$dir/floor.out"
+    "$tools/$4" "${@:5}" $((rounds * 3)) >"$dir/floor.out" || return
+    while read -r line; do emit floor "$1" "$2" "\"$3\": $line"; done <"$dir/floor.out"
 }
 
 measure_memcpy() { # PAGES
-    emit_floor memcpy "$1" memcpy "$(file_of_image "$(image_of direct "$1")")"
+    emit_floor memcpy "$1" ms floor memcpy "$(file_of_image "$(image_of direct "$1")")"
 }
+
+measure_ways() { (cd "$dir" && emit_floor "ways, us a page" "$1" counts ways "$1"); } # PAGES
 
 measure_hypercalls() {
     local lease
     quiet && allocate_only direct 0 bench --paused &&
-        emit_floor hypercalls 0 hypercalls "$(field "$lease" domid)" &&
+        emit_floor hypercalls 0 ms floor hypercalls "$(field "$lease" domid)" &&
         dompool release bench >/dev/null
 }
 
@@ -376,6 +378,7 @@ row_floor() { # PAGES...
     local pages
     note "floor: memcpy and hypercalls"
     for pages in "$@"; do try floor memcpy "$pages" : measure_memcpy "$pages"; done
+    try floor ways 4096 : measure_ways 4096
     fill_direct
     try floor hypercalls 0 fill_direct measure_hypercalls
     empty_pools

@@ -1,0 +1,292 @@
+/*
+ * ways: what it costs to bring pages from a file into a domain, by each way there is and with
+ * windows of several sizes. The engine's page writer (restore/page_writer.c) is what this decides.
+ *
+ *   ways PAGES REPEAT
+ *
+ * Makes a PV domain of its own that never runs, and a file of its own in the present folder, and
+ * brings PAGES pages from there to pages that are spread over the domain. Prints for each
+ * repetition a line of JSON, microseconds a page:
+ *
+ *   memcpy            from memory to memory of this process: what nothing can be cheaper than
+ *   read              the file, 504 pages at a time, into memory that is there
+ *   fault             the file, mapped anew, by touching it
+ *   grant copy N      from memory into the domain, N pages at a time, which have been granted
+ *   read + copy xT    both, 504 pages at a time, by T threads; this is what the page writer does
+ *   map N             the domain's pages mapped N at a time, copied from memory, unmapped
+ *
+ * Exit status 1 when something cannot be done. The domain is destroyed in any case.
+ */
+#include "base/util.h"
+#include "restore/crew.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+#include <xenctrl.h>
+
+#include <xen/grant_table.h>
+#include <xen/memory.h>
+#include <xenforeignmemory.h>
+#include <xengnttab.h>
+
+#define DOMAIN_PAGES (256u * 256u)
+#define EXTENT_PAGES 512u
+#define WINDOW 504u /* entries of a grant frame, but for those that are reserved */
+#define FILE_NAME "ways.tmp"
+
+struct rig {
+    xc_interface *xch;
+    xenforeignmemory_handle *memory;
+    xengnttab_handle *gnttab;
+    xenforeignmemory_resource_handle *resource;
+    grant_entry_v1_t *grants;
+    struct crew *crews[CREW_MAX];
+    uint32_t domid;
+    int fd;
+    uint64_t pages;
+    xen_pfn_t mfns[DOMAIN_PAGES];
+    uint8_t *arena, *target; /* WINDOW pages; `pages` pages */
+    /* what a crew is at */
+    uint64_t first, n;
+    unsigned parts;
+    bool reads;
+};
+
+static double now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static void need(bool ok, const char *what)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "ways: %s: %s\n", what, strerror(errno));
+    unlink(FILE_NAME);
+    exit(1);
+}
+
+/* ---- the rig ---- */
+
+static struct rig rig = {.domid = DOMID_INVALID};
+
+static void destroy(void)
+{
+    if (rig.domid != DOMID_INVALID)
+        xc_domain_destroy(rig.xch, rig.domid);
+}
+
+static void domain_make(void)
+{
+    struct xen_domctl_createdomain create = {
+        .max_vcpus = 1,
+        .max_evtchn_port = 1023,
+        .max_grant_frames = -1,
+        .max_maptrack_frames = -1,
+        .grant_opts = XEN_DOMCTL_GRANT_version(1),
+    };
+    uint32_t domid = 0;
+    rig.xch = xc_interface_open(NULL, NULL, 0);
+    need(rig.xch && !xc_domain_create(rig.xch, &domid, &create), "create a domain");
+    rig.domid = domid;
+    atexit(destroy);
+    need(!xc_domain_max_vcpus(rig.xch, domid, 1) &&
+             !xc_domain_setmaxmem(rig.xch, domid, DOMAIN_PAGES * 4 + 1024),
+         "set the domain's limits");
+    xen_pfn_t extents[DOMAIN_PAGES / EXTENT_PAGES];
+    for (uint64_t i = 0; i < ARRAY_SIZE(extents); i++)
+        extents[i] = i * EXTENT_PAGES;
+    need(!xc_domain_populate_physmap_exact(rig.xch, domid, ARRAY_SIZE(extents), 9, 0, extents),
+         "populate the domain");
+    for (uint64_t i = 0; i < DOMAIN_PAGES; i++)
+        rig.mfns[i] = extents[i / EXTENT_PAGES] + i % EXTENT_PAGES;
+}
+
+static void handles_open(void)
+{
+    void *at = NULL;
+    struct error e;
+    rig.memory = xenforeignmemory_open(NULL, 0);
+    rig.gnttab = xengnttab_open(NULL, 0);
+    need(rig.memory && rig.gnttab, "open the Xen devices");
+    rig.resource = xenforeignmemory_map_resource(
+        rig.memory, (domid_t)rig.domid, XENMEM_resource_grant_table,
+        XENMEM_resource_grant_table_id_shared, 0, 1, &at, PROT_READ | PROT_WRITE, 0);
+    need(rig.resource, "map the grant table");
+    rig.grants = at;
+    for (unsigned i = 0; i < CREW_MAX; i++)
+        need(!crew_new(i + 1, &rig.crews[i], &e), "start threads");
+}
+
+static void memory_make(void)
+{
+    rig.arena = aligned_alloc(PAGE_BYTES, WINDOW * PAGE_BYTES);
+    rig.target = aligned_alloc(PAGE_BYTES, rig.pages * PAGE_BYTES);
+    rig.fd = open(FILE_NAME, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    need(rig.arena && rig.target && rig.fd >= 0, "memory and a file");
+    for (uint64_t i = 0; i < rig.pages; i++) {
+        memset(rig.target + i * PAGE_BYTES, (int)i + 1, PAGE_BYTES);
+        need(write(rig.fd, rig.target + i * PAGE_BYTES, PAGE_BYTES) == PAGE_BYTES, FILE_NAME);
+    }
+    for (uint64_t i = 0; i < WINDOW; i++)
+        memset(rig.arena + i * PAGE_BYTES, (int)i + 1, PAGE_BYTES);
+}
+
+/* ---- ways ---- */
+
+static xen_pfn_t spread(uint64_t page)
+{
+    return rig.mfns[page * (DOMAIN_PAGES / rig.pages)];
+}
+
+static int copy_part(void *data, unsigned part, struct error *e)
+{
+    static _Thread_local xengnttab_grant_copy_segment_t segments[WINDOW];
+    (void)data, (void)e;
+    uint64_t from = rig.n * part / rig.parts, end = rig.n * (part + 1) / rig.parts;
+    uint8_t *arena = rig.arena + from * PAGE_BYTES;
+    size_t bytes = (end - from) * PAGE_BYTES;
+    if (rig.reads)
+        need(pread(rig.fd, arena, bytes, (off_t)((rig.first + from) * PAGE_BYTES)) ==
+                 (ssize_t)bytes,
+             "read");
+    for (uint64_t i = from; i < end; i++)
+        segments[i - from] = (xengnttab_grant_copy_segment_t){
+            .source.virt = rig.arena + i * PAGE_BYTES,
+            .dest.foreign = {.ref = GNTTAB_NR_RESERVED_ENTRIES + (uint32_t)i,
+                             .domid = (uint16_t)rig.domid},
+            .len = PAGE_BYTES,
+            .flags = GNTCOPY_dest_gref,
+        };
+    need(!xengnttab_grant_copy(rig.gnttab, (uint32_t)(end - from), segments), "copy");
+    for (uint64_t i = 0; i < end - from; i++)
+        need(segments[i].status == GNTST_okay, "copy a page");
+    return 0;
+}
+
+static void copy_window(struct crew *crew)
+{
+    struct error e;
+    grant_entry_v1_t *g = rig.grants + GNTTAB_NR_RESERVED_ENTRIES;
+    for (uint64_t i = 0; i < rig.n; i++)
+        g[i] = (grant_entry_v1_t){0, 0, (uint32_t)spread(rig.first + i)};
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (uint64_t i = 0; i < rig.n; i++)
+        g[i].flags = GTF_permit_access;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    rig.parts = crew_size(crew);
+    need(!crew_run(crew, rig.parts, copy_part, NULL, &e), "copy");
+    memset(g, 0, rig.n * sizeof *g);
+}
+
+static double grant_copy(uint64_t window, unsigned threads, bool reads)
+{
+    double start = now_us();
+    rig.reads = reads;
+    for (rig.first = 0; rig.first < rig.pages; rig.first += rig.n) {
+        rig.n = rig.pages - rig.first < window ? rig.pages - rig.first : window;
+        copy_window(rig.crews[threads - 1]);
+    }
+    return now_us() - start;
+}
+
+static double map_and_copy(uint64_t window)
+{
+    static xen_pfn_t frames[WINDOW];
+    static int errors[WINDOW];
+    double start = now_us();
+    for (uint64_t first = 0, n; first < rig.pages; first += n) {
+        n = rig.pages - first < window ? rig.pages - first : window;
+        for (uint64_t i = 0; i < n; i++)
+            frames[i] = spread(first + i);
+        uint8_t *at =
+            xenforeignmemory_map(rig.memory, rig.domid, PROT_READ | PROT_WRITE, n, frames, errors);
+        need(at, "map");
+        memcpy(at, rig.arena, n * PAGE_BYTES);
+        need(!xenforeignmemory_unmap(rig.memory, at, n), "unmap");
+    }
+    return now_us() - start;
+}
+
+static double copy_memory(void)
+{
+    double start = now_us();
+    for (uint64_t i = 0; i < rig.pages; i++)
+        memcpy(rig.target + i * PAGE_BYTES, rig.arena + i % WINDOW * PAGE_BYTES, PAGE_BYTES);
+    return now_us() - start;
+}
+
+static double read_pages(void)
+{
+    double start = now_us();
+    for (uint64_t first = 0, n; first < rig.pages; first += n) {
+        n = rig.pages - first < WINDOW ? rig.pages - first : WINDOW;
+        size_t bytes = n * PAGE_BYTES;
+        need(pread(rig.fd, rig.arena, bytes, (off_t)(first * PAGE_BYTES)) == (ssize_t)bytes,
+             "read");
+    }
+    return now_us() - start;
+}
+
+static double fault_pages(void)
+{
+    size_t bytes = rig.pages * PAGE_BYTES;
+    double start = now_us();
+    volatile uint8_t *at = mmap(NULL, bytes, PROT_READ, MAP_SHARED, rig.fd, 0);
+    need(at != MAP_FAILED, "map the file");
+    unsigned sum = 0;
+    for (uint64_t i = 0; i < rig.pages; i++)
+        sum += at[i * PAGE_BYTES];
+    double us = now_us() - start;
+    munmap((void *)(uintptr_t)at, bytes);
+    return sum ? us : 0;
+}
+
+/* ---- all ---- */
+
+static void say(const char *way, double us, const char *separator)
+{
+    printf("\"%s\": %.3f%s", way, us / (double)rig.pages, separator);
+}
+
+static void say_all(void)
+{
+    printf("{");
+    say("memcpy", copy_memory(), ", ");
+    say("read", read_pages(), ", ");
+    say("fault", fault_pages(), ", ");
+    say("grant copy 16", grant_copy(16, 1, false), ", ");
+    say("grant copy 128", grant_copy(128, 1, false), ", ");
+    say("grant copy 504", grant_copy(WINDOW, 1, false), ", ");
+    say("read + copy x1", grant_copy(WINDOW, 1, true), ", ");
+    say("read + copy x2", grant_copy(WINDOW, 2, true), ", ");
+    say("read + copy x4", grant_copy(WINDOW, 4, true), ", ");
+    say("map 16", map_and_copy(16), ", ");
+    say("map 504", map_and_copy(WINDOW), "}\n");
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t repeat;
+    if (argc != 3 || number_parse(argv[1], WINDOW, DOMAIN_PAGES, &rig.pages) ||
+        number_parse(argv[2], 1, 1000, &repeat)) {
+        fprintf(stderr, "usage: ways PAGES REPEAT\n");
+        return 64;
+    }
+    domain_make();
+    handles_open();
+    memory_make();
+    for (uint64_t i = 0; i < repeat; i++)
+        say_all();
+    unlink(FILE_NAME);
+    return 0;
+}

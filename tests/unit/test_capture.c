@@ -29,7 +29,7 @@ enum guest {
     GUEST_SUSPENDS,
     GUEST_SUSPENDS_SLOWLY, /* acknowledges at once */
     GUEST_DEAF,
-    GUEST_DROWSY, /* passes over the first request */
+    GUEST_DROWSY,     /* passes over the first request */
     GUEST_WAKES_LATE, /* acknowledges when the request is being taken back */
     GUEST_POWERS_OFF,
     GUEST_GOES_AWAY

@@ -299,7 +299,9 @@ int uuid_parse(const char *text, uint8_t uuid[16])
 
 /* ---- priority ---- */
 
-#define NICE_BACKGROUND 19
+/* A tenth of a processor beside one that is wanted: little enough not to be felt by an allocation,
+ * and enough that a pool fills on a dom0 with other work. */
+#define NICE_BACKGROUND 10
 
 static void background(int which, bool on)
 {

@@ -70,7 +70,7 @@ int64_t clock_wall_ms(void);  /* CLOCK_REALTIME, since the epoch */
 /* ---- priority ---- */
 
 /*
- * Background work gives way to whatever else wants a processor (nice 19), until it is foreground
+ * Background work gives way to whatever else wants a processor (nice 10), until it is foreground
  * again. Of the calling thread, or of every thread of the calling process, which must lead a
  * process group: by group is how all threads can be reached. Without effect for who may not raise a
  * priority again.

@@ -145,6 +145,7 @@ int report_text(const struct samples *s, FILE *out)
     if (!rc && points.n) {
         fprintf(out, "\nmedian / p95 in ms, and how many times sooner than xl restore\n");
         print_allocations(s, &points, "unpaused", "to unpaused", out);
+        print_allocations(s, &points, "replied", "to the reply", out);
         print_allocations(s, &points, "life", "to the guest's first sign of life", out);
         print_stages(s, out);
     }

@@ -133,10 +133,27 @@ static int add_stages(struct samples *s, const struct series_key *key, const jso
     return rc ? rc : add_value(s, *key, "hypercalls", hypercalls);
 }
 
+/* What comes after the unpause, before the reply leaves. */
+static double commit_us(const json_t *stages)
+{
+    size_t i;
+    json_t *stage;
+    json_array_foreach (stages, i, stage) {
+        const char *name = json_string_value(json_object_get(stage, "name"));
+        if (name && !strcmp(name, "commit"))
+            return number_of(stage, "us");
+    }
+    return 0;
+}
+
 static int add_lease(struct samples *s, const struct series_key *key, const json_t *lease)
 {
-    int rc = add_value(s, *key, "unpaused", number_of(lease, "total_us") / 1000);
-    return rc ? rc : add_stages(s, key, json_object_get(lease, "stages"));
+    const json_t *stages = json_object_get(lease, "stages");
+    double us = number_of(lease, "total_us");
+    int rc = add_value(s, *key, "unpaused", (us - commit_us(stages)) / 1000);
+    if (!rc)
+        rc = add_value(s, *key, "replied", us / 1000);
+    return rc ? rc : add_stages(s, key, stages);
 }
 
 static int add_sign(struct samples *s, const struct series_key *key, const json_t *sign)
@@ -144,6 +161,8 @@ static int add_sign(struct samples *s, const struct series_key *key, const json_
     int rc = add_value(s, *key, "exit", number_of(sign, "exit_ms"));
     if (!rc && !strncmp(key->who, "xl", 2))
         rc = add_value(s, *key, "unpaused", number_of(sign, "exit_ms"));
+    if (!rc && !strncmp(key->who, "xl", 2))
+        rc = add_value(s, *key, "replied", number_of(sign, "exit_ms"));
     return rc ? rc : add_value(s, *key, "life", number_of(sign, "life_ms"));
 }
 

@@ -21,6 +21,8 @@ const struct target targets[] = {
      150},
     {"one more delta page against a memcpy of one, cold", TARGET_SLOPE,
      PV("allocate", "direct", 400, 0, "unpaused"), PV("floor", "memcpy", 400, 0, "cold"), false, 3},
+    {"one more delta page against a memcpy of one, once more", TARGET_SLOPE,
+     PV("allocate", "direct", 400, 0, "unpaused"), PV("floor", "memcpy", 400, 0, "warm"), false, 3},
     {"unpaused, 1024 MB against 128 MB", TARGET_MEDIAN,
      PV("size", "direct", 1024, 1024, "unpaused"), PV("size", "direct", 128, 1024, "unpaused"),
      false, 1.15},

@@ -111,15 +111,22 @@ static void leases_and_signs(void **state)
 {
     (void)state;
     struct samples s;
-    load_all(&s, "{\"about\": {\"rounds\": 5}}\n" LEASED("allocate", "direct", 1024, 25500, "warm")
-                     LEASED("allocate", "direct", 1024, 9, "cold") RESTORED(1024, 3000)
-                         STATE("allocate", "guest", 0) "\"failed\": \"why\"}\n");
+    load_all(&s,
+             "{\"about\": {\"rounds\": 5}}\n" LEASED("allocate", "direct", 1024, 25500, "warm")
+                 LEASED("allocate", "direct", 1024, 9, "cold") RESTORED(1024, 3000)
+                     STATE("allocate", "guest", 0) "\"failed\": \"why\"}\n" STATE(
+                         "allocate", "direct",
+                         256) "\"lease\": {\"total_us\": 20000, \"from\": \"warm\", \"stages\": "
+                              "[{\"name\": \"commit\", \"us\": 4000}]}}\n");
     assert_float_equal(median(&s, "allocate", "direct", 1024, "unpaused"), 25.5, 1e-6);
     assert_float_equal(median(&s, "allocate", "direct", 1024, "hypercalls"), 5, 1e-6);
     assert_float_equal(median(&s, "allocate", "direct", 1024, "stage vcpus"), 4, 1e-6);
     assert_float_equal(median(&s, "allocate", "xl", 1024, "unpaused"), 3000, 1e-6);
     assert_float_equal(median(&s, "allocate", "xl", 1024, "life"), 4000.5, 1e-6);
     assert_int_equal(series(&s, "allocate", "direct", 1024, "unpaused")->n, 1);
+    assert_float_equal(median(&s, "allocate", "direct", 256, "unpaused"), 16, 1e-6);
+    assert_float_equal(median(&s, "allocate", "direct", 256, "replied"), 20, 1e-6);
+    assert_float_equal(median(&s, "allocate", "xl", 1024, "replied"), 3000, 1e-6);
     assert_int_equal(json_array_size(s.failures), 2);
     assert_int_equal(json_integer_value(json_object_get(s.about, "rounds")), 5);
     samples_dispose(&s);

@@ -141,7 +141,7 @@ check_export() { # IMAGE
     allocate "$1" "paused-$1" --paused
     ours=$domid
     xl restore -p /var/tmp/x.save >/var/tmp/xl.log 2>&1 || fail "xl restore of $1: $(tail -n 3 /var/tmp/xl.log)"
-    domid=$(xl list | awk -v skip="$ours" 'NR > 2 && $1 !~ /^dp-/ && $2 != skip { print $2 }')
+    domid=$(other_domain "$ours")
     report=$(compare_memory "$domid" "$ours") || fail "$1 differs from what xl restores: $report"
     note "$1: $report"
     xl destroy "$domid"

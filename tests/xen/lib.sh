@@ -70,6 +70,8 @@ xl sched-credit2 -d Domain-0 -w 8192 >/dev/null 2>&1 || true
 
 # What exists on the host that dompool could have left behind.
 domains() { xl list | awk 'NR > 2 {print $2}' | sort -n | xargs; }
+# The domain that is neither dom0, nor a slot (nameless until its nodes are there), nor this one.
+other_domain() { xl list | awk -v skip="$1" 'NR > 2 && $1 !~ /^dp-/ && $1 != "(null)" && $2 != skip { print $2 }'; }
 loops() { losetup -a | wc -l; }
 snapshots() { find /dev/mapper -mindepth 1 ! -name control | wc -l; }
 node_paths() {

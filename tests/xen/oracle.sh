@@ -56,7 +56,7 @@ compare_with_xl() { # IMAGE
     local theirs report
     dompool image export "$1" /var/tmp/x.save >/dev/null || fail "export $1"
     xl restore -p /var/tmp/x.save >/var/tmp/xl.log 2>&1 || fail "xl restore: $(tail -n 3 /var/tmp/xl.log)"
-    theirs=$(xl list | awk -v skip="$ours" 'NR > 2 && $1 !~ /^dp-/ && $2 != skip { print $2 }')
+    theirs=$(other_domain "$ours")
     report=$(compare_memory "$theirs" "$ours") || fail "$1: what engine $engine makes is not what xl makes: $report"
     note "$1: $report"
     xl destroy "$theirs"

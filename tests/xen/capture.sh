@@ -120,9 +120,9 @@ check_cancelled() { # VCPUS
 
 check_killed() { # VCPUS: the one ending after which somebody else, its guard, has to let the domain go on
     local pid
-    /root/capturectl "$domid" "$images/killed.img" >/dev/null 2>&1 &
+    /root/capturectl "$domid" "$images/killed.img" >/var/tmp/killed.log 2>&1 &
     pid=$!
-    until is_suspended; do kill -0 "$pid" || fail "the capture ends before the domain is seen suspended"; done
+    until is_suspended; do kill -0 "$pid" || fail "the capture ends before the domain is seen suspended: $(cat /var/tmp/killed.log)"; done
     kill -KILL "$pid"
     wait "$pid" || true
     wait_until 20 "the domain of a killed capture goes on" is_not_suspended
@@ -171,10 +171,10 @@ check_detached() { # VCPUS: what is not there any more is not in the image
     rm -f "$images"/*
 }
 
-# A guest whose kernel does not look at control/shutdown.
+# A guest whose kernel does not look at control/shutdown; the function has had two names.
 check_deaf() {
     local pid began=$SECONDS
-    guest_up "$type-deaf" 1 initcall_blacklist=setup_shutdown_event
+    guest_up "$type-deaf" 1 initcall_blacklist=xen_setup_shutdown_event,setup_shutdown_event
     refused TimedOut --timeout 3000 "$domid" "$images/x.img"
     goes_on "$domid" 1 2
     /root/capturectl --timeout 60000 "$domid" "$images/x.img" >/var/tmp/stopped 2>&1 &

@@ -518,7 +518,7 @@ measure_resume() { # METRIC LINE
     quiet && sign=$(lifesign bench "$2" dompool allocate "$guest-direct" --name bench --json 2>"$dir/lease.json") || return
     note "$guest, ${#disks[@]} disks, round $round: $1 after $(field "$sign" exit_ms) to $(field "$sign" life_ms) ms"
     emit resume "${#disks[@]} disks" 0 "\"ms\": {\"$1\": $(awk -v life="$(field "$sign" life_ms)" \
-        -v exit="$(field "$sign" exit_ms)" 'BEGIN { print life - exit }')}"
+        -v ended="$(field "$sign" exit_ms)" 'BEGIN { print life - ended }')}"
     dompool release bench >/dev/null
 }
 
@@ -538,12 +538,12 @@ measure_requests() { # LINE
     dompool release bench >/dev/null
 }
 
-# A line of the log: io IN CONNECTION DATE TIME REQUEST (ARGUMENTS). The guest's paths are relative, or its own; the kernel
+# A line of the log: IN CONNECTION DATE TIME REQUEST (ARGUMENTS). The guest's paths are relative, or its own; the kernel
 # speaks of back ends.
 requests_count() { # FILE DOMID
     awk -v domid="$2" '
-        $2 == "IN" { n[$3]++; if ($0 ~ /\((device|control|data|memory)[\/ )]/) guest = $3;
-                     if (index($0, "(/local/domain/0/backend/vbd/" domid "/") || index($0, "(backend/vbd/" domid "/")) kernel[$3]++ }
+        $1 == "IN" { n[$2]++; if ($0 ~ /\((device|control|data|memory)[\/ )]/) guest = $2;
+                     if (index($0, "(/local/domain/0/backend/vbd/" domid "/") || index($0, "(backend/vbd/" domid "/")) kernel[$2]++ }
         END { for (c in kernel) if (kernel[c] > most) { most = kernel[c]; k = c }
               printf "{\"requests of the guest\": %d, \"requests of dom0\": %d}", n[guest], n[k] }' "$1"
 }
@@ -602,7 +602,7 @@ allocates_all() { wanted allocate && [[ $quick == no ]]; }
 group_sizes() {
     wanted size scale || allocates_all || return 0
     allocates_all || local engines=(direct)
-    make_guest pv 128 1 16 1024 || return
+    make_guest pv 128 1 4 1024 || return
     ! wanted scale || row_scale
     if wanted size || allocates_all; then
         two_sizes || note "bench: no guest of 1024 MB"
@@ -639,7 +639,7 @@ group_other() { # TYPE MIB VCPUS PATTERN_MIB PAGES...
 others=(
     "pv 400 4 64 1024"
     "pvh 400 1 64 1024 16384"
-    "pvh 128 1 16 1024"
+    "pvh 128 1 4 1024"
     "pvh 1024 1 64 1024"
     "pvh 400 4 64 1024"
 )

@@ -374,11 +374,13 @@ void lease_slot_failed(struct lease *l, const char *why)
 
 static void lease_committed(void *owner, int rc, const struct error *e);
 
-void lease_completed(struct lease *l, int64_t delta_pages, uint64_t helper_us, json_t *stages)
+void lease_completed(struct lease *l, int64_t delta_pages, uint64_t helper_start_us,
+                     uint64_t helper_us, json_t *stages)
 {
     struct core *core = l->core;
     l->completed_us = core_now_us(core);
     l->delta_pages = delta_pages;
+    l->helper_start_us = helper_start_us;
     l->helper_us = helper_us;
     l->stages = json_incref(stages);
     l->created_ms = core_wall_ms(core);

@@ -47,7 +47,8 @@ struct lease {
     unsigned tries;
     char last_failure[DB_REASON_SIZE];
     uint64_t received_us, picked_us, completed_us, replied_us;
-    uint64_t helper_us; /* of the span between picked and completed, as the helper says */
+    uint64_t helper_start_us, helper_us; /* of the span between picked and completed, as the helper
+                                            says; start 0: it says nothing */
     int64_t delta_pages;
     json_t *stages; /* the helper's, as it sent them; NULL: none, or in the trace already */
 
@@ -76,7 +77,8 @@ void leases_rehome(struct core *core);
 void leases_refuse_waiting(struct pool *p, int answer, const char *text);
 
 /* From the slot: its helper is done, or has failed. stages: an array, borrowed; NULL: none. */
-void lease_completed(struct lease *l, int64_t delta_pages, uint64_t helper_us, json_t *stages);
+void lease_completed(struct lease *l, int64_t delta_pages, uint64_t helper_start_us,
+                     uint64_t helper_us, json_t *stages);
 void lease_slot_failed(struct lease *l, const char *why);
 
 /* Ends an active lease: its slot is released, l is freed. then: see rows_commit, whose result

@@ -23,10 +23,22 @@ static json_t *stage(const char *name, uint64_t us)
 }
 
 /* What passes between us and the helper: all that the helper did not count as its own. */
-static uint64_t handover_us(const struct lease *l)
+static uint64_t between_us(const struct lease *l)
 {
     uint64_t span = l->completed_us - l->picked_us;
     return l->helper_us < span ? span - l->helper_us : 0;
+}
+
+/* Of that, what passed before the helper began. One that does not say when has it all. */
+static uint64_t handover_us(const struct lease *l)
+{
+    uint64_t all = between_us(l);
+    if (!l->helper_start_us)
+        return all;
+    if (l->helper_start_us < l->picked_us)
+        return 0;
+    uint64_t before = l->helper_start_us - l->picked_us;
+    return before < all ? before : all;
 }
 
 json_t *lease_stages(const struct lease *l, uint64_t replied_us)
@@ -36,6 +48,7 @@ json_t *lease_stages(const struct lease *l, uint64_t replied_us)
     if (!stages || json_array_append_new(stages, stage(first, l->picked_us - l->received_us)) ||
         json_array_append_new(stages, stage("handover", handover_us(l))) ||
         (l->stages && json_array_extend(stages, l->stages)) ||
+        json_array_append_new(stages, stage("return", between_us(l) - handover_us(l))) ||
         json_array_append_new(stages, stage("commit", replied_us - l->completed_us))) {
         json_decref(stages);
         return NULL;

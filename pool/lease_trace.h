@@ -12,8 +12,9 @@
  * without a gap; together they are total_us.
  *
  *   pick | wait    until a slot was chosen; wait: none was warm. Failed slots, too, are in this
- *   handover       the message to the helper and its answer, together
+ *   handover       the message to the helper, until it begins
  *   ...            the helper's: restore/slot.c and the engines
+ *   return         its answer: the domain runs since the stage before
  *   commit         the rows, until the reply
  */
 #ifndef POOL_LEASE_TRACE_H

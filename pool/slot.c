@@ -242,16 +242,22 @@ static bool helper_warm(struct slot *s, const json_t *message)
     return true;
 }
 
+/* 0 for what is no number above that. */
+static uint64_t number_in(const json_t *message, const char *key)
+{
+    json_int_t n = json_integer_value(json_object_get(message, key));
+    return n > 0 ? (uint64_t)n : 0;
+}
+
 static bool helper_completed(struct slot *s, const json_t *message)
 {
     if (s->state != SLOT_COMPLETING)
         return false;
     const json_t *delta = json_object_get(message, "delta_pages");
-    json_int_t helper_us = json_integer_value(json_object_get(message, "total_us"));
     json_t *stages = json_object_get(message, "stages");
     timer_start(&s->core->timers, &s->timer, HELPER_EXIT_MS, slot_timed_out);
-    lease_completed(s->lease, json_integer_value(delta), helper_us > 0 ? (uint64_t)helper_us : 0,
-                    json_is_array(stages) ? stages : NULL);
+    lease_completed(s->lease, json_integer_value(delta), number_in(message, "start_us"),
+                    number_in(message, "total_us"), json_is_array(stages) ? stages : NULL);
     return true;
 }
 

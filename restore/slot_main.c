@@ -42,11 +42,12 @@ static int send_warm(const struct slot *s, struct error *e)
 
 static int send_completed(const struct slot *s, const struct slot_outcome *o, struct error *e)
 {
-    return helper_send_message(json_pack("{s:s, s:i, s:I, s:I, s:o}", "event", "completed", "domid",
-                                         (int)s->domid, "delta_pages", (json_int_t)o->delta_pages,
-                                         "total_us", (json_int_t)trace_total_us(&s->trace),
-                                         "stages", trace_to_json(&s->trace)),
-                               e);
+    return helper_send_message(
+        json_pack("{s:s, s:i, s:I, s:I, s:I, s:o}", "event", "completed", "domid", (int)s->domid,
+                  "delta_pages", (json_int_t)o->delta_pages, "start_us",
+                  (json_int_t)s->trace.start_us, "total_us", (json_int_t)trace_total_us(&s->trace),
+                  "stages", trace_to_json(&s->trace)),
+        e);
 }
 
 static void send_failed(const struct slot *s, int rc, const struct error *e)

@@ -19,8 +19,9 @@
  * From the helper:
  *   {"event":"created", "domid":7}         the domain exists
  *   {"event":"warm", "domid":7, "engine":"guest", "stages":[...]}
- *   {"event":"completed", "domid":7, "delta_pages":0, "total_us":1234, "stages":[...]}
- *       then it exits with 0
+ *   {"event":"completed", "domid":7, "delta_pages":0, "start_us":99, "total_us":1234,
+ *    "stages":[...]}
+ *       start_us: when it began, by CLOCK_MONOTONIC; then it exits with 0
  *   {"event":"failed", "answer":"NoHostMemory", "error":"text", "stage":"populate"}
  *       at any time; then it exits with 1. After "warm" the slot is tainted.
  *

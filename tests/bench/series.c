@@ -134,23 +134,24 @@ static int add_stages(struct samples *s, const struct series_key *key, const jso
 }
 
 /* What comes after the unpause, before the reply leaves. */
-static double commit_us(const json_t *stages)
+static double behind_us(const json_t *stages)
 {
+    double us = 0;
     size_t i;
     json_t *stage;
     json_array_foreach (stages, i, stage) {
         const char *name = json_string_value(json_object_get(stage, "name"));
-        if (name && !strcmp(name, "commit"))
-            return number_of(stage, "us");
+        if (name && (!strcmp(name, "return") || !strcmp(name, "commit")))
+            us += number_of(stage, "us");
     }
-    return 0;
+    return us;
 }
 
 static int add_lease(struct samples *s, const struct series_key *key, const json_t *lease)
 {
     const json_t *stages = json_object_get(lease, "stages");
     double us = number_of(lease, "total_us");
-    int rc = add_value(s, *key, "unpaused", (us - commit_us(stages)) / 1000);
+    int rc = add_value(s, *key, "unpaused", (us - behind_us(stages)) / 1000);
     if (!rc)
         rc = add_value(s, *key, "replied", us / 1000);
     return rc ? rc : add_stages(s, key, stages);

@@ -9,7 +9,7 @@
  *       a sample. Further members say what was measured; each may be missing:
  *         "ms": {METRIC: number, ...}, "counts": {METRIC: number, ...}   as they are
  *         "lease": what `dompool allocate --json` printed: metrics "replied" (total_us),
- *             "unpaused" (without the stage "commit", which comes after it),
+ *             "unpaused" (without the stages "return" and "commit", which come after it),
  *             "hypercalls" (of all stages but the one that copies pages), "stage NAME"
  *         "sign": what lifesign printed: metrics "exit" and "life"; who "xl" (or what begins
  *             so) is unpaused when it exits

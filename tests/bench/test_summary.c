@@ -117,7 +117,8 @@ static void leases_and_signs(void **state)
                      STATE("allocate", "guest", 0) "\"failed\": \"why\"}\n" STATE(
                          "allocate", "direct",
                          256) "\"lease\": {\"total_us\": 20000, \"from\": \"warm\", \"stages\": "
-                              "[{\"name\": \"commit\", \"us\": 4000}]}}\n");
+                              "[{\"name\": \"return\", \"us\": 1000}, "
+                              "{\"name\": \"commit\", \"us\": 3000}]}}\n");
     assert_float_equal(median(&s, "allocate", "direct", 1024, "unpaused"), 25.5, 1e-6);
     assert_float_equal(median(&s, "allocate", "direct", 1024, "hypercalls"), 5, 1e-6);
     assert_float_equal(median(&s, "allocate", "direct", 1024, "stage vcpus"), 4, 1e-6);

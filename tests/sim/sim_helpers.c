@@ -341,8 +341,10 @@ static void complete_done(struct sim *s, void *arg)
     json_t *stages = s->stages ? json_incref(s->stages)
                                : json_pack("[{s:s, s:i, s:i, s:i}]", "name", "vcpus", "us", 500,
                                            "hypercalls", 3, "pages", 7);
-    say(h, json_pack("{s:s, s:i, s:i, s:i, s:o}", "event", "completed", "domid", (int)h->domid,
-                     "delta_pages", 7, "total_us", 500, "stages", stages));
+    int64_t began_us = s->began_us ? s->began_us : (int64_t)s->now_us - 500;
+    say(h, json_pack("{s:s, s:i, s:i, s:I, s:i, s:o}", "event", "completed", "domid", (int)h->domid,
+                     "delta_pages", 7, "start_us", (json_int_t)began_us, "total_us", 500, "stages",
+                     stages));
     if (h->fate != FATE_COMPLETED_HANGS && !h->ended)
         helper_die(h);
 }

@@ -93,12 +93,13 @@ static void test_allocate(void **state)
     assert_string_equal(string(p, "from"), "warm");
     assert_int_equal(integer(p, "delta_pages"), 7);
     json_t *stages = json_object_get(p, "stages");
-    assert_int_equal(json_array_size(stages), 4);
+    assert_int_equal(json_array_size(stages), 5);
     assert_string_equal(string(json_array_get(stages, 0), "name"), "pick");
     assert_string_equal(string(json_array_get(stages, 1), "name"), "handover");
-    assert_string_equal(string(json_array_get(stages, 3), "name"), "commit");
+    assert_string_equal(string(json_array_get(stages, 3), "name"), "return");
+    assert_string_equal(string(json_array_get(stages, 4), "name"), "commit");
     json_int_t sum = 0;
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 5; i++)
         sum += integer(json_array_get(stages, i), "us");
     assert_int_equal(sum, integer(p, "total_us")); /* no time is in no stage */
     assert_string_equal(sim_domain_find(&sim, (uint32_t)integer(p, "domid"))->d.name, "fire-l1");

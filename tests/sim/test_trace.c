@@ -319,6 +319,40 @@ static void test_retried(void **state)
 }
 
 /* Stages that are none cost the trace, not the lease. */
+static json_int_t us_of(const json_t *trace, const char *name)
+{
+    json_t *stage;
+    size_t i;
+    json_array_foreach (json_object_get(trace, "stages"), i, stage)
+        if (!strcmp(string(stage, "name"), name))
+            return integer(stage, "us");
+    fail_msg("no stage %s", name);
+    return 0;
+}
+
+/* Whatever a helper says of when it began, no stage is negative and none is missing in the sum. */
+static void test_when_it_began(void **state)
+{
+    (void)state;
+    static const int64_t lies[] = {-1, 1, INT64_MAX};
+    json_decref(allocate("honest"));
+    json_t *t = trace("honest");
+    json_int_t between = us_of(t, "handover") + us_of(t, "return");
+    assert_true(between > 0);
+    assert_int_equal(us_of(t, "return"), 0);
+    json_decref(t);
+    for (size_t i = 0; i < ARRAY_SIZE(lies); i++) {
+        char name[16];
+        snprintf(name, sizeof name, "liar-%u", (unsigned)i);
+        sim.began_us = lies[i];
+        json_decref(allocate(name));
+        t = trace(name);
+        assert_int_equal(us_of(t, lies[i] == 1 ? "return" : "handover"), between);
+        assert_int_equal(us_of(t, "handover") + us_of(t, "return"), between);
+        json_decref(t);
+    }
+}
+
 static void test_helper_stages(void **state)
 {
     static const char *const stages[] = {
@@ -514,14 +548,15 @@ static void test_asker_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_alive),       TEST(test_behind_the_reply),
-        TEST(test_steps_aside), TEST(test_at_once),
-        TEST(test_ended),       TEST(test_brief),
-        TEST(test_unknown),     TEST(test_cold),
-        TEST(test_retried),     TEST(test_helper_stages),
-        TEST(test_restart),     TEST(test_lost),
-        TEST(test_stop),        TEST(test_damaged),
-        TEST(test_write_fails), TEST(test_asker_gone),
+        TEST(test_alive),         TEST(test_behind_the_reply),
+        TEST(test_steps_aside),   TEST(test_at_once),
+        TEST(test_ended),         TEST(test_brief),
+        TEST(test_unknown),       TEST(test_cold),
+        TEST(test_retried),       TEST(test_when_it_began),
+        TEST(test_helper_stages), TEST(test_restart),
+        TEST(test_lost),          TEST(test_stop),
+        TEST(test_damaged),       TEST(test_write_fails),
+        TEST(test_asker_gone),
     };
     log_init("test", LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,6 +105,7 @@ struct sim {
     unsigned stranded;  /* domains that a killed capture has left suspended */
     json_t *asked;      /* the last message to an image helper */
     json_t *disks;      /* of the images that are made from now on; NULL: one of each kind */
+    int64_t began_us;   /* what helpers say when they completed a slot; 0: the truth */
     json_t *stages;     /* that helpers have completed a slot in; NULL: one */
     uint64_t allocated; /* replies of Allocate that gave a lease */
 };

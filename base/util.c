@@ -303,21 +303,16 @@ int uuid_parse(const char *text, uint8_t uuid[16])
  * and enough that a pool fills on a dom0 with other work. */
 #define NICE_BACKGROUND 10
 
-static void background(int which, bool on)
-{
-    if (!geteuid())
-        (void)setpriority(which, 0, on ? NICE_BACKGROUND : 0);
-}
-
 void background_thread(bool on)
 {
-    background(PRIO_PROCESS, on); /* on Linux: of one thread */
+    if (!geteuid())
+        (void)setpriority(PRIO_PROCESS, 0, on ? NICE_BACKGROUND : 0); /* on Linux: of one thread */
 }
 
 void background_group(bool on)
 {
-    if (getpgrp() == getpid()) /* else it is others' as well */
-        background(PRIO_PGRP, on);
+    if (!geteuid() && getpgrp() == getpid()) /* else it is others' as well */
+        (void)setpriority(PRIO_PGRP, 0, on ? NICE_BACKGROUND : 0);
 }
 
 /* ---- clocks ---- */

@@ -74,11 +74,10 @@ static void world_reset(enum image_guest guest)
 static void guest_hears(void)
 {
     world.asked++;
+    if (world.guest == GUEST_DROWSY && world.asked == 1)
+        return;
     switch (world.guest) {
     case GUEST_DROWSY:
-        if (world.asked == 1)
-            break;
-        /* fall through */
     case GUEST_SUSPENDS:
         world.request[0] = '\0';
         world.flags = SHUT_DOWN(SHUTDOWN_suspend);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -313,6 +314,20 @@ void background_group(bool on)
 {
     if (!geteuid() && getpgrp() == getpid()) /* else it is others' as well */
         (void)setpriority(PRIO_PGRP, 0, on ? NICE_BACKGROUND : 0);
+}
+
+/* ---- threads ---- */
+
+int thread_start(pthread_t *thread, void *(*run)(void *data), void *data)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    int rc = pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (rc)
+        return rc;
+    rc = pthread_create(thread, NULL, run, data);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
 }
 
 /* ---- clocks ---- */

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -77,6 +78,12 @@ int64_t clock_wall_ms(void);  /* CLOCK_REALTIME, since the epoch */
  */
 void background_thread(bool on);
 void background_group(bool on);
+
+/* ---- threads ---- */
+
+/* A joinable thread that takes no signals: they are the main thread's, whose handlers end the
+ * process in order and whose calls they interrupt. 0, or what pthread_create says. */
+int thread_start(pthread_t *thread, void *(*run)(void *data), void *data);
 
 /* ---- units, as the command line and the configuration write them ---- */
 

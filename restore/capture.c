@@ -26,7 +26,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -154,15 +153,12 @@ static void *saver_run(void *data)
     return NULL;
 }
 
-/* Signals are the caller's to get: one for us would not interrupt the importer's read, and SIGPIPE
- * would end the process. */
+/* A signal for the saver would not interrupt the importer's read, and SIGPIPE would end the
+ * process.
+ */
 static int saver_start(struct capture *c)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&c->saver, NULL, saver_run, c);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int rc = thread_start(&c->saver, saver_run, c);
     c->saver_started = !rc;
     return rc ? error_errno(&c->error, rc, "start the saving thread") : 0;
 }

@@ -1,9 +1,10 @@
 /* A crew of threads: see crew.h. */
 #include "restore/crew.h"
 
+#include "base/util.h"
+
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,8 +20,8 @@ struct crew {
     void *data;
     unsigned next, parts; /* parts next to parts - 1 have not begun */
     unsigned running;
-    unsigned failed_part; /* the lowest; of value `parts`: none */
-    int rc;
+    int rc;               /* of the lowest part that failed */
+    unsigned failed_part; /* which that was, when rc is not 0 */
     struct error error;
 };
 
@@ -64,35 +65,18 @@ static void *thread_run(void *data)
     return NULL;
 }
 
-/* Signals are the main thread's. */
-static int threads_start(struct crew *c, unsigned n)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    int rc = pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (!rc && c->n_threads < n) {
-        rc = pthread_create(&c->threads[c->n_threads], NULL, thread_run, c);
-        c->n_threads += !rc;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
-
 int crew_new(unsigned size, struct crew **out, struct error *e)
 {
     struct crew *c = calloc(1, sizeof *c);
-    *out = NULL;
+    *out = c;
     if (!c)
         return error_set(e, -ENOMEM, "out of memory for a crew of threads");
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->work, NULL);
     pthread_cond_init(&c->done, NULL);
-    int rc = threads_start(c, size > CREW_MAX ? CREW_MAX - 1 : size - 1);
-    if (rc) {
-        crew_free(c);
-        return error_errno(e, rc, "start %u threads", size - 1);
-    }
-    *out = c;
+    unsigned n = size > CREW_MAX ? CREW_MAX - 1 : size - 1;
+    while (c->n_threads < n && !thread_start(&c->threads[c->n_threads], thread_run, c))
+        c->n_threads++;
     return 0;
 }
 

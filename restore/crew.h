@@ -19,8 +19,8 @@ typedef int crew_part(void *data, unsigned part, struct error *e);
 
 /* How many the machine has processors for, at most CREW_MAX. */
 unsigned crew_size_best(void);
-/* size: how many parts are done at the same time, the caller's own among them; at least 1. -ENOMEM,
- * or what pthread_create says. *out: crew_free. */
+/* size: how many parts are done at the same time, the caller's own among them; at least 1. Where so
+ * many threads are not to be had, it is fewer. -ENOMEM. *out: crew_free. */
 int crew_new(unsigned size, struct crew **out, struct error *e);
 void crew_free(struct crew *c); /* NULL is fine */
 unsigned crew_size(const struct crew *c);

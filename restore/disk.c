@@ -119,8 +119,8 @@ static int open_scratch(struct disk *d, const struct disk_place *place, struct e
 static int open_cow(struct disk *d, const struct disk_place *place, struct error *e)
 {
     d->writable = true;
-    dev_t origin;
-    uint64_t bytes;
+    dev_t origin = 0;
+    uint64_t bytes = 0;
     int rc = origin_open(d, true, &origin, &bytes, e);
     if (rc)
         return rc;

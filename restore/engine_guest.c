@@ -114,7 +114,7 @@ static int start(struct slot *s, struct error *e)
     if (fcntl(g->feed, F_SETPIPE_SZ, PIPE_BYTES) < 0)
         log_debug("pipe to libxenguest stays at its default size");
     xen_log_clear(&s->xen);
-    int rc = pthread_create(&g->thread, NULL, restore_thread, s);
+    int rc = thread_start(&g->thread, restore_thread, s);
     if (rc)
         return error_errno(e, rc, "start the restore thread");
     g->started = true;

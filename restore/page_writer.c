@@ -247,23 +247,22 @@ static int grant(struct page_writer *w, uint64_t pfn, struct error *e)
     return 0;
 }
 
-static int copy_queue(struct page_writer *w, const struct queued *q, struct error *e)
+/* source: NULL for the page's place in the arena. */
+static int queue(struct page_writer *w, const struct queued *q, const void *source, struct error *e)
 {
     int rc = grant(w, q->pfn, e);
     if (rc)
         return rc;
+    if (source)
+        w->segments[w->n].source.virt = (void *)(uintptr_t)source;
     w->queued[w->n++] = *q;
     return w->n == WINDOW ? copy_batch(w, e) : 0;
 }
 
 static int zeros_queue(struct page_writer *w, uint64_t pfn, struct error *e)
 {
-    int rc = grant(w, pfn, e);
-    if (rc)
-        return rc;
-    w->segments[w->n].source.virt = (void *)(uintptr_t)zeros;
-    w->queued[w->n++] = (struct queued){.pfn = pfn};
-    return w->n == WINDOW ? copy_batch(w, e) : 0;
+    const struct queued q = {.pfn = pfn};
+    return queue(w, &q, zeros, e);
 }
 
 /* A dom0 that is no PV domain itself may not ask for this; then zeros are copied. */
@@ -322,7 +321,7 @@ int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const vo
     if (!content)
         return zeros_add(w, pfn, e);
     memcpy(arena_page(w, w->n), content, PAGE_BYTES);
-    return copy_queue(w, &q, e);
+    return queue(w, &q, NULL, e);
 }
 
 int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
@@ -333,7 +332,7 @@ int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
     int rc = frames_write(w->frames, pfn, type, e);
     if (rc)
         return rc;
-    return payload == IMAGE_PAGE_ZERO ? zeros_add(w, pfn, e) : copy_queue(w, &q, e);
+    return payload == IMAGE_PAGE_ZERO ? zeros_add(w, pfn, e) : queue(w, &q, NULL, e);
 }
 
 int page_writer_flush(struct page_writer *w, struct error *e)

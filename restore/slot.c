@@ -116,8 +116,10 @@ static struct domtree tree_of(const struct slot *s, const char *name)
                             .waits = s->engine->introduces_early};
 }
 
-static int write_tree(struct slot *s, struct error *e)
+/* An errand: back ends see the devices before memory is there, and have looked at them by then. */
+static int write_tree(void *data, struct error *e)
 {
+    const struct slot *s = data;
     struct domtree d = tree_of(s, s->name);
     struct xstree t;
     xstree_init(&t);
@@ -181,6 +183,7 @@ int slot_build(struct slot *s, const struct slot_request *r,
 {
     *s = (struct slot){.domid = DOMID_INVALID};
     domconf_init(&s->conf);
+    errand_open(&s->errand);
     trace_start(&s->trace, "build", &s->domid);
     STEP("request", take_request(s, r, e));
     STEP("open", xen_open(&s->xen, e));
@@ -189,14 +192,13 @@ int slot_build(struct slot *s, const struct slot_request *r,
     STEP("report", created(s, data));
     STEP("channels", open_channels(s, e));
     STEP("disks", open_disks(s, r, e));
-    STEP("xenstore", write_tree(s, e));
+    errand_begin(&s->errand, write_tree, s);
     STEP("userdata", write_userdata(s, e));
     STEP("memory", s->engine->build(s, e));
+    STEP("xenstore", errand_end(&s->errand, e));
     STEP("backends", settle_disks(s, e));
-    if (s->engine->introduces_early) {
+    if (s->engine->introduces_early)
         STEP("introduce", introduce(s, s->name, e));
-        rename_prepare(&s->rename, &s->xen, s->domid);
-    }
     return 0;
 }
 
@@ -269,14 +271,26 @@ static int unpause(struct slot *s, bool paused, struct error *e)
     return 0;
 }
 
+struct naming {
+    struct slot *slot;
+    const char *name;
+};
+
+static int write_name(void *data, struct error *e)
+{
+    const struct naming *n = data;
+    return domtree_rename(&n->slot->xen, n->slot->domid, n->name, e);
+}
+
 /* The name is on its way while memory is written. */
 static int complete_introduced(struct slot *s, const struct image *im, const char *name,
                                uint64_t *delta_pages, struct error *e)
 {
+    struct naming naming = {s, name};
     struct error of_name;
-    rename_begin(&s->rename, name);
+    errand_begin(&s->errand, write_name, &naming);
     int rc = s->engine->complete(s, im, delta_pages, e);
-    int name_rc = rename_end(&s->rename, &of_name);
+    int name_rc = errand_end(&s->errand, &of_name);
     if (rc)
         return rc;
     s->step = "name";
@@ -321,7 +335,7 @@ int slot_complete(struct slot *s, const char *image_path, const char *name, bool
 
 void slot_dispose(struct slot *s)
 {
-    rename_dispose(&s->rename);
+    errand_close(&s->errand);
     if (s->engine)
         s->engine->dispose(s);
     close_disks(s);

@@ -9,7 +9,7 @@
 #include "restore/domain.h"
 #include "restore/domconf.h"
 #include "restore/domtree.h"
-#include "restore/rename.h"
+#include "restore/errand.h"
 #include "restore/trace.h"
 #include "restore/userdata.h"
 #include "restore/xen.h"
@@ -36,7 +36,7 @@ struct slot {
     size_t n_disks;
     const struct engine *engine;
     void *engine_state;
-    struct rename rename; /* prepared when the engine introduces early */
+    struct errand errand; /* what xenstored is asked while memory is written */
     struct trace trace;
     const char *step; /* what is being done, or failed: the name of its stage */
 };

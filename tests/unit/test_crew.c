@@ -1,12 +1,25 @@
 /* restore/crew.h: every part is done once, and a failure is told. */
 #include "tests/unit/check.h"
 
+#include "base/util.h"
 #include "restore/crew.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 
 #define PARTS_MAX 64u
+
+static unsigned threads_left, most_threads = CREW_MAX; /* that can be had */
+
+int __real_thread_start(pthread_t *thread, void *(*run)(void *data), void *data);
+int __wrap_thread_start(pthread_t *thread, void *(*run)(void *data), void *data);
+int __wrap_thread_start(pthread_t *thread, void *(*run)(void *data), void *data)
+{
+    if (!threads_left)
+        return EAGAIN;
+    threads_left--;
+    return __real_thread_start(thread, run, data);
+}
 
 struct work {
     atomic_uint done[PARTS_MAX];
@@ -26,6 +39,7 @@ static struct crew *crew_of(unsigned size)
 {
     struct error e = {0};
     struct crew *c;
+    threads_left = most_threads;
     if (crew_new(size, &c, &e))
         fail_msg("%s", e.text);
     return c;
@@ -47,6 +61,23 @@ static void each_part_once(void **state)
         crew_free(c);
     }
     crew_free(NULL);
+}
+
+/* A machine that gives no more threads makes a smaller crew, which does the same. */
+static void fewer_threads(void **state)
+{
+    (void)state;
+    for (most_threads = 0; most_threads < CREW_MAX; most_threads++) {
+        struct crew *c = crew_of(CREW_MAX);
+        struct work w = {0};
+        struct error e = {0};
+        assert_int_equal(crew_size(c), most_threads + 1);
+        assert_int_equal(crew_run(c, PARTS_MAX, do_part, &w, &e), 0);
+        for (unsigned i = 0; i < PARTS_MAX; i++)
+            assert_int_equal(atomic_load(&w.done[i]), 1);
+        crew_free(c);
+    }
+    most_threads = CREW_MAX;
 }
 
 /* The lowest of those that failed, and none twice; afterwards the crew works as before. */
@@ -76,6 +107,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_part_once),
         cmocka_unit_test(failures),
+        cmocka_unit_test(fewer_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

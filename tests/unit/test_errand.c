@@ -1,0 +1,111 @@
+/* restore/errand.h: an errand is done once, its answer is told, also where no thread is to be had.
+ */
+#include "tests/unit/check.h"
+
+#include "base/util.h"
+#include "restore/errand.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+static bool no_threads;
+
+int __real_thread_start(pthread_t *thread, void *(*run)(void *data), void *data);
+int __wrap_thread_start(pthread_t *thread, void *(*run)(void *data), void *data);
+int __wrap_thread_start(pthread_t *thread, void *(*run)(void *data), void *data)
+{
+    return no_threads ? EAGAIN : __real_thread_start(thread, run, data);
+}
+
+struct work {
+    atomic_uint done;
+    atomic_bool may_end;
+    bool waits, takes_signals;
+    pthread_t by;
+    int answer;
+};
+
+static int do_work(void *data, struct error *e)
+{
+    struct work *w = data;
+    sigset_t blocked;
+    while (w->waits && !atomic_load(&w->may_end))
+        sched_yield();
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    w->takes_signals = !sigismember(&blocked, SIGTERM);
+    w->by = pthread_self();
+    atomic_fetch_add(&w->done, 1);
+    return w->answer ? error_set(e, w->answer, "errand %d", w->answer) : 0;
+}
+
+static void done_and_told(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads >= 0; threads--) {
+        struct errand r;
+        struct error e = {0};
+        no_threads = !threads;
+        errand_open(&r);
+        assert_int_equal(errand_end(&r, &e), 0); /* none was begun */
+        for (int i = 0; i < 200; i++) {
+            struct work w = {.answer = i % 3 ? 0 : -i - 1};
+            char text[32];
+            errand_begin(&r, do_work, &w);
+            assert_int_equal(errand_end(&r, &e), w.answer);
+            assert_int_equal(atomic_load(&w.done), 1);
+            assert_int_equal(!pthread_equal(w.by, pthread_self()), threads);
+            assert_int_equal(w.takes_signals, !threads);
+            snprintf(text, sizeof text, "errand %d", w.answer);
+            if (w.answer)
+                assert_string_equal(e.text, text);
+            assert_int_equal(errand_end(&r, &e), 0); /* it has been told */
+        }
+        errand_close(&r);
+        errand_close(&r);
+    }
+}
+
+/* It runs beside its caller: it ends only when that says so. */
+static void meanwhile(void **state)
+{
+    (void)state;
+    struct work w = {.waits = true};
+    struct errand r;
+    struct error e;
+    no_threads = false;
+    errand_open(&r);
+    errand_begin(&r, do_work, &w);
+    assert_int_equal(atomic_load(&w.done), 0);
+    atomic_store(&w.may_end, true);
+    assert_int_equal(errand_end(&r, &e), 0);
+    assert_int_equal(atomic_load(&w.done), 1);
+    errand_close(&r);
+}
+
+/* What runs is waited for: it uses what its caller is about to free. What nobody runs is left. */
+static void closed_while_it_runs(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads >= 0; threads--) {
+        struct work w = {0};
+        struct errand r;
+        no_threads = !threads;
+        errand_open(&r);
+        errand_begin(&r, do_work, &w);
+        errand_close(&r);
+        assert_int_equal(atomic_load(&w.done), threads);
+    }
+    struct errand never = {0};
+    errand_close(&never);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(done_and_told),
+        cmocka_unit_test(meanwhile),
+        cmocka_unit_test(closed_while_it_runs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -297,16 +297,21 @@ measure_allocate() { # ENGINE PAGES
     emit release "$1" "$2" "\"ms\": {\"gone\": $(ms_since "$start")}"
 }
 
-measure_xl() { # PAGES [ROW WHO]
-    local start sign
+# As users of xl would have it: the image as a save file, restored under a name of its own. Sets sign.
+restore_xl() { # PAGES
     dompool image export "$(image_of direct "$1")" "$dir/x.save" >&2 && quiet || return
     sign=$(lifesign "$guest-xl" 'guest: tick' xl restore "$dir/$guest-xl.cfg" "$dir/x.save" 2>"$dir/xl.log") || return
     note "$guest, $1 pages, round $round: xl restore $(field "$sign" exit_ms) ms"
+    rm -f "$dir/x.save"
+}
+
+measure_xl() { # PAGES [ROW WHO]
+    local start sign
+    restore_xl "$1" || return
     emit "${2:-allocate}" "${3:-xl}" "$1" "\"sign\": $sign"
     start=$EPOCHREALTIME
     xl destroy "$guest-xl" || return
     [[ -n ${2-} ]] || emit release xl "$1" "\"ms\": {\"gone\": $(ms_since "$start")}"
-    rm -f "$dir/x.save"
 }
 
 measure_xl_as() { measure_xl "$3" "$1" "$2"; } # ROW WHO PAGES
@@ -451,10 +456,7 @@ measure_superpages() { # ENGINE
 
 measure_superpages_xl() {
     local sign
-    dompool image export "$guest-direct" "$dir/x.save" >&2 && quiet || return
-    sign=$(lifesign "$guest-xl" 'guest: tick' xl restore "$dir/$guest-xl.cfg" "$dir/x.save" 2>"$dir/xl.log") || return
-    emit_superpages xl "$guest-xl" && xl destroy "$guest-xl" || return
-    rm -f "$dir/x.save"
+    restore_xl 0 && emit_superpages xl "$guest-xl" && xl destroy "$guest-xl"
 }
 
 # Of the guest as it was booted, before it was saved, see make_save; and of what is made of it.
@@ -524,14 +526,15 @@ measure_resume() { # METRIC LINE
 
 # What guest and kernel of dom0 ask xenstored for while a guest resumes. Only the daemon in C logs it.
 measure_requests() { # LINE
-    local lease domid counts
+    local lease domid counts status=0
     quiet && allocate_only direct 0 bench --paused || return
     domid=$(field "$lease" domid)
     rm -f "$dir/requests"
     xenstore-control logfile "$dir/requests" >/dev/null && xenstore-control log on >/dev/null || return
-    lifesign bench "$1" xl unpause "$domid" >/dev/null
+    lifesign bench "$1" xl unpause "$domid" >/dev/null || status=$?
     sleep 1
     xenstore-control log off >/dev/null
+    ((status == 0)) || return "$status"
     counts=$(requests_count "$dir/requests" "$domid")
     note "$guest, ${#disks[@]} disks: requests $counts"
     emit resume "${#disks[@]} disks" 0 "\"counts\": $counts"

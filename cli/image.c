@@ -145,6 +145,7 @@ static json_t *make_parameters(const struct invocation *inv)
     json_t *parameters =
         must(json_pack("{s:s, s:o, s:s*}", "name", inv->args[0], "disks", disks, "base", base));
     flag_pass(inv, "replace", parameters, "replace");
+    flag_pass(inv, "disk-digests", parameters, "disk_digests");
     return parameters;
 }
 
@@ -179,7 +180,6 @@ int image_import(struct invocation *inv)
         return STATUS_LOCAL;
     }
     json_object_set_new(parameters, "path", must(json_string(path)));
-    flag_pass(inv, "disk-digests", parameters, "disk_digests");
     free(path);
     return make_run(inv, "ImageImport", parameters, "importing", "imported");
 }
@@ -343,6 +343,15 @@ static void show_saving(const char *class, int64_t pages)
                  readable_bytes((uint64_t)pages * 4096, saved), pages, class);
 }
 
+/* A base has zeros where the guest declared pages free, and counts them among its zero pages. */
+static void show_savings(const json_t *image)
+{
+    int64_t free_pages = get_int(image, "free_pages"), zero = get_int(image, "zero_pages");
+    show_saving("zero", has(image, "base") ? zero : zero - free_pages);
+    show_saving("repeated", get_int(image, "repeated_pages"));
+    show_saving("free", free_pages);
+}
+
 static void show_print(const json_t *reply)
 {
     const json_t *image = json_object_get(reply, "image");
@@ -363,9 +372,7 @@ static void show_print(const json_t *reply)
              readable_bytes((uint64_t)get_int(image, "file_bytes"), b),
              get_int(image, "stored_pages"));
     out_line("file      %s", get_text(image, "file"));
-    show_saving("zero", get_int(image, "zero_pages"));
-    show_saving("repeated", get_int(image, "repeated_pages"));
-    show_saving("free", get_int(image, "free_pages"));
+    show_savings(image);
     out_line("created   %s ago", readable_span(clock_wall_ms() - get_int(image, "created_ms"), a));
     out_line("in use    %" PRId64 " slots, %" PRId64 " leases", get_int(image, "slots"),
              get_int(image, "leases"));

@@ -32,6 +32,8 @@ static const struct option_spec capture_options[] = {
      "How a disk of the domain is provided: ro:PATH, phy:PATH, cow:PATH or scratch:SIZE"},
     {"base", OPTION_TEXT, "IMAGE", "Store only what differs from this image"},
     {"replace", OPTION_FLAG, NULL, "Be the new version of an image that has the name"},
+    {"disk-digests", OPTION_FLAG, NULL,
+     "Keep a digest of every disk's content, for image verify; the domain stands still meanwhile"},
     {"stop", OPTION_FLAG, NULL, "Destroy the domain afterwards, instead of letting it go on"},
     {"timeout", OPTION_DURATION, "DURATION",
      "How long the guest may take to suspend itself, instead of one minute"},

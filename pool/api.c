@@ -207,6 +207,7 @@ static const struct answered *image_capture(struct call *call, void *owner, cons
         .domain = text(given, "domain"),
         .base = text(given, "base"),
         .disks = json_object_get(given, "disks"),
+        .disk_digests = truth(given, "disk_digests", false),
         .stop = truth(given, "stop", false),
         .replace = truth(given, "replace", false),
         .timeout_ms = number(given, "timeout_ms", SUSPEND_DEFAULT_MS),
@@ -504,11 +505,15 @@ static const struct param import_params[] = {{"name", PARAM_STRING, true},
                                              {"disk_digests", PARAM_BOOL, false},
                                              {"replace", PARAM_BOOL, false},
                                              {0}};
-static const struct param capture_params[] = {
-    {"name", PARAM_STRING, true},     {"domain", PARAM_STRING, true},
-    {"base", PARAM_STRING, false},    {"disks", PARAM_STRING_MAP, false},
-    {"stop", PARAM_BOOL, false},      {"replace", PARAM_BOOL, false},
-    {"timeout_ms", PARAM_INT, false}, {0}};
+static const struct param capture_params[] = {{"name", PARAM_STRING, true},
+                                              {"domain", PARAM_STRING, true},
+                                              {"base", PARAM_STRING, false},
+                                              {"disks", PARAM_STRING_MAP, false},
+                                              {"disk_digests", PARAM_BOOL, false},
+                                              {"stop", PARAM_BOOL, false},
+                                              {"replace", PARAM_BOOL, false},
+                                              {"timeout_ms", PARAM_INT, false},
+                                              {0}};
 static const struct param export_params[] = {
     {"name", PARAM_STRING, true}, {"path", PARAM_STRING, true}, {0}};
 static const struct param diff_params[] = {

@@ -117,28 +117,54 @@ static bool read_facts(const json_t *info, struct image_facts *f)
     return true;
 }
 
-/* What an administrator should know about the image; NULL: nothing. */
-static json_t *import_warning(const struct pool *p)
+static void warn_delta(const struct pool *p, json_t *warnings)
 {
     const struct image_info *i = &p->facts.info;
-    uint64_t percent = i->populated ? i->pages * 100 / i->populated : 0;
-    if (!p->base || percent < config_number(p->core->config, KEY_DELTA_WARN))
-        return NULL;
-    return json_sprintf("the delta is %llu pages, %llu %% of the guest's memory: every allocate "
-                        "copies %llu MiB; consider a base of its own",
-                        (unsigned long long)i->pages, (unsigned long long)percent,
-                        (unsigned long long)(i->pages * PAGE_BYTES >> 20));
+    if (!p->base || i->pages * 100 <= i->populated * config_number(p->core->config, KEY_DELTA_WARN))
+        return;
+    json_array_append_new(
+        warnings, json_sprintf("the delta is %llu pages, %llu %% of the guest's memory: every "
+                               "allocate copies %llu MiB; consider a base of its own",
+                               (unsigned long long)i->pages,
+                               (unsigned long long)(i->pages * 100 / i->populated),
+                               (unsigned long long)(i->pages * PAGE_BYTES >> 20)));
+}
+
+static void warn_disks(const struct pool *p, json_t *warnings)
+{
+    size_t i;
+    json_t *disk;
+    json_array_foreach (json_object_get(p->facts.config, "disks"), i, disk) {
+        const char *vdev = json_string_value(json_object_get(disk, "vdev"));
+        const char *path = json_string_value(json_object_get(disk, "path"));
+        if (vdev && path && !json_object_get(disk, "was"))
+            json_array_append_new(
+                warnings, json_sprintf("disk %s: %s could not be looked at: nobody will notice "
+                                       "when it changes",
+                                       vdev, path));
+    }
+}
+
+/* What an administrator should know about the image; new reference. */
+static json_t *import_warnings(const struct pool *p)
+{
+    size_t i;
+    json_t *warning, *warnings = json_array();
+    warn_delta(p, warnings);
+    warn_disks(p, warnings);
+    json_array_foreach (warnings, i, warning) {
+        log_warning("image %s: %s", p->row.name, json_string_value(warning));
+    }
+    return warnings;
 }
 
 static void import_answer(struct import *im, struct pool *p)
 {
-    json_t *warning = import_warning(p);
-    log_info("image %s: %llu pages, %llu of them stored%s%s", p->row.name,
+    log_info("image %s: %llu pages, %llu of them stored", p->row.name,
              (unsigned long long)p->facts.info.populated,
-             (unsigned long long)p->facts.info.payload_pages, warning ? "; " : "",
-             warning ? json_string_value(warning) : "");
+             (unsigned long long)p->facts.info.payload_pages);
     image_job_reply(&im->job,
-                    json_pack("{s:o, s:[o*]}", "image", api_image(p), "warnings", warning));
+                    json_pack("{s:o, s:o}", "image", api_image(p), "warnings", import_warnings(p)));
 }
 
 /* A captured domain that was to stop is suspended until now. A lease ends; any other domain is
@@ -400,10 +426,10 @@ static json_t *capture_message(const struct import *im, const struct import_requ
             return NULL;
         }
     }
-    json_t *request =
-        json_pack("{s:s, s:s, s:s, s:o, s:o, s:b, s:I}", "op", "capture", "domain",
-                  l ? domid : rq->domain, "image", im->path, "disks", disks, "cow", cow, "stop",
-                  (int)rq->stop, "timeout_ms", (json_int_t)rq->timeout_ms);
+    json_t *request = json_pack("{s:s, s:s, s:s, s:o, s:b, s:o, s:b, s:I}", "op", "capture",
+                                "domain", l ? domid : rq->domain, "image", im->path, "disks", disks,
+                                "disk_digests", (int)rq->disk_digests, "cow", cow, "stop",
+                                (int)rq->stop, "timeout_ms", (json_int_t)rq->timeout_ms);
     return image_job_with(image_job_with(request, "uuid", uuid), "base", base);
 }
 

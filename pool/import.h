@@ -11,10 +11,9 @@
 struct import_request {
     const char *name, *base; /* base NULL: stored whole */
     const json_t *disks;     /* NULL: as configured */
-    bool replace;
+    bool disk_digests, replace;
     /* import */
     const char *path;
-    bool disk_digests;
     /* capture */
     const char *domain; /* lease id, domain name or domid */
     bool stop;

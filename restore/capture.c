@@ -189,6 +189,7 @@ static int capture_import(struct capture *c, struct image_info *info, struct err
         .base_path = c->o->base_path,
         .disks = c->o->disks,
         .n_disks = c->o->n_disks,
+        .disk_digests = c->o->disk_digests,
         .progress = capture_progress,
         .progress_data = c,
     };

@@ -31,11 +31,12 @@
 struct capture_options {
     uint32_t domid;
     const uint8_t *uuid;    /* the domain must have this one: domids are used again */
-    const char *image_path; /* see struct import_options, also for the next three */
+    const char *image_path; /* see struct import_options, also for the next four */
     const char *base_path;
     const struct import_disk *disks;
     size_t n_disks;
-    bool stop; /* leave it suspended when the image is there: the caller destroys it */
+    bool disk_digests; /* the domain stands still while its disks are read */
+    bool stop;         /* leave it suspended when the image is there: the caller destroys it */
     unsigned suspend_timeout_ms; /* how long the guest may take to answer */
     /* Called as for an import; done and total are bytes of memory, total is about right. */
     int (*progress)(uint64_t done, uint64_t total, void *data);

@@ -103,7 +103,7 @@ int fingerprints_take(struct domconf *c, bool digests,
         if (rc == -ECANCELED)
             return rc;
         if (rc)
-            log_warning("%s: nobody will notice when it changes", e->text);
+            log_info("%s: no fingerprint is taken", e->text); /* the image's maker is told */
     }
     *e = (struct error){0};
     return 0;

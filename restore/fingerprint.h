@@ -9,8 +9,8 @@
 
 #include "restore/domconf.h"
 
-/* Fills in every disk's `was`. A disk that cannot be looked at gets none, with a warning in the
- * log: an image may be imported before its disks are in place. -ECANCELED when progress says so. */
+/* Fills in every disk's `was`. A disk that cannot be looked at gets none: an
+ * image may be imported before its disks are in place. -ECANCELED when progress says so. */
 int fingerprints_take(struct domconf *c, bool digests,
                       int (*progress)(uint64_t done, uint64_t total, void *data), void *data,
                       struct error *e);

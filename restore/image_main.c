@@ -201,18 +201,20 @@ static int capture_parse(json_t *request, struct capture_request *r, struct erro
 {
     const char *domain, *uuid = NULL;
     json_t *map = NULL;
-    int stop = 0, timeout_ms;
+    int stop = 0, digests = 0, timeout_ms;
     json_error_t why;
-    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s?s s:s s?s s?o s?o s?b s:i}", "op",
-                       &(char *){0}, "domain", &domain, "uuid", &uuid, "image",
-                       &r->options.image_path, "base", &r->options.base_path, "disks", &map, "cow",
-                       &r->cow, "stop", &stop, "timeout_ms", &timeout_ms))
+    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s?s s:s s?s s?o s?b s?o s?b s:i}",
+                       "op", &(char *){0}, "domain", &domain, "uuid", &uuid, "image",
+                       &r->options.image_path, "base", &r->options.base_path, "disks", &map,
+                       "disk_digests", &digests, "cow", &r->cow, "stop", &stop, "timeout_ms",
+                       &timeout_ms))
         return malformed(&why, e);
     if ((uuid && uuid_parse(uuid, r->uuid)) || timeout_ms <= 0)
         return error_set(e, -EPROTO, "malformed request: uuid or timeout_ms");
     r->leased = uuid != NULL;
     r->options.uuid = r->uuid;
     r->options.stop = stop;
+    r->options.disk_digests = digests;
     r->options.suspend_timeout_ms = (unsigned)timeout_ms;
     r->options.disks = r->disks;
     int rc = disks_parse(map, r->disks, &r->options.n_disks, e);

@@ -9,6 +9,9 @@
  * `xl save` writes pfns in ascending order, so normally there is nothing to
  * sort. A stream in another order is sorted stably, which keeps "the last one".
  *
+ * The disks' fingerprints are taken when the first page comes: a domain that is captured has
+ * suspended by then, and before that it may write to them.
+ *
  * With a base, a page that is the base's in type and content is not stored: its entry
  * says so, counts like any other in the checks, and is dropped at the end.
  *
@@ -29,6 +32,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /*
  * Populated pages beyond the configured memory: libxl's own allowance of 1 MiB for
@@ -48,6 +52,7 @@
 #define BASE_DROP_PAGES 4096u
 
 struct import {
+    const struct import_options *options;
     struct domconf conf;
     struct image *base; /* NULL: stored whole */
     struct lineage lineage;
@@ -56,15 +61,15 @@ struct import {
     struct image_page *pages;
     uint64_t n_pages, pages_max;
     uint64_t next_pfn; /* one more than the highest that came */
-    bool sorted;
+    bool sorted, disks_seen;
     uint64_t max_pfn;
     uint64_t populated, free_pages;
     uint8_t *types; /* see struct guest_memory */
 };
 
-static void import_init(struct import *im)
+static void import_init(struct import *im, const struct import_options *o)
 {
-    *im = (struct import){.sorted = true};
+    *im = (struct import){.options = o, .sorted = true};
     domconf_init(&im->conf);
 }
 
@@ -77,7 +82,16 @@ static void import_dispose(struct import *im)
     guest_check_dispose(&im->check);
     free(im->pages);
     free(im->types);
-    import_init(im);
+    import_init(im, NULL);
+}
+
+/* ---- disks ---- */
+
+static int disks_look(struct import *im, bool digests, struct error *e)
+{
+    const struct import_options *o = im->options;
+    int rc = fingerprints_take(&im->conf, digests, o->progress, o->progress_data, e);
+    return !rc && im->base ? lineage_check_config(&im->lineage, &im->conf, e) : rc;
 }
 
 /* ---- what stream_read calls ---- */
@@ -152,7 +166,10 @@ static int import_page(void *data, uint64_t pfn, unsigned type, const void *cont
     if (im->base && im->n_pages % BASE_DROP_PAGES == 0)
         image_drop(im->base);
     uint64_t payload = IMAGE_PAGE_ZERO;
-    int rc = 0;
+    int rc = im->disks_seen ? 0 : disks_look(im, im->options->disk_digests, e);
+    im->disks_seen = true;
+    if (rc)
+        return rc;
     if (!content) {
         if (pfn >= im->next_pfn)
             return 0; /* takes nothing away, for nothing came before */
@@ -358,22 +375,25 @@ static int image_finish(struct import *im, struct image_info *info, struct error
 
 /* ---- the steps, in the order in which they run ---- */
 
+/* A delta over a damaged base would be a delta over something that nobody has. */
 static int base_open(struct import *im, const char *path, struct error *e)
 {
     int rc = path ? image_open(path, &im->base, e) : 0;
-    return rc || !path ? rc : lineage_init(&im->lineage, im->base, e);
+    if (rc || !path)
+        return rc;
+    rc = image_verify(im->base, e);
+    return rc ? rc : lineage_init(&im->lineage, im->base, e);
 }
 
-static int config_take(struct import *im, const char *json, size_t len,
-                       const struct import_options *o, struct error *e)
+/* What can be refused now is: a domain that is captured has not been disturbed yet. */
+static int config_take(struct import *im, const char *json, size_t len, struct error *e)
 {
+    const struct import_options *o = im->options;
     int rc = domconf_from_xl(json, len, &im->conf, e);
     for (size_t i = 0; i < o->n_disks && !rc; i++)
         rc = domconf_set_disk(&im->conf, o->disks[i].vdev, o->disks[i].spec, e);
     if (!rc)
-        rc = fingerprints_take(&im->conf, o->disk_digests, o->progress, o->progress_data, e);
-    if (!rc && im->base)
-        rc = lineage_check_config(&im->lineage, &im->conf, e);
+        rc = disks_look(im, false, e);
     guest_check_init(&im->check, im->conf.guest);
     return rc;
 }
@@ -403,9 +423,9 @@ static int stream_take(struct import *im, struct source *src, stream_reader *rea
 }
 
 /* With the disks where this image has them: what is exported must not name what is gone. */
-static char *xl_config_adapt(const struct import *im, const char *json, size_t len,
-                             const struct import_options *o)
+static char *xl_config_adapt(const struct import *im, const char *json, size_t len)
 {
+    const struct import_options *o = im->options;
     json_t *config = json_loadb(json, len, 0, NULL);
     json_t *disks = json_object_get(config, "disks");
     int rc = config ? 0 : -ENOMEM; /* domconf_from_xl has read it */
@@ -422,16 +442,30 @@ static char *xl_config_adapt(const struct import *im, const char *json, size_t l
     return text;
 }
 
-static int xl_config_keep(struct import *im, const char *json, size_t len,
-                          const struct import_options *o, struct error *e)
+static int xl_config_keep(struct import *im, const char *json, size_t len, struct error *e)
 {
-    char *adapted = o->n_disks ? xl_config_adapt(im, json, len, o) : NULL;
-    if (o->n_disks && !adapted)
+    bool adapts = im->options->n_disks;
+    char *adapted = adapts ? xl_config_adapt(im, json, len) : NULL;
+    if (adapts && !adapted)
         return error_set(e, -ENOMEM, "out of memory for the configuration");
     const char *text = adapted ? adapted : json;
     size_t bytes = adapted ? strlen(adapted) : len;
     int rc = image_writer_record(im->writer, IMAGE_RECORD_XL_CONFIG, text, (uint32_t)bytes, e);
     free(adapted);
+    return rc;
+}
+
+/* What was written is what was meant, or there is no image. */
+static int written_check(const char *path, struct error *e)
+{
+    struct image *im;
+    int rc = image_open(path, &im, e);
+    if (!rc) {
+        rc = image_verify(im, e);
+        image_close(im);
+    }
+    if (rc)
+        unlink(path);
     return rc;
 }
 
@@ -441,14 +475,14 @@ static int import_run(const char *xl_config, size_t xl_config_len, struct source
                       struct image_info *info, struct error *e)
 {
     struct import im;
-    import_init(&im);
+    import_init(&im, o);
     int rc = base_open(&im, o->base_path, e);
     if (!rc)
-        rc = config_take(&im, xl_config, xl_config_len, o, e);
+        rc = config_take(&im, xl_config, xl_config_len, e);
     if (!rc)
         rc = image_writer_new(o->image_path, &im.writer, e);
     if (!rc)
-        rc = xl_config_keep(&im, xl_config, xl_config_len, o, e);
+        rc = xl_config_keep(&im, xl_config, xl_config_len, e);
     if (!rc)
         rc = stream_take(&im, src, read_stream, e);
     if (!rc)
@@ -457,6 +491,8 @@ static int import_run(const char *xl_config, size_t xl_config_len, struct source
         rc = guest_finish(&im, e);
     if (!rc)
         rc = image_finish(&im, info, e);
+    if (!rc)
+        rc = written_check(o->image_path, e);
     import_dispose(&im);
     return rc;
 }

@@ -32,8 +32,8 @@
  * {"op":"import", "save":"/path", "image":"/path/x.img", "base":"/path/b.img",
  *          "disks":{"xvda":"ro:/dev/x"}, "disk_digests":false}
  *         {"op":"capture", "domain":"name or domid", "uuid":"<of a lease's domain>", "image",
- * "base", "disks", "cow":["xvda"], "stop":false, "timeout_ms":60000} cow: disks that must not have
- * been written, because what was written goes with the domain
+ * "base", "disks", "disk_digests", "cow":["xvda"], "stop":false, "timeout_ms":60000} cow: disks
+ * that must not have been written, because what was written goes with the domain
  *         {"op":"recorded"}
  *             after the "done" of a capture with stop: the image is on record, the domain may end.
  *             Without it the domain goes on

@@ -577,6 +577,60 @@ static void test_capture_given_up(void **state)
         }
 }
 
+/* ---- warnings ---- */
+
+static void expect_warnings(const char *method, json_t *parameters, const char *of_disk,
+                            const char *of_delta)
+{
+    const char *const texts[] = {of_delta, of_disk};
+    json_t *reply = sim_ask(root, method, parameters, 5000);
+    const json_t *warnings = json_object_get(answer(reply), "warnings");
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        if (texts[i])
+            assert_string_equal(json_string_value(json_array_get(warnings, n++)), texts[i]);
+    assert_int_equal(json_array_size(warnings), n);
+    json_decref(reply);
+    expect("ImageRemove", named("x"), NULL);
+}
+
+/* A simulated delta is 7 of 100 pages. Whole images are never too large. */
+static void test_large_delta(void **state)
+{
+    static const char *const limits[] = {"6", "7"};
+    const char *disk = "disk xvda: /dev/golden could not be looked at: nobody will notice when it "
+                       "changes";
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+        const char *delta = i ? NULL
+                              : "the delta is 7 pages, 7 % of the guest's memory: every allocate "
+                                "copies 0 MiB; consider a base of its own";
+        char conf[80], lease[32];
+        snprintf(conf, sizeof conf, "delta_warn = %s\n%s", limits[i], config);
+        begin_with(conf);
+        sim_run(&sim, 5000);
+        expect_warnings("ImageImport", import_of("x", "base", false), disk, delta);
+        expect_warnings("ImageImport", import_of("x", NULL, false), disk, NULL);
+        take("base", lease);
+        expect_warnings("ImageCapture", capture_of(lease, false), disk, delta);
+        sim_end(&sim);
+    }
+}
+
+/* What a fingerprint was taken of, and what belongs to the slot alone, needs no warning. */
+static void test_disks_looked_at(void **state)
+{
+    (void)state;
+    begin_with(config);
+    sim.disks = json_pack("[{s:s, s:s, s:s, s:{s:i, s:i}}, {s:s, s:s, s:i}]", "vdev", "xvda",
+                          "kind", "ro", "path", "/dev/a", "was", "bytes", 1, "mtime_ns", 0, "vdev",
+                          "xvdb", "kind", "scratch", "size_bytes", 4096);
+    expect_warnings("ImageImport", import_of("x", NULL, false), NULL, NULL);
+    json_decref(sim.disks);
+    sim.disks = NULL;
+    sim_end(&sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -604,6 +658,8 @@ int main(void)
         ALONE(test_capture_older),
         TEST(test_capture_saved),
         cmocka_unit_test(test_capture_given_up),
+        cmocka_unit_test(test_large_delta),
+        cmocka_unit_test(test_disks_looked_at),
     };
     tests_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);

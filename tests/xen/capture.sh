@@ -52,20 +52,30 @@ goes_on() { # DOMID VCPUS DISKS: it has never counted back, and everything in it
 
 expect_no_file() { [[ -z $(ls -A "$images") ]] || fail "a failed capture leaves files: $(ls -A "$images")"; }
 
+disk_file() { json "$1" "\$.config.disks[$2].path"; } # CAPTURED DISK
+
 # The captured domain went on and wrote to its disks, and a slot refuses disks that have changed since. What the guest wrote
 # since does not matter to its checks, so the disks pass for those that were there.
 put_disks_back() { # CAPTURED
     local i ns
     for i in 0 1; do
         ns=$(json "$1" "\$.config.disks[$i].was.mtime_ns")
-        touch -d "@$((ns / 1000000000)).$(printf '%09d' $((ns % 1000000000)))" "$(json "$1" "\$.config.disks[$i].path")"
+        touch -d "@$((ns / 1000000000)).$(printf '%09d' $((ns % 1000000000)))" "$(disk_file "$1" $i)"
     done
 }
 
-expect_copy() { # IMAGE TICK VCPUS DISKS: a copy goes on from there (slotctl leaves its disks behind)
-    local events domid line
+# A domain that stands still leaves its disks alone: they are kept as they are now, or put back to the nanosecond.
+keep_disks() { for i in 0 1; do cp -p "$(disk_file "$1" $i)" "/var/tmp/kept-$i"; done; } # CAPTURED
+put_kept_disks_back() { for i in 0 1; do cp -p "/var/tmp/kept-$i" "$(disk_file "$1" $i)"; done; }
+
+build_copy() { # IMAGE: sets domid (slotctl leaves its disks behind)
+    local events
     events=$(/root/slotctl /usr/libexec/dompool/dompool-slot "$1" copy "$cow" 2>&1) || fail "a copy of $1: $events"
     domid=$(xl domid copy)
+}
+
+expect_copy() { # IMAGE TICK VCPUS DISKS: it goes on from there
+    local line
     expect_healthy "$domid" "$3" "$4"
     line=${healthy_line#*check } line=${line%% *} # not its last tick: another copy wrote to the same log
     ((line >= $2)) || fail "the copy counts from $line, but was captured at $2 or later"
@@ -104,12 +114,19 @@ check_captures() { # VCPUS: twice in a row
 }
 
 check_copies() { # VCPUS
-    local i
-    for i in 1 2 stop; do
+    local i domid
+    for i in 1 2; do
         put_disks_back "${made_as[$i]}"
+        build_copy "$copied/$i.img"
+        # Captured in the middle of a check it reads back what the original has written since.
+        guest_send "$domid" check
+        guest_wait "$domid" '^guest: check ' 60 >/dev/null || fail "the copy of $i reports no check"
         expect_copy "$copied/$i.img" "${captured_at[$i]}" "$1" 2
     done
-    rm -f "$copied"/*
+    put_kept_disks_back "${made_as[stop]}"
+    build_copy "$copied/stop.img"
+    expect_copy "$copied/stop.img" "${captured_at[stop]}" "$1" 2
+    rm -f "$copied"/* /var/tmp/kept-?
 }
 
 check_cancelled() { # VCPUS
@@ -139,6 +156,7 @@ check_stop() { # VCPUS
     capture --stop "$domid" "$images/stop.img"
     made_as[stop]=$captured
     is_suspended || fail "capture --stop leaves the domain running"
+    keep_disks "$captured"
     /root/capturectl --undo "$domid" || fail "undo"
     goes_on "$domid" "$1" 2
     mv "$images"/stop.img "$copied"

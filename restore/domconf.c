@@ -361,7 +361,7 @@ static int disk_from_json(json_t *o, struct disk_conf *d, struct error *e)
         return error_set(e, ANSWER_IMAGE_REFUSED, "%s", why.text);
     int index = name_index(disk_kinds, ARRAY_SIZE(disk_kinds), kind);
     if (index < 0 || (index == DISK_SCRATCH) == (path != NULL) ||
-        (index == DISK_SCRATCH) == (size <= 0))
+        (index == DISK_SCRATCH) == (size <= 0) || (index == DISK_SCRATCH && was))
         return error_set(e, ANSWER_IMAGE_REFUSED, "kind \"%s\" does not fit its other keys", kind);
     d->kind = (enum disk_kind)index;
     d->size_bytes = (uint64_t)size;

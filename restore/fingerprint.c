@@ -37,7 +37,9 @@ static int disk_look(const struct disk_conf *d, int fd, struct disk_fingerprint 
     f->taken = true;
     if (S_ISREG(st.st_mode)) {
         f->bytes = (uint64_t)st.st_size;
-        f->mtime_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+        /* only ever compared for equality, so times beyond the year 2262 may wrap */
+        f->mtime_ns =
+            (int64_t)((uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec);
         return 0;
     }
     if (!S_ISBLK(st.st_mode) || ioctl(fd, BLKGETSIZE64, &f->bytes))

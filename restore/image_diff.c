@@ -41,13 +41,15 @@ static int pages_count(const struct image_memory *a, const struct image_memory *
     struct memory_difference d;
     uint64_t total = image_info(a->base)->pages, seen = 0;
     memory_diff_start(&walk, a, b);
-    while (memory_diff_next(&walk, &d)) {
+    while (memory_diff_step(&walk, &d)) {
         if (!(seen++ % PROGRESS_PAGES)) {
             image_drop(a->base);
             image_drop(b->base);
-            if (progress && progress(walk.from_walk.at_base, total, data))
+            if (progress && progress(seen, total, data))
                 return error_set(e, -ECANCELED, "comparison stopped");
         }
+        if (d.change == MEMORY_SAME)
+            continue;
         if (d.change == MEMORY_ADDED)
             c->added++;
         else if (d.change == MEMORY_REMOVED)

@@ -9,7 +9,7 @@
  *
  * To the helper:
  *   {"op":"build", "slot":"s12", "uuid":"<uuid of the domain>", "name":"dompool-s12",
- *    "image":"/path/to/base.img", "engine":"auto|guest", "tag":"<daemon's tag>",
+ *    "image":"/path/to/base.img", "engine":"auto|direct|guest", "tag":"<daemon's tag>",
  *    "cow_dir":"/path", "memory_reserve_kib":N}
  *   {"op":"turn", "image":"/path/to/newer.img"}
  *       a warm slot takes over another version of its image; "warm" comes again

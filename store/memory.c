@@ -111,13 +111,13 @@ void memory_diff_start(struct memory_diff *d, const struct image_memory *from,
     d->to_left = memory_walk_next(&d->to_walk, &d->to);
 }
 
-/* Takes what stands first; true when it is a difference. */
-static bool diff_step(struct memory_diff *d, struct memory_difference *out)
+bool memory_diff_step(struct memory_diff *d, struct memory_difference *out)
 {
     bool from = d->from_left && (!d->to_left || d->from.pfn <= d->to.pfn);
     bool to = d->to_left && (!d->from_left || d->to.pfn <= d->from.pfn);
-    *out = (struct memory_difference){.change = !from ? MEMORY_ADDED
-                                                      : (!to ? MEMORY_REMOVED : MEMORY_CHANGED)};
+    if (!from && !to)
+        return false;
+    *out = (struct memory_difference){.change = !from ? MEMORY_ADDED : MEMORY_REMOVED};
     if (from) {
         out->from = d->from;
         d->from_left = memory_walk_next(&d->from_walk, &d->from);
@@ -126,13 +126,15 @@ static bool diff_step(struct memory_diff *d, struct memory_difference *out)
         out->to = d->to;
         d->to_left = memory_walk_next(&d->to_walk, &d->to);
     }
-    return !from || !to || !memory_page_equal(&out->from, &out->to);
+    if (from && to)
+        out->change = memory_page_equal(&out->from, &out->to) ? MEMORY_SAME : MEMORY_CHANGED;
+    return true;
 }
 
 bool memory_diff_next(struct memory_diff *d, struct memory_difference *out)
 {
-    while (d->from_left || d->to_left)
-        if (diff_step(d, out))
+    while (memory_diff_step(d, out))
+        if (out->change != MEMORY_SAME)
             return true;
     return false;
 }

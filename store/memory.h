@@ -48,7 +48,7 @@ const void *memory_content(const struct memory_page *p);
 /* Same type and same bytes. Looks at bytes only where they are stored in two places. */
 bool memory_page_equal(const struct memory_page *a, const struct memory_page *b);
 
-enum memory_change { MEMORY_ADDED, MEMORY_REMOVED, MEMORY_CHANGED };
+enum memory_change { MEMORY_ADDED, MEMORY_REMOVED, MEMORY_CHANGED, MEMORY_SAME };
 
 struct memory_diff {
     struct memory_walk from_walk, to_walk;
@@ -63,7 +63,9 @@ struct memory_difference {
 
 void memory_diff_start(struct memory_diff *d, const struct image_memory *from,
                        const struct image_memory *to);
-/* The next page in which they differ, or false after the last. Reads both memories. */
+/* The next page of either, or false after the last. Reads both memories. */
+bool memory_diff_step(struct memory_diff *d, struct memory_difference *out);
+/* The next page in which they differ, or false after the last. */
 bool memory_diff_next(struct memory_diff *d, struct memory_difference *out);
 
 #endif

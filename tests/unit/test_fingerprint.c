@@ -163,6 +163,22 @@ static void before_1970(void **state)
     domconf_dispose(&c);
 }
 
+/* Beyond what 64 bits of nanoseconds hold. */
+static void after_2262(void **state)
+{
+    (void)state;
+    const struct timespec far[2] = {{10413792000, 1}, {10413792000, 1}};
+    struct domconf c;
+    disk_make("disk", DISK_BYTES, NOWHERE);
+    assert_int_equal(utimensat(AT_FDCWD, scratch_path(&dir, "disk"), far, 0), 0);
+    conf_make(&c, spec_of("cow", "disk"));
+    take(&c, false);
+    expect_unchanged(&c);
+    mtime_set("disk", DISK_MTIME_NS);
+    expect_changed(&c, "time of change");
+    domconf_dispose(&c);
+}
+
 static void digest_is_blake2b(void **state)
 {
     (void)state;
@@ -424,6 +440,27 @@ static int read_with(const char *was, struct domconf *back, struct error *e)
     return rc;
 }
 
+/* What belongs to the slot alone was nothing before. */
+static void scratch_has_none_in_json(void **state)
+{
+    (void)state;
+    struct domconf c;
+    struct error e = {0};
+    char *text = NULL;
+    conf_make(&c, "scratch:1M");
+    must(domconf_to_json(&c, &text, &e), &e);
+    domconf_dispose(&c);
+    json_t *o = json_loads(text, 0, NULL);
+    free(text);
+    json_object_set_new(json_array_get(json_object_get(o, "disks"), 0), "was",
+                        json_pack("{s:i, s:i}", "bytes", 1, "mtime_ns", 2));
+    text = json_dumps(o, 0);
+    json_decref(o);
+    assert_refused(domconf_from_json(text, &c, &e), &e, "does not fit its other keys");
+    domconf_dispose(&c);
+    free(text);
+}
+
 static void malformed_json(void **state)
 {
     (void)state;
@@ -587,6 +624,7 @@ int main(void)
         TEST_IN_DIR(files),
         TEST_IN_DIR(an_empty_file),
         TEST_IN_DIR(before_1970),
+        TEST_IN_DIR(after_2262),
         TEST_IN_DIR(digest_is_blake2b),
         TEST_IN_DIR(check_reads_no_content),
         TEST_IN_DIR(phy_by_size_alone),
@@ -599,6 +637,7 @@ int main(void)
         TEST_IN_DIR(progress_to_the_end),
         TEST_IN_DIR(json_round_trip),
         TEST_IN_DIR(malformed_json),
+        TEST_IN_DIR(scratch_has_none_in_json),
         TEST_IN_DIR(verify_with_digests),
         TEST_IN_DIR(verify_without_digests),
         TEST_IN_DIR(verify_misses_disk),

@@ -7,7 +7,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static void error_texts(void **state)
 {
@@ -191,6 +194,68 @@ static void files(void **state)
     scratch_remove(&s);
 }
 
+struct sleeper {
+    atomic_int tid;
+    atomic_bool ends;
+};
+
+static void *sleeper_run(void *data)
+{
+    struct sleeper *s = data;
+    atomic_store(&s->tid, gettid());
+    while (!atomic_load(&s->ends))
+        usleep(1000);
+    return NULL;
+}
+
+static bool nice_are(int own, int other, pid_t tid)
+{
+    return getpriority(PRIO_PROCESS, 0) == own && getpriority(PRIO_PROCESS, (id_t)tid) == other;
+}
+
+/* In a process group of its own: 0, or the number of the step that went wrong. */
+static int priority_steps(void)
+{
+    struct sleeper s = {0};
+    pthread_t thread;
+    if (setpgid(0, 0) || thread_start(&thread, sleeper_run, &s))
+        return 1;
+    while (!atomic_load(&s.tid))
+        usleep(1000);
+    pid_t tid = atomic_load(&s.tid);
+    background_group(true);
+    if (!nice_are(10, 10, tid))
+        return 2;
+    background_group(false);
+    if (!nice_are(0, 0, tid))
+        return 3;
+    background_thread(true);
+    if (!nice_are(10, 0, tid))
+        return 4;
+    background_thread(false);
+    atomic_store(&s.ends, true);
+    pthread_join(thread, NULL);
+    return getpriority(PRIO_PROCESS, 0) ? 5 : 0;
+}
+
+/* An allocation that runs at the priority of background work would be slow, and nothing else. */
+static void priorities(void **state)
+{
+    (void)state;
+    int status = -1, before = getpriority(PRIO_PROCESS, 0);
+    if (geteuid() || before)
+        skip(); /* who is not root may not raise it again */
+    pid_t pid = fork();
+    if (!pid)
+        _exit(priority_steps());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    /* of a group that it does not lead nothing is changed */
+    background_group(true);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), getpgrp() == getpid() ? 10 : 0);
+    background_group(false);
+}
+
 static void log_levels(void **state)
 {
     (void)state;
@@ -214,6 +279,7 @@ int main(void)
         cmocka_unit_test(zero_pages),
         cmocka_unit_test(files),
         cmocka_unit_test(log_levels),
+        cmocka_unit_test(priorities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

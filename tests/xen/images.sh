@@ -151,10 +151,24 @@ allocate_interleaved() {
             "$(json "$(dompool image show "$image" --json)" '$.image.delta_pages')" \
             "$(json "$(cat "/var/tmp/lease-turn-$i.json")" '$.delta_pages')"
         expect_image "$image"
+        expect_engine "turn-$i"
         release "turn-$i"
     done
     xen_log_clean
     note "$allocations allocations over 4 images, none wrong"
+}
+
+# A disk that changes under an image: no slot is built until it is put back.
+check_changed_disk() {
+    local answer disk=/var/lib/dompool-test/g-xvdb.img
+    touch -r "$disk" /var/tmp/stamp
+    touch "$disk"
+    dompool pool set base min=3 >/dev/null
+    ! answer=$(dompool pool wait base --timeout 60s 2>&1) || fail "slots are built over a changed disk"
+    [[ $answer == *"disk xvdb: $disk has another time of change"* ]] || fail "pool wait over a changed disk: $answer"
+    note "refused: $answer"
+    touch -r /var/tmp/stamp "$disk"
+    dompool pool wait base --timeout 120s || fail "no slots after the disk was put back"
 }
 
 # What xl restores from the exported file is what dompool makes of the image, and runs. It writes to the disks themselves, so
@@ -179,8 +193,6 @@ check_export() { # IMAGE
     for disk in a b; do cp -p "/var/tmp/kept-$disk" "/var/lib/dompool-test/g-xvd$disk.img"; done
     mv /var/tmp/exported.save /var/tmp/exported-derived.save # the last one is judged by with-verify-stream, and the base
 }
-
-no_slots() { [[ -z $(xl list | awk '$1 ~ /^dp-/') ]]; }
 
 check_exports() {
     local image
@@ -224,6 +236,7 @@ show_deltas
 check_refusals
 resources_mark
 allocate_interleaved
+check_changed_disk
 check_exports
 check_replace
 xen_log_clean

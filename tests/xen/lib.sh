@@ -38,6 +38,13 @@ json() { # JSON_TEXT FILTER: one value out of a JSON object, by sqlite's json_ex
 # ENGINE: the engine of every pool, of all tests that do not choose one themselves.
 [[ -z ${ENGINE-} ]] || { mkdir -p /etc/dompool && printf "[pool]\nengine = %s\n" "$ENGINE" >/etc/dompool/dompool.conf; }
 
+no_slots() { [[ -z $(xl list | awk '$1 ~ /^dp-/') ]]; }
+
+# Which engine made a lease's domain is in its trace; without ENGINE it is the one that "auto" finds.
+expect_engine() { # LEASE [ENGINE]
+    expect_equal "engine of $1" "${2:-${ENGINE:-direct}}" "$(json "$(dompool trace "$1" --json)" '$.engine')"
+}
+
 daemon_start() {
     dompoold --background 2>>"$DAEMON_LOG" || fail "dompoold does not start"
 }

@@ -62,12 +62,20 @@ check_copy() { # COPY VCPUS
     note "copy $1: domain $domid, $(json "$lease" '$.total_us') us, $healthy_line"
 }
 
-check_trace() { # what the allocation of copy-1 did is kept with its lease
-    local trace
+hypercalls_of() { # TRACE
+    sqlite3 :memory: "select sum(json_extract(value, '$.hypercalls')) from json_each('${1//\'/\'\'}', '$.stages')"
+}
+
+check_trace() { # VCPUS: what the allocation of copy-1 did is kept with its lease
+    local trace calls
     trace=$(dompool trace copy-1 --json) || fail "trace"
     expect_equal "total of the trace" "$(json "$(cat /var/tmp/lease-1.json)" '$.total_us')" "$(json "$trace" '$.total_us')"
     (($(json "$trace" '$.stages[#-1].us') < $(json "$trace" '$.total_us'))) || fail "stages of the trace: $trace"
     dompool trace copy-1 || fail "trace"
+    expect_engine copy-1
+    calls=$(hypercalls_of "$trace")
+    note "$calls hypercalls besides grant copies"
+    [[ ${ENGINE:-direct} != direct || $1 != 1 ]] || ((calls >= 5 && calls <= 16)) || fail "an allocation of no delta made $calls hypercalls"
 }
 
 check_ordinary() { # VCPUS: copy-1 is an ordinary domain
@@ -122,7 +130,7 @@ for vcpus in "$@"; do
     import_and_fill
     allocate_three
     check_copies "$vcpus"
-    check_trace
+    check_trace "$vcpus"
     check_ordinary "$vcpus"
     xen_log_clean
     check_save_restore "$vcpus"

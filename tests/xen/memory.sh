@@ -70,6 +70,7 @@ for vcpus in "$@"; do
     restore_paused
     ours=$(xl domid ours)
     theirs=$(xl domid g)
+    expect_engine ours
     note "domains $theirs of xl and $ours of dompool"
     compare_memory "$theirs" "$ours" || fail "the domains differ"
     check_differences_are_found

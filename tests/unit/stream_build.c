@@ -495,16 +495,22 @@ int stream_build_read(struct stream_build *b, struct error *e)
     return rc;
 }
 
-int stream_build_import(struct stream_build *b, const char *image_path, struct image_info *info,
-                        struct error *e)
+int stream_build_derive(struct stream_build *b, const char *base_path, const char *image_path,
+                        struct image_info *info, struct error *e)
 {
     struct built f;
     struct source src;
-    struct import_options o = {.image_path = image_path};
+    struct import_options o = {.image_path = image_path, .base_path = base_path};
     stream_build_bytes(b, &f);
     source_init_memory(&src, f.bytes, f.size);
     int rc = import_source(&src, &o, info, e);
     source_dispose(&src);
     built_dispose(&f);
     return rc;
+}
+
+int stream_build_import(struct stream_build *b, const char *image_path, struct image_info *info,
+                        struct error *e)
+{
+    return stream_build_derive(b, NULL, image_path, info, e);
 }

@@ -85,6 +85,9 @@ int built_read(const struct built *f, struct error *e);
 /* Imports it from memory. */
 int stream_build_import(struct stream_build *b, const char *image_path, struct image_info *info,
                         struct error *e);
+/* The same over a base; base_path NULL: whole. */
+int stream_build_derive(struct stream_build *b, const char *base_path, const char *image_path,
+                        struct image_info *info, struct error *e);
 
 void put_u32(uint8_t *p, uint32_t v);
 void put_u64(uint8_t *p, uint64_t v);

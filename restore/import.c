@@ -143,10 +143,11 @@ static int page_append(struct import *im, uint64_t pfn, unsigned type, uint64_t 
     return 0;
 }
 
-static bool page_is_free(const void *content)
+/* A table of such words is a table, whose entries happen to be of no use. */
+static bool page_is_free(unsigned type, const void *content)
 {
     uint64_t word;
-    return page_is_repeated(content, &word) && word == IMAGE_FREE_WORD;
+    return !page_type_is_table(type) && page_is_repeated(content, &word) && word == IMAGE_FREE_WORD;
 }
 
 /* True when the base's page serves: same type, and same content or one that does not matter. */
@@ -174,7 +175,7 @@ static int import_page(void *data, uint64_t pfn, unsigned type, const void *cont
         if (pfn >= im->next_pfn)
             return 0; /* takes nothing away, for nothing came before */
         type = PAGE_XTAB;
-    } else if (page_is_free(content)) {
+    } else if (page_is_free(type, content)) {
         payload = PAYLOAD_FREE;
     } else if (page_as_in_base(im, pfn, type, content)) {
         payload = PAYLOAD_OF_BASE;
@@ -231,7 +232,8 @@ static void pages_compact(struct import *im)
     im->n_pages = kept;
 }
 
-/* A page that the guest declared free stays what the base has there, if that is no page table. */
+/* A page that the guest declared free stays what the base has there, if that is of the same type.
+ */
 static void free_pages_settle(struct import *im)
 {
     for (uint64_t i = 0; i < im->n_pages; i++) {

@@ -70,12 +70,20 @@ static int differs(struct error *e, const char *what, uint64_t base, uint64_t no
                      now, base);
 }
 
+static bool disk_changed(const struct disk_fingerprint *was, const struct disk_fingerprint *is)
+{
+    if (!was->taken || !is->taken)
+        return false;
+    return was->bytes != is->bytes || was->mtime_ns != is->mtime_ns ||
+           (was->digested && is->digested &&
+            memcmp(was->digest, is->digest, sizeof was->digest) != 0);
+}
+
 static int disk_check(const struct disk_conf *base, const struct disk_conf *disk, struct error *e)
 {
     bool same = base->kind == disk->kind && base->size_bytes == disk->size_bytes &&
                 !base->path == !disk->path && (!disk->path || !strcmp(base->path, disk->path));
-    if (same && base->kind != DISK_PHY && base->was.taken && disk->was.taken &&
-        (base->was.bytes != disk->was.bytes || base->was.mtime_ns != disk->was.mtime_ns))
+    if (same && base->kind != DISK_PHY && disk_changed(&base->was, &disk->was))
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "no delta over this base: disk %s (%s) has changed since the base was "
                          "imported",
@@ -126,6 +134,7 @@ int lineage_check_config(const struct lineage *l, const struct domconf *conf, st
         {"the number of vCPUs", b->max_vcpus, conf->max_vcpus},
         {"max_memkb", b->max_mem_kib, conf->max_mem_kib},
         {"target_memkb", b->target_mem_kib, conf->target_mem_kib},
+        {"shadow_memkb (the paging pool)", b->shadow_mem_kib, conf->shadow_mem_kib},
         {"tsc_mode", b->tsc_mode, conf->tsc_mode},
         {"nested_hvm", b->nested_hvm, conf->nested_hvm},
         {"nomigrate", b->nomigrate, conf->nomigrate},

@@ -390,6 +390,8 @@ static const struct difference differences[] = {
      .to = "\"max_memkb\":8192"},
     {"target_memkb", BOTH, "target_memkb is 4000, the base's is 4096",
      .from = "\"target_memkb\":4096", .to = "\"target_memkb\":4000"},
+    {"shadow_memkb", PVH, "the paging pool", .from = MAX_VCPUS,
+     .to = MAX_VCPUS ",\"shadow_memkb\":3072"},
     {"tsc_mode", BOTH, "tsc_mode is 2, the base's is 0", .from = MAX_VCPUS,
      .to = MAX_VCPUS ",\"tsc_mode\":\"native\""},
     {"nested_hvm", PVH, "nested_hvm is 1, the base's is 0", .from = MAX_VCPUS,
@@ -680,6 +682,9 @@ static void free_pages(void **state)
     retype(&b, BUILD_PFN_DATA, PAGE_NOTAB);
     fill_word(stream_build_page(&b, BUILD_PFN_DATA), IMAGE_FREE_WORD);
     expect_one_page(&b, BUILD_PFN_DATA, PAGE_NOTAB, NULL);
+    uint8_t *table = stream_build_page(&b, BUILD_PFN_DATA); /* of entries that are not present */
+    retype(&b, BUILD_PFN_DATA, PAGE_L1TAB);
+    expect_one_page(&b, BUILD_PFN_DATA, PAGE_L1TAB, table);
     stream_build_dispose(&b);
 }
 
@@ -848,9 +853,15 @@ static struct image *import_model(const struct model *m, const char *base, const
     return open_image(path);
 }
 
+/* A page table of such words is none. */
+static bool cell_free(const struct cell *c)
+{
+    return c->content == CONTENT_FREE && !page_type_is_table(c->type);
+}
+
 static unsigned stored(const struct cell *c)
 {
-    return c->content == CONTENT_FREE ? CONTENT_ZERO : c->content;
+    return cell_free(c) ? CONTENT_ZERO : c->content;
 }
 
 /* Whether x's page is in the delta: it differs from the base's, and that matters. */
@@ -858,8 +869,7 @@ static bool cell_differs(const struct model *base, const struct model *x, size_t
 {
     const struct cell *was = &base->cell[i], *is = &x->cell[i];
     return was->type != is->type ||
-           (is->content != CONTENT_FREE && !is_left_out(x->guest, cell_pfn(x, i)) &&
-            stored(was) != is->content);
+           (!cell_free(is) && !is_left_out(x->guest, cell_pfn(x, i)) && stored(was) != is->content);
 }
 
 /* Every page of x in the memory of base and delta, and nothing else in the delta. */
@@ -877,7 +887,7 @@ static void check_cells(const struct model *base, const struct model *x,
         HOLDS(p.type == x->cell[i].type);
         HOLDS(!memcmp(memory_content(&p), page, PAGE_BYTES));
         in_delta += differs;
-        n_free += x->cell[i].content == CONTENT_FREE;
+        n_free += cell_free(&x->cell[i]);
     }
     HOLDS(image_info(both->delta)->pages == in_delta);
     HOLDS(image_info(both->delta)->free_pages == n_free);
@@ -887,7 +897,7 @@ static bool is_free(const struct model *m, uint64_t pfn)
 {
     for (size_t i = 0; i < CELLS; i++)
         if (cell_pfn(m, i) == pfn)
-            return m->cell[i].content == CONTENT_FREE;
+            return cell_free(&m->cell[i]);
     return false;
 }
 

@@ -50,9 +50,9 @@ dompool: warning: the delta is large
 END
 
 case_is "image capture"
-script='[{"expect":{"method":"io.dompool.ImageCapture","parameters":{"name":"web","domain":"l7","base":"b","disks":{"xvda":"ro:/d"},"stop":true,"timeout_ms":5000},"more":true},"replies":[
+script='[{"expect":{"method":"io.dompool.ImageCapture","parameters":{"name":"web","domain":"l7","base":"b","disks":{"xvda":"ro:/d"},"disk_digests":true,"stop":true,"timeout_ms":5000},"more":true},"replies":[
   {"parameters":{"done_bytes":1,"total_bytes":2},"continues":true},{"parameters":{"image":'$derived'}}]}]'
-fake 0 "$script" image capture web l7 --base b --stop --timeout 5s --disk xvda=ro:/d
+fake 0 "$script" image capture web l7 --base b --stop --timeout 5s --disk xvda=ro:/d --disk-digests
 out_is <<'END'
 captured web: pvh, 2 vCPUs, 400.0 MiB of memory, 1100 pages differ from its base, 400.0 MiB on disk
 END
@@ -147,6 +147,11 @@ out_has "base      b"
 out_has "delta     1100 pages differ from the base"
 out_has "saved     40.0 KiB: 10 repeated pages"
 out_has "saved     80.0 KiB: 20 free pages"
+# A base has zeros in the place of free pages: each page is counted once.
+freed=$(echo "$image" | sed 's/"zero_pages":2400/"zero_pages":2400,"free_pages":2144/')
+fake 0 "$(ask ImageShow '{"name":"web"}' "{\"image\":$freed,\"config\":{}}")" image show web
+out_has "saved     1.0 MiB: 256 zero pages"
+out_has "saved     8.4 MiB: 2144 free pages"
 fake 1 "$(no ImageShow '{"name":"web"}' NoSuchImage 'no image is called web')" image show web
 err_is <<'END'
 dompool: NoSuchImage: no image is called web

@@ -139,7 +139,10 @@ check_killed() { # VCPUS: the one ending after which somebody else, its guard, h
     local pid
     /root/capturectl "$domid" "$images/killed.img" >/var/tmp/killed.log 2>&1 &
     pid=$!
-    until is_suspended; do kill -0 "$pid" || fail "the capture ends before the domain is seen suspended: $(cat /var/tmp/killed.log)"; done
+    until is_suspended; do
+        kill -0 "$pid" || fail "the capture ends before the domain is seen suspended: $(cat /var/tmp/killed.log)"
+        sleep 0.3 # without, dom0 takes the only processor, which the guest needs to answer
+    done
     kill -KILL "$pid"
     wait "$pid" || true
     wait_until 20 "the domain of a killed capture goes on" is_not_suspended

@@ -235,8 +235,8 @@ const struct command commands[] = {
         .summary = "Show what the allocation of a lease did, as a timeline",
         .details =
             "One line a stage, in order: when it began after the request came, how long it took, "
-            "how "
-            "many hypercalls it made, and how many pages of the domain it wrote. The first is the "
+            "how many hypercalls it made (the kernel's, with which it copies pages for us, are not "
+            "seen), and how many pages of the domain it wrote. The first is the "
             "choice of a slot: pick, or wait when none was warm. handover is the way to the slot's "
             "helper process and return the way back, when the domain runs already; commit, the "
             "last, is the database. Those between depend on the engine.\n"

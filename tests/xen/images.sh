@@ -171,6 +171,27 @@ check_changed_disk() {
     dompool pool wait base --timeout 120s || fail "no slots after the disk was put back"
 }
 
+# Xen refuses a page table: the request fails, after other slots have failed as well, and no guest starts.
+check_refused_by_xen() {
+    local file answer pfn
+    [[ $type == pv ]] || return 0
+    file=$(json "$(dompool image show tree --json)" '$.image.file')
+    cp "$file" /var/tmp/tree.img
+    pfn=$(/root/spoil "$file") || fail "spoil"
+    ! answer=$(dompool allocate tree --name spoiled --wait 120s 2>&1) || fail "a guest runs whose page table maps itself"
+    [[ $answer == *AllocateFailed* ]] || fail "allocate of a spoiled image: $answer"
+    note "refused, table at pfn $pfn: $answer"
+    ! xl domid spoiled 2>/dev/null || fail "the domain of a failed allocation is there"
+    cat /var/tmp/tree.img >"$file"
+    rm /var/tmp/tree.img
+    dompool image verify tree >/dev/null || fail "tree is not what it was"
+    allocate tree again
+    expect_image tree
+    release again
+    xl dmesg | tail -n 5
+    xen_log_lines=$(xl dmesg | wc -l) # it may say what it refused
+}
+
 # What xl restores from the exported file is what dompool makes of the image, and runs. It writes to the disks themselves, so
 # they are put back.
 check_export() { # IMAGE
@@ -237,6 +258,7 @@ check_refusals
 resources_mark
 allocate_interleaved
 check_changed_disk
+check_refused_by_xen
 check_exports
 check_replace
 xen_log_clean

@@ -20,20 +20,23 @@
  * the pfn of that frame instead. Two restores of one image then agree in all classes but those that
  * say otherwise:
  *
- *   ram          a page of data, as it is
- *   table        a page table (PV), entries with pfns. The sixteen entries of an L4 that are Xen's
- *                own are left out
- *   p2m          a page of the guest's list of its frames (PV), with pfns, so it can be compared
- *                too; found by walking the guest's page tables at the address that it gave Xen
- *   start_info   the page that a restore tells the guest its frames and event channels in (PV),
- *                with pfns and without the port numbers, which the toolstack chooses
- *   store        the xenstore ring. May differ: what was under way is answered in its own time
- *   console      the console ring. May differ: xenconsoled empties it when it comes around to it
- *   special      the other pages that HVM parameters name (PVH)
- *   shared_info  the page shared with Xen (PV), without clocks, which run, and pending events,
- * which come when back ends connect grant        an entry of the grant table that is in use,
- * without the bits that say who has it mapped now vcpu         a part of a vCPU's context (PV) hvm
- * a record of the HVM context, or a parameter (PVH) domain       counts
+ * - ram: a page of data, as it is
+ * - table: a page table (PV), entries with pfns; the sixteen entries of an L4 that are Xen's own
+ * are left out
+ * - p2m: a page of the guest's list of its frames (PV), with pfns, so it can be compared too; found
+ *   by walking the guest's page tables at the address that it gave Xen
+ * - start_info: the page that a restore tells the guest its frames and event channels in (PV), with
+ *   pfns and without the port numbers, which the toolstack chooses
+ * - store: the xenstore ring; may differ: what was under way is answered in its own time
+ * - console: the console ring; may differ: xenconsoled empties it when it comes around to it
+ * - special: the other pages that HVM parameters name (PVH)
+ * - shared_info: the page shared with Xen (PV), without clocks, which run, and pending events,
+ * which come when back ends connect
+ * - grant: an entry of the grant table that is in use, without the bits that say who has it mapped
+ * - vcpu: a part of a vCPU's context (PV)
+ * - hvm: a record of the HVM context, or a parameter (PVH)
+ * - setting: what Xen was told when the domain was made: CPU policy, TSC, limits
+ * - domain: counts
  *
  * A complaint is something that a sound domain does not have: a page-table entry that names a frame
  * outside the domain, a p2m entry that names another page's frame, frames that are missing from the
@@ -50,6 +53,7 @@
 #include <unistd.h>
 
 #include <xen/grant_table.h>
+#include <xenguest.h>
 
 _Noreturn void die(const char *format, ...)
 {
@@ -219,10 +223,61 @@ static void open_domain(struct dump *d, const char *text)
     d->hvm = d->info.flags & XEN_DOMINF_hvm_guest;
 }
 
+/* ---- what a domain was made with ---- */
+
+static void setting(struct dump *d, const char *key, const void *bytes, size_t size)
+{
+    print_line(d, key, "-", hash_bytes(bytes, size), "setting", NULL);
+}
+
+/* nsec is the domain's age. */
+static void dump_tsc(struct dump *d)
+{
+    struct {
+        uint32_t mode, khz, incarnation;
+    } tsc;
+    uint64_t nsec;
+    if (xc_domain_get_tsc_info(d->xch, d->domid, &tsc.mode, &nsec, &tsc.khz, &tsc.incarnation))
+        die("ask for the TSC's settings");
+    setting(d, "tsc.mode", &tsc.mode, sizeof tsc.mode);
+    setting(d, "tsc.khz", &tsc.khz, sizeof tsc.khz);
+    setting(d, "tsc.incarnation", &tsc.incarnation, sizeof tsc.incarnation);
+}
+
+static void dump_grant_size(struct dump *d)
+{
+    struct gnttab_query_size size = {.dom = (domid_t)d->domid};
+    if (xc_gnttab_query_size(d->xch, &size) || size.status != GNTST_okay)
+        die("ask for the grant table's size");
+    print_line(d, "grant.frames", "-", size.nr_frames, "setting", NULL);
+    print_line(d, "grant.max_frames", "-", size.max_nr_frames, "setting", NULL);
+}
+
+static void dump_policy(struct dump *d)
+{
+    uint32_t n_leaves, n_msrs;
+    xc_cpu_policy_t *policy = xc_cpu_policy_init();
+    if (!policy || xc_cpu_policy_get_size(d->xch, &n_leaves, &n_msrs) ||
+        xc_cpu_policy_get_domain(d->xch, d->domid, policy))
+        die("ask for the CPU policy");
+    xen_cpuid_leaf_t *leaves = allocate(n_leaves, sizeof *leaves);
+    xen_msr_entry_t *msrs = allocate(n_msrs, sizeof *msrs);
+    if (xc_cpu_policy_serialise(d->xch, policy, leaves, &n_leaves, msrs, &n_msrs))
+        die("read the CPU policy");
+    setting(d, "policy.cpuid", leaves, n_leaves * sizeof *leaves);
+    setting(d, "policy.msrs", msrs, n_msrs * sizeof *msrs);
+    free(leaves);
+    free(msrs);
+    xc_cpu_policy_destroy(policy);
+}
+
 static void dump(struct dump *d)
 {
     print_line(d, d->hvm ? "pvh" : "pv", "-", d->info.max_vcpu_id + 1, "domain",
                d->info.flags & XEN_DOMINF_paused ? NULL : "the domain is not paused");
+    dump_tsc(d);
+    dump_grant_size(d);
+    dump_policy(d);
     if (d->hvm)
         dump_hvm(d);
     else

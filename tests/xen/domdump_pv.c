@@ -412,6 +412,26 @@ static void dump_xsave(const struct pv *pv, uint32_t vcpu)
     xc_hypercall_buffer_free(pv->d->xch, buffer);
 }
 
+static void dump_msrs(const struct pv *pv, uint32_t vcpu)
+{
+    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_get_vcpu_msrs, .domain = (domid_t)pv->d->domid};
+    DECLARE_HYPERCALL_BUFFER(xen_domctl_vcpu_msr_t, buffer);
+    domctl.u.vcpu_msrs.vcpu = vcpu;
+    if (xc_domctl(pv->d->xch, &domctl))
+        die("ask for the number of MSRs of vCPU %u", vcpu);
+    size_t n = domctl.u.vcpu_msrs.msr_count;
+    if (!n)
+        return;
+    buffer = xc_hypercall_buffer_alloc(pv->d->xch, buffer, n * sizeof *buffer);
+    if (!buffer)
+        die("memory for MSRs");
+    set_xen_guest_handle(domctl.u.vcpu_msrs.msrs, buffer);
+    if (xc_domctl(pv->d->xch, &domctl))
+        die("ask for the MSRs of vCPU %u", vcpu);
+    part(pv, vcpu, "msrs", buffer, domctl.u.vcpu_msrs.msr_count * sizeof *buffer);
+    xc_hypercall_buffer_free(pv->d->xch, buffer);
+}
+
 static void dump_vcpu(const struct pv *pv, uint32_t vcpu)
 {
     vcpu_guest_context_any_t any;
@@ -438,6 +458,7 @@ static void dump_vcpu(const struct pv *pv, uint32_t vcpu)
     part(pv, vcpu, "bases", &c->fs_base, 3 * sizeof c->fs_base);
     dump_ext(pv, vcpu);
     dump_xsave(pv, vcpu);
+    dump_msrs(pv, vcpu);
 }
 
 /* ---- whole ---- */

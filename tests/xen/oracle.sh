@@ -87,8 +87,8 @@ check_fallback() { # VCPUS
     dompool pool set base min=1 >/dev/null
     dompool pool wait base --timeout 180s >/dev/null || fail "no slot without gntdev"
     mv /dev/xen/gntdev-away /dev/xen/gntdev
-    dompool pool set base min=0 >/dev/null
     dompool allocate base --name fallen --wait 60s >/dev/null || fail "allocate without gntdev"
+    dompool pool set base min=0 >/dev/null
     expect_engine fallen guest
     grep -F "engine direct is not used: engine direct needs /dev/xen/gntdev" "$DOMPOOL_RUN_DIR/dompoold.log" || fail "the log does not say why"
     expect_healthy "$(xl domid fallen)" "$1" 1

@@ -54,6 +54,7 @@ int direct_pv_write_p2m(struct direct *d, struct error *e);
 int direct_pv_prepare(struct direct *d, uint64_t *store, uint64_t *console, struct error *e);
 /* Fills d->start_info: that of im, with this domain's frames and ports. *pfn is where it goes. */
 int direct_pv_start_info(struct direct *d, const struct image *im, uint64_t *pfn, struct error *e);
+/* -EINVAL once a vCPU has been set. */
 int direct_pv_write_shared_info(struct direct *d, const struct image *im, struct error *e);
 /* All vCPUs of the image. Nothing may be queued, and nothing is written afterwards. */
 int direct_pv_set_vcpus(struct direct *d, const struct image *im, struct error *e);

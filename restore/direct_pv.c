@@ -144,6 +144,8 @@ int direct_pv_write_shared_info(struct direct *d, const struct image *im, struct
 {
     struct shared_info *to = d->shared_info;
     uint32_t length;
+    if (d->frames.live)
+        return error_set(e, -EINVAL, "shared_info cannot be written, vCPUs have been set");
     const struct shared_info *from = direct_record(im, RECORD_SHARED_INFO, &length);
     if (length != PAGE_BYTES)
         return error_set(e, -EINVAL, "the image's SHARED_INFO record has %u bytes", length);

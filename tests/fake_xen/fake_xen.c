@@ -58,6 +58,14 @@ void fake_xen_dispose(struct fake_xen *x)
     free(x->shared_info);
 }
 
+unsigned fake_xen_large_places(const bool *populated, uint64_t pfns)
+{
+    unsigned places = 0;
+    for (uint64_t first = 0; first + LARGE <= pfns; first += LARGE)
+        places += !memchr(populated + first, false, LARGE);
+    return places;
+}
+
 /* True: the call fails. */
 static bool refused(void)
 {
@@ -97,6 +105,7 @@ static void demote(struct fake_frame *f, unsigned level, unsigned entries)
 /* Xen sets flags in what it validates; here a bit that tells at which level that was. */
 static bool promote(struct fake_frame *f, unsigned level)
 {
+    fake_xen->l1_tables += level == 1;
     for (unsigned i = 0; i < ARRAY_SIZE(f->words); i++) {
         uint64_t pte = f->words[i];
         bool right = !(pte & FAKE_PTE_PRESENT) || frame_of(FAKE_PTE_FRAME(pte));
@@ -181,7 +190,8 @@ static bool mmuext(const struct mmuext_op *op)
     case MMUEXT_UNPIN_TABLE:
         return unpin(op->arg1.mfn);
     case MMUEXT_CLEAR_PAGE:
-        return clear(op->arg1.mfn);
+        errno = fake_xen->no_clears ? EOPNOTSUPP : EINVAL;
+        return !fake_xen->no_clears && clear(op->arg1.mfn);
     default:
         return false;
     }
@@ -195,10 +205,8 @@ int xc_mmuext_op(xc_interface *xch, struct mmuext_op *op, unsigned int nr_ops, u
     if (fake_xen->hvm || refused())
         return -1;
     for (unsigned i = 0; i < nr_ops; i++)
-        if (!mmuext(&op[i])) {
-            errno = EINVAL;
+        if (!mmuext(&op[i]))
             return -1;
-        }
     return 0;
 }
 
@@ -220,12 +228,15 @@ int xc_domain_populate_physmap(xc_interface *xch, uint32_t domid, unsigned long 
     if (refused())
         return -1;
     uint64_t size = 1ull << extent_order;
+    if (size == LARGE)
+        fake_xen->large_asked += (unsigned)nr_extents;
     for (unsigned long i = 0; i < nr_extents; i++) {
         uint64_t pfn = extent_start[i], mfn;
         if (size > LARGE || (size == LARGE && !fake_xen->large_extents))
             return (int)i;
         if (size == LARGE) {
             fake_xen->large_extents--;
+            fake_xen->large_given++;
             mfn = fake_xen->next_mfn;
             fake_xen->next_mfn += size;
         } else {
@@ -243,6 +254,16 @@ int xc_domain_populate_physmap(xc_interface *xch, uint32_t domid, unsigned long 
     return (int)nr_extents;
 }
 
+/* Xen's update_domain_wallclock_time; the fields are no others' to write. */
+static void wall_clock_set(void)
+{
+    struct shared_info *s = (struct shared_info *)fake_xen->shared_info;
+    s->wc_version += 2;
+    s->wc_sec = FAKE_WALL_CLOCK;
+    s->wc_nsec = FAKE_WALL_CLOCK / 2;
+    memcpy(fake_xen->started_with, fake_xen->shared_info, PAGE_BYTES);
+}
+
 int xc_vcpu_setcontext(xc_interface *xch, uint32_t domid, uint32_t vcpu,
                        vcpu_guest_context_any_t *ctxt)
 {
@@ -250,8 +271,9 @@ int xc_vcpu_setcontext(xc_interface *xch, uint32_t domid, uint32_t vcpu,
     (void)domid;
     if (refused())
         return -1;
+    unsigned before = fake_xen->l1_tables;
     errno = EINVAL;
-    if (vcpu >= FAKE_VCPUS || fake_xen->vcpu_set[vcpu])
+    if (vcpu >= FAKE_VCPUS || fake_xen->vcpus[vcpu].set)
         return -1;
     for (uint64_t i = 0; i < (ctxt->x64.gdt_ents + 511) / 512; i++)
         if (!get_type(ctxt->x64.gdt_frames[i], FAKE_GDT))
@@ -259,16 +281,67 @@ int xc_vcpu_setcontext(xc_interface *xch, uint32_t domid, uint32_t vcpu,
     if (!get_type(ctxt->x64.ctrlreg[3] >> 12, 4) ||
         (ctxt->x64.ctrlreg[1] && !get_type(ctxt->x64.ctrlreg[1] >> 12, 4)))
         return -1;
-    fake_xen->vcpus[vcpu] = *ctxt;
-    fake_xen->vcpu_set[vcpu] = true;
+    fake_xen->late_tables += fake_xen->l1_tables - before;
+    fake_xen->vcpus[vcpu].context = *ctxt;
+    fake_xen->vcpus[vcpu].set = true;
+    fake_xen->vcpus[vcpu].xsave.bytes = 0;
+    if (!vcpu)
+        wall_clock_set();
     return 0;
+}
+
+static int state_keep(struct fake_state *s, const void *body, uint64_t bytes)
+{
+    errno = EINVAL;
+    if (!bytes || bytes > sizeof s->body || s->bytes)
+        return -1;
+    s->bytes = (uint32_t)bytes;
+    memcpy(s->body, body, bytes);
+    return 0;
+}
+
+static struct fake_vcpu *vcpu_of(uint32_t id)
+{
+    errno = ESRCH;
+    return id < FAKE_VCPUS ? &fake_xen->vcpus[id] : NULL;
 }
 
 int xc_domctl(xc_interface *xch, struct xen_domctl *domctl)
 {
+    const struct xen_domctl_ext_vcpucontext *extended = &domctl->u.ext_vcpucontext;
+    const struct xen_domctl_vcpuextstate *xsave = &domctl->u.vcpuextstate;
+    const struct xen_domctl_vcpu_msrs *msrs = &domctl->u.vcpu_msrs;
+    struct fake_vcpu *v;
     (void)xch;
-    (void)domctl;
-    return refused() ? -1 : 0;
+    errno = ENOSYS;
+    if (refused() || fake_xen->hvm)
+        return -1;
+    switch (domctl->cmd) {
+    case XEN_DOMCTL_set_ext_vcpucontext:
+        v = vcpu_of(extended->vcpu);
+        return v ? state_keep(&v->extended, extended, sizeof *extended) : -1;
+    case XEN_DOMCTL_setvcpuextstate:
+        v = vcpu_of(xsave->vcpu);
+        return v ? state_keep(&v->xsave, xsave->buffer.p, xsave->size) : -1;
+    case XEN_DOMCTL_set_vcpu_msrs:
+        v = vcpu_of(msrs->vcpu);
+        return v ? state_keep(&v->msrs, msrs->msrs.p, msrs->msr_count * sizeof *msrs->msrs.p) : -1;
+    default:
+        return -1;
+    }
+}
+
+void *xc__hypercall_buffer_alloc(xc_interface *xch, xc_hypercall_buffer_t *b, size_t size)
+{
+    (void)xch;
+    b->hbuf = refused() ? NULL : checked(malloc(size));
+    return b->hbuf;
+}
+
+void xc__hypercall_buffer_free(xc_interface *xch, xc_hypercall_buffer_t *b)
+{
+    (void)xch;
+    free(b->hbuf);
 }
 
 int xc_domain_set_tsc_info(xc_interface *xch, uint32_t domid, uint32_t tsc_mode,
@@ -276,10 +349,7 @@ int xc_domain_set_tsc_info(xc_interface *xch, uint32_t domid, uint32_t tsc_mode,
 {
     (void)xch;
     (void)domid;
-    (void)tsc_mode;
-    (void)elapsed_nsec;
-    (void)gtsc_khz;
-    (void)incarnation;
+    fake_xen->tsc = (struct fake_tsc){tsc_mode, gtsc_khz, elapsed_nsec, incarnation, 0};
     return refused() ? -1 : 0;
 }
 
@@ -384,7 +454,7 @@ void *xenforeignmemory_map(xenforeignmemory_handle *fmem, uint32_t dom, int prot
     (void)fmem, (void)dom, (void)prot;
     if (refused() || pages != 1 || arr[0] != FAKE_SHARED_INFO_MFN)
         return NULL;
-    err[0] = 0;
+    err[0] = refused() ? -EBUSY : 0; /* the call succeeds, the page has not been mapped */
     return fake_xen->shared_info;
 }
 

@@ -9,6 +9,8 @@
  *   - a copy to a frame that is a table fails with a status of its own; the call succeeds
  *   - a list of operations stops at the first that fails; what is behind it is not done
  *   - fresh frames hold anything but zeros
+ *   - the context of vCPU 0 sets the wall clock in shared_info; any vCPU's comes before its xsave
+ *     state, part of which it overwrites
  *
  * Of a PVH domain (hvm is set after fake_xen_init) it keeps parameters and context as they come.
  */
@@ -28,11 +30,32 @@ enum { FAKE_UNTYPED = 0, FAKE_WRITABLE = 5, FAKE_GDT = 6 };
 #define FAKE_PTE_WRITABLE 0x2ull
 #define FAKE_PTE_FRAME(pte) (((pte) >> 12) & 0xffffffffffull)
 #define FAKE_VCPUS 4u
+#define FAKE_STATE_BYTES 640u
+#define FAKE_WALL_CLOCK 1700000000u /* seconds */
 
 struct fake_frame {
     uint64_t words[PAGE_BYTES / 8];
     bool owned, pinned;
     unsigned type, count;
+};
+
+/* A vCPU's state besides its context. */
+struct fake_state {
+    uint32_t bytes; /* 0: none has been set */
+    uint8_t body[FAKE_STATE_BYTES];
+};
+
+struct fake_vcpu {
+    bool set;
+    vcpu_guest_context_any_t context;
+    struct fake_state extended, xsave, msrs;
+};
+
+/* As in a stream. */
+struct fake_tsc {
+    uint32_t mode, khz;
+    uint64_t nsec;
+    uint32_t incarnation, reserved;
 };
 
 struct fake_xen {
@@ -42,11 +65,15 @@ struct fake_xen {
     uint64_t next_mfn;      /* in large extents */
     unsigned scatter;       /* how page-by-page frames are scattered: odd */
     unsigned large_extents; /* that are left */
-    uint8_t *grants;        /* the first frame of the grant table */
+    unsigned large_asked, large_given;
+    uint8_t *grants; /* the first frame of the grant table */
     uint8_t *shared_info;
-    bool vcpu_set[FAKE_VCPUS];
-    vcpu_guest_context_any_t vcpus[FAKE_VCPUS];
-    bool hvm; /* the toolstack says pfns, and no page has a type */
+    uint8_t started_with[PAGE_BYTES]; /* shared_info as vCPU 0's context left it */
+    struct fake_vcpu vcpus[FAKE_VCPUS];
+    unsigned l1_tables, late_tables; /* L1 tables validated at any time, and as a vCPU was set */
+    struct fake_tsc tsc;
+    bool no_clears; /* pages are not cleared for this dom0 */
+    bool hvm;       /* the toolstack says pfns, and no page has a type */
     uint64_t params[64], params_set;
     uint8_t context[256];
     uint32_t context_bytes;
@@ -63,5 +90,8 @@ void fake_xen_init(struct fake_xen *x, uint64_t pfns, unsigned scatter, unsigned
 /* One with the same frames for the same pfns as `like`, untouched otherwise. */
 void fake_xen_init_like(struct fake_xen *x, const struct fake_xen *like);
 void fake_xen_dispose(struct fake_xen *x);
+
+/* Large extents that a domain of these pfns has place for. */
+unsigned fake_xen_large_places(const bool *populated, uint64_t pfns);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * Engine `direct` and PVH guests, against a hypervisor in memory (tests/fake_xen): base and delta
- * of random pages end as the image has them, rings are empty, parameters and context are the
- * image's, no hypercall is made twice for a parameter that has its value already, and any call may
- * fail.
+ * of random pages end as the image has them, also when the slot is turned to another version of the
+ * base in between, rings are empty, parameters, TSC and context are the image's, no hypercall is
+ * made twice for a parameter that has its value already, and any call may fail.
  */
 #include "tests/unit/check.h"
 
@@ -45,21 +45,33 @@ struct guest {
     uint64_t count;
     bool populated[PFNS];
     uint64_t word[PFNS], generation_id;
+    struct fake_tsc tsc;
     uint8_t context[64];
 };
 
-static struct guest base, image;
+static struct guest base, version, image;
 
+static void platform_random(struct guest *g)
+{
+    g->generation_id = below(2);
+    g->tsc.mode = below(4);
+    g->tsc.khz = (uint32_t)random_next();
+    g->tsc.nsec = random_next();
+    g->tsc.incarnation = (uint32_t)random_next();
+    memset(g->context, (int)(1 + below(100)), sizeof g->context);
+}
+
+/* Large ones have places for large extents, and at random one hole in one of those. */
 static void guest_random(struct guest *g)
 {
     memset(g, 0, sizeof *g);
     g->count = below(4) ? 20 + below(60) : 1030 + below(PFNS - 1030);
+    uint64_t hole = below(2) ? 512 + below(512) : 0;
     for (uint64_t pfn = 0; pfn < g->count; pfn++) {
-        g->populated[pfn] = pfn < 6 || g->count > 1000 || below(4);
+        g->populated[pfn] = pfn < 6 || (g->count > 1000 ? pfn != hole : below(4));
         g->word[pfn] = below(3) ? random_next() : 0;
     }
-    g->generation_id = below(2);
-    memset(g->context, (int)(1 + below(100)), sizeof g->context);
+    platform_random(g);
 }
 
 static void guest_change(struct guest *g)
@@ -68,8 +80,7 @@ static void guest_change(struct guest *g)
     for (uint64_t pfn = 0; pfn < g->count; pfn++)
         if (below(100) < rate)
             g->word[pfn] = below(3) ? random_next() : 0;
-    g->generation_id = below(2);
-    memset(g->context, (int)(1 + below(100)), sizeof g->context);
+    platform_random(g);
 }
 
 static void record(struct image_writer *w, uint32_t type, const void *body, size_t length)
@@ -84,15 +95,17 @@ static void write_records(struct image_writer *w, const struct guest *g)
                                   {HVM_PARAM_CONSOLE_PFN, PFN_CONSOLE},
                                   {HVM_PARAM_IOREQ_PFN, PFN_IOREQ},
                                   {HVM_PARAM_VM_GENERATION_ID_ADDR, g->generation_id}};
-    uint8_t tsc[24] = {0}, body[8 + sizeof params] = {ARRAY_SIZE(params)};
+    uint8_t body[8 + sizeof params] = {ARRAY_SIZE(params)};
     memcpy(body + 8, params, sizeof params);
     record(w, IMAGE_RECORD_ORIGIN, &origin, sizeof origin);
-    record(w, RECORD_X86_TSC_INFO, tsc, sizeof tsc);
+    record(w, RECORD_X86_TSC_INFO, &g->tsc, sizeof g->tsc);
     record(w, RECORD_HVM_CONTEXT, g->context, sizeof g->context);
     record(w, RECORD_HVM_PARAMS, body, sizeof body);
 }
 
-static struct image *image_make(const char *name, const struct guest *g, const struct image *over)
+/* over: as one derived from it, which is guest `under`. */
+static struct image *image_make(const char *name, const struct guest *g, const struct image *over,
+                                const struct guest *under)
 {
     struct image_info info = {.guest = IMAGE_GUEST_PVH, .vcpus = 1, .max_pfn = g->count - 1};
     struct image_page pages[PFNS];
@@ -101,7 +114,7 @@ static struct image *image_make(const char *name, const struct guest *g, const s
     uint64_t n = 0, page[PAGE_BYTES / 8];
     assert_int_equal(image_writer_new(scratch_path(&dir, name), &w, &err), 0);
     for (uint64_t pfn = 0; pfn < g->count; pfn++) {
-        if (!g->populated[pfn] || (over && g->word[pfn] == base.word[pfn]))
+        if (!g->populated[pfn] || (over && g->word[pfn] == under->word[pfn]))
             continue;
         for (unsigned i = 0; i < ARRAY_SIZE(page); i++)
             page[i] = g->word[pfn];
@@ -122,10 +135,11 @@ static struct image *image_make(const char *name, const struct guest *g, const s
 }
 
 /* *calls: what the completion made. */
-static int engine_run(struct fake_xen *x, struct image *over, struct image *delta, unsigned *calls)
+static int engine_run(struct fake_xen *x, struct image *first, struct image *over,
+                      struct image *delta, unsigned *calls)
 {
     uint64_t delta_pages;
-    struct slot s = {.base = over,
+    struct slot s = {.base = first,
                      .domid = 1,
                      .store_port = STORE_PORT,
                      .console_port = CONSOLE_PORT,
@@ -134,6 +148,10 @@ static int engine_run(struct fake_xen *x, struct image *over, struct image *delt
     fake_xen = x;
     trace_start(&s.trace, "build", &s.domid);
     int rc = engine_direct.build(&s, &err);
+    if (!rc && first != over) {
+        rc = engine_direct.turn(&s, over, &err);
+        s.base = over;
+    }
     unsigned before = x->calls;
     if (!rc)
         rc = engine_direct.complete(&s, delta, &delta_pages, &err);
@@ -158,29 +176,56 @@ static void domain_check(const struct fake_xen *x, const struct guest *g)
     HOLDS(x->params[HVM_PARAM_STORE_EVTCHN] == STORE_PORT);
     HOLDS(x->params[HVM_PARAM_CONSOLE_EVTCHN] == CONSOLE_PORT);
     HOLDS(x->params[HVM_PARAM_VM_GENERATION_ID_ADDR] == g->generation_id);
+    HOLDS(!memcmp(&x->tsc, &g->tsc, sizeof x->tsc));
     HOLDS(x->context_bytes == sizeof g->context);
     HOLDS(!memcmp(x->context, g->context, sizeof g->context));
     for (size_t i = GNTTAB_NR_RESERVED_ENTRIES * sizeof(grant_entry_v1_t); i < PAGE_BYTES; i++)
         HOLDS(!x->grants[i]);
 }
 
-static bool run_and_check(struct image *over, struct image *delta, unsigned fail_at)
+static void extents_check(const struct fake_xen *x, unsigned there_were)
+{
+    unsigned places = fake_xen_large_places(image.populated, image.count);
+    HOLDS(x->large_asked == places);
+    HOLDS(x->large_given == (places < there_were ? places : there_were));
+}
+
+static bool run_and_check(struct image *first, struct image *over, struct image *delta,
+                          unsigned fail_at)
 {
     struct fake_xen x;
-    unsigned calls;
-    fake_xen_init(&x, image.count, 1 + 2 * below(20), below(3));
+    unsigned calls, large_extents = below(3);
+    fake_xen_init(&x, image.count, 1 + 2 * below(20), large_extents);
     x.hvm = true;
     x.fail_at = fail_at;
     err = (struct error){0};
-    int rc = engine_run(&x, over, delta, &calls);
+    int rc = engine_run(&x, first, over, delta, &calls);
     bool failed = fail_at && x.calls >= fail_at;
     HOLDS(failed == (rc != 0) && (!rc || err.text[0]));
-    if (!rc)
+    if (!rc) {
         domain_check(&x, &image);
-    if (!rc && delta == over) /* TSC and context, nothing else */
+        extents_check(&x, large_extents);
+    }
+    if (!rc && delta == first) /* TSC and context, nothing else */
         HOLDS(calls == 2);
     fake_xen_dispose(&x);
     return failed;
+}
+
+/* Images derived of a new version of the base, and that itself, by turning a warm slot. */
+static void turn_check(struct image *over)
+{
+    struct image *second = image_make("second.img", &image, NULL, NULL), *delta;
+    if (seed % 12 == 0)
+        run_and_check(over, second, second, 0);
+    version = image;
+    guest_change(&image);
+    delta = image_make("derived.img", &image, second, &version);
+    run_and_check(over, second, delta, 0);
+    for (unsigned n = 1; seed % 100 == 0 && run_and_check(over, second, delta, n); n++)
+        ;
+    image_close(second);
+    image_close(delta);
 }
 
 static void test_pages(void **state)
@@ -190,13 +235,15 @@ static void test_pages(void **state)
         random_state = seed;
         guest_random(&base);
         image = base;
-        struct image *over = image_make("base.img", &base, NULL), *delta;
-        run_and_check(over, over, 0);
+        struct image *over = image_make("base.img", &base, NULL, NULL), *delta;
+        run_and_check(over, over, over, 0);
         guest_change(&image);
-        delta = image_make("delta.img", &image, over);
-        run_and_check(over, delta, 0);
-        for (unsigned n = 1; seed % 100 == 0 && run_and_check(over, delta, n); n++)
+        delta = image_make("delta.img", &image, over, &base);
+        run_and_check(over, over, delta, 0);
+        for (unsigned n = 1; seed % 100 == 0 && run_and_check(over, over, delta, n); n++)
             ;
+        if (seed % 6 == 0 || seed % 100 == 0)
+            turn_check(over);
         image_close(over);
         image_close(delta);
         scratch_files(&dir, true);

@@ -212,6 +212,8 @@ static double map_and_copy(uint64_t window)
         uint8_t *at =
             xenforeignmemory_map(rig.memory, rig.domid, PROT_READ | PROT_WRITE, n, frames, errors);
         need(at, "map");
+        for (uint64_t i = 0; i < n; i++)
+            need(!errors[i], "map a page");
         memcpy(at, rig.arena, n * PAGE_BYTES);
         need(!xenforeignmemory_unmap(rig.memory, at, n), "unmap");
     }

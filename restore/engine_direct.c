@@ -346,10 +346,17 @@ static int seed_grants(struct direct *d, struct error *e)
 static int open_writer(struct direct *d, struct error *e)
 {
     struct slot *s = d->slot;
+    return page_writer_open(&s->xen, s->domid, image_info(s->base)->guest, &d->frames, &d->writer,
+                            e);
+}
+
+/* A slot is filled by one thread, since nobody waits for it; only a completion takes more. */
+static int hire(struct direct *d, struct error *e)
+{
     int rc = crew_new(crew_size_best(), &d->crew, e);
-    return rc ? rc
-              : page_writer_open(&s->xen, s->domid, image_info(s->base)->guest, &d->frames, d->crew,
-                                 &d->writer, e);
+    if (!rc)
+        page_writer_helped(d->writer, d->crew);
+    return rc;
 }
 
 /* What a completion reads of the base is in memory before one is asked for. */
@@ -357,7 +364,8 @@ static int prefault(struct direct *d, struct error *e)
 {
     uint64_t pfn;
     image_prefault_records(d->base.base);
-    return is_pv(d) ? direct_pv_start_info(d, d->base.base, &pfn, e) : 0;
+    int rc = hire(d, e);
+    return !rc && is_pv(d) ? direct_pv_start_info(d, d->base.base, &pfn, e) : rc;
 }
 
 static int build_tables(struct direct *d, struct error *e)

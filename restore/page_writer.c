@@ -17,8 +17,10 @@
 #define TABLE_ENTRIES (PAGE_BYTES / sizeof(grant_entry_v1_t))
 #define WINDOW (TABLE_ENTRIES - GNTTAB_NR_RESERVED_ENTRIES)
 #define CLEARS 512u
-/* Fewer pages than this are copied sooner than another thread wakes up. */
+/* Fewer pages than this are copied sooner than another thread wakes up; and so many batches one
+ * after the other as fast by one thread as by two, where both want the same memory. */
 #define PART_PAGES 128u
+#define BATCHES_ALONE 8u
 
 /* A page on its way: what is known besides its segment of the copy. */
 struct queued {
@@ -33,15 +35,16 @@ struct page_writer {
     uint32_t domid;
     enum image_guest guest;
     struct frames *frames;
-    struct crew *crew;
-    bool clears_work; /* the hypervisor clears pages for us; it does so for PV on PV alone */
+    struct crew *crew; /* NULL: nobody helps */
+    bool clears_work;  /* the hypervisor clears pages for us; it does so for PV on PV alone */
     xengnttab_handle *gnttab;
     xenforeignmemory_handle *memory;
     xenforeignmemory_resource_handle *resource;
     grant_entry_v1_t *grants; /* the table's first frame */
     uint8_t *arena;           /* a page for each queued one, in memory from the start */
     size_t n, n_clears;
-    size_t parts; /* of the batch that is being copied */
+    size_t batches; /* since the last flush */
+    size_t parts;   /* of the batch that is being copied */
     struct queued queued[WINDOW];
     xengnttab_grant_copy_segment_t segments[WINDOW];
     struct mmuext_op clears[CLEARS];
@@ -81,7 +84,7 @@ static int open_handles(struct page_writer *w, struct error *e)
 }
 
 int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, struct frames *frames,
-                     struct crew *crew, struct page_writer **out, struct error *e)
+                     struct page_writer **out, struct error *e)
 {
     struct page_writer *w = calloc(1, sizeof *w);
     *out = w;
@@ -91,7 +94,6 @@ int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, stru
     w->domid = domid;
     w->guest = guest;
     w->frames = frames;
-    w->crew = crew;
     w->clears_work = guest == IMAGE_GUEST_PV;
     int rc = open_handles(w, e);
     if (rc) {
@@ -99,6 +101,11 @@ int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, stru
         *out = NULL;
     }
     return rc;
+}
+
+void page_writer_helped(struct page_writer *w, struct crew *crew)
+{
+    w->crew = crew;
 }
 
 void page_writer_close(struct page_writer *w)
@@ -213,15 +220,24 @@ static int batch_part(void *data, unsigned part, struct error *e)
     return rc ? rc : copy(w, from, end, e);
 }
 
+/* Of the batch that is next. */
+static unsigned parts_count(struct page_writer *w)
+{
+    if (!w->crew || w->batches++ < BATCHES_ALONE)
+        return 1;
+    unsigned most = (unsigned)(w->n / PART_PAGES), size = crew_size(w->crew);
+    return most < 1 ? 1 : most < size ? most : size;
+}
+
 static int copy_batch(struct page_writer *w, struct error *e)
 {
-    unsigned most = (unsigned)(w->n / PART_PAGES), size = crew_size(w->crew);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* frames before flags: see grant */
     for (size_t i = 0; i < w->n; i++)
         w->grants[GNTTAB_NR_RESERVED_ENTRIES + i].flags = GTF_permit_access;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    w->parts = most < 1 ? 1 : most < size ? most : size;
-    int rc = crew_run(w->crew, (unsigned)w->parts, batch_part, w, e);
+    w->parts = parts_count(w);
+    int rc = w->parts == 1 ? batch_part(w, 0, e)
+                           : crew_run(w->crew, (unsigned)w->parts, batch_part, w, e);
     memset(w->grants + GNTTAB_NR_RESERVED_ENTRIES, 0, w->n * sizeof *w->grants);
     w->n = 0;
     return rc;
@@ -340,6 +356,7 @@ int page_writer_flush(struct page_writer *w, struct error *e)
     int rc = w->n_clears ? clear_batch(w, e) : 0;
     if (!rc && w->n)
         rc = copy_batch(w, e);
+    w->batches = 0;
     if (!rc)
         frames_writes_done(w->frames);
     return rc;

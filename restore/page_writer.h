@@ -10,8 +10,8 @@
  * copy at all.
  *
  * Content is read from the image's file into memory of our own, a batch at a time: for a page that
- * is needed once that costs less than having it mapped (image_read_payloads). Batches of more than
- * a few pages are done in parts at the same time, by a crew of threads.
+ * is needed once that costs less than having it mapped (image_read_payloads). From the ninth batch
+ * on, some 4,000 pages, each is done in parts at the same time where there is a crew of threads.
  *
  * Page tables of a PV domain go from pfns to machine frames on the way.
  */
@@ -27,11 +27,13 @@
 
 struct page_writer;
 
-/* frames and crew are borrowed; frames tells what may be written; its frames have to be populated
+/* frames is borrowed; it tells what may be written; its frames have to be populated
  * before they are added. Maps the grant table's first frame, takes 2 MiB for pages on their way.
  * *out: page_writer_close. */
 int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, struct frames *frames,
-                     struct crew *crew, struct page_writer **out, struct error *e);
+                     struct page_writer **out, struct error *e);
+/* From now on crew helps with much; borrowed. */
+void page_writer_helped(struct page_writer *w, struct crew *crew);
 /* Drops the mapping. NULL is fine. */
 void page_writer_close(struct page_writer *w);
 

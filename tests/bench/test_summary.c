@@ -64,7 +64,7 @@ static double median(const struct samples *s, const char *row, const char *who, 
     STATE(row, who, delta)                                                                         \
     "\"lease\": {\"total_us\": " #us ", \"from\": \"" from "\", \"stages\": ["                     \
     "{\"name\": \"pick\", \"us\": 10, \"hypercalls\": 2}, "                                        \
-    "{\"name\": \"delta\", \"us\": 7000, \"hypercalls\": 4}, "                                    \
+    "{\"name\": \"delta\", \"us\": 7000, \"hypercalls\": 4}, "                                     \
     "{\"name\": \"vcpus\", \"us\": 4000, \"hypercalls\": 3}]}}\n"
 #define RESTORED(delta, exit_ms)                                                                   \
     STATE("allocate", "xl", delta)                                                                 \

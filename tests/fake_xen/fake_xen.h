@@ -61,7 +61,7 @@ struct fake_tsc {
 struct fake_xen {
     struct fake_frame *frames; /* by mfn */
     uint64_t n_frames;
-    uint64_t mfns[4096];    /* of populated pfns, 0: none */
+    uint64_t mfns[8192];    /* of populated pfns, 0: none */
     uint64_t next_mfn;      /* in large extents */
     unsigned scatter;       /* how page-by-page frames are scattered: odd */
     unsigned large_extents; /* that are left */

@@ -173,6 +173,8 @@ check_changed_disk() {
 
 pool_fills() { dompool pool wait base --timeout 5s >/dev/null 2>&1; }
 
+spoiled_gone() { ! xl domid spoiled 2>/dev/null; }
+
 # Xen refuses a page table: the request fails, after other slots have failed as well, and no guest starts.
 check_refused_by_xen() {
     local file answer pfn
@@ -183,7 +185,8 @@ check_refused_by_xen() {
     ! answer=$(dompool allocate tree --name spoiled --wait 120s 2>&1) || fail "a guest runs whose page table maps itself"
     [[ $answer == *AllocateFailed* ]] || fail "allocate of a spoiled image: $answer"
     note "refused, table at pfn $pfn: $answer"
-    ! xl domid spoiled 2>/dev/null || fail "the domain of a failed allocation is there"
+    ! grep -a tick /var/log/xen/console/guest-spoiled.log 2>/dev/null || fail "a guest with such a page table has run"
+    wait_until 30 "the domains of a failed allocation are gone" spoiled_gone
     cat /var/tmp/tree.img >"$file"
     rm /var/tmp/tree.img
     dompool image verify tree >/dev/null || fail "tree is not what it was"

@@ -11,6 +11,7 @@
 #include "store/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
 #include <xen/hvm/params.h>
@@ -470,6 +471,27 @@ static void refusals(void **state)
         for (enum image_guest guest = PV; guest <= PVH; guest++)
             if (differences[i].guests & guest)
                 check_difference(&differences[i], guest);
+}
+
+/* A delta over what nobody has would be right nowhere else. */
+static void base_is_damaged(void **state)
+{
+    (void)state;
+    struct stream_build b;
+    struct image_info info;
+    struct error e = {0};
+    uint8_t byte;
+    base_init(&b, PV);
+    int fd = open(BASE, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread_full(fd, &byte, 1, PAGE_BYTES + 100), 0); /* of the first payload */
+    byte ^= 1;
+    assert_int_equal(pwrite_full(fd, &byte, 1, PAGE_BYTES + 100), 0);
+    assert_refused(stream_build_derive(&b, BASE, DELTA, &info, &e), &e, "PAYLOAD damaged");
+    byte ^= 1;
+    assert_int_equal(pwrite_full(fd, &byte, 1, PAGE_BYTES + 100), 0);
+    fd_close(&fd);
+    import_over(&b, BASE, DELTA);
+    stream_build_dispose(&b);
 }
 
 static void base_is_derived(void **state)
@@ -956,9 +978,9 @@ int main(int argc, char **argv)
     if (argc > 1)
         first_seed = last_seed = strtoull(argv[1], NULL, 0);
     const struct CMUnitTest tests[] = {
-        TEST_IN_DIR(refusals), TEST_IN_DIR(base_is_derived), TEST_IN_DIR(no_base),
-        TEST_IN_DIR(left_out), TEST_IN_DIR(types_count),     TEST_IN_DIR(free_pages),
-        TEST_IN_DIR(property),
+        TEST_IN_DIR(refusals),   TEST_IN_DIR(base_is_derived), TEST_IN_DIR(base_is_damaged),
+        TEST_IN_DIR(no_base),    TEST_IN_DIR(left_out),        TEST_IN_DIR(types_count),
+        TEST_IN_DIR(free_pages), TEST_IN_DIR(property),
     };
     return cmocka_run_group_tests(tests, dir_setup, dir_teardown);
 }

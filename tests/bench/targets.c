@@ -42,15 +42,20 @@ const struct target targets[] = {
 };
 const size_t n_targets = ARRAY_SIZE(targets);
 
+/* The 95th percentile of fewer samples is the largest of them (nearest rank), which says nothing.
+ */
+enum { P95_SAMPLES = 20 };
+
 static bool figure_of(enum target_figure figure, const struct series_key *key,
                       const struct samples *s, double *value)
 {
     if (figure == TARGET_SLOPE)
         return samples_slope(s, key, value);
     const struct series *found = samples_find(s, key);
-    if (found)
-        *value = figure == TARGET_P95 ? series_p95(found) : series_median(found);
-    return found;
+    if (!found || (figure == TARGET_P95 && found->n < P95_SAMPLES))
+        return false;
+    *value = figure == TARGET_P95 ? series_p95(found) : series_median(found);
+    return true;
 }
 
 enum verdict target_judge(const struct target *t, const struct samples *s, double *value)

@@ -197,6 +197,31 @@ static void verdicts(void **state)
     samples_dispose(&s);
 }
 
+/* Idle allocations take 10 ms, busy ones 15. */
+static enum verdict judge_busy(size_t idle, double *value)
+{
+    static char lines[32 * 1024];
+    size_t at = 0;
+    for (size_t i = 0; i < idle + 20; i++)
+        at += (size_t)snprintf(lines + at, sizeof lines - at, "%s",
+                               i < idle ? LEASED("busy", "idle", 1024, 10000, "warm")
+                                        : LEASED("busy", "busy", 1024, 15000, "warm"));
+    struct samples s;
+    load_all(&s, lines);
+    const enum verdict v = judge(&s, "p95", value);
+    samples_dispose(&s);
+    return v;
+}
+
+static void no_percentile_of_few(void **state)
+{
+    (void)state;
+    double value;
+    assert_int_equal(judge_busy(19, &value), VERDICT_NOT_MEASURED);
+    assert_int_equal(judge_busy(20, &value), VERDICT_MET);
+    assert_float_equal(value, 1.5, 1e-4);
+}
+
 static void reports(void **state)
 {
     (void)state;
@@ -260,10 +285,15 @@ static void nothing_measured(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(figures),          cmocka_unit_test(percentile),
-        cmocka_unit_test(leases_and_signs), cmocka_unit_test(broken_lines),
-        cmocka_unit_test(cost_of_a_page),   cmocka_unit_test(verdicts),
-        cmocka_unit_test(reports),          cmocka_unit_test(pictures),
+        cmocka_unit_test(figures),
+        cmocka_unit_test(percentile),
+        cmocka_unit_test(leases_and_signs),
+        cmocka_unit_test(broken_lines),
+        cmocka_unit_test(cost_of_a_page),
+        cmocka_unit_test(verdicts),
+        cmocka_unit_test(no_percentile_of_few),
+        cmocka_unit_test(reports),
+        cmocka_unit_test(pictures),
         cmocka_unit_test(nothing_measured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

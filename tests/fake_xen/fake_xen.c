@@ -5,6 +5,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <xen/grant_table.h>
 #include <xen/memory.h>
 #include <xenforeignmemory.h>
@@ -13,6 +16,7 @@
 
 #define FIRST_MFN 16u
 #define LARGE 512u
+#define WORDS (PAGE_BYTES / 8)
 
 struct fake_xen *fake_xen;
 
@@ -23,6 +27,39 @@ static void *checked(void *p)
     return p;
 }
 
+/* One file for all domains that are like another, one after the other: fresh memory costs time. */
+static int memory_file(size_t size)
+{
+    static int fd = -1;
+    struct stat st;
+    if (fd < 0)
+        fd = memfd_create("fake_xen", MFD_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) || ((size_t)st.st_size < size && ftruncate(fd, (off_t)size)))
+        abort();
+    return fd;
+}
+
+static void memory_make(struct fake_xen *x)
+{
+    size_t size = x->n_frames * PAGE_BYTES;
+    if (x->like) {
+        x->memory_fd = memory_file(size);
+        x->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, x->memory_fd, 0);
+        if (x->memory == MAP_FAILED)
+            abort();
+    } else {
+        x->memory_fd = -1;
+        x->memory = checked(aligned_alloc(PAGE_BYTES, size));
+    }
+    x->frames = checked(calloc(x->n_frames, sizeof *x->frames));
+    for (uint64_t mfn = 0; mfn < x->n_frames; mfn++)
+        x->frames[mfn].words = x->memory + mfn * WORDS;
+    x->shared_info = (uint8_t *)x->frames[FAKE_SHARED_INFO_MFN].words;
+    x->grants = checked(aligned_alloc(PAGE_BYTES, PAGE_BYTES));
+    memset(x->grants, 0, PAGE_BYTES);
+    memset(x->shared_info, 0, PAGE_BYTES);
+}
+
 void fake_xen_init(struct fake_xen *x, uint64_t pfns, unsigned scatter, unsigned large_extents)
 {
     *x = (struct fake_xen){.scatter = scatter, .large_extents = large_extents};
@@ -31,31 +68,28 @@ void fake_xen_init(struct fake_xen *x, uint64_t pfns, unsigned scatter, unsigned
     /* small extents first, then room for large ones */
     x->n_frames = FIRST_MFN + 2 * pfns + (uint64_t)large_extents * LARGE;
     x->next_mfn = FIRST_MFN + 2 * pfns;
-    x->frames = checked(calloc(x->n_frames, sizeof *x->frames));
-    x->grants = checked(aligned_alloc(PAGE_BYTES, PAGE_BYTES));
-    x->shared_info = checked(aligned_alloc(PAGE_BYTES, PAGE_BYTES));
-    memset(x->grants, 0, PAGE_BYTES);
-    memset(x->shared_info, 0, PAGE_BYTES);
-    for (uint64_t mfn = 0; mfn < x->n_frames; mfn++)
+    memory_make(x);
+    for (uint64_t mfn = FIRST_MFN; mfn < x->n_frames; mfn++)
         memset(x->frames[mfn].words, 0xa5, PAGE_BYTES);
 }
 
 void fake_xen_init_like(struct fake_xen *x, const struct fake_xen *like)
 {
-    fake_xen_init(x, 0, 1, 0);
-    free(x->frames);
-    x->n_frames = like->n_frames;
-    x->frames = checked(calloc(x->n_frames, sizeof *x->frames));
-    memcpy(x->mfns, like->mfns, sizeof x->mfns);
-    for (uint64_t mfn = 0; mfn < x->n_frames; mfn++)
-        x->frames[mfn].owned = like->frames[mfn].owned;
+    *x = (struct fake_xen){.like = like, .n_frames = like->n_frames, .hvm = like->hvm};
+    memory_make(x);
+    for (uint64_t mfn = FIRST_MFN; mfn < x->n_frames; mfn++)
+        if (like->frames[mfn].owned)
+            memset(x->frames[mfn].words, 0x5a, PAGE_BYTES);
 }
 
 void fake_xen_dispose(struct fake_xen *x)
 {
+    if (x->like)
+        munmap(x->memory, x->n_frames * PAGE_BYTES);
+    else
+        free(x->memory);
     free(x->frames);
     free(x->grants);
-    free(x->shared_info);
 }
 
 unsigned fake_xen_large_places(const bool *populated, uint64_t pfns)
@@ -106,7 +140,7 @@ static void demote(struct fake_frame *f, unsigned level, unsigned entries)
 static bool promote(struct fake_frame *f, unsigned level)
 {
     fake_xen->l1_tables += level == 1;
-    for (unsigned i = 0; i < ARRAY_SIZE(f->words); i++) {
+    for (unsigned i = 0; i < WORDS; i++) {
         uint64_t pte = f->words[i];
         bool right = !(pte & FAKE_PTE_PRESENT) || frame_of(FAKE_PTE_FRAME(pte));
         if (right && needs(level, pte))
@@ -146,7 +180,7 @@ static void put_type(uint64_t mfn)
     unsigned type = f->type;
     f->type = FAKE_UNTYPED;
     if (type <= 4)
-        demote(f, type, ARRAY_SIZE(f->words));
+        demote(f, type, WORDS);
 }
 
 static bool pin(uint64_t mfn, unsigned level)
@@ -240,8 +274,10 @@ int xc_domain_populate_physmap(xc_interface *xch, uint32_t domid, unsigned long 
             mfn = fake_xen->next_mfn;
             fake_xen->next_mfn += size;
         } else {
-            mfn = small_frame(pfn);
+            mfn = fake_xen->like ? fake_xen->like->mfns[pfn] : small_frame(pfn);
         }
+        if (!mfn)
+            return (int)i;
         for (uint64_t j = 0; j < size; j++) {
             if (fake_xen->mfns[pfn + j])
                 return -1;
@@ -412,7 +448,7 @@ int xc_cpuid_apply_policy(xc_interface *xch, uint32_t domid, bool restore,
     return refused() ? -1 : 0;
 }
 
-/* ---- libxenforeignmemory: the grant table and shared_info, no page of the guest ---- */
+/* ---- libxenforeignmemory ---- */
 
 xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
                                                unsigned open_flags)
@@ -448,10 +484,65 @@ int xenforeignmemory_unmap_resource(xenforeignmemory_handle *fmem,
     return 0;
 }
 
+/* What a toolstack may map to write to: shared_info, and what is no page table. */
+static bool may_map(uint64_t mfn)
+{
+    const struct fake_frame *f = frame_of(mfn);
+    return mfn == FAKE_SHARED_INFO_MFN ||
+           (f && (f->type == FAKE_UNTYPED || f->type == FAKE_WRITABLE));
+}
+
+static int map_one(uint8_t *at, uint64_t gfn)
+{
+    uint64_t mfn = fake_xen->hvm && gfn < ARRAY_SIZE(fake_xen->mfns) ? fake_xen->mfns[gfn] : gfn;
+    if (!may_map(mfn))
+        return -EINVAL;
+    return mmap(at, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fake_xen->memory_fd,
+                (off_t)(mfn * PAGE_BYTES)) == MAP_FAILED
+               ? -ENOMEM
+               : 0;
+}
+
+/* As the real one, an array of errors for those pages that fail, or none for all. */
+static void *map_many(size_t pages, const xen_pfn_t arr[], int err[])
+{
+    uint8_t *at = mmap(NULL, pages * PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED)
+        return NULL;
+    for (size_t i = 0; i < pages; i++) {
+        int rc = map_one(at + i * PAGE_BYTES, arr[i]);
+        if (err) {
+            err[i] = rc;
+        } else if (rc) {
+            munmap(at, pages * PAGE_BYTES);
+            errno = -rc;
+            return NULL;
+        }
+    }
+    return at;
+}
+
+/* Xen's table of the pfns of all frames. */
+static void *map_m2p(size_t pages)
+{
+    size_t size = pages * PAGE_BYTES;
+    uint64_t *m2p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (m2p == MAP_FAILED || size < fake_xen->n_frames * sizeof *m2p)
+        abort();
+    memset(m2p, 0xff, fake_xen->n_frames * sizeof *m2p);
+    for (uint64_t pfn = 0; pfn < ARRAY_SIZE(fake_xen->mfns); pfn++)
+        if (fake_xen->like->mfns[pfn])
+            m2p[fake_xen->like->mfns[pfn]] = pfn;
+    return m2p;
+}
+
+/* The engine maps shared_info, and no page of the guest. */
 void *xenforeignmemory_map(xenforeignmemory_handle *fmem, uint32_t dom, int prot, size_t pages,
                            const xen_pfn_t arr[], int err[])
 {
-    (void)fmem, (void)dom, (void)prot;
+    (void)fmem, (void)prot;
+    if (fake_xen->like)
+        return dom == DOMID_XEN ? map_m2p(pages) : map_many(pages, arr, err);
     if (refused() || pages != 1 || arr[0] != FAKE_SHARED_INFO_MFN)
         return NULL;
     err[0] = refused() ? -EBUSY : 0; /* the call succeeds, the page has not been mapped */
@@ -460,8 +551,8 @@ void *xenforeignmemory_map(xenforeignmemory_handle *fmem, uint32_t dom, int prot
 
 int xenforeignmemory_unmap(xenforeignmemory_handle *fmem, void *addr, size_t pages)
 {
-    (void)fmem, (void)addr, (void)pages;
-    return 0;
+    (void)fmem;
+    return fake_xen->like ? munmap(addr, pages * PAGE_BYTES) : 0;
 }
 
 /* ---- libxengnttab ---- */

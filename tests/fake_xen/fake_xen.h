@@ -13,6 +13,9 @@
  *     state, part of which it overwrites
  *
  * Of a PVH domain (hvm is set after fake_xen_init) it keeps parameters and context as they come.
+ *
+ * Beside it is what the real libxenguest needs to restore a save file into such a domain
+ * (fake_restore.c), as a reference for what the engine makes.
  */
 #ifndef TESTS_FAKE_XEN_H
 #define TESTS_FAKE_XEN_H
@@ -34,7 +37,7 @@ enum { FAKE_UNTYPED = 0, FAKE_WRITABLE = 5, FAKE_GDT = 6 };
 #define FAKE_WALL_CLOCK 1700000000u /* seconds */
 
 struct fake_frame {
-    uint64_t words[PAGE_BYTES / 8];
+    uint64_t *words; /* of the domain's memory */
     bool owned, pinned;
     unsigned type, count;
 };
@@ -60,14 +63,17 @@ struct fake_tsc {
 
 struct fake_xen {
     struct fake_frame *frames; /* by mfn */
+    uint64_t *memory;          /* of all frames */
     uint64_t n_frames;
-    uint64_t mfns[8192];    /* of populated pfns, 0: none */
-    uint64_t next_mfn;      /* in large extents */
-    unsigned scatter;       /* how page-by-page frames are scattered: odd */
-    unsigned large_extents; /* that are left */
+    const struct fake_xen *like; /* whose frames it gets for its pfns; NULL: any */
+    int memory_fd;               /* of one that is like another, for mappings; else -1 */
+    uint64_t mfns[8192];         /* of populated pfns, 0: none */
+    uint64_t next_mfn;           /* in large extents */
+    unsigned scatter;            /* how page-by-page frames are scattered: odd */
+    unsigned large_extents;      /* that are left */
     unsigned large_asked, large_given;
-    uint8_t *grants; /* the first frame of the grant table */
-    uint8_t *shared_info;
+    uint8_t *grants;                  /* the first frame of the grant table */
+    uint8_t *shared_info;             /* the frame FAKE_SHARED_INFO_MFN */
     uint8_t started_with[PAGE_BYTES]; /* shared_info as vCPU 0's context left it */
     struct fake_vcpu vcpus[FAKE_VCPUS];
     unsigned l1_tables, late_tables; /* L1 tables validated at any time, and as a vCPU was set */
@@ -87,9 +93,18 @@ extern struct fake_xen *fake_xen;
 
 /* For a guest of up to `pfns` pages, at most 4096. */
 void fake_xen_init(struct fake_xen *x, uint64_t pfns, unsigned scatter, unsigned large_extents);
-/* One with the same frames for the same pfns as `like`, untouched otherwise. */
+/* One that gets the same frames for the same pfns as `like`, which must live longer. One at a
+ * time. */
 void fake_xen_init_like(struct fake_xen *x, const struct fake_xen *like);
 void fake_xen_dispose(struct fake_xen *x);
+
+/*
+ * What `xl restore` would make of a save file of xl, by the real libxenguest: xc_domain_restore of
+ * the libxc stream in it, into x, which was made by fake_xen_init_like. 0, or -1 when it refuses
+ * (it says why on stderr).
+ */
+int fake_xen_restore(struct fake_xen *x, const char *save_path, uint32_t store_port,
+                     uint32_t console_port);
 
 /* Large extents that a domain of these pfns has place for. */
 unsigned fake_xen_large_places(const bool *populated, uint64_t pfns);

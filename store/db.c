@@ -300,10 +300,15 @@ static int boot_close_older(struct db *db, struct error *e)
 }
 
 /* SQLite syncs the log when the first frame is written into an empty one, even with
- * synchronous = NORMAL. Writing something here keeps that sync away from the allocate path. */
+ * synchronous = NORMAL. Writing something here keeps that sync away from the allocate path. It must
+ * be something new each time: what is there already is not written. */
 static int log_begin(struct db *db, struct error *e)
 {
-    return fact_put(db, "log_begun_on", db->boot_id, e);
+    uint8_t random[16];
+    char text[UUID_TEXT_SIZE];
+    uuid_random(random);
+    uuid_format(random, text);
+    return fact_put(db, "log_begun", text, e);
 }
 
 static int db_setup(struct db *db, struct error *e)

@@ -197,13 +197,30 @@ check_refused_by_xen() {
     xen_log_lines=$(xl dmesg | wc -l) # it may say what it refused
 }
 
+nodes_of() { # DOMID
+    node_paths | grep -E "/(domain|libxl|backend/[a-z]+)/$1(/|\$)|^/vm/$(xenstore-read "/local/domain/$1/vm" | cut -d/ -f3)(/|\$)" | sort
+}
+
+# An allocation writes to nodes of the warm slot, and makes none.
+allocate_untouched() { # IMAGE NAME
+    local created
+    node_paths | sort >/var/tmp/nodes-warm
+    allocate "$1" "$2" --paused
+    expect_equal "where $2 comes from" warm "$(json "$(cat "/var/tmp/lease-$2.json")" '$.from')"
+    nodes_of "$domid" >/var/tmp/nodes-leased
+    (($(wc -l </var/tmp/nodes-leased) > 100)) || fail "domain $domid has few nodes: $(cat /var/tmp/nodes-leased)"
+    created=$(comm -13 /var/tmp/nodes-warm /var/tmp/nodes-leased)
+    [[ -z $created ]] || fail "the allocation made nodes: $created"
+}
+
 # What xl restores from the exported file is what dompool makes of the image, and runs. It writes to the disks themselves, so
 # they are put back.
 check_export() { # IMAGE
     local ours report disk
     dompool image export "$1" /var/tmp/exported.save >/dev/null || fail "export $1"
     dompool pool set base min=1 >/dev/null
-    allocate "$1" "paused-$1" --paused
+    dompool pool wait base --timeout 120s >/dev/null || fail "the pool does not fill"
+    allocate_untouched "$1" "paused-$1"
     ours=$domid
     dompool pool set base min=0 >/dev/null
     xl restore -p /var/tmp/exported.save >/var/tmp/xl.log 2>&1 || fail "xl restore of $1: $(tail -n 3 /var/tmp/xl.log)"

@@ -78,9 +78,12 @@ check_trace() { # VCPUS: what the allocation of copy-1 did is kept with its leas
     [[ ${ENGINE:-direct} != direct || $1 != 1 ]] || ((calls >= 5 && calls <= 16)) || fail "an allocation of no delta made $calls hypercalls"
 }
 
+no_helpers() { ! pgrep -x dompool-slot >/dev/null; }
+
 check_ordinary() { # VCPUS: copy-1 is an ordinary domain
     local domid before after
     domid=$(xl domid copy-1)
+    wait_until 60 "no helper holds on to an allocated domain" no_helpers
     xl list -l copy-1 | grep '"name": "copy-1"' >/dev/null || fail "xl list -l does not know copy-1"
     xl pause copy-1
     sleep 1

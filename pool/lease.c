@@ -355,6 +355,7 @@ static void lease_take(struct lease *l, struct slot *s)
         lease_choose_name(l);
     l->picked_us = core_now_us(l->core);
     slot_complete(s);
+    lease_probe_picked(l);
     lease_move(l, LEASE_COMPLETING);
 }
 
@@ -382,6 +383,7 @@ void lease_completed(struct lease *l, int64_t delta_pages, uint64_t helper_start
     l->delta_pages = delta_pages;
     l->helper_start_us = helper_start_us;
     l->helper_us = helper_us;
+    lease_probe_completed(l);
     l->stages = json_incref(stages);
     l->created_ms = core_wall_ms(core);
     l->expires_ms = l->ttl_ms ? l->created_ms + (int64_t)l->ttl_ms : 0;
@@ -431,6 +433,7 @@ static void lease_activate(struct lease *l)
     struct conn *conn = call->conn;
     uint64_t id = l->id, now = core_now_us(core);
     l->replied_us = now;
+    lease_probe_replied(l);
     l->trace_due = true;
     sample_add(&core->figures, now - l->received_us);
     if (l->hold) {

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sdt.h>
 
 #define STAGES_MAX 64
 #define WORD_MAX 31
@@ -41,11 +42,38 @@ static uint64_t handover_us(const struct lease *l)
     return before < all ? before : all;
 }
 
+static const char *first_stage(const struct lease *l)
+{
+    return l->cold ? "wait" : "pick";
+}
+
+/* As in restore/trace.h. */
+static void probe(const struct lease *l, const char *name, uint64_t us)
+{
+    DTRACE_PROBE6(dompool, stage, "allocate", name, us, (uint64_t)0, (uint64_t)0, l->slot->domid);
+}
+
+void lease_probe_picked(const struct lease *l)
+{
+    probe(l, first_stage(l), l->picked_us - l->received_us);
+}
+
+void lease_probe_completed(const struct lease *l)
+{
+    probe(l, "handover", handover_us(l));
+    probe(l, "return", between_us(l) - handover_us(l));
+}
+
+void lease_probe_replied(const struct lease *l)
+{
+    probe(l, "commit", l->replied_us - l->completed_us);
+}
+
 json_t *lease_stages(const struct lease *l, uint64_t replied_us)
 {
     json_t *stages = json_array();
-    const char *first = l->cold ? "wait" : "pick";
-    if (!stages || json_array_append_new(stages, stage(first, l->picked_us - l->received_us)) ||
+    if (!stages ||
+        json_array_append_new(stages, stage(first_stage(l), l->picked_us - l->received_us)) ||
         json_array_append_new(stages, stage("handover", handover_us(l))) ||
         (l->stages && json_array_extend(stages, l->stages)) ||
         json_array_append_new(stages, stage("return", between_us(l) - handover_us(l))) ||

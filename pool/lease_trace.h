@@ -22,6 +22,16 @@
 
 #include "pool/lease.h"
 
+/*
+ * The daemon's own stages as USDT probes of provider `dompool`, each a no-op in the code while
+ * nobody watches: `stage`, with the arguments that restore/trace.h gives it, operation "allocate".
+ * Called when picked_us, completed_us and replied_us have been set; handover can be told from
+ * return only at completed_us, so both end there.
+ */
+void lease_probe_picked(const struct lease *l);
+void lease_probe_completed(const struct lease *l);
+void lease_probe_replied(const struct lease *l);
+
 /* The stages of a lease that is being answered at replied_us. New reference; NULL: no memory. */
 json_t *lease_stages(const struct lease *l, uint64_t replied_us);
 

@@ -1,4 +1,4 @@
-/* Stages: see trace.h. The only file that knows of <sys/sdt.h>. */
+/* Stages: see trace.h. */
 #include "restore/trace.h"
 
 #include "base/util.h"

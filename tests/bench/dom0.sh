@@ -298,9 +298,9 @@ measure_allocate() { # ENGINE PAGES
 }
 
 # As users of xl would have it: the image as a save file, restored under a name of its own. Sets sign.
-restore_xl() { # PAGES
+restore_xl() { # PAGES [LINE]: LINE is the sign of life
     dompool image export "$(image_of direct "$1")" "$dir/x.save" >&2 && quiet || return
-    sign=$(lifesign "$guest-xl" 'guest: tick' xl restore "$dir/$guest-xl.cfg" "$dir/x.save" 2>"$dir/xl.log") || return
+    sign=$(lifesign "$guest-xl" "${2:-guest: tick}" xl restore "$dir/$guest-xl.cfg" "$dir/x.save" 2>"$dir/xl.log") || return
     note "$guest, $1 pages, round $round: xl restore $(field "$sign" exit_ms) ms"
     rm -f "$dir/x.save"
 }
@@ -517,30 +517,39 @@ row_scale() {
     done
 }
 
-# From the unpause, as far as `dompool allocate` shows it, until a line comes.
-measure_resume() { # METRIC LINE
+# From the unpause, as far as the end of the command shows it, until a line comes.
+emit_resume() { # SIGN METRIC WHO
+    note "$guest, $3, round $round: $2 after $(field "$1" exit_ms) to $(field "$1" life_ms) ms"
+    emit resume "$3" 0 "\"ms\": {\"$2\": $(awk -v life="$(field "$1" life_ms)" \
+        -v ended="$(field "$1" exit_ms)" 'BEGIN { print life - ended }')}"
+}
+
+measure_resume() { # WHO METRIC LINE
     local sign
-    quiet && sign=$(lifesign bench "$2" dompool allocate "$guest-direct" --name bench --json 2>"$dir/lease.json") || return
-    note "$guest, ${#disks[@]} disks, round $round: $1 after $(field "$sign" exit_ms) to $(field "$sign" life_ms) ms"
-    emit resume "${#disks[@]} disks" 0 "\"ms\": {\"$1\": $(awk -v life="$(field "$sign" life_ms)" \
-        -v ended="$(field "$sign" exit_ms)" 'BEGIN { print life - ended }')}"
+    quiet && sign=$(lifesign bench "$3" dompool allocate "$guest-direct" --name bench --json 2>"$dir/lease.json") || return
+    emit_resume "$sign" "$2" "$1"
     dompool release bench >/dev/null
 }
 
+measure_resume_xl() { # WHO METRIC LINE
+    local sign
+    restore_xl 0 "$3" && emit_resume "$sign" "$2" "$1 by xl" && xl destroy "$guest-xl"
+}
+
 # What guest and kernel of dom0 ask xenstored for while a guest resumes. Only the daemon in C logs it.
-measure_requests() { # LINE
+measure_requests() { # WHO LINE
     local lease domid counts status=0
     quiet && allocate_only direct 0 bench --paused || return
     domid=$(field "$lease" domid)
     rm -f "$dir/requests"
     xenstore-control logfile "$dir/requests" >/dev/null && xenstore-control log on >/dev/null || return
-    lifesign bench "$1" xl unpause "$domid" >/dev/null || status=$?
+    lifesign bench "$2" xl unpause "$domid" >/dev/null || status=$?
     sleep 1
     xenstore-control log off >/dev/null
     ((status == 0)) || return "$status"
     counts=$(requests_count "$dir/requests" "$domid")
-    note "$guest, ${#disks[@]} disks: requests $counts"
-    emit resume "${#disks[@]} disks" 0 "\"counts\": $counts"
+    note "$guest, $1: requests $counts"
+    emit resume "$1" 0 "\"counts\": $counts"
     dompool release bench >/dev/null
 }
 
@@ -554,26 +563,40 @@ requests_count() { # FILE DOMID
               printf "{\"requests of the guest\": %d, \"requests of dom0\": %d}", n[guest], n[k] }' "$1"
 }
 
+resume_lines() { # METRIC: the line that ends it
+    case $1 in
+    'first line') echo 'guest: tick' ;;
+    'first disk') echo "guest: read ${disks[0]} " ;;
+    'last disk') echo "guest: read ${disks[-1]} " ;;
+    esac
+}
+
 # One guest with so many disks that reads them all the time.
-resume_guest() { # DISKS
-    local disks=("${disks[@]:0:$1}") extra="read_ms=50" line='guest: tick'
-    make_guest pv 128 1 16 || return
-    (($1 == 0)) || line="guest: read ${disks[-1]} "
+resume_guest() { # WHO DISKS VCPUS [KERNEL_PARAMETER]
+    local disks=("${disks[@]:0:$2}") extra="read_ms=50 ${4-}" metrics=('first line') metric
+    make_guest pv 128 "$3" 16 || return
+    (($2 == 0)) || metrics+=('first disk')
+    (($2 < 2)) || metrics+=('last disk')
     fill_direct
     for ((round = 1; round <= rounds; round++)); do
-        try resume "$1 disks" 0 fill_direct measure_resume "first line" 'guest: tick'
-        (($1 == 0)) || try resume "$1 disks" 0 fill_direct measure_resume "first disk" "guest: read ${disks[0]} "
-        (($1 == 0)) || try resume "$1 disks" 0 fill_direct measure_resume "last disk" "$line"
+        for metric in "${metrics[@]}"; do
+            try resume "$1" 0 fill_direct measure_resume "$1" "$metric" "$(resume_lines "$metric")"
+        done
+        try resume "$1 by xl" 0 : measure_resume_xl "$1" "${metrics[-1]}" "$(resume_lines "${metrics[-1]}")"
     done
-    try resume "$1 disks" 0 fill_direct measure_requests "$line"
+    try resume "$1" 0 fill_direct measure_requests "$1" "$(resume_lines "${metrics[-1]}")"
     empty_pools
     drop_guest
 }
 
 group_resume() {
-    local n
     wanted resume || return 0
-    for n in 0 1 2 4; do resume_guest "$n" || note "bench: no guest with $n disks"; done
+    resume_guest "0 disks" 0 1 || true
+    resume_guest "1 disk" 1 1 || true
+    resume_guest "2 disks" 2 1 || true
+    resume_guest "4 disks" 4 1 || true
+    resume_guest "4 vCPUs, 1 disk" 1 4 || true
+    resume_guest "4 vCPUs, 1 disk, 1 queue" 1 4 xen_blkfront.max_queues=1 || true
 }
 
 # ---- the run ----

@@ -251,6 +251,7 @@ struct pool_settings config_pool(const struct config *c, const char *image)
         .min = (unsigned)pick(c, im, KEY_MIN)->number,
         .max = (unsigned)pick(c, im, KEY_MAX)->number,
         .retries = (unsigned)pick(c, im, KEY_RETRIES)->number,
+        .expect_max = pick(c, im, KEY_EXPECT_MAX)->number,
         .ttl_ms = pick(c, im, KEY_TTL)->number,
         .backoff_ms = pick(c, im, KEY_BACKOFF)->number,
         .backoff_max_ms = pick(c, im, KEY_BACKOFF_MAX)->number,

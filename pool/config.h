@@ -71,6 +71,9 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "how slots are filled: direct, guest, or auto (direct where it can, else guest)")            \
     X(RETRIES, POOL, "retries", NUMBER, "2", 0, 100, true,                                         \
       "further slots tried when one fails to complete")                                            \
+    X(EXPECT_MAX, POOL, "expect_max", SIZE, "256M", 0, INT64_MAX, true,                            \
+      "derived images that warm slots map ahead of requests, those allocated last first, up to "   \
+      "this size together; 0: none")                                                               \
     X(TTL, POOL, "ttl", DURATION, "0", 0, 315360000000, true,                                      \
       "a lease's time to live when the request names none; 0: no deadline")                        \
     X(BACKOFF, POOL, "backoff", DURATION, "1s", 1, 86400000, true,                                 \
@@ -121,7 +124,7 @@ struct config {
 /* What one image's pool goes by. */
 struct pool_settings {
     unsigned min, max, retries;
-    uint64_t ttl_ms, backoff_ms, backoff_max_ms;
+    uint64_t ttl_ms, backoff_ms, backoff_max_ms, expect_max;
     const char *engine; /* the config's */
 };
 

@@ -2,6 +2,7 @@
 #include "pool/image_query.h"
 
 #include "base/log.h"
+#include "pool/expect.h"
 #include "pool/image_job.h"
 #include "pool/pool.h"
 
@@ -143,6 +144,7 @@ static void start_result(struct image_job *job, const json_t *result)
     if (!p)
         return;
     p->checking = p->unverified = false;
+    pool_expect_due(p);
     pool_built(p);
     core_kick(job->core);
 }

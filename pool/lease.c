@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "pool/api.h"
+#include "pool/expect.h"
 #include "pool/lease_trace.h"
 
 #include <assert.h>
@@ -356,6 +357,7 @@ static void lease_take(struct lease *l, struct slot *s)
     l->picked_us = core_now_us(l->core);
     slot_complete(s);
     lease_probe_picked(l);
+    pool_expect_used(l->image);
     lease_move(l, LEASE_COMPLETING);
 }
 

@@ -2,6 +2,7 @@
 #include "pool/pool.h"
 
 #include "base/log.h"
+#include "pool/expect.h"
 #include "pool/image_query.h"
 #include "pool/import.h"
 #include "pool/lease.h"
@@ -48,6 +49,7 @@ void pool_free(struct pool *p)
     list_remove(&p->in_core);
     pool_old_free(p);
     json_decref(p->facts.config);
+    json_decref(p->expected);
     free(p);
     pools_link(core);
 }
@@ -71,8 +73,11 @@ static struct pool *pool_find_base(const struct pool *p)
 
 void pools_link(struct core *core)
 {
-    list_each (node, &core->pools)
-        pool_at(node)->base = pool_find_base(pool_at(node));
+    list_each (node, &core->pools) {
+        struct pool *p = pool_at(node);
+        p->base = pool_find_base(p);
+        p->expect_due = true;
+    }
 }
 
 struct pool *pool_of(struct pool *p)
@@ -119,6 +124,7 @@ void pool_configure(struct pool *p)
     p->settings = config_pool(p->core->config, p->row.name);
     if (p->settings.min < before)
         p->shrink = true;
+    pool_expect_due(p);
 }
 
 unsigned pool_leased(const struct pool *p)
@@ -188,6 +194,7 @@ void pool_damaged(struct pool *p, const char *text)
     struct error e;
     p->unverified = false;
     format_fits(p->damage, sizeof p->damage, "%s", text);
+    pool_expect_due(p);
     log_error("image %s cannot be used: %s", p->row.name, text);
     leases_refuse_waiting(p, pool_check(p, &e), e.text);
     core_kick(p->core);
@@ -376,6 +383,8 @@ void pools_refill(struct core *core)
         if (p->row.removing)
             pool_remove_check(p);
     }
+    list_each (node, &core->pools)
+        pool_expect_check(pool_at(node));
     unsigned parallel = (unsigned)config_number(core->config, KEY_PARALLEL);
     images_verify(core);
     list_each (node, &core->pools)

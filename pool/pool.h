@@ -40,6 +40,9 @@ struct pool {
     bool shrink;         /* what is too many goes now */
 
     uint64_t hits, misses;
+    uint64_t used_us; /* when it was allocated last, 0: not since the daemon started */
+    json_t *expected; /* what its warm slots have been told to expect; NULL: nothing. expect.c */
+    bool expect_due;
     struct list removals; /* callers of ImageRemove */
     struct list old;      /* files of versions that were replaced: pool_replace.c */
     bool turn_refused;    /* slots of another version cannot be turned into the present one */

@@ -3,6 +3,7 @@
  * go, then its row, then its file, then the callers are answered.
  */
 #include "base/log.h"
+#include "pool/expect.h"
 #include "pool/import.h"
 #include "pool/lease.h"
 
@@ -98,6 +99,7 @@ static bool removal_begin(struct pool *p)
 {
     struct rows *r = rows_new(p->core);
     p->row.removing = true;
+    pool_expect_due(p);
     rows_image(r, &p->row);
     p->row_pending = rows_commit(p->core, r, mark_written, p);
     if (!p->row_pending)

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "pool/expect.h"
 #include "pool/lease.h"
 
 #include <assert.h>
@@ -237,6 +238,7 @@ static bool helper_warm(struct slot *s, const json_t *message)
     slot_move(s, SLOT_WARM, NULL, NULL);
     pool_built(s->pool);
     leases_serve(s->pool);
+    slot_expect(s);
     core_kick(s->core);
     core_measure(s->core);
     return true;

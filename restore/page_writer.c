@@ -348,7 +348,12 @@ int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
     int rc = frames_write(w->frames, pfn, type, e);
     if (rc)
         return rc;
-    return payload == IMAGE_PAGE_ZERO ? zeros_add(w, pfn, e) : queue(w, &q, NULL, e);
+    if (payload == IMAGE_PAGE_ZERO)
+        return zeros_add(w, pfn, e);
+    const void *near = q.is_table ? NULL : image_payload_near(im, payload);
+    if (near) /* nothing to fetch */
+        return queue(w, &(struct queued){.pfn = pfn}, near, e);
+    return queue(w, &q, NULL, e);
 }
 
 int page_writer_flush(struct page_writer *w, struct error *e)

@@ -9,7 +9,8 @@
  * cleared with each batch. Pages of zeros of a PV domain are cleared by the hypervisor, with no
  * copy at all.
  *
- * Content is read from the image's file into memory of our own, a batch at a time: for a page that
+ * Content that has been mapped in ahead of time is copied from where it is (image_payload_near).
+ * Else it is read from the image's file into memory of our own, a batch at a time: for a page that
  * is needed once that costs less than having it mapped (image_read_payloads). From the ninth batch
  * on, some 4,000 pages, each is done in parts at the same time where there is a crew of threads.
  *

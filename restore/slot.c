@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Xen's own needs for a domain besides its pages and paging pool: vCPUs, grant tables. */
 #define OVERHEAD_KIB 4096u
@@ -202,6 +201,18 @@ int slot_build(struct slot *s, const struct slot_request *r,
     return 0;
 }
 
+/* ---- expect ---- */
+
+int slot_expect(struct slot *s, const char *const *paths, size_t n, struct error *e)
+{
+    return expected_set(&s->expected, paths, n, e);
+}
+
+bool slot_prepare(struct slot *s)
+{
+    return expected_work(&s->expected);
+}
+
 /* ---- turn ---- */
 
 static int lineage_of(const struct slot *s, const struct image *to, struct error *e)
@@ -237,31 +248,21 @@ int slot_turn(struct slot *s, const char *image_path, struct error *e)
 
 /* ---- complete ---- */
 
-static bool same_file(const struct image *im, const char *path)
-{
-    struct stat a, b;
-    return !fstat(image_fd(im), &a) && !stat(path, &b) && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
-}
-
-/* s->base itself when path is the base's, else an image of its own. Opening one checks its
- * whole table, which an allocate of the base must not pay for. */
+/*
+ * s->base itself when path is the base's, else an image that s->expected holds from now on: opening
+ * one checks its whole table, which an allocation should not pay for, and closing one takes it out
+ * of the mappings, for which nobody should wait.
+ */
 static int open_image(struct slot *s, const char *path, struct image **im, struct error *e)
 {
     *im = s->base;
-    if (same_file(s->base, path))
+    if (image_is_at(s->base, path))
         return 0;
-    struct image *other;
-    int rc = image_open(path, &other, e);
-    if (rc)
-        return rc;
-    if (memcmp(image_info(other)->base_id, image_info(s->base)->id, sizeof(uint8_t[16]))) {
-        image_close(other);
-        return error_set(e, ANSWER_IMAGE_REFUSED, "%s is not derived from the base of this slot",
-                         path);
-    }
-    *im = other;
-    return 0;
+    int rc = expected_open(&s->expected, path, im, e);
+    if (!rc && memcmp(image_info(*im)->base_id, image_info(s->base)->id, sizeof(uint8_t[16])))
+        rc = error_set(e, ANSWER_IMAGE_REFUSED, "%s is not derived from the base of this slot",
+                       path);
+    return rc;
 }
 
 static int unpause(struct slot *s, bool paused, struct error *e)
@@ -327,10 +328,7 @@ int slot_complete(struct slot *s, const char *image_path, const char *name, bool
     struct image *im;
     trace_start(&s->trace, "complete", &s->domid);
     STEP("image", open_image(s, image_path, &im, e));
-    int rc = complete_into(s, im, name, paused, outcome, e);
-    if (im != s->base)
-        image_close(im);
-    return rc;
+    return complete_into(s, im, name, paused, outcome, e);
 }
 
 void slot_dispose(struct slot *s)
@@ -340,6 +338,7 @@ void slot_dispose(struct slot *s)
         s->engine->dispose(s);
     close_disks(s);
     free(s->disks);
+    expected_dispose(&s->expected);
     domconf_dispose(&s->conf);
     image_close(s->base);
     xen_close(&s->xen);

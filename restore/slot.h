@@ -10,6 +10,7 @@
 #include "restore/domconf.h"
 #include "restore/domtree.h"
 #include "restore/errand.h"
+#include "restore/expected.h"
 #include "restore/trace.h"
 #include "restore/userdata.h"
 #include "restore/xen.h"
@@ -36,6 +37,7 @@ struct slot {
     size_t n_disks;
     const struct engine *engine;
     void *engine_state;
+    struct expected expected;
     struct errand errand; /* what xenstored is asked while memory is written */
     struct trace trace;
     const char *step; /* what is being done, or failed: the name of its stage */
@@ -53,6 +55,16 @@ int slot_build(struct slot *s, const struct slot_request *r,
 struct slot_outcome {
     uint64_t delta_pages;
 };
+
+/*
+ * Between a slot's being warm and its request: opens, checks and maps some of what slot_expect has
+ * been told, or lets go of some of what is expected no more. Blocking, for as long as a request may
+ * wait. False: nothing is left to do.
+ */
+bool slot_prepare(struct slot *s);
+/* paths replace those of the call before: images derived from the base, the likeliest first. None
+ * of them is touched yet. -ENOMEM: not all of them are expected. */
+int slot_expect(struct slot *s, const char *const *paths, size_t n, struct error *e);
 
 /*
  * Completes a warm slot into the image: delta, vCPUs, name, introduction, unpause.

@@ -14,6 +14,7 @@
 #include "restore/slot.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,8 +105,22 @@ static int turn(struct helper *h, json_t *request, struct error *e)
     return rc ? rc : send_warm(&h->slot, e);
 }
 
-/* Which requests may come next: a slot is built once, turned any number of times, completed once.
- */
+static int expect(struct helper *h, json_t *request, struct error *e)
+{
+    const json_t *images = json_object_get(request, "images");
+    const char *paths[EXPECTED_MAX];
+    size_t n = json_array_size(images);
+    if (!json_is_array(images) || n > ARRAY_SIZE(paths))
+        return error_set(e, -EPROTO, "malformed expect request: no images, or more than %u",
+                         EXPECTED_MAX);
+    for (size_t i = 0; i < n; i++)
+        if (!(paths[i] = json_string_value(json_array_get(images, i))))
+            return error_set(e, -EPROTO, "malformed expect request: image %zu is no text", i);
+    return slot_expect(&h->slot, paths, n, e);
+}
+
+/* Which requests may come next: a slot is built once, turned and told what to expect any number of
+ * times, completed once. */
 enum phase { PHASE_NEW, PHASE_WARM, PHASE_COMPLETED };
 
 static const struct {
@@ -115,6 +130,7 @@ static const struct {
 } requests[] = {
     {"build", PHASE_NEW, PHASE_WARM, build},
     {"turn", PHASE_WARM, PHASE_WARM, turn},
+    {"expect", PHASE_WARM, PHASE_WARM, expect},
     {"complete", PHASE_WARM, PHASE_COMPLETED, complete},
 };
 
@@ -130,12 +146,28 @@ static int request_run(struct helper *h, json_t *request, enum phase *phase, str
     return error_set(e, -EPROTO, "the request %s does not come now", op ? op : "without op");
 }
 
+static bool request_waits(const struct helper *h)
+{
+    struct pollfd p = {.fd = HELPER_FD, .events = POLLIN};
+    return h->reader.used || poll(&p, 1, 0) != 0;
+}
+
+/* Nobody asks for anything: time for what a completion will be glad of. */
+static void use_time(struct helper *h)
+{
+    background_group(true);
+    while (!request_waits(h) && slot_prepare(&h->slot))
+        ;
+    background_group(false);
+}
+
 static int serve(struct helper *h, struct error *e)
 {
     enum phase phase = PHASE_NEW;
     int rc = 0;
     while (!rc && phase != PHASE_COMPLETED) {
         json_t *request;
+        use_time(h);
         rc = message_receive(HELPER_FD, &h->reader, &request, e);
         if (rc == 0)
             return error_set(e, -ESHUTDOWN, "the daemon has gone");
@@ -168,5 +200,6 @@ int main(int argc, char **argv)
     int rc = serve(&h, &e);
     if (rc && rc != -ESHUTDOWN)
         send_failed(&h.slot, rc, &e);
-    _exit(rc ? 1 : 0); /* no unmapping: see above */
+    background_group(true); /* the kernel unmaps much, and somebody's domain has begun to run */
+    _exit(rc ? 1 : 0);      /* no unmapping by us: see above */
 }

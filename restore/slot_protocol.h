@@ -13,6 +13,9 @@
  *    "cow_dir":"/path", "memory_reserve_kib":N}
  *   {"op":"turn", "image":"/path/to/newer.img"}
  *       a warm slot takes over another version of its image; "warm" comes again
+ *   {"op":"expect", "images":["/path/to/image.img", ...]}
+ *       a warm slot will probably be completed with one of these, the likeliest first: it opens and
+ *       maps them while it has nothing else to do. Instead of those it was told before; no answer
  *   {"op":"complete", "image":"/path/to/image.img", "name":"<domain name>", "paused":false}
  *       the same path as built from: no delta
  *

@@ -34,6 +34,7 @@ struct image {
     const uint8_t *map;
     const struct image_header *header;
     struct image_info info;
+    uint64_t near; /* payloads 0 to near - 1 have been mapped in */
 };
 
 static const _Alignas(PAGE_BYTES) uint8_t zero_page[PAGE_BYTES];
@@ -354,6 +355,48 @@ int image_read_payloads(const struct image *im, uint64_t payload, uint64_t n, vo
         left -= (uint64_t)got;
     }
     return 0;
+}
+
+/* Of n payloads from the one of that number on, in the mapping. */
+static int payloads_advise(const struct image *im, uint64_t payload, uint64_t n, int advice)
+{
+    const uint8_t *at = im->map + image_payload_offset(im) + payload * PAGE_BYTES;
+    return madvise((void *)(uintptr_t)at, n * PAGE_BYTES, advice);
+}
+
+bool image_prefault(struct image *im, uint64_t n)
+{
+#ifdef MADV_POPULATE_READ /* Linux 5.14 */
+    uint64_t left = im->info.payload_pages - im->near;
+    if (n > left)
+        n = left;
+    if (!n || payloads_advise(im, im->near, n, MADV_POPULATE_READ))
+        return false;
+    im->near += n;
+    return true;
+#else
+    (void)im, (void)n;
+    return false;
+#endif
+}
+
+bool image_unfault(struct image *im, uint64_t n)
+{
+    if (n > im->near)
+        n = im->near;
+    im->near -= n;
+    return n && !payloads_advise(im, im->near, n, MADV_DONTNEED); /* a file's, so not lost */
+}
+
+const void *image_payload_near(const struct image *im, uint64_t payload)
+{
+    return payload < im->near ? image_payload(im, payload) : NULL;
+}
+
+bool image_is_at(const struct image *im, const char *path)
+{
+    struct stat a, b;
+    return !fstat(im->fd, &a) && !stat(path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
 uint64_t image_payload_offset(const struct image *im)

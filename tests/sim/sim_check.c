@@ -201,6 +201,49 @@ static void check_files(struct sim *s, const struct db_rows *rows)
     MUST(!list_empty(&s->core.image_jobs) || sim_image_files(s) == n);
 }
 
+static bool list_has(const json_t *list, const char *path)
+{
+    size_t i;
+    json_t *at;
+    json_array_foreach (list, i, at) {
+        if (!strcmp(json_string_value(at), path))
+            return true;
+    }
+    return false;
+}
+
+/* All that the slots may become, where there is room for all, and nothing else. */
+static void check_expected(struct sim *s, const struct pool *p)
+{
+    char path[400];
+    size_t n = 0, found = 0;
+    uint64_t bytes = 0;
+    list_each (node, &s->core.pools) {
+        const struct pool *image = container_of(node, struct pool, in_core);
+        if (image->base != p || image->damage[0] || image->unverified || image->row.removing)
+            continue;
+        pool_path(image, path, sizeof path);
+        found += list_has(p->expected, path);
+        bytes += image->facts.info.payload_pages * PAGE_BYTES;
+        n++;
+    }
+    MUST(json_array_size(p->expected) == found);
+    MUST(found == n || n > 16 || bytes > p->settings.expect_max);
+}
+
+/* The helpers of warm slots know. */
+static void check_told(struct sim *s, const struct pool *p)
+{
+    list_each (node, &p->slots) {
+        const struct slot *slot = container_of(node, struct slot, in_pool);
+        if (slot->state != SLOT_WARM)
+            continue;
+        const json_t *told = sim_helper_expects(slot->helper);
+        MUST(json_array_size(told) == json_array_size(p->expected));
+        MUST(!told || json_equal(told, p->expected));
+    }
+}
+
 void sim_check_quiet(struct sim *s)
 {
     struct db_rows rows;
@@ -221,5 +264,10 @@ void sim_check_quiet(struct sim *s)
     MUST(n_slots == rows.n_slots && n_leases == rows.n_leases);
     MUST(sim_domains(s) == n_slots);
     check_files(s, &rows);
+    list_each (node, &s->core.pools) {
+        const struct pool *p = container_of(node, struct pool, in_core);
+        check_expected(s, p);
+        check_told(s, p);
+    }
     db_rows_dispose(&rows);
 }

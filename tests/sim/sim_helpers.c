@@ -33,6 +33,7 @@ struct helper {
     uint32_t domid;
     uint8_t uuid[16], holds[16];
     char name[64], tag[64];
+    json_t *expects; /* paths; NULL: was told nothing */
 
     /* of work on images */
     uint8_t base[16];  /* id of the new image's base */
@@ -151,6 +152,7 @@ unsigned sim_image_files(struct sim *s)
 static void helper_free(struct helper *h)
 {
     json_decref(h->request);
+    json_decref(h->expects);
     free(h);
 }
 
@@ -370,6 +372,27 @@ static void complete(struct helper *h, const json_t *message)
     MUST(p && !memcmp(h->holds, pool_of(p)->row.id, sizeof h->holds));
     if (h->fate != FATE_COMPLETE_HANGS)
         sim_at(s, s->complete_us, complete_done, h);
+}
+
+/* Every image is there, and the slot can become it. */
+static void expect_take(struct helper *h, const json_t *message)
+{
+    struct sim *s = h->sim;
+    struct file f;
+    size_t i;
+    json_t *path, *images = json_object_get(message, "images");
+    MUST(h->phase == PHASE_WARM && json_is_array(images));
+    json_array_foreach (images, i, path) {
+        MUST(file_read(json_string_value(path), &f));
+        MUST(!memcmp(f.base, h->holds, sizeof f.base));
+    }
+    json_decref(h->expects);
+    h->expects = json_deep_copy(images);
+}
+
+const json_t *sim_helper_expects(const struct helper *h)
+{
+    return h->expects;
 }
 
 static void slot_take(struct helper *h, const json_t *message)
@@ -651,6 +674,8 @@ void sim_helper_send(struct helper *h, const json_t *message)
         struct sim *s = h->sim;
         MUST(!strcmp(get(message, "op"), "recorded"));
         recorded(h);
+    } else if (!h->ended && !h->sim->dead && !strcmp(get(message, "op"), "expect")) {
+        expect_take(h, message);
     } else if (!h->ended && !h->sim->dead) {
         json_decref(h->request);
         h->request = json_deep_copy(message);

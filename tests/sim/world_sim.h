@@ -188,6 +188,8 @@ int sim_helper_start(struct world *w, enum helper_kind kind, const struct helper
 void sim_helper_send(struct helper *h, const json_t *message);
 void sim_helper_stop(struct helper *h);
 void sim_helper_kill(struct helper *h);
+/* What a slot's helper has been told to expect last: paths, borrowed; NULL: nothing. */
+const json_t *sim_helper_expects(const struct helper *h);
 void sim_helpers_drop(struct sim *s);
 int sim_image_read(struct world *w, const char *path, struct image_facts *out, struct error *e);
 void sim_image_discard(struct world *w, const char *path);

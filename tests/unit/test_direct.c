@@ -435,6 +435,7 @@ static struct image *image_make(const char *name, const struct guest *g, const s
     image_writer_free(w);
     if (image_open(scratch_path(&dir, name), &im, &err))
         fail_msg("seed %" PRIu64 ": %s", seed, err.text);
+    (void)image_prefault(im, seed % 97); /* some of its pages, or all */
     return im;
 }
 

@@ -246,6 +246,36 @@ check_exports() {
     dompool pool set base min=1 >/dev/null
 }
 
+# Files of images that each slot's helper has mapped, and how much of them, in KiB.
+helpers_mapped() {
+    local pid
+    for pid in $(pgrep -x dompool-slot); do
+        awk -v "dir=$STATE/images/" '/^[0-9a-f]+-/ { file = index($6, dir) == 1 ? $6 : "" }
+                                     file && $1 == "Rss:" { kib[file] += $2 }
+                                     END { for (f in kib) print f, kib[f] }' "/proc/$pid/smaps"
+    done
+}
+
+# Each helper has, besides the base's, the files of so many images, with all their pages.
+all_mapped() { # IMAGES
+    local file kib n=0 slots
+    slots=$(pgrep -xc dompool-slot)
+    while read -r file kib; do
+        ((kib * 1024 * 100 >= $(stat -c %s "$file" 2>/dev/null || echo 0) * 95)) && n=$((n + 1))
+    done < <(helpers_mapped)
+    ((slots > 0 && n == slots * $1 && $(helpers_mapped | wc -l) == slots * ($1 + 1)))
+}
+
+# Warm slots have what they may become at hand.
+check_ahead() {
+    dompool pool wait base --timeout 120s >/dev/null || fail "the pool does not fill"
+    wait_until 60 "warm slots map the images derived from their base" all_mapped "$(($(dompool image list | wc -l) - 2))"
+    dompool pool set base expect_max=0 >/dev/null
+    wait_until 60 "they let go of them" all_mapped 0
+    dompool pool set base expect_max=256M >/dev/null
+    wait_until 60 "they map them again" all_mapped "$(($(dompool image list | wc -l) - 2))"
+}
+
 # A new version of the base: leases go on, the warm slot is turned in place, the old file goes.
 check_replace() {
     local warm lease
@@ -257,6 +287,7 @@ check_replace() {
     command_guest "name idle" "name idle"
     dompool image rm idle set tree >/dev/null || fail "image rm"
     dompool pool wait base --timeout 120s || fail "the pool does not fill"
+    wait_until 60 "warm slots let go of images that are no more" all_mapped 0
     warm=$(xl list | awk '$1 ~ /^dp-/ { print $2 }')
     dompool image capture base newer --replace --stop "${disk_options[@]}" || fail "capture --replace"
     dompool pool wait base --timeout 120s || fail "the pool does not hold the new version"
@@ -277,6 +308,7 @@ make_base
 derive_all
 show_deltas
 check_refusals
+check_ahead
 resources_mark
 allocate_interleaved
 check_changed_disk

@@ -447,6 +447,7 @@ static void lease_activate(struct lease *l)
     l->call = NULL;
     call_reply(call, reply);
     lease_move(l, LEASE_ACTIVE);
+    slot_dismiss(l->slot);
     log_info("lease l%" PRIu64 " begins: %s, domain %" PRId64 " (%s), uid %u, %s, %" PRIu64 " us",
              id, l->image->row.name, l->slot->domid, l->name, (unsigned)l->owner_uid,
              l->cold ? "cold" : "warm", now - l->received_us);

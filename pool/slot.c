@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HELPER_EXIT_MS 5000   /* a helper that has completed its domain has nothing left to do */
-#define REAP_PAUSE_MS 1000ull /* doubled with each failure ... */
+#define HELPER_EXIT_MS 5000        /* a helper that may leave has nothing left to do */
+#define REAP_PAUSE_MS 1000ull      /* doubled with each failure ... */
 #define REAP_PAUSE_MAX_MS 60000ull /* ... up to this */
 
 _Static_assert(POOL_STATES == SLOT_STATE_COUNT, "struct pool counts every state");
@@ -257,7 +257,7 @@ static bool helper_completed(struct slot *s, const json_t *message)
         return false;
     const json_t *delta = json_object_get(message, "delta_pages");
     json_t *stages = json_object_get(message, "stages");
-    timer_start(&s->core->timers, &s->timer, HELPER_EXIT_MS, slot_timed_out);
+    timer_stop(&s->timer);
     lease_completed(s->lease, json_integer_value(delta), number_in(message, "start_us"),
                     number_in(message, "total_us"), json_is_array(stages) ? stages : NULL);
     return true;
@@ -422,6 +422,17 @@ void slot_complete(struct slot *s)
     format_fits(s->name, sizeof s->name, "%s", s->lease->name);
     slot_move(s, SLOT_COMPLETING, NULL, NULL);
     timer_start(&s->core->timers, &s->timer, timeout_ms, slot_timed_out);
+}
+
+void slot_dismiss(struct slot *s)
+{
+    if (!s->helper)
+        return;
+    json_t *message = json_pack("{s:s}", "op", "leave");
+    if (message)
+        s->core->world->ops->helper_send(s->helper, message);
+    json_decref(message);
+    timer_start(&s->core->timers, &s->timer, HELPER_EXIT_MS, slot_timed_out);
 }
 
 /* ---- saved and restored by xl ---- */

@@ -110,6 +110,9 @@ void slot_turn(struct slot *s);
 /* Sends a warm slot's helper to work for its lease (s->lease). */
 void slot_complete(struct slot *s);
 
+/* Lets the helper of a leased slot go, now that the lease's owner has been told. */
+void slot_dismiss(struct slot *s);
+
 /* Not needed any more: moves to releasing and reaps. No-op when it is on its way out. */
 void slot_release(struct slot *s, const char *reason);
 /* Failed: moves to broken and reaps. Its lease, if any, is told first by the caller. */

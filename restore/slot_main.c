@@ -2,7 +2,7 @@
  * dompool-slot: the helper process of one slot. Protocol: slot_protocol.h.
  *
  * It builds the slot, turns it into another version of its image when told to, waits for the one
- * message that completes it, and exits.
+ * message that completes it, and for the one that lets it go.
  * It never destroys a domain, and it undoes nothing on the way out: the
  * kernel drops its mappings and descriptors faster than we could.
  */
@@ -119,9 +119,16 @@ static int expect(struct helper *h, json_t *request, struct error *e)
     return slot_expect(&h->slot, paths, n, e);
 }
 
+static int leave(struct helper *h, json_t *request, struct error *e)
+{
+    (void)h, (void)request, (void)e;
+    background_group(true); /* somebody's domain has begun to run, and the kernel unmaps much */
+    return 0;
+}
+
 /* Which requests may come next: a slot is built once, turned and told what to expect any number of
- * times, completed once. */
-enum phase { PHASE_NEW, PHASE_WARM, PHASE_COMPLETED };
+ * times, completed once; then it goes. */
+enum phase { PHASE_NEW, PHASE_WARM, PHASE_COMPLETED, PHASE_LEFT };
 
 static const struct {
     const char *op;
@@ -132,6 +139,7 @@ static const struct {
     {"turn", PHASE_WARM, PHASE_WARM, turn},
     {"expect", PHASE_WARM, PHASE_WARM, expect},
     {"complete", PHASE_WARM, PHASE_COMPLETED, complete},
+    {"leave", PHASE_COMPLETED, PHASE_LEFT, leave},
 };
 
 static int request_run(struct helper *h, json_t *request, enum phase *phase, struct error *e)
@@ -165,9 +173,10 @@ static int serve(struct helper *h, struct error *e)
 {
     enum phase phase = PHASE_NEW;
     int rc = 0;
-    while (!rc && phase != PHASE_COMPLETED) {
+    while (!rc && phase != PHASE_LEFT) {
         json_t *request;
-        use_time(h);
+        if (phase == PHASE_WARM)
+            use_time(h);
         rc = message_receive(HELPER_FD, &h->reader, &request, e);
         if (rc == 0)
             return error_set(e, -ESHUTDOWN, "the daemon has gone");
@@ -200,6 +209,5 @@ int main(int argc, char **argv)
     int rc = serve(&h, &e);
     if (rc && rc != -ESHUTDOWN)
         send_failed(&h.slot, rc, &e);
-    background_group(true); /* the kernel unmaps much, and somebody's domain has begun to run */
-    _exit(rc ? 1 : 0);      /* no unmapping by us: see above */
+    _exit(rc ? 1 : 0); /* no unmapping: see above */
 }

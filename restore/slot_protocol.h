@@ -18,13 +18,16 @@
  *       maps them while it has nothing else to do. Instead of those it was told before; no answer
  *   {"op":"complete", "image":"/path/to/image.img", "name":"<domain name>", "paused":false}
  *       the same path as built from: no delta
+ *   {"op":"leave"}
+ *       after "completed": whoever waits has been told. It exits; the kernel then takes all that it
+ *       has mapped apart, on a processor that the answer would have had to wait for
  *
  * From the helper:
  *   {"event":"created", "domid":7}         the domain exists
  *   {"event":"warm", "domid":7, "engine":"guest", "stages":[...]}
  *   {"event":"completed", "domid":7, "delta_pages":0, "start_us":99, "total_us":1234,
  *    "stages":[...]}
- *       start_us: when it began, by CLOCK_MONOTONIC; then it exits with 0
+ *       start_us: when it began, by CLOCK_MONOTONIC
  *   {"event":"failed", "answer":"NoHostMemory", "error":"text", "stage":"populate"}
  *       at any time; then it exits with 1. After "warm" the slot is tainted.
  *

@@ -126,7 +126,6 @@ static void complete(const json_t *message)
                   (int)domain.domid, "delta_pages", 0, "total_us", 1200, "stages",
                   stage("vcpus", 700, 3), stage("unpause", 500, 1)));
     suffer("completed", "exit");
-    exit(0);
 }
 
 int main(void)
@@ -145,6 +144,8 @@ int main(void)
             turn(message);
         else if (!strcmp(get(message, "op"), "complete"))
             complete(message);
+        else if (!strcmp(get(message, "op"), "leave"))
+            exit(0);
         json_decref(message);
     }
     message_reader_dispose(&reader);

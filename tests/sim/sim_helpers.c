@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* What a slot's helper may be asked for. */
-enum phase { PHASE_NEW, PHASE_BUSY, PHASE_WARM };
+enum phase { PHASE_NEW, PHASE_BUSY, PHASE_WARM, PHASE_COMPLETED };
 
 struct helper {
     struct list node;
@@ -343,11 +343,20 @@ static void complete_done(struct sim *s, void *arg)
     json_t *stages = s->stages ? json_incref(s->stages)
                                : json_pack("[{s:s, s:i, s:i, s:i}]", "name", "vcpus", "us", 500,
                                            "hypercalls", 3, "pages", 7);
+    h->phase = PHASE_COMPLETED;
     int64_t began_us = s->began_us ? s->began_us : (int64_t)s->now_us - 500;
     say(h, json_pack("{s:s, s:i, s:i, s:I, s:i, s:o}", "event", "completed", "domid", (int)h->domid,
                      "delta_pages", 7, "start_us", (json_int_t)began_us, "total_us", 500, "stages",
                      stages));
-    if (h->fate != FATE_COMPLETED_HANGS && !h->ended)
+}
+
+/* Not before the caller has been told. */
+static void leave(struct helper *h)
+{
+    struct sim *s = h->sim;
+    const struct slot *slot = h->owner;
+    MUST(h->phase == PHASE_COMPLETED && slot->lease->state == LEASE_ACTIVE);
+    if (h->fate != FATE_COMPLETED_HANGS)
         helper_die(h);
 }
 
@@ -676,6 +685,8 @@ void sim_helper_send(struct helper *h, const json_t *message)
         recorded(h);
     } else if (!h->ended && !h->sim->dead && !strcmp(get(message, "op"), "expect")) {
         expect_take(h, message);
+    } else if (!h->ended && !h->sim->dead && !strcmp(get(message, "op"), "leave")) {
+        leave(h);
     } else if (!h->ended && !h->sim->dead) {
         json_decref(h->request);
         h->request = json_deep_copy(message);

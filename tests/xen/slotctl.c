@@ -99,6 +99,8 @@ int main(int argc, char **argv)
     send_or_die(fd, json_pack("{s:s, s:s, s:s, s:b}", "op", "complete", "image", image, "name",
                               argv[3], "paused", argc > 6));
     bool ok = wait_for(fd, &r, "completed");
+    if (ok)
+        send_or_die(fd, json_pack("{s:s}", "op", "leave"));
     int status;
     waitpid(pid, &status, 0);
     return ok && !status ? 0 : 1;

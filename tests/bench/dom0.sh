@@ -250,15 +250,19 @@ wait_no_slots() {
     return 1
 }
 
-# Every pool is full, and nothing is being built or destroyed.
+# Helpers of warm slots that are still making ready what they expect.
+helpers_at_work() { ps -C dompool-slot -o stat= | grep -c '^[RD]' || true; }
+
+# Every pool is full, nothing is being built or destroyed, and slots have made ready what they expect.
 quiet() {
-    local pool tries
+    local pool tries rests=0
     for pool in "${pools[@]}"; do
         dompool pool wait "$pool" --timeout "$patience" || return
     done
     for ((tries = 0; tries < 600; tries++)); do
-        (($(coming_or_going) > 0)) || { sleep 0.5 && return; }
-        sleep 0.2
+        (($(coming_or_going) + $(helpers_at_work) == 0)) && rests=$((rests + 1)) || rests=0
+        ((rests < 3)) || { sleep 0.3 && return; }
+        sleep 0.1
     done
     return 1
 }

@@ -251,7 +251,7 @@ wait_no_slots() {
 }
 
 # Helpers of warm slots that are still making ready what they expect.
-helpers_at_work() { ps -C dompool-slot -o stat= | grep -c '^[RD]' || true; }
+helpers_at_work() { ps -C dompool-slot -o stat= | awk '/^[RD]/ { n++ } END { print n + 0 }'; }
 
 # Every pool is full, nothing is being built or destroyed, and slots have made ready what they expect.
 quiet() {

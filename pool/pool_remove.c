@@ -90,6 +90,7 @@ static void mark_written(void *owner, int rc, const struct error *e)
     p->row_pending = false;
     if (rc) {
         p->row.removing = false;
+        pool_expect_due(p);
         pool_removals_refuse(p, rc, e->text);
     }
     core_kick(p->core);

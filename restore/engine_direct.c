@@ -18,6 +18,8 @@
  *   7. What a completion reads of the base is touched, and its threads wait: a page fault or a new
  *      thread costs as much as dozens of hypercalls.
  *
+ * Until it is asked, the slot's helper opens and maps images that it expects (restore/expected.h).
+ *
  * complete, PV:
  *
  *   1. unpin    L1 tables that the image changes: Xen lets nobody write a page that is a table.

@@ -90,11 +90,11 @@ static bool tell(const struct slot *s)
     return message != NULL;
 }
 
-/* All are told again with the next background work. */
+/* All are told with the next background work, whatever it is then: no list is like null. */
 static void untold(struct pool *p)
 {
     json_decref(p->expected);
-    p->expected = NULL;
+    p->expected = json_null();
     p->expect_due = true;
 }
 
@@ -137,6 +137,6 @@ void pool_expect_check(struct pool *p)
 
 void slot_expect(struct slot *s)
 {
-    if (is_told(s) && s->pool->expected && !tell(s))
+    if (is_told(s) && json_is_array(s->pool->expected) && !tell(s))
         untold(s->pool);
 }

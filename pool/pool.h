@@ -41,7 +41,8 @@ struct pool {
 
     uint64_t hits, misses;
     uint64_t used_us; /* when it was allocated last, 0: not since the daemon started */
-    json_t *expected; /* what its warm slots have been told to expect; NULL: nothing. expect.c */
+    json_t *expected; /* what its warm slots have been told to expect; NULL: nothing, null: not
+                         known. expect.c */
     bool expect_due;
     struct list removals; /* callers of ImageRemove */
     struct list old;      /* files of versions that were replaced: pool_replace.c */

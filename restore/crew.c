@@ -9,10 +9,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+struct worker {
+    struct crew *crew;
+    unsigned number;
+    pthread_t thread;
+};
+
 struct crew {
     pthread_mutex_t lock;
     pthread_cond_t work, done;
-    pthread_t threads[CREW_MAX - 1];
+    struct worker workers[CREW_MAX - 1]; /* numbers 1 and up */
     unsigned n_threads;
     /* under lock */
     bool ends;
@@ -32,12 +38,12 @@ unsigned crew_size_best(void)
 }
 
 /* With the lock held, which is let go meanwhile. */
-static void do_part(struct crew *c, unsigned part)
+static void do_part(struct crew *c, unsigned part, unsigned worker)
 {
     struct error e = {0};
     c->running++;
     pthread_mutex_unlock(&c->lock);
-    int rc = c->fn(c->data, part, &e);
+    int rc = c->fn(c->data, part, worker, &e);
     pthread_mutex_lock(&c->lock);
     c->running--;
     if (rc && (!c->rc || part < c->failed_part)) {
@@ -53,11 +59,12 @@ static void do_part(struct crew *c, unsigned part)
 
 static void *thread_run(void *data)
 {
-    struct crew *c = data;
+    const struct worker *w = data;
+    struct crew *c = w->crew;
     pthread_mutex_lock(&c->lock);
     while (!c->ends) {
         if (c->next < c->parts)
-            do_part(c, c->next++);
+            do_part(c, c->next++, w->number);
         else
             pthread_cond_wait(&c->work, &c->lock);
     }
@@ -75,8 +82,11 @@ int crew_new(unsigned size, struct crew **out, struct error *e)
     pthread_cond_init(&c->work, NULL);
     pthread_cond_init(&c->done, NULL);
     unsigned n = size > CREW_MAX ? CREW_MAX - 1 : size - 1;
-    while (c->n_threads < n && !thread_start(&c->threads[c->n_threads], thread_run, c))
-        c->n_threads++;
+    for (bool started = true; started && c->n_threads < n; c->n_threads += started) {
+        struct worker *w = &c->workers[c->n_threads];
+        *w = (struct worker){.crew = c, .number = c->n_threads + 1};
+        started = !thread_start(&w->thread, thread_run, w);
+    }
     return 0;
 }
 
@@ -89,7 +99,7 @@ void crew_free(struct crew *c)
     pthread_cond_broadcast(&c->work);
     pthread_mutex_unlock(&c->lock);
     for (unsigned i = 0; i < c->n_threads; i++)
-        pthread_join(c->threads[i], NULL);
+        pthread_join(c->workers[i].thread, NULL);
     pthread_cond_destroy(&c->done);
     pthread_cond_destroy(&c->work);
     pthread_mutex_destroy(&c->lock);
@@ -106,7 +116,7 @@ int crew_run(struct crew *c, unsigned parts, crew_part *fn, void *data, struct e
     if (parts == 1 || !c->n_threads) {
         int rc = 0;
         for (unsigned i = 0; i < parts && !rc; i++)
-            rc = fn(data, i, e);
+            rc = fn(data, i, 0, e);
         return rc;
     }
     pthread_mutex_lock(&c->lock);
@@ -116,9 +126,9 @@ int crew_run(struct crew *c, unsigned parts, crew_part *fn, void *data, struct e
     c->parts = parts;
     c->next = 1;
     pthread_cond_broadcast(&c->work);
-    do_part(c, 0);
+    do_part(c, 0, 0);
     while (c->next < c->parts)
-        do_part(c, c->next++);
+        do_part(c, c->next++, 0);
     while (c->running)
         pthread_cond_wait(&c->done, &c->lock);
     int rc = c->rc;

@@ -14,8 +14,10 @@
 
 struct crew;
 
-/* One part of the work, on any thread. Not 0: it failed, and says why. */
-typedef int crew_part(void *data, unsigned part, struct error *e);
+/* One part of the work, on any thread. worker is that thread's number, 0 to crew_size - 1, the
+ * caller's own is 0: no two parts with the same number are done at the same time, so it can choose
+ * what a thread has for itself. Not 0: it failed, and says why. */
+typedef int crew_part(void *data, unsigned part, unsigned worker, struct error *e);
 
 /* How many the machine has processors for, at most CREW_MAX. */
 unsigned crew_size_best(void);

@@ -356,9 +356,7 @@ static int open_writer(struct direct *d, struct error *e)
 static int hire(struct direct *d, struct error *e)
 {
     int rc = crew_new(crew_size_best(), &d->crew, e);
-    if (!rc)
-        page_writer_helped(d->writer, d->crew);
-    return rc;
+    return rc ? rc : page_writer_helped(d->writer, d->crew, e);
 }
 
 /* What a completion reads of the base is in memory before one is asked for. */

@@ -15,19 +15,30 @@
 #include <xengnttab.h>
 
 #define TABLE_ENTRIES (PAGE_BYTES / sizeof(grant_entry_v1_t))
-#define WINDOW (TABLE_ENTRIES - GNTTAB_NR_RESERVED_ENTRIES)
+/* Pages that one thread copies at a time. Larger windows were no faster, and this one's pages stay
+ * in a processor's cache between being read and being copied. */
+#define WINDOW ((TABLE_ENTRIES - GNTTAB_NR_RESERVED_ENTRIES) / CREW_MAX)
+/* Waking the crew costs what forty pages cost, so a queue is many windows, */
+#define QUEUE_PAGES 2048u
+/* and a queue of less than two windows is nobody's but the caller's. */
+#define CREW_PAGES (2 * WINDOW)
+#define OWN_PAGES 16u
 #define CLEARS 512u
-/* Fewer pages than this are copied sooner than another thread wakes up; and so many batches one
- * after the other as fast by one thread as by two, where both want the same memory. */
-#define PART_PAGES 128u
-#define BATCHES_ALONE 8u
 
-/* A page on its way: what is known besides its segment of the copy. */
+/* A page on its way. Its content is at source; NULL: it is a payload of the image's file. */
 struct queued {
     uint64_t pfn;
-    const struct image *image; /* whose file has its content; NULL: the segment's source has it */
+    const void *source;
+    const struct image *image;
     uint64_t payload;
     bool is_table; /* of a PV guest, to be localised */
+};
+
+/* What one thread works with: its entries of the grant table and its memory. */
+struct lane {
+    uint32_t first_ref;
+    uint8_t *arena; /* WINDOW pages, in memory from the start */
+    xengnttab_grant_copy_segment_t segments[WINDOW];
 };
 
 struct page_writer {
@@ -41,17 +52,14 @@ struct page_writer {
     xenforeignmemory_handle *memory;
     xenforeignmemory_resource_handle *resource;
     grant_entry_v1_t *grants; /* the table's first frame */
-    uint8_t *arena;           /* a page for each queued one, in memory from the start */
-    size_t n, n_clears;
-    size_t batches; /* since the last flush */
-    size_t parts;   /* of the batch that is being copied */
-    struct queued queued[WINDOW];
-    xengnttab_grant_copy_segment_t segments[WINDOW];
+    size_t n, n_own, n_clears;
+    struct lane lanes[CREW_MAX]; /* by worker; those without a thread have no arena */
+    struct queued queue[QUEUE_PAGES];
     struct mmuext_op clears[CLEARS];
-    uint64_t cleared[CLEARS]; /* their pfns */
+    uint64_t cleared[CLEARS];                                /* their pfns */
+    _Alignas(PAGE_BYTES) uint8_t own[OWN_PAGES][PAGE_BYTES]; /* contents that were handed over */
 };
 
-static const size_t arena_bytes = (size_t)WINDOW * PAGE_BYTES;
 static const _Alignas(PAGE_BYTES) uint8_t zeros[PAGE_BYTES];
 
 /* ---- open, close ---- */
@@ -68,28 +76,38 @@ static int map_grants(struct page_writer *w, struct error *e)
     return 0;
 }
 
+static int lane_open(struct page_writer *w, unsigned worker, struct error *e)
+{
+    struct lane *l = &w->lanes[worker];
+    l->first_ref = GNTTAB_NR_RESERVED_ENTRIES + worker * (uint32_t)WINDOW;
+    l->arena = aligned_alloc(PAGE_BYTES, WINDOW * PAGE_BYTES);
+    if (!l->arena)
+        return error_set(e, -ENOMEM, "out of memory for pages on their way");
+    memset(l->arena, 0, WINDOW * PAGE_BYTES); /* no page fault later */
+    memset(l->segments, 0, sizeof l->segments);
+    return 0;
+}
+
 static int open_handles(struct page_writer *w, struct error *e)
 {
-    w->arena = aligned_alloc(PAGE_BYTES, arena_bytes);
-    if (!w->arena)
-        return error_set(e, -ENOMEM, "out of memory for pages on their way");
-    memset(w->arena, 0, arena_bytes); /* no page fault later */
     w->gnttab = xengnttab_open(NULL, 0);
     if (!w->gnttab)
         return xen_error(w->xen, e, "open /dev/xen/gntdev");
     w->memory = xenforeignmemory_open(NULL, 0);
     if (!w->memory)
         return xen_error(w->xen, e, "open /dev/xen/privcmd for foreign memory");
-    return map_grants(w, e);
+    int rc = map_grants(w, e);
+    return rc ? rc : lane_open(w, 0, e);
 }
 
 int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, struct frames *frames,
                      struct page_writer **out, struct error *e)
 {
-    struct page_writer *w = calloc(1, sizeof *w);
+    struct page_writer *w = aligned_alloc(PAGE_BYTES, sizeof *w);
     *out = w;
     if (!w)
         return error_set(e, -ENOMEM, "out of memory for a writer of pages");
+    memset(w, 0, sizeof *w);
     w->xen = x;
     w->domid = domid;
     w->guest = guest;
@@ -103,9 +121,14 @@ int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, stru
     return rc;
 }
 
-void page_writer_helped(struct page_writer *w, struct crew *crew)
+int page_writer_helped(struct page_writer *w, struct crew *crew, struct error *e)
 {
-    w->crew = crew;
+    int rc = 0;
+    for (unsigned i = 1; i < crew_size(crew) && !rc; i++)
+        rc = lane_open(w, i, e);
+    if (!rc)
+        w->crew = crew;
+    return rc;
 }
 
 void page_writer_close(struct page_writer *w)
@@ -118,7 +141,8 @@ void page_writer_close(struct page_writer *w)
         xenforeignmemory_close(w->memory);
     if (w->gnttab)
         xengnttab_close(w->gnttab);
-    free(w->arena);
+    for (unsigned i = 0; i < CREW_MAX; i++)
+        free(w->lanes[i].arena);
     free(w);
 }
 
@@ -141,144 +165,147 @@ int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct
     return 0;
 }
 
-/* ---- batches: fetched, localised and copied in parts, by a crew ---- */
+/* ---- windows: fetched, localised and copied, each by one thread ---- */
 
-static uint8_t *arena_page(const struct page_writer *w, size_t i)
+static uint8_t *arena_page(const struct lane *l, size_t i)
 {
-    return w->arena + i * PAGE_BYTES;
+    return l->arena + i * PAGE_BYTES;
 }
 
-/* How many pages from i on are one piece of one file. */
-static size_t run_length(const struct page_writer *w, size_t i, size_t end)
+/* How many pages from q on are one piece of one file. */
+static size_t run_length(const struct queued *q, size_t most)
 {
-    const struct queued *first = &w->queued[i];
     size_t n = 1;
-    while (i + n < end && w->queued[i + n].image == first->image &&
-           w->queued[i + n].payload == first->payload + n)
+    while (n < most && !q[n].source && q[n].image == q->image && q[n].payload == q->payload + n)
         n++;
     return n;
 }
 
 /* The page before it has the same content, and nobody changes either. */
-static bool same_as_before(const struct page_writer *w, size_t i)
+static bool same_as_before(const struct queued *q)
 {
-    const struct queued *q = &w->queued[i];
-    return q->image == q[-1].image && q->payload == q[-1].payload && !q->is_table &&
-           !q[-1].is_table;
+    return !q[-1].source && q->image == q[-1].image && q->payload == q[-1].payload &&
+           !q->is_table && !q[-1].is_table;
 }
 
-static int fetch(struct page_writer *w, size_t from, size_t end, struct error *e)
+/* Content that is in memory is copied from there; a table is changed on its way, in the arena. */
+static void content_take(struct lane *l, const struct queued *q, size_t i)
+{
+    if (q->is_table)
+        memcpy(arena_page(l, i), q->source, PAGE_BYTES);
+    else
+        l->segments[i].source.virt = (void *)(uintptr_t)q->source;
+}
+
+static int fetch(struct lane *l, const struct queued *q, size_t n, struct error *e)
 {
     int rc = 0;
-    size_t n;
-    for (size_t i = from; i < end && !rc; i += n) {
-        const struct queued *q = &w->queued[i];
-        n = 1;
-        if (!q->image)
-            continue;
-        if (i > from && same_as_before(w, i)) {
-            w->segments[i].source.virt = w->segments[i - 1].source.virt;
-            continue;
+    size_t run;
+    for (size_t i = 0; i < n; i++)
+        l->segments[i].source.virt = arena_page(l, i);
+    for (size_t i = 0; i < n && !rc; i += run) {
+        run = 1;
+        if (q[i].source) {
+            content_take(l, &q[i], i);
+        } else if (i && same_as_before(&q[i])) {
+            l->segments[i].source.virt = l->segments[i - 1].source.virt;
+        } else {
+            run = run_length(&q[i], n - i);
+            rc = image_read_payloads(q[i].image, q[i].payload, run, arena_page(l, i), e);
         }
-        n = run_length(w, i, end);
-        rc = image_read_payloads(q->image, q->payload, n, arena_page(w, i), e);
     }
     return rc;
 }
 
-static int localise(const struct page_writer *w, size_t from, size_t end, struct error *e)
+static int localise(const struct page_writer *w, const struct lane *l, const struct queued *q,
+                    size_t n, struct error *e)
 {
     int rc = 0;
-    for (size_t i = from; i < end && !rc; i++)
-        if (w->queued[i].is_table)
-            rc = page_table_localise(w->frames, w->queued[i].pfn, arena_page(w, i), e);
+    for (size_t i = 0; i < n && !rc; i++)
+        if (q[i].is_table)
+            rc = page_table_localise(w->frames, q[i].pfn, arena_page(l, i), e);
     return rc;
 }
 
-static int copy(struct page_writer *w, size_t from, size_t end, struct error *e)
+/* An entry of the grant table is complete but for its flags, without which it is none, before they
+ * are set. */
+static void grant(const struct page_writer *w, struct lane *l, const struct queued *q, size_t n)
 {
-    /* not xen_error: what the library logs is one text for all threads */
-    if (xengnttab_grant_copy(w->gnttab, (uint32_t)(end - from), w->segments + from))
-        return error_errno(e, errno, "domain %u: copy %zu pages, the first to pfn %#" PRIx64,
-                           w->domid, end - from, w->queued[from].pfn);
-    for (size_t i = from; i < end; i++)
+    grant_entry_v1_t *entries = w->grants + l->first_ref;
+    for (size_t i = 0; i < n; i++) {
+        entries[i].domid = 0;
+        entries[i].frame = (uint32_t)frames_mfn(w->frames, q[i].pfn);
+        l->segments[i].dest.foreign.ref = l->first_ref + (uint32_t)i;
+        l->segments[i].dest.foreign.offset = 0;
+        l->segments[i].dest.foreign.domid = (uint16_t)w->domid;
+        l->segments[i].len = PAGE_BYTES;
+        l->segments[i].flags = GNTCOPY_dest_gref;
+        l->segments[i].status = GNTST_general_error;
+    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (size_t i = 0; i < n; i++)
+        entries[i].flags = GTF_permit_access;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static int copy(const struct page_writer *w, struct lane *l, const struct queued *q, size_t n,
+                struct error *e)
+{
+    grant(w, l, q, n);
+    int failed = xengnttab_grant_copy(w->gnttab, (uint32_t)n, l->segments) ? errno : 0;
+    memset(w->grants + l->first_ref, 0, n * sizeof *w->grants);
+    if (failed) /* not xen_error: what the library logs is one text for all threads */
+        return error_errno(e, failed, "domain %u: copy %zu pages, the first to pfn %#" PRIx64,
+                           w->domid, n, q->pfn);
+    for (size_t i = 0; i < n; i++)
         /* the hypervisor's own codes, GNTST_...: -1 is a frame that may not be written, say a table
          */
-        if (w->segments[i].status != GNTST_okay)
+        if (l->segments[i].status != GNTST_okay)
             return error_set(e, -EIO, "domain %u: copy to pfn %#" PRIx64 ": grant status %d",
-                             w->domid, w->queued[i].pfn, w->segments[i].status);
+                             w->domid, q[i].pfn, l->segments[i].status);
     return 0;
 }
 
-static int batch_part(void *data, unsigned part, struct error *e)
+static int window_write(void *data, unsigned part, unsigned worker, struct error *e)
 {
     struct page_writer *w = data;
-    size_t from = w->n * part / w->parts, end = w->n * (part + 1) / w->parts;
-    int rc = fetch(w, from, end, e);
+    struct lane *l = &w->lanes[worker];
+    const struct queued *q = w->queue + part * WINDOW;
+    size_t left = w->n - part * WINDOW, n = left < WINDOW ? left : WINDOW;
+    int rc = fetch(l, q, n, e);
     if (!rc)
-        rc = localise(w, from, end, e);
-    return rc ? rc : copy(w, from, end, e);
+        rc = localise(w, l, q, n, e);
+    return rc ? rc : copy(w, l, q, n, e);
 }
 
-/* Of the batch that is next. */
-static unsigned parts_count(struct page_writer *w)
+static int queue_write(struct page_writer *w, struct error *e)
 {
-    if (!w->crew || w->batches++ < BATCHES_ALONE)
-        return 1;
-    unsigned most = (unsigned)(w->n / PART_PAGES), size = crew_size(w->crew);
-    return most < 1 ? 1 : most < size ? most : size;
-}
-
-static int copy_batch(struct page_writer *w, struct error *e)
-{
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* frames before flags: see grant */
-    for (size_t i = 0; i < w->n; i++)
-        w->grants[GNTTAB_NR_RESERVED_ENTRIES + i].flags = GTF_permit_access;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    w->parts = parts_count(w);
-    int rc = w->parts == 1 ? batch_part(w, 0, e)
-                           : crew_run(w->crew, (unsigned)w->parts, batch_part, w, e);
-    memset(w->grants + GNTTAB_NR_RESERVED_ENTRIES, 0, w->n * sizeof *w->grants);
-    w->n = 0;
+    unsigned windows = (unsigned)((w->n + WINDOW - 1) / WINDOW);
+    int rc = 0;
+    if (w->crew && w->n >= CREW_PAGES)
+        rc = crew_run(w->crew, windows, window_write, w, e);
+    else
+        for (unsigned i = 0; i < windows && !rc; i++)
+            rc = window_write(w, i, 0, e);
+    w->n = w->n_own = 0;
     return rc;
 }
 
-/* The entry of the grant table is complete but for its flags, without which it is none. */
-static int grant(struct page_writer *w, uint64_t pfn, struct error *e)
+static int queue(struct page_writer *w, const struct queued *q, struct error *e)
 {
-    uint64_t mfn = frames_mfn(w->frames, pfn);
+    uint64_t mfn = frames_mfn(w->frames, q->pfn);
     if (mfn > UINT32_MAX)
-        return error_set(e, -EINVAL, "pfn %#" PRIx64 ": frame %#" PRIx64 " fits no grant", pfn,
+        return error_set(e, -EINVAL, "pfn %#" PRIx64 ": frame %#" PRIx64 " fits no grant", q->pfn,
                          mfn);
-    uint32_t ref = GNTTAB_NR_RESERVED_ENTRIES + (uint32_t)w->n;
-    w->grants[ref].domid = 0;
-    w->grants[ref].frame = (uint32_t)mfn;
-    w->segments[w->n] = (xengnttab_grant_copy_segment_t){
-        .source.virt = arena_page(w, w->n),
-        .dest.foreign = {.ref = ref, .offset = 0, .domid = (uint16_t)w->domid},
-        .len = PAGE_BYTES,
-        .flags = GNTCOPY_dest_gref,
-        .status = GNTST_general_error,
-    };
-    return 0;
+    w->queue[w->n++] = *q;
+    return w->n == QUEUE_PAGES ? queue_write(w, e) : 0;
 }
 
-/* source: NULL for the page's place in the arena. */
-static int queue(struct page_writer *w, const struct queued *q, const void *source, struct error *e)
-{
-    int rc = grant(w, q->pfn, e);
-    if (rc)
-        return rc;
-    if (source)
-        w->segments[w->n].source.virt = (void *)(uintptr_t)source;
-    w->queued[w->n++] = *q;
-    return w->n == WINDOW ? copy_batch(w, e) : 0;
-}
+/* ---- pages of zeros ---- */
 
 static int zeros_queue(struct page_writer *w, uint64_t pfn, struct error *e)
 {
-    const struct queued q = {.pfn = pfn};
-    return queue(w, &q, zeros, e);
+    return queue(w, &(struct queued){.pfn = pfn, .source = zeros}, e);
 }
 
 /* A dom0 that is no PV domain itself may not ask for this; then zeros are copied. */
@@ -330,38 +357,41 @@ static int zeros_add(struct page_writer *w, uint64_t pfn, struct error *e)
 int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
                     struct error *e)
 {
-    const struct queued q = {.pfn = pfn, .is_table = is_table(w, type)};
     int rc = frames_write(w->frames, pfn, type, e);
     if (rc)
         return rc;
     if (!content)
         return zeros_add(w, pfn, e);
-    memcpy(arena_page(w, w->n), content, PAGE_BYTES);
-    return queue(w, &q, NULL, e);
+    if (w->n_own == OWN_PAGES)
+        rc = queue_write(w, e);
+    if (rc)
+        return rc;
+    uint8_t *own = w->own[w->n_own++];
+    memcpy(own, content, PAGE_BYTES);
+    return queue(w, &(struct queued){.pfn = pfn, .source = own, .is_table = is_table(w, type)}, e);
 }
 
 int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
                             const struct image *im, uint64_t payload, struct error *e)
 {
-    const struct queued q = {
-        .pfn = pfn, .image = im, .payload = payload, .is_table = is_table(w, type)};
     int rc = frames_write(w->frames, pfn, type, e);
     if (rc)
         return rc;
     if (payload == IMAGE_PAGE_ZERO)
         return zeros_add(w, pfn, e);
-    const void *near = q.is_table ? NULL : image_payload_near(im, payload);
-    if (near) /* nothing to fetch */
-        return queue(w, &(struct queued){.pfn = pfn}, near, e);
-    return queue(w, &q, NULL, e);
+    const struct queued q = {.pfn = pfn,
+                             .source = image_payload_near(im, payload),
+                             .image = im,
+                             .payload = payload,
+                             .is_table = is_table(w, type)};
+    return queue(w, &q, e);
 }
 
 int page_writer_flush(struct page_writer *w, struct error *e)
 {
     int rc = w->n_clears ? clear_batch(w, e) : 0;
     if (!rc && w->n)
-        rc = copy_batch(w, e);
-    w->batches = 0;
+        rc = queue_write(w, e);
     if (!rc)
         frames_writes_done(w->frames);
     return rc;

@@ -10,9 +10,13 @@
  * copy at all.
  *
  * Content that has been mapped in ahead of time is copied from where it is (image_payload_near).
- * Else it is read from the image's file into memory of our own, a batch at a time: for a page that
- * is needed once that costs less than having it mapped (image_read_payloads). From the ninth batch
- * on, some 4,000 pages, each is done in parts at the same time where there is a crew of threads.
+ * Else it is read from the image's file into memory of our own, a window of pages at a time: for a
+ * page that is needed once that costs less than having it mapped (image_read_payloads).
+ *
+ * Pages are queued, and a queue goes out in windows. Where there is a crew of threads, each takes
+ * one window after the other, with entries of the grant table and memory of its own, so that waking
+ * it is paid for once a queue and not once a window: two threads are nearly twice as fast as one,
+ * where two that share each window are hardly faster (docs/bench/README.md).
  *
  * Page tables of a PV domain go from pfns to machine frames on the way.
  */
@@ -29,16 +33,19 @@
 struct page_writer;
 
 /* frames is borrowed; it tells what may be written; its frames have to be populated
- * before they are added. Maps the grant table's first frame, takes 2 MiB for pages on their way.
- * *out: page_writer_close. */
+ * before they are added. Maps the grant table's first frame, takes half a MiB for pages on their
+ * way. *out: page_writer_close. */
 int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, struct frames *frames,
                      struct page_writer **out, struct error *e);
-/* From now on crew helps with much; borrowed. */
-void page_writer_helped(struct page_writer *w, struct crew *crew);
+/* From now on crew helps with much; borrowed. Takes half a MiB for each thread. -ENOMEM: it does
+ * not, and all else goes on. */
+int page_writer_helped(struct page_writer *w, struct crew *crew, struct error *e);
 /* Drops the mapping. NULL is fine. */
 void page_writer_close(struct page_writer *w);
 
 /*
+ * No page is added twice between two flushes: nobody says which of them would be written last.
+ *
  * The page at pfn becomes one of this type with this content, 4 KiB, which is copied at once; NULL:
  * zeros. It may be written at once or with the flush. A table whose present entries name a pfn that
  * is not populated is -EINVAL, from this call or a later one.

@@ -14,9 +14,12 @@
  *   read              the file, 504 pages at a time, into memory that is there
  *   fault             the file, mapped anew, by touching it
  *   grant copy N      from memory into the domain, N pages at a time, which have been granted
- *   mapped + copy     from the file, mapped and touched before, 504 pages at a time; this is what
- *                     the page writer does with images that are expected
- *   read + copy xT    both, 504 pages at a time, by T threads; and this with others
+ *   mapped + copy xT  from the file, mapped and touched before, by T threads, of which each takes
+ *                     126 pages at a time; this is what the page writer does with images that are
+ *                     expected
+ *   read + copy xT    the same from memory, into which they have been read before; with others
+ *   shared windows x2 mapped + copy, but each window of 504 pages is cut in two: threads are woken
+ *                     for each
  *   map N             the domain's pages mapped N at a time, copied from memory, unmapped
  *
  * Exit status 1 when something cannot be done. The domain is destroyed in any case.
@@ -57,8 +60,8 @@ struct rig {
     xen_pfn_t mfns[DOMAIN_PAGES];
     uint8_t *arena, *target; /* WINDOW pages; `pages` pages */
     /* what a crew is at */
-    uint64_t first, n;
-    unsigned parts;
+    uint64_t first, n; /* this much of the pages, */
+    uint64_t window;   /* each worker so many at a time */
     bool reads;
     uint8_t *file; /* mapped, to copy from; NULL: from the arena */
 };
@@ -152,67 +155,96 @@ static xen_pfn_t spread(uint64_t page)
     return rig.mfns[page * (DOMAIN_PAGES / rig.pages)];
 }
 
-static int copy_part(void *data, unsigned part, struct error *e)
+static uint8_t *source_of(uint64_t page, uint64_t place)
+{
+    return rig.file ? rig.file + page * PAGE_BYTES : rig.arena + place * PAGE_BYTES;
+}
+
+/* Pages `first` and so on, by a worker that has the places from `place` on, of grant entries as in
+ * the arena, for itself. */
+static void window_copy(uint64_t first, uint64_t n, uint64_t place)
 {
     static _Thread_local xengnttab_grant_copy_segment_t segments[WINDOW];
-    (void)data, (void)e;
-    uint64_t from = rig.n * part / rig.parts, end = rig.n * (part + 1) / rig.parts;
-    uint8_t *arena = rig.arena + from * PAGE_BYTES;
-    uint8_t *source = rig.file ? rig.file + rig.first * PAGE_BYTES : rig.arena;
-    size_t bytes = (end - from) * PAGE_BYTES;
+    grant_entry_v1_t *g = rig.grants + GNTTAB_NR_RESERVED_ENTRIES + place;
+    size_t bytes = n * PAGE_BYTES;
     if (rig.reads)
-        need(pread(rig.fd, arena, bytes, (off_t)((rig.first + from) * PAGE_BYTES)) ==
+        need(pread(rig.fd, rig.arena + place * PAGE_BYTES, bytes, (off_t)(first * PAGE_BYTES)) ==
                  (ssize_t)bytes,
              "read");
-    for (uint64_t i = from; i < end; i++)
-        segments[i - from] = (xengnttab_grant_copy_segment_t){
-            .source.virt = source + i * PAGE_BYTES,
-            .dest.foreign = {.ref = GNTTAB_NR_RESERVED_ENTRIES + (uint32_t)i,
+    for (uint64_t i = 0; i < n; i++) {
+        g[i] = (grant_entry_v1_t){0, 0, (uint32_t)spread(first + i)};
+        segments[i] = (xengnttab_grant_copy_segment_t){
+            .source.virt = source_of(first + i, place + i),
+            .dest.foreign = {.ref = GNTTAB_NR_RESERVED_ENTRIES + (uint32_t)(place + i),
                              .domid = (uint16_t)rig.domid},
             .len = PAGE_BYTES,
             .flags = GNTCOPY_dest_gref,
         };
-    need(!xengnttab_grant_copy(rig.gnttab, (uint32_t)(end - from), segments), "copy");
-    for (uint64_t i = 0; i < end - from; i++)
+    }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (uint64_t i = 0; i < n; i++)
+        g[i].flags = GTF_permit_access;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    need(!xengnttab_grant_copy(rig.gnttab, (uint32_t)n, segments), "copy");
+    for (uint64_t i = 0; i < n; i++)
         need(segments[i].status == GNTST_okay, "copy a page");
+    memset(g, 0, n * sizeof *g);
+}
+
+static int copy_part(void *data, unsigned part, unsigned worker, struct error *e)
+{
+    (void)data, (void)e;
+    uint64_t from = part * rig.window, left = rig.n - from;
+    window_copy(rig.first + from, left < rig.window ? left : rig.window, worker * rig.window);
     return 0;
 }
 
-static void copy_window(struct crew *crew)
+static void copy_range(struct crew *crew)
 {
     struct error e;
-    grant_entry_v1_t *g = rig.grants + GNTTAB_NR_RESERVED_ENTRIES;
-    for (uint64_t i = 0; i < rig.n; i++)
-        g[i] = (grant_entry_v1_t){0, 0, (uint32_t)spread(rig.first + i)};
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    for (uint64_t i = 0; i < rig.n; i++)
-        g[i].flags = GTF_permit_access;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    rig.parts = crew_size(crew);
-    need(!crew_run(crew, rig.parts, copy_part, NULL, &e), "copy");
-    memset(g, 0, rig.n * sizeof *g);
+    unsigned parts = (unsigned)((rig.n + rig.window - 1) / rig.window);
+    need(!crew_run(crew, parts, copy_part, NULL, &e), "copy");
 }
 
+/* Each thread takes one window after the other until all pages are there. */
 static double grant_copy(uint64_t window, unsigned threads, bool reads)
 {
     double start = now_us();
     rig.reads = reads;
-    for (rig.first = 0; rig.first < rig.pages; rig.first += rig.n) {
-        rig.n = rig.pages - rig.first < window ? rig.pages - rig.first : window;
-        copy_window(rig.crews[threads - 1]);
-    }
+    rig.first = 0;
+    rig.n = rig.pages;
+    rig.window = window;
+    copy_range(rig.crews[threads - 1]);
     return now_us() - start;
 }
 
-static double mapped_copy(void)
+static double mapped_copy(double (*copy)(unsigned threads), unsigned threads)
 {
     size_t bytes = rig.pages * PAGE_BYTES;
     rig.file = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, rig.fd, 0);
     need(rig.file != MAP_FAILED, "map the file");
-    double us = grant_copy(WINDOW, 1, false);
+    double us = copy(threads);
     munmap(rig.file, bytes);
     rig.file = NULL;
     return us;
+}
+
+static double copy_windows(unsigned threads)
+{
+    return grant_copy(WINDOW / CREW_MAX, threads, false);
+}
+
+/* A window of 504 after the other, cut into parts for the threads. */
+static double copy_shared(unsigned threads)
+{
+    double start = now_us();
+    rig.reads = false;
+    rig.window = WINDOW / threads;
+    for (rig.first = 0; rig.first < rig.pages; rig.first += rig.n) {
+        rig.n = rig.pages - rig.first < WINDOW ? rig.pages - rig.first : WINDOW;
+        copy_range(rig.crews[threads - 1]);
+    }
+    return now_us() - start;
 }
 
 static double map_and_copy(uint64_t window)
@@ -300,10 +332,12 @@ static void say_all(void)
     say("grant copy 16", grant_copy(16, 1, false), ", ");
     say("grant copy 128", grant_copy(128, 1, false), ", ");
     say("grant copy 504", grant_copy(WINDOW, 1, false), ", ");
-    say("mapped + copy", mapped_copy(), ", ");
-    say("read + copy x1", grant_copy(WINDOW, 1, true), ", ");
-    say("read + copy x2", grant_copy(WINDOW, 2, true), ", ");
-    say("read + copy x4", grant_copy(WINDOW, 4, true), ", ");
+    say("mapped + copy x1", mapped_copy(copy_windows, 1), ", ");
+    say("mapped + copy x2", mapped_copy(copy_windows, 2), ", ");
+    say("shared windows x2", mapped_copy(copy_shared, 2), ", ");
+    say("read + copy x1", grant_copy(WINDOW / CREW_MAX, 1, true), ", ");
+    say("read + copy x2", grant_copy(WINDOW / CREW_MAX, 2, true), ", ");
+    say("read + copy x4", grant_copy(WINDOW / CREW_MAX, 4, true), ", ");
     say("map 16", map_and_copy(16), ", ");
     say("map 504", map_and_copy(WINDOW), "}\n");
     fflush(stdout);

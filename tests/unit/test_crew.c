@@ -23,13 +23,18 @@ int __wrap_thread_start(pthread_t *thread, void *(*run)(void *data), void *data)
 
 struct work {
     atomic_uint done[PARTS_MAX];
+    atomic_uint busy[CREW_MAX];      /* workers that do a part just now */
+    unsigned workers;                /* how many there may be */
     unsigned fails_from, fails_step; /* parts that fail; step 0: none */
 };
 
-static int do_part(void *data, unsigned part, struct error *e)
+static int do_part(void *data, unsigned part, unsigned worker, struct error *e)
 {
     struct work *w = data;
+    if (worker >= w->workers || atomic_fetch_add(&w->busy[worker], 1))
+        abort(); /* no other thread than the test's own can make it fail */
     atomic_fetch_add(&w->done[part], 1);
+    atomic_fetch_sub(&w->busy[worker], 1);
     if (w->fails_step && part >= w->fails_from && (part - w->fails_from) % w->fails_step == 0)
         return error_set(e, -EIO, "part %u", part);
     return 0;
@@ -52,7 +57,7 @@ static void each_part_once(void **state)
         struct crew *c = crew_of(size);
         assert_int_equal(crew_size(c), size > CREW_MAX ? CREW_MAX : size);
         for (unsigned parts = 1; parts <= PARTS_MAX; parts++) {
-            struct work w = {0};
+            struct work w = {.workers = crew_size(c)};
             struct error e = {0};
             assert_int_equal(crew_run(c, parts, do_part, &w, &e), 0);
             for (unsigned i = 0; i < PARTS_MAX; i++)
@@ -69,7 +74,7 @@ static void fewer_threads(void **state)
     (void)state;
     for (most_threads = 0; most_threads < CREW_MAX; most_threads++) {
         struct crew *c = crew_of(CREW_MAX);
-        struct work w = {0};
+        struct work w = {.workers = crew_size(c)};
         struct error e = {0};
         assert_int_equal(crew_size(c), most_threads + 1);
         assert_int_equal(crew_run(c, PARTS_MAX, do_part, &w, &e), 0);
@@ -87,7 +92,8 @@ static void failures(void **state)
     for (unsigned size = 1; size <= CREW_MAX; size++) {
         struct crew *c = crew_of(size);
         for (unsigned from = 0; from < 20; from++) {
-            struct work w = {.fails_from = from, .fails_step = 1}, right = {0};
+            struct work right = {.workers = size};
+            struct work w = {.workers = size, .fails_from = from, .fails_step = 1};
             struct error e = {0};
             char text[32];
             assert_int_equal(crew_run(c, 20, do_part, &w, &e), -EIO);

@@ -27,6 +27,8 @@ struct direct {
     /* PV */
     uint64_t *tables; /* pfns of page tables of the base */
     size_t n_tables;
+    uint64_t *typed; /* room for a list of changes that pins are about, see engine_direct.c */
+    size_t typed_room;
     void *shared_info; /* mapped when built */
     xenforeignmemory_handle *memory;
     uint64_t shared_info_frame;

@@ -160,8 +160,12 @@ int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn
 
 int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e)
 {
-    int rc = xs_put(x->xs, name, e, "/local/domain/%u/name", domid);
-    return rc ? rc : xs_put(x->xs, CONSOLE_SERVED, e, "/local/domain/%u/console/type", domid);
+    return xs_put(x->xs, name, e, "/local/domain/%u/name", domid);
+}
+
+int domtree_serve_console(struct xen *x, uint32_t domid, struct error *e)
+{
+    return xs_put(x->xs, CONSOLE_SERVED, e, "/local/domain/%u/console/type", domid);
 }
 
 /* For each child of a directory; stops at the first return other than 0. */

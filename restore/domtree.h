@@ -16,7 +16,7 @@ struct domtree {
     const char *tag; /* the daemon's: marks the domain as made by dompool */
     uint32_t store_port, console_port;
     /* It is introduced before anybody asks for it, under a name that is not its last one:
-     * xenconsoled leaves its console alone, and makes no log, until domtree_rename. */
+     * xenconsoled leaves its console alone, and makes no log, until domtree_serve_console. */
     bool waits;
 };
 
@@ -32,9 +32,12 @@ void domtree_nodes(const struct domtree *d, const struct domconf *c, struct xstr
 int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn,
                       uint64_t console_gfn, struct error *e);
 
-/* Gives a domain that waits its name, and its console to xenconsoled, whose log carries the name.
- * Creates no node. */
+/* Gives a domain that waits its name. Creates no node. */
 int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e);
+/* Then its console to xenconsoled, whose log carries the name. xenconsoled has some forty requests
+ * for xenstored then, which keep a processor busy for as long as a delta of a thousand pages takes:
+ * what the domain prints meanwhile waits in its ring. Creates no node. */
+int domtree_serve_console(struct xen *x, uint32_t domid, struct error *e);
 
 /* Removes all nodes of a domain, devices of every kind included: front ends first, so that back
  * ends let go; the rest with domtree_remove once they have. Missing nodes are fine. uuid: text;

@@ -95,17 +95,23 @@ int direct_set_tsc(struct direct *d, const struct image *im, struct error *e)
 /* ---- accepts ---- */
 
 /* Pages that have been lost or never had content are libxenguest's to deal with. */
+static int accepts_page(const struct image_page *p, struct error *e)
+{
+    unsigned type = image_page_type(p);
+    if (type == PAGE_NOTAB || page_type_is_table(type))
+        return 0;
+    return error_set(e, ANSWER_IMAGE_REFUSED,
+                     "engine direct takes no page of type %#x (pfn %#" PRIx64 ")", type,
+                     image_page_pfn(p));
+}
+
 static int accepts_pages(const struct image *im, struct error *e)
 {
     const struct image_page *pages = image_pages(im);
-    for (uint64_t i = 0; i < image_info(im)->pages; i++) {
-        unsigned type = image_page_type(&pages[i]);
-        if (type != PAGE_NOTAB && !page_type_is_table(type))
-            return error_set(e, ANSWER_IMAGE_REFUSED,
-                             "engine direct takes no page of type %#x (pfn %#" PRIx64 ")", type,
-                             image_page_pfn(&pages[i]));
-    }
-    return 0;
+    int rc = 0;
+    for (uint64_t i = 0; i < image_info(im)->pages && !rc; i++)
+        rc = accepts_page(&pages[i], e);
+    return rc;
 }
 
 static int accepts(const struct image *base, struct error *e)
@@ -151,7 +157,11 @@ static int write_base(struct direct *d, struct error *e)
 /*
  * What a derived image, or a new version of the base, changes: pages of one image's file, in its
  * table or in a list made for it, and of PV the start info as this domain is to see it. Pages that
- * are kept are passed over, and so is the table's start info. Borrows from the image.
+ * are kept are passed over, and so is the table's start info. Borrows from the image, and its list
+ * of what pins are about from struct direct, so that there is one at a time.
+ *
+ * An allocation goes through all of them twice, to look at their types and to write them; pins are
+ * about few.
  */
 struct changes {
     const struct image *image;
@@ -159,60 +169,73 @@ struct changes {
     uint64_t n;
     struct image_page *own; /* what pages is, when it is no table of an image */
     bool has_start_info;
-    uint64_t start_info; /* pfn; its content is in struct direct */
+    uint64_t start_info;   /* pfn; its content is in struct direct */
+    const uint64_t *typed; /* pfns of those that will be tables, or are pinned now */
+    size_t n_typed;
 };
 
-struct change {
-    uint64_t pfn;
-    unsigned type;
-    uint64_t payload;
-    const void *content; /* instead of a payload */
-};
-
-/* *cursor starts at 0, where the start info is; entry n of the table is at n + 1. */
-static bool change_next(const struct direct *d, const struct changes *c, uint64_t *cursor,
-                        struct change *out)
+static bool is_passed_over(const struct direct *d, const struct changes *c, uint64_t pfn)
 {
-    if (!*cursor && c->has_start_info) {
-        *out = (struct change){c->start_info, PAGE_NOTAB, 0, d->start_info};
-        *cursor = 1;
-        return true;
-    }
-    for (uint64_t i = *cursor ? *cursor - 1 : 0; i < c->n; i++) {
+    return frames_is_kept(&d->frames, pfn) || (c->has_start_info && pfn == c->start_info);
+}
+
+static int typed_reserve(struct direct *d, size_t room, struct error *e)
+{
+    uint64_t *bigger = realloc(d->typed, room * sizeof *bigger);
+    if (!bigger)
+        return error_set(e, -ENOMEM, "out of memory for a list of %zu page tables", room);
+    d->typed = bigger;
+    d->typed_room = room;
+    return 0;
+}
+
+static int typed_add(struct direct *d, struct changes *c, uint64_t pfn, struct error *e)
+{
+    int rc = c->n_typed == d->typed_room ? typed_reserve(d, d->typed_room * 2 + 64, e) : 0;
+    if (!rc)
+        d->typed[c->n_typed++] = pfn;
+    return rc;
+}
+
+/* Looks at each change once: is it one that the engine takes, and are pins about it? */
+static int changes_look(struct direct *d, struct changes *c, struct error *e)
+{
+    int rc = 0;
+    if (c->has_start_info && frames_pin_level(&d->frames, c->start_info))
+        rc = typed_add(d, c, c->start_info, e);
+    for (uint64_t i = 0; i < c->n && !rc; i++) {
         uint64_t pfn = image_page_pfn(&c->pages[i]);
-        if (frames_is_kept(&d->frames, pfn) || (c->has_start_info && pfn == c->start_info))
+        rc = accepts_page(&c->pages[i], e);
+        if (rc ||
+            (image_page_type(&c->pages[i]) == PAGE_NOTAB && !frames_pin_level(&d->frames, pfn)))
             continue;
-        *out = (struct change){pfn, image_page_type(&c->pages[i]), c->pages[i].payload, NULL};
-        *cursor = i + 2;
-        return true;
+        if (!is_passed_over(d, c, pfn))
+            rc = typed_add(d, c, pfn, e);
     }
-    return false;
+    c->typed = d->typed;
+    return rc;
 }
 
 static int unpin_changed(struct direct *d, const struct changes *c, struct error *e)
 {
-    struct change at;
     int rc = 0;
-    for (uint64_t cursor = 0; !rc && change_next(d, c, &cursor, &at);)
-        if (frames_pin_level(&d->frames, at.pfn))
-            rc = table_unpin(&d->pins, at.pfn, e);
+    for (size_t i = 0; i < c->n_typed && !rc; i++)
+        if (frames_pin_level(&d->frames, c->typed[i]))
+            rc = table_unpin(&d->pins, c->typed[i], e);
     return rc ? rc : table_pins_flush(&d->pins, e);
-}
-
-static int write_change(struct direct *d, const struct image *im, const struct change *c,
-                        struct error *e)
-{
-    if (c->content)
-        return direct_write_page(d, c->pfn, c->type, c->content, e);
-    return write_payload(d, c->pfn, c->type, im, c->payload, e);
 }
 
 static int write_changed(struct direct *d, const struct changes *c, struct error *e)
 {
-    struct change at;
     int rc = 0;
-    for (uint64_t cursor = 0; !rc && change_next(d, c, &cursor, &at);)
-        rc = write_change(d, c->image, &at, e);
+    if (c->has_start_info)
+        rc = direct_write_page(d, c->start_info, PAGE_NOTAB, d->start_info, e);
+    for (uint64_t i = 0; i < c->n && !rc; i++) {
+        const struct image_page *p = &c->pages[i];
+        uint64_t pfn = image_page_pfn(p);
+        if (!is_passed_over(d, c, pfn))
+            rc = write_payload(d, pfn, image_page_type(p), c->image, p->payload, e);
+    }
     return rc ? rc : page_writer_flush(d->writer, e);
 }
 
@@ -225,11 +248,10 @@ static bool is_l1(const struct direct *d, uint64_t pfn)
 
 static int pin_changed(struct direct *d, const struct changes *c, struct error *e)
 {
-    struct change at;
     int rc = 0;
-    for (uint64_t cursor = 0; !rc && change_next(d, c, &cursor, &at);)
-        if (is_l1(d, at.pfn))
-            rc = table_pin(&d->pins, at.pfn, e);
+    for (size_t i = 0; i < c->n_typed && !rc; i++)
+        if (is_l1(d, c->typed[i]))
+            rc = table_pin(&d->pins, c->typed[i], e);
     return rc ? rc : table_pins_flush(&d->pins, e);
 }
 
@@ -237,15 +259,15 @@ static int pin_changed(struct direct *d, const struct changes *c, struct error *
 static int changes_of_image(struct direct *d, const struct image *im, struct changes *c,
                             struct error *e)
 {
+    int rc = 0;
     *c = (struct changes){.image = im, .pages = image_pages(im)};
     if (im != d->base.base)
         c->n = image_info(im)->pages;
-    int rc = c->n ? accepts_pages(im, e) : 0;
-    if (!rc && is_pv(d)) {
+    if (is_pv(d)) {
         rc = direct_pv_start_info(d, im, &c->start_info, e);
         c->has_start_info = true;
     }
-    return rc;
+    return rc ? rc : changes_look(d, c, e);
 }
 
 /* ---- tables ---- */
@@ -296,13 +318,12 @@ static int settle_pin(struct direct *d, uint64_t pfn, bool pin, struct error *e)
  * changes. */
 static int settle_pins(struct direct *d, const struct changes *c, struct error *e)
 {
-    struct change at;
     int rc = 0;
     for (int pin = 1; pin >= 0; pin--) {
         for (size_t i = 0; i < d->n_tables && !rc; i++)
             rc = settle_pin(d, d->tables[i], pin, e);
-        for (uint64_t cursor = 0; !rc && change_next(d, c, &cursor, &at);)
-            rc = settle_pin(d, at.pfn, pin, e);
+        for (size_t i = 0; i < c->n_typed && !rc; i++)
+            rc = settle_pin(d, c->typed[i], pin, e);
     }
     return rc ? rc : table_pins_flush(&d->pins, e);
 }
@@ -365,6 +386,10 @@ static int prefault(struct direct *d, struct error *e)
     uint64_t pfn;
     image_prefault_records(d->base.base);
     int rc = hire(d, e);
+    if (!rc)
+        rc = typed_reserve(d, 2 * d->n_tables + 64, e);
+    if (!rc)
+        memset(d->typed, 0, d->typed_room * sizeof *d->typed);
     return !rc && is_pv(d) ? direct_pv_start_info(d, d->base.base, &pfn, e) : rc;
 }
 
@@ -440,6 +465,8 @@ static int turn(struct slot *s, const struct image *to, struct error *e)
     }
     rc = changes_between(d, to, &c, e);
     if (!rc)
+        rc = changes_look(d, &c, e);
+    if (!rc)
         rc = write_changes(d, &c, e);
     free(c.own);
     if (!rc && is_pv(d))
@@ -500,6 +527,7 @@ static void dispose(struct slot *s)
     frames_dispose(&d->frames);
     lineage_dispose(&d->base);
     free(d->tables);
+    free(d->typed);
     free(d);
     s->engine_state = NULL;
 }

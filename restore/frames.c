@@ -33,26 +33,6 @@ void frames_dispose(struct frames *f)
     *f = (struct frames){0};
 }
 
-uint64_t frames_mfn(const struct frames *f, uint64_t pfn)
-{
-    return pfn < f->count ? f->mfn[pfn] : FRAME_NONE;
-}
-
-unsigned frames_type(const struct frames *f, uint64_t pfn)
-{
-    return pfn < f->count ? f->type[pfn] : FRAME_EMPTY;
-}
-
-bool frames_is_kept(const struct frames *f, uint64_t pfn)
-{
-    return pfn < f->count && f->kept[pfn];
-}
-
-unsigned frames_pin_level(const struct frames *f, uint64_t pfn)
-{
-    return pfn < f->count ? f->level[pfn] : 0;
-}
-
 static int wrong(struct error *e, uint64_t pfn, const char *step, const char *why)
 {
     return error_set(e, -EINVAL, "pfn %#" PRIx64 ": it cannot be %s, %s", pfn, step, why);

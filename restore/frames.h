@@ -47,12 +47,27 @@ int frames_init(struct frames *f, uint64_t count, struct error *e);
 void frames_dispose(struct frames *f);
 
 /* The machine frame of a populated pfn, FRAME_NONE for any other number. */
-uint64_t frames_mfn(const struct frames *f, uint64_t pfn);
+static inline uint64_t frames_mfn(const struct frames *f, uint64_t pfn)
+{
+    return pfn < f->count ? f->mfn[pfn] : FRAME_NONE;
+}
+
 /* Type of what was written last, FRAME_EMPTY when nothing was. */
-unsigned frames_type(const struct frames *f, uint64_t pfn);
-bool frames_is_kept(const struct frames *f, uint64_t pfn);
+static inline unsigned frames_type(const struct frames *f, uint64_t pfn)
+{
+    return pfn < f->count ? f->type[pfn] : FRAME_EMPTY;
+}
+
+static inline bool frames_is_kept(const struct frames *f, uint64_t pfn)
+{
+    return pfn < f->count && f->kept[pfn];
+}
+
 /* 1 to 4, or 0: not pinned. */
-unsigned frames_pin_level(const struct frames *f, uint64_t pfn);
+static inline unsigned frames_pin_level(const struct frames *f, uint64_t pfn)
+{
+    return pfn < f->count ? f->level[pfn] : 0;
+}
 
 /* Xen has given pfn this frame. -EINVAL: it has one already, or there is no such pfn. */
 int frames_place(struct frames *f, uint64_t pfn, uint64_t mfn, struct error *e);

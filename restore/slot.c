@@ -317,9 +317,12 @@ static int complete_into(struct slot *s, const struct image *im, const char *nam
     s->step = "memory"; /* the engine ends its stages itself */
     int rc = s->engine->introduces_early ? complete_introduced(s, im, name, delta_pages, e)
                                          : complete_then_introduce(s, im, name, delta_pages, e);
-    if (!rc)
-        STEP("unpause", unpause(s, paused, e));
-    return rc;
+    if (rc)
+        return rc;
+    STEP("unpause", unpause(s, paused, e));
+    if (s->engine->introduces_early) /* nobody looks at the console before */
+        STEP("console", domtree_serve_console(&s->xen, s->domid, e));
+    return 0;
 }
 
 int slot_complete(struct slot *s, const char *image_path, const char *name, bool paused,

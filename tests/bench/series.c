@@ -136,12 +136,14 @@ static int add_stages(struct samples *s, const struct series_key *key, const jso
 static double behind_us(const json_t *stages)
 {
     double us = 0;
+    bool behind = false;
     size_t i;
     json_t *stage;
     json_array_foreach (stages, i, stage) {
         const char *name = json_string_value(json_object_get(stage, "name"));
-        if (name && (!strcmp(name, "return") || !strcmp(name, "commit")))
+        if (behind)
             us += number_of(stage, "us");
+        behind |= name && !strcmp(name, "unpause");
     }
     return us;
 }

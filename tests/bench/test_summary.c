@@ -117,7 +117,9 @@ static void leases_and_signs(void **state)
                      STATE("allocate", "guest", 0) "\"failed\": \"why\"}\n" STATE(
                          "allocate", "direct",
                          256) "\"lease\": {\"total_us\": 20000, \"from\": \"warm\", \"stages\": "
-                              "[{\"name\": \"return\", \"us\": 1000}, "
+                              "[{\"name\": \"unpause\", \"us\": 500}, "
+                              "{\"name\": \"console\", \"us\": 700}, "
+                              "{\"name\": \"return\", \"us\": 300}, "
                               "{\"name\": \"commit\", \"us\": 3000}]}}\n");
     assert_float_equal(median(&s, "allocate", "direct", 1024, "unpaused"), 25.5, 1e-6);
     assert_float_equal(median(&s, "allocate", "direct", 1024, "hypercalls"), 9, 1e-6);

@@ -168,6 +168,14 @@ int domtree_serve_console(struct xen *x, uint32_t domid, struct error *e)
     return xs_put(x->xs, CONSOLE_SERVED, e, "/local/domain/%u/console/type", domid);
 }
 
+bool domtree_console_waits(struct xen *x, uint32_t domid)
+{
+    char *type = xs_get(x->xs, "/local/domain/%u/console/type", domid);
+    bool waits = type && !strcmp(type, CONSOLE_WAITS);
+    free(type);
+    return waits;
+}
+
 /* For each child of a directory; stops at the first return other than 0. */
 static int each_child(struct xen *x, const char *path,
                       int (*call)(struct xen *x, const char *path, const char *child, void *data),

@@ -38,6 +38,8 @@ int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error
  * for xenstored then, which keep a processor busy for as long as a delta of a thousand pages takes:
  * what the domain prints meanwhile waits in its ring. Creates no node. */
 int domtree_serve_console(struct xen *x, uint32_t domid, struct error *e);
+/* Whether that has not been done. */
+bool domtree_console_waits(struct xen *x, uint32_t domid);
 
 /* Removes all nodes of a domain, devices of every kind included: front ends first, so that back
  * ends let go; the rest with domtree_remove once they have. Missing nodes are fine. uuid: text;

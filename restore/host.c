@@ -434,6 +434,16 @@ static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
     return rc;
 }
 
+/* Of domains that were handed out just when their helper was killed. */
+static int sweep_consoles(struct host *h, const struct sweep *w, struct error *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < w->n_alive && !rc; i++)
+        if (!strcmp(w->alive[i].tag, w->tag) && domtree_console_waits(&h->xen, w->alive[i].domid))
+            rc = domtree_serve_console(&h->xen, w->alive[i].domid, e);
+    return rc;
+}
+
 int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_t n_keep,
                unsigned *removed, struct error *e)
 {
@@ -444,6 +454,8 @@ int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_
         return rc;
     rc = sweep_snapshots(&w, e);
     int rc2 = sweep_nodes(h, &w, rc ? NULL : e);
+    rc = rc ? rc : rc2;
+    rc2 = sweep_consoles(h, &w, rc ? NULL : e);
     free(w.alive);
     return rc ? rc : rc2;
 }

@@ -65,8 +65,10 @@ void host_wake(struct host *h);
 /*
  * Removes what a killed daemon with this tag left: disk snapshots and xenstore nodes of domains
  * that no longer exist. (Loop devices and copy-on-write files end with their last user by
- * themselves.) Domains are not touched (host_destroy), nor are the disks of the n_keep domains of
- * keep: they are in files that xl save wrote, and may come back. *removed counts what went.
+ * themselves.) What is left to do for those that exist is done: consoles that nobody serves yet go
+ * to xenconsoled. Else domains are not touched (host_destroy), nor are the disks of the n_keep
+ * domains of keep: they are in files that xl save wrote, and may come back. *removed counts what
+ * went.
  */
 int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_t n_keep,
                unsigned *removed, struct error *e);

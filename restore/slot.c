@@ -320,8 +320,6 @@ static int complete_into(struct slot *s, const struct image *im, const char *nam
     if (rc)
         return rc;
     STEP("unpause", unpause(s, paused, e));
-    if (s->engine->introduces_early) /* nobody looks at the console before */
-        STEP("console", domtree_serve_console(&s->xen, s->domid, e));
     return 0;
 }
 
@@ -332,6 +330,11 @@ int slot_complete(struct slot *s, const char *image_path, const char *name, bool
     trace_start(&s->trace, "complete", &s->domid);
     STEP("image", open_image(s, image_path, &im, e));
     return complete_into(s, im, name, paused, outcome, e);
+}
+
+int slot_leave(struct slot *s, struct error *e)
+{
+    return s->engine->introduces_early ? domtree_serve_console(&s->xen, s->domid, e) : 0;
 }
 
 void slot_dispose(struct slot *s)

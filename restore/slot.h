@@ -74,6 +74,12 @@ int slot_complete(struct slot *s, const char *image_path, const char *name, bool
                   struct slot_outcome *outcome, struct error *e);
 
 /*
+ * What is left to do for a completed slot when whoever waited has been told: xenconsoled takes its
+ * console over. Blocking: one request to xenstored.
+ */
+int slot_leave(struct slot *s, struct error *e);
+
+/*
  * Makes a warm slot hold another version of its base, by writing the pages that differ. Blocking:
  * reads both images. ANSWER_IMAGE_REFUSED when they share no lineage: then the slot is as before.
  */

@@ -121,8 +121,10 @@ static int expect(struct helper *h, json_t *request, struct error *e)
 
 static int leave(struct helper *h, json_t *request, struct error *e)
 {
-    (void)h, (void)request, (void)e;
+    (void)request;
     background_group(true); /* somebody's domain has begun to run, and the kernel unmaps much */
+    if (slot_leave(&h->slot, e))
+        log_warning("%s: `xl console` has nothing of it until the daemon is restarted", e->text);
     return 0;
 }
 

@@ -39,9 +39,13 @@ dompool allocate g --name survivor --wait 120s --json >/var/tmp/lease.json || fa
 domid=$(xl domid survivor)
 expect_healthy "$domid" 1 2
 
+# A console that its helper had no time to hand over: the restart does it.
+console_type=/local/domain/$domid/console/type
 for ((round = 1; round <= rounds; round++)); do
     kill_daemon "$round"
+    ((round > 1)) || xenstore-write "$console_type" dompool
     daemon_start
+    expect_equal "who serves the console" xenconsoled "$(xenstore-read "$console_type")"
     lease_healthy "restart $round"
 done
 expect_healthy "$domid" 1 2

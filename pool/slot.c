@@ -123,6 +123,22 @@ static void slot_trace(const struct slot *s, enum slot_state from)
         s->core->on_move(s->core, s, (int)from, (int)s->state);
 }
 
+/* That a slot is being completed is written when it has come to its end, as leased or as broken:
+ * a restart destroys it as it does a warm one, and a transaction of its own would take a processor
+ * from the pages that are being written. */
+static void slot_write(const struct slot *s, struct rows *r)
+{
+    if (s->state == SLOT_COMPLETING)
+        return;
+    struct rows *own = r ? r : rows_new(s->core);
+    if (s->state == SLOT_GONE)
+        rows_slot_gone(own, s);
+    else
+        rows_slot(own, s);
+    if (!r)
+        rows_commit(s->core, own, NULL, NULL);
+}
+
 void slot_move(struct slot *s, enum slot_state to, struct rows *r, const char *reason)
 {
     enum slot_state from = s->state;
@@ -141,13 +157,7 @@ void slot_move(struct slot *s, enum slot_state to, struct rows *r, const char *r
         if (to == SLOT_WARM && slot_is_current(s))
             list_append(&s->pool->warm, &s->in_warm);
     }
-    struct rows *own = r ? r : rows_new(s->core);
-    if (to == SLOT_GONE)
-        rows_slot_gone(own, s);
-    else
-        rows_slot(own, s);
-    if (!r)
-        rows_commit(s->core, own, NULL, NULL);
+    slot_write(s, r);
     slot_trace(s, from);
 }
 

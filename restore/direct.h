@@ -16,6 +16,26 @@
 
 #define DIRECT_PARAMS 64u /* HVM parameters, by index; more than Xen has */
 
+/*
+ * What a derived image, or a new version of the base, changes: pages of one image's file, in its
+ * table or in a list made for it, and of PV the start info as this domain is to see it. Pages that
+ * are kept are passed over, and so is the table's start info. Borrows from the image, and its list
+ * of what pins are about from struct direct, so that there is one at a time.
+ *
+ * An allocation goes through all of them twice, to look at their types and to write them; pins are
+ * about few.
+ */
+struct changes {
+    const struct image *image;
+    const struct image_page *pages;
+    uint64_t n;
+    struct image_page *own; /* what pages is, when it is no table of an image */
+    bool has_start_info;
+    uint64_t start_info;   /* pfn; its content is in struct direct */
+    const uint64_t *typed; /* pfns of those that will be tables, or are pinned now */
+    size_t n_typed;
+};
+
 struct direct {
     _Alignas(PAGE_BYTES) uint8_t start_info[PAGE_BYTES]; /* PV; on its way into the domain */
     struct slot *slot;
@@ -29,7 +49,8 @@ struct direct {
     size_t n_tables;
     uint64_t *typed; /* room for a list of changes that pins are about, see engine_direct.c */
     size_t typed_room;
-    void *shared_info; /* mapped when built */
+    struct changes changes; /* of the image that is being completed */
+    void *shared_info;      /* mapped when built */
     xenforeignmemory_handle *memory;
     uint64_t shared_info_frame;
     /* PVH: what has been set */

@@ -14,7 +14,7 @@
 struct engine {
     const char *name;
     /* build fills in s->store_gfn and s->console_gfn, so that the domain is introduced to xenstore
-     * while nobody waits for it; else complete does. */
+     * while nobody waits for it; else finish does. */
     bool introduces_early;
     /* 0, or ANSWER_IMAGE_REFUSED with the reason why this engine cannot take the image. */
     int (*accepts)(const struct image *base, struct error *e);
@@ -23,9 +23,13 @@ struct engine {
     int (*build)(struct slot *s, struct error *e);
     /* Makes a warm slot hold `to`, a base of the same lineage as s->base, which stays open. */
     int (*turn)(struct slot *s, const struct image *to, struct error *e);
-    /* Writes the pages in which `im` differs from the base, and sets vCPUs and platform state. im
-     * is s->base itself when nothing differs. */
-    int (*complete)(struct slot *s, const struct image *im, uint64_t *delta_pages, struct error *e);
+    /*
+     * The two halves of a completion into `im`, which is s->base itself when nothing differs.
+     * write: the pages in which it differs from the base, by as many threads as pay. finish: page
+     * tables, vCPUs and platform state, by one thread that is in the hypervisor most of the time.
+     */
+    int (*write)(struct slot *s, const struct image *im, uint64_t *delta_pages, struct error *e);
+    int (*finish)(struct slot *s, const struct image *im, struct error *e);
     /* Frees s->engine_state; may be called at any time, also twice. */
     void (*dispose)(struct slot *s);
 };

@@ -154,26 +154,6 @@ static int write_base(struct direct *d, struct error *e)
     return rc ? rc : page_writer_flush(d->writer, e);
 }
 
-/*
- * What a derived image, or a new version of the base, changes: pages of one image's file, in its
- * table or in a list made for it, and of PV the start info as this domain is to see it. Pages that
- * are kept are passed over, and so is the table's start info. Borrows from the image, and its list
- * of what pins are about from struct direct, so that there is one at a time.
- *
- * An allocation goes through all of them twice, to look at their types and to write them; pins are
- * about few.
- */
-struct changes {
-    const struct image *image;
-    const struct image_page *pages;
-    uint64_t n;
-    struct image_page *own; /* what pages is, when it is no table of an image */
-    bool has_start_info;
-    uint64_t start_info;   /* pfn; its content is in struct direct */
-    const uint64_t *typed; /* pfns of those that will be tables, or are pinned now */
-    size_t n_typed;
-};
-
 static bool is_passed_over(const struct direct *d, const struct changes *c, uint64_t pfn)
 {
     return frames_is_kept(&d->frames, pfn) || (c->has_start_info && pfn == c->start_info);
@@ -478,39 +458,41 @@ static int turn(struct slot *s, const struct image *to, struct error *e)
 
 /* ---- complete ---- */
 
-static int complete_pv(struct direct *d, const struct image *im, const struct changes *c,
+static int write_delta(struct slot *s, const struct image *im, uint64_t *delta_pages,
                        struct error *e)
 {
-    STEP("unpin", unpin_changed(d, c, e));
+    struct direct *d = s->engine_state;
+    struct changes *c = &d->changes;
+    *delta_pages = im == s->base ? 0 : image_info(im)->pages;
+    STEP("list", changes_of_image(d, im, c, e));
+    if (is_pv(d))
+        STEP("unpin", unpin_changed(d, c, e));
     STEP("delta", write_changed(d, c, e));
-    STEP("pin", pin_changed(d, c, e));
-    STEP("shared-info", direct_pv_write_shared_info(d, im, e));
-    STEP("tsc", direct_set_tsc(d, im, e));
-    STEP("vcpus", direct_pv_set_vcpus(d, im, e));
-    STEP("tables", settle_pins(d, c, e));
     return 0;
 }
 
-static int complete_pvh(struct direct *d, const struct image *im, const struct changes *c,
-                        struct error *e)
+static int finish_pv(struct direct *d, const struct image *im, struct error *e)
 {
-    STEP("delta", write_changed(d, c, e));
+    STEP("pin", pin_changed(d, &d->changes, e));
+    STEP("shared-info", direct_pv_write_shared_info(d, im, e));
+    STEP("tsc", direct_set_tsc(d, im, e));
+    STEP("vcpus", direct_pv_set_vcpus(d, im, e));
+    STEP("tables", settle_pins(d, &d->changes, e));
+    return 0;
+}
+
+static int finish_pvh(struct direct *d, const struct image *im, struct error *e)
+{
     STEP("params", direct_pvh_set_params(d, im, e));
     STEP("tsc", direct_set_tsc(d, im, e));
     STEP("vcpus", direct_pvh_set_context(d, im, e));
     return 0;
 }
 
-static int complete(struct slot *s, const struct image *im, uint64_t *delta_pages, struct error *e)
+static int finish(struct slot *s, const struct image *im, struct error *e)
 {
     struct direct *d = s->engine_state;
-    struct changes c;
-    *delta_pages = im == s->base ? 0 : image_info(im)->pages;
-    int rc = changes_of_image(d, im, &c, e);
-    trace_stage_end(&s->trace, "list");
-    if (!rc)
-        rc = is_pv(d) ? complete_pv(d, im, &c, e) : complete_pvh(d, im, &c, e);
-    return rc;
+    return is_pv(d) ? finish_pv(d, im, e) : finish_pvh(d, im, e);
 }
 
 static void dispose(struct slot *s)
@@ -538,6 +520,7 @@ const struct engine engine_direct = {
     .accepts = accepts,
     .build = build,
     .turn = turn,
-    .complete = complete,
+    .write = write_delta,
+    .finish = finish,
     .dispose = dispose,
 };

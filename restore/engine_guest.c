@@ -172,25 +172,31 @@ static int turn(struct slot *s, const struct image *to, struct error *e)
 
 /* ---- complete ---- */
 
-static int feed_completion(struct slot *s, const struct image *im, uint64_t *delta_pages)
+static int write_delta(struct slot *s, const struct image *im, uint64_t *delta_pages,
+                       struct error *e)
 {
     struct guest_engine *g = s->engine_state;
     *delta_pages = im == s->base ? 0 : image_info(im)->pages;
     trace_pages(&s->trace, *delta_pages);
     int rc = im == s->base ? 0 : stream_write_table(g->feed, im);
-    if (!rc)
-        rc = stream_write_state(g->feed, im);
-    if (!rc)
-        rc = stream_write_record(g->feed, RECORD_END, NULL, 0);
-    return rc;
+    return rc ? feed_failed(s, rc, "writing the delta", e) : 0;
 }
 
-static int complete(struct slot *s, const struct image *im, uint64_t *delta_pages, struct error *e)
+static int feed_state(struct slot *s, const struct image *im, struct error *e)
 {
     struct guest_engine *g = s->engine_state;
-    int rc = feed_completion(s, im, delta_pages);
+    int rc = stream_write_state(g->feed, im);
+    if (!rc)
+        rc = stream_write_record(g->feed, RECORD_END, NULL, 0);
+    return rc ? feed_failed(s, rc, "writing the vCPUs", e) : 0;
+}
+
+static int finish(struct slot *s, const struct image *im, struct error *e)
+{
+    struct guest_engine *g = s->engine_state;
+    int rc = feed_state(s, im, e);
     if (rc)
-        return feed_failed(s, rc, "writing the delta", e);
+        return rc;
     trace_stage_end(&s->trace, "feed");
     pthread_join(g->thread, NULL);
     g->started = false;
@@ -222,6 +228,7 @@ const struct engine engine_guest = {
     .accepts = accepts,
     .build = build,
     .turn = turn,
-    .complete = complete,
+    .write = write_delta,
+    .finish = finish,
     .dispose = dispose,
 };

@@ -283,14 +283,18 @@ static int write_name(void *data, struct error *e)
     return domtree_rename(&n->slot->xen, n->slot->domid, n->name, e);
 }
 
-/* The name is on its way while memory is written. */
-static int complete_introduced(struct slot *s, const struct image *im, const char *name,
-                               uint64_t *delta_pages, struct error *e)
+/*
+ * The name is on its way while the hypervisor is at work for one thread. Not before, while pages
+ * are written by several: xenstored would have one of their processors, and for longer the more
+ * domains there are, since it goes through all that anybody watches.
+ */
+static int finish_and_name(struct slot *s, const struct image *im, const char *name,
+                           struct error *e)
 {
     struct naming naming = {s, name};
     struct error of_name;
     errand_begin(&s->errand, write_name, &naming);
-    int rc = s->engine->complete(s, im, delta_pages, e);
+    int rc = s->engine->finish(s, im, e);
     int name_rc = errand_end(&s->errand, &of_name);
     if (rc)
         return rc;
@@ -301,10 +305,10 @@ static int complete_introduced(struct slot *s, const struct image *im, const cha
     return name_rc;
 }
 
-static int complete_then_introduce(struct slot *s, const struct image *im, const char *name,
-                                   uint64_t *delta_pages, struct error *e)
+static int finish_then_introduce(struct slot *s, const struct image *im, const char *name,
+                                 struct error *e)
 {
-    int rc = s->engine->complete(s, im, delta_pages, e);
+    int rc = s->engine->finish(s, im, e);
     if (!rc)
         STEP("introduce", introduce(s, name, e));
     return rc;
@@ -313,14 +317,14 @@ static int complete_then_introduce(struct slot *s, const struct image *im, const
 static int complete_into(struct slot *s, const struct image *im, const char *name, bool paused,
                          struct slot_outcome *outcome, struct error *e)
 {
-    uint64_t *delta_pages = &outcome->delta_pages;
     s->step = "memory"; /* the engine ends its stages itself */
-    int rc = s->engine->introduces_early ? complete_introduced(s, im, name, delta_pages, e)
-                                         : complete_then_introduce(s, im, name, delta_pages, e);
-    if (rc)
-        return rc;
-    STEP("unpause", unpause(s, paused, e));
-    return 0;
+    int rc = s->engine->write(s, im, &outcome->delta_pages, e);
+    if (!rc)
+        rc = s->engine->introduces_early ? finish_and_name(s, im, name, e)
+                                         : finish_then_introduce(s, im, name, e);
+    if (!rc)
+        STEP("unpause", unpause(s, paused, e));
+    return rc;
 }
 
 int slot_complete(struct slot *s, const char *image_path, const char *name, bool paused,

@@ -517,7 +517,9 @@ static int engine_run(struct fake_xen *x, struct image *first, struct image *ove
         s.base = over;
     }
     if (!rc)
-        rc = engine_direct.complete(&s, delta, &delta_pages, &err);
+        rc = engine_direct.write(&s, delta, &delta_pages, &err);
+    if (!rc)
+        rc = engine_direct.finish(&s, delta, &err);
     engine_direct.dispose(&s);
     domconf_dispose(&s.conf);
     return rc;

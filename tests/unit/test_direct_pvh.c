@@ -153,7 +153,9 @@ static int engine_run(struct fake_xen *x, struct image *first, struct image *ove
     }
     unsigned before = x->calls;
     if (!rc)
-        rc = engine_direct.complete(&s, delta, &delta_pages, &err);
+        rc = engine_direct.write(&s, delta, &delta_pages, &err);
+    if (!rc)
+        rc = engine_direct.finish(&s, delta, &err);
     *calls = x->calls - before;
     HOLDS(rc || (s.store_gfn == PFN_STORE && s.console_gfn == PFN_CONSOLE));
     engine_direct.dispose(&s);

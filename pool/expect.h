@@ -18,7 +18,8 @@ struct slot;
 void pool_expect_due(struct pool *p);
 /* The image is being allocated. */
 void pool_expect_used(struct pool *image);
-/* Background work: makes p's list anew when that is due; warm slots are told when it is another. */
+/* Background work: makes p's list anew when that is due; warm slots are told when
+ * there are other images in it. */
 void pool_expect_check(struct pool *p);
 /* Tells a slot that has just become warm. */
 void slot_expect(struct slot *s);

@@ -10,12 +10,11 @@
 #ifndef RESTORE_EXPECTED_H
 #define RESTORE_EXPECTED_H
 
+#include "restore/slot_protocol.h"
 #include "store/image.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-
-#define EXPECTED_MAX 16u
 
 struct expected_image {
     char *path;

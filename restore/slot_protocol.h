@@ -59,5 +59,6 @@
 
 #define HELPER_FD 3
 #define HELPER_MESSAGE_LIMIT (1u << 20) /* bytes */
+#define EXPECTED_MAX 16u                /* images of one "expect"; nobody's habits have more */
 
 #endif

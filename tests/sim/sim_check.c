@@ -240,7 +240,8 @@ static void check_told(struct sim *s, const struct pool *p)
             continue;
         const json_t *told = sim_helper_expects(slot->helper);
         MUST(json_array_size(told) == json_array_size(p->expected));
-        MUST(!told || json_equal(told, p->expected));
+        for (size_t i = 0; i < json_array_size(told); i++) /* in an older order, maybe */
+            MUST(list_has(p->expected, json_string_value(json_array_get(told, i))));
     }
 }
 

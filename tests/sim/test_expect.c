@@ -52,6 +52,26 @@ static void test_order(void **state)
     EXPECTED("mail", "shop", "wiki");
 }
 
+/* A slot that has all that is expected is not told again when only the order is another. */
+static void test_order_alone(void **state)
+{
+    char first[400];
+    (void)state;
+    expect("PoolSet", json_pack("{s:s, s:{s:s}}", "image", "base", "settings", "min", "2"), NULL);
+    EXPECTED("wiki", "shop", "mail");
+    struct pool *p = sim_pool(&sim, "base");
+    const struct slot *newest = container_of(p->warm.prev, struct slot, in_warm);
+    pool_path(sim_pool(&sim, "wiki"), first, sizeof first);
+    use("shop");
+    EXPECTED("shop", "wiki", "mail");
+    const json_t *told = sim_helper_expects(newest->helper);
+    assert_string_equal(json_string_value(json_array_get(told, 0)), first);
+    expect("ImageRemove", named("mail"), NULL);
+    EXPECTED("shop", "wiki");
+    told = sim_helper_expects(newest->helper);
+    assert_string_not_equal(json_string_value(json_array_get(told, 0)), first);
+}
+
 /* Both slots that are warm now and one that is built later. */
 static void test_images_come_and_go(void **state)
 {
@@ -146,9 +166,9 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_order),   TEST(test_images_come_and_go),
-        TEST(test_limit),   TEST(test_damage),
-        TEST(test_restart), TEST(test_many),
+        TEST(test_order), TEST(test_order_alone), TEST(test_images_come_and_go),
+        TEST(test_limit), TEST(test_damage),      TEST(test_restart),
+        TEST(test_many),
     };
     tests_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,6 +60,7 @@ struct page_writer {
     _Alignas(PAGE_BYTES) uint8_t own[OWN_PAGES][PAGE_BYTES]; /* contents that were handed over */
 };
 
+static const size_t arena_bytes = WINDOW * PAGE_BYTES;
 static const _Alignas(PAGE_BYTES) uint8_t zeros[PAGE_BYTES];
 
 /* ---- open, close ---- */
@@ -80,10 +81,10 @@ static int lane_open(struct page_writer *w, unsigned worker, struct error *e)
 {
     struct lane *l = &w->lanes[worker];
     l->first_ref = GNTTAB_NR_RESERVED_ENTRIES + worker * (uint32_t)WINDOW;
-    l->arena = aligned_alloc(PAGE_BYTES, WINDOW * PAGE_BYTES);
+    l->arena = aligned_alloc(PAGE_BYTES, arena_bytes);
     if (!l->arena)
         return error_set(e, -ENOMEM, "out of memory for pages on their way");
-    memset(l->arena, 0, WINDOW * PAGE_BYTES); /* no page fault later */
+    memset(l->arena, 0, arena_bytes); /* no page fault later */
     memset(l->segments, 0, sizeof l->segments);
     return 0;
 }

@@ -2,6 +2,7 @@
 # The bench, inside a Xen dom0 (a real one or the embedded one) that has dompool installed. ./bench starts it.
 #
 #   dom0.sh [--rounds N] [--quick] [ROW...]         ROW: allocate floor build release busy size scale superpages resume (all)
+#                                                   or smp
 #   dom0.sh --check ...                             only says whether the rest is understood
 #
 # Samples go to standard output, one JSON object a line as they are measured (tests/bench/series.h says what is in them), so
@@ -19,6 +20,7 @@ initrd=${BENCH_INITRD:-/boot/initrd-guest}
 disks=(xvda xvdb xvdc xvdd)
 engines=(direct guest)
 all_rows=(allocate floor build release busy size scale superpages resume)
+more_rows=(smp)
 patience=300s # for a pool to fill on a busy emulated machine
 
 export LC_ALL=C DOMPOOL_STATE_DIR=$dir/state DOMPOOL_RUN_DIR=$dir/run DOMPOOL_SOCKET=$dir/run/io.dompool
@@ -44,7 +46,8 @@ parse_options() {
             ;;
         -*) wrong "no option $1" ;;
         *)
-            [[ " ${all_rows[*]} " == *" $1 "* ]] || wrong "no row is called $1; there are: ${all_rows[*]}"
+            [[ " ${all_rows[*]} ${more_rows[*]} " == *" $1 "* ]] ||
+                wrong "no row is called $1; there are: ${all_rows[*]} ${more_rows[*]}"
             rows+=("$1")
             ;;
         esac
@@ -674,8 +677,15 @@ others=(
     "pvh 400 1 64 1024 16384"
     "pvh 128 1 4 1024"
     "pvh 1024 1 64 1024"
-    "pvh 400 4 64 1024"
 )
+
+# Under emulation it takes a machine with one processor.
+group_smp() {
+    wanted smp || { allocates_all && [[ ${BENCH_MACHINE-} == host ]]; } || return 0
+    make_guest pvh 400 4 64 1024 || return
+    row_allocate 0 1024
+    drop_guest
+}
 
 group_others() {
     local other
@@ -716,7 +726,7 @@ trap clean_up EXIT
 exec {samples}>&1 >&2
 start_daemon
 about >&"$samples"
-for group in group_reference group_full group_sizes group_resume group_others; do
+for group in group_reference group_full group_sizes group_resume group_others group_smp; do
     "$group" || note "bench: $group was cut short"
 done
 note "done"

@@ -98,7 +98,8 @@ struct slot *slot_new(struct core *core, struct pool *pool, uint64_t id, enum sl
 /* For core_dispose alone: everything else moves a slot to gone. */
 void slot_free(struct slot *s);
 
-/* Moves; the row goes into r, or (NULL) is committed by itself. reason may be NULL. */
+/* Moves; the row goes into r, or (NULL) is committed by itself, but for a slot that is being
+ * completed: its row waits for the end of that. reason may be NULL. */
 void slot_move(struct slot *s, enum slot_state to, struct rows *r, const char *reason);
 
 /* Starts to build a slot for the pool. False: it could not even be started. */

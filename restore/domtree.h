@@ -34,9 +34,10 @@ int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn
 
 /* Gives a domain that waits its name. Creates no node. */
 int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e);
-/* Then its console to xenconsoled, whose log carries the name. xenconsoled has some forty requests
- * for xenstored then, which keep a processor busy for as long as a delta of a thousand pages takes:
- * what the domain prints meanwhile waits in its ring. Creates no node. */
+/* Then its console to xenconsoled, whose log carries the name. Creates no node. xenconsoled has
+ * some forty requests for xenstored then, which keep a processor busy for as long as a delta of a
+ * thousand pages takes, so nobody should wait for it. Until it is there, what the domain prints
+ * waits in its ring, 2 KiB; a Linux that has more to print stops there. */
 int domtree_serve_console(struct xen *x, uint32_t domid, struct error *e);
 /* Whether that has not been done. */
 bool domtree_console_waits(struct xen *x, uint32_t domid);

@@ -20,20 +20,24 @@
  *
  * Until it is asked, the slot's helper opens and maps images that it expects (restore/expected.h).
  *
- * complete, PV:
+ * write, PV; a completion's first half:
  *
- *   1. unpin    L1 tables that the image changes: Xen lets nobody write a page that is a table.
- *   2. delta    the image's pages, and the start info with this domain's frames and ports. Any
+ *   1. list     which of the image's changes concern page tables.
+ *   2. unpin    L1 tables that the image changes: Xen lets nobody write a page that is a table.
+ *   3. delta    the image's pages, and the start info with this domain's frames and ports. Any
  *               page that becomes a table is mapped read-only in the image, so an L1 table that
  *               maps it writable in the base is changed by the image too and has been unpinned.
- *   3. pin      L1 tables among the image's pages, while that is cheap: setting a vCPU validates
+ *
+ * finish, PV; the second:
+ *
+ *   4. pin      L1 tables among the image's pages, while that is cheap: setting a vCPU validates
  *               what is left, with the hypervisor's domctl lock held.
- *   4. state    shared_info, before vCPU 0, with which Xen sets the wall clock in it; TSC.
- *   5. vcpus    from here on all tables that they reach are Xen's.
- *   6. tables   pins that the image declares, and no others: L1 tables that it does not declare are
+ *   5. state    shared_info, before vCPU 0, with which Xen sets the wall clock in it; TSC.
+ *   6. vcpus    from here on all tables that they reach are Xen's.
+ *   7. tables   pins that the image declares, and no others: L1 tables that it does not declare are
  *               unpinned, so that the guest can free them.
  *
- * complete, PVH: delta, HVM parameters that differ, TSC, context. Nothing is typed.
+ * PVH: write is the delta; finish HVM parameters that differ, TSC, context. Nothing is typed.
  *
  * No guest page is mapped at any time (restore/page_writer.h). What may be written, pinned or
  * unpinned when is asserted in one place (restore/frames.h).

@@ -434,14 +434,20 @@ static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
     return rc;
 }
 
-/* Of domains that were handed out just when their helper was killed. */
+/* Of domains that were handed out just when their helper was killed. One that is refused does not
+ * keep the others waiting. */
 static int sweep_consoles(struct host *h, const struct sweep *w, struct error *e)
 {
-    int rc = 0;
-    for (size_t i = 0; i < w->n_alive && !rc; i++)
-        if (!strcmp(w->alive[i].tag, w->tag) && domtree_console_waits(&h->xen, w->alive[i].domid))
-            rc = domtree_serve_console(&h->xen, w->alive[i].domid, e);
-    return rc;
+    int first = 0;
+    for (size_t i = 0; i < w->n_alive; i++) {
+        const struct host_domain *d = &w->alive[i];
+        if (d->state != HOST_DOMAIN_ALIVE || strcmp(d->tag, w->tag) != 0 ||
+            !domtree_console_waits(&h->xen, d->domid))
+            continue;
+        int rc = domtree_serve_console(&h->xen, d->domid, first ? NULL : e);
+        first = first ? first : rc;
+    }
+    return first;
 }
 
 int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_t n_keep,

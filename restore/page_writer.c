@@ -47,6 +47,7 @@ struct page_writer {
     enum image_guest guest;
     struct frames *frames;
     struct crew *crew; /* NULL: nobody helps */
+    bool failed;       /* nobody knows what has been written */
     bool clears_work;  /* the hypervisor clears pages for us; it does so for PV on PV alone */
     xengnttab_handle *gnttab;
     xenforeignmemory_handle *memory;
@@ -289,6 +290,7 @@ static int queue_write(struct page_writer *w, struct error *e)
         for (unsigned i = 0; i < windows && !rc; i++)
             rc = window_write(w, i, 0, e);
     w->n = w->n_own = 0;
+    w->failed |= rc != 0;
     return rc;
 }
 
@@ -390,6 +392,8 @@ int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
 
 int page_writer_flush(struct page_writer *w, struct error *e)
 {
+    if (w->failed)
+        return error_set(e, -EINVAL, "domain %u: a write before this one has failed", w->domid);
     int rc = w->n_clears ? clear_batch(w, e) : 0;
     if (!rc && w->n)
         rc = queue_write(w, e);

@@ -6,7 +6,7 @@
  * these grants, 16 pages a hypercall. That costs about half of mapping, copying and unmapping,
  * where a PV dom0 traps into the hypervisor for each page that it unmaps. Only the first frame of
  * the table is used, behind the entries that are reserved, so the table does not grow; entries are
- * cleared with each batch. Pages of zeros of a PV domain are cleared by the hypervisor, with no
+ * cleared with each window. Pages of zeros of a PV domain are cleared by the hypervisor, with no
  * copy at all.
  *
  * Content that has been mapped in ahead of time is copied from where it is (image_payload_near).

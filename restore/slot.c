@@ -314,6 +314,14 @@ static int finish_then_introduce(struct slot *s, const struct image *im, const c
     return rc;
 }
 
+/* An errand that nobody waits for: xenconsoled has much to do then, and the guest has begun to run.
+ */
+static int serve_console(void *data, struct error *e)
+{
+    struct slot *s = data;
+    return domtree_serve_console(&s->xen, s->domid, e);
+}
+
 static int complete_into(struct slot *s, const struct image *im, const char *name, bool paused,
                          struct slot_outcome *outcome, struct error *e)
 {
@@ -322,9 +330,12 @@ static int complete_into(struct slot *s, const struct image *im, const char *nam
     if (!rc)
         rc = s->engine->introduces_early ? finish_and_name(s, im, name, e)
                                          : finish_then_introduce(s, im, name, e);
-    if (!rc)
-        STEP("unpause", unpause(s, paused, e));
-    return rc;
+    if (rc)
+        return rc;
+    STEP("unpause", unpause(s, paused, e));
+    if (s->engine->introduces_early)
+        errand_begin(&s->errand, serve_console, s);
+    return 0;
 }
 
 int slot_complete(struct slot *s, const char *image_path, const char *name, bool paused,
@@ -338,7 +349,7 @@ int slot_complete(struct slot *s, const char *image_path, const char *name, bool
 
 int slot_leave(struct slot *s, struct error *e)
 {
-    return s->engine->introduces_early ? domtree_serve_console(&s->xen, s->domid, e) : 0;
+    return errand_end(&s->errand, e);
 }
 
 void slot_dispose(struct slot *s)

@@ -38,7 +38,7 @@ struct slot {
     const struct engine *engine;
     void *engine_state;
     struct expected expected;
-    struct errand errand; /* what xenstored is asked while memory is written */
+    struct errand errand; /* what xenstored is asked meanwhile: nodes, name, console */
     struct trace trace;
     const char *step; /* what is being done, or failed: the name of its stage */
 };
@@ -74,8 +74,8 @@ int slot_complete(struct slot *s, const char *image_path, const char *name, bool
                   struct slot_outcome *outcome, struct error *e);
 
 /*
- * What is left to do for a completed slot when whoever waited has been told: xenconsoled takes its
- * console over. Blocking: one request to xenstored.
+ * Waits for what slot_complete has left under way: its domain's console goes to xenconsoled.
+ * Blocking: one request to xenstored.
  */
 int slot_leave(struct slot *s, struct error *e);
 

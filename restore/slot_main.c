@@ -122,9 +122,9 @@ static int expect(struct helper *h, json_t *request, struct error *e)
 static int leave(struct helper *h, json_t *request, struct error *e)
 {
     (void)request;
-    background_group(true); /* somebody's domain has begun to run, and the kernel unmaps much */
     if (slot_leave(&h->slot, e))
-        log_warning("%s: `xl console` has nothing of it until the daemon is restarted", e->text);
+        log_warning("%s: it has no console until the daemon is restarted", e->text);
+    background_group(true); /* somebody's domain has begun to run, and the kernel unmaps much */
     return 0;
 }
 

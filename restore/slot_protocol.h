@@ -19,9 +19,8 @@
  *   {"op":"complete", "image":"/path/to/image.img", "name":"<domain name>", "paused":false}
  *       the same path as built from: no delta
  *   {"op":"leave"}
- *       after "completed": whoever waits has been told. It gives the console to xenconsoled and
- * exits, for either of which the answer would have had to wait: xenconsoled then has forty requests
- *       for xenstored, and the kernel takes all apart that the helper has mapped
+ *       after "completed": whoever waits has been told. It exits; the kernel then takes all that it
+ *       has mapped apart, on a processor that the answer would have had to wait for
  *
  * From the helper:
  *   {"event":"created", "domid":7}         the domain exists

@@ -118,7 +118,7 @@ static void leases_and_signs(void **state)
                          "allocate", "direct",
                          256) "\"lease\": {\"total_us\": 20000, \"from\": \"warm\", \"stages\": "
                               "[{\"name\": \"unpause\", \"us\": 500}, "
-                              "{\"name\": \"console\", \"us\": 700}, "
+                              "{\"name\": \"later\", \"us\": 700}, "
                               "{\"name\": \"return\", \"us\": 300}, "
                               "{\"name\": \"commit\", \"us\": 3000}]}}\n");
     assert_float_equal(median(&s, "allocate", "direct", 1024, "unpaused"), 25.5, 1e-6);

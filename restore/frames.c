@@ -51,21 +51,14 @@ int frames_place(struct frames *f, uint64_t pfn, uint64_t mfn, struct error *e)
     return 0;
 }
 
-int frames_write(struct frames *f, uint64_t pfn, unsigned type, struct error *e)
+int frames_write_refused(const struct frames *f, uint64_t pfn, struct error *e)
 {
-    if (frames_mfn(f, pfn) == FRAME_NONE)
-        return wrong(e, pfn, "written", "it is not populated");
-    if (f->live)
-        return wrong(e, pfn, "written", "vCPUs have been set");
-    if (f->level[pfn])
-        return wrong(e, pfn, "written", "it is pinned");
-    if (f->kept[pfn])
-        return wrong(e, pfn, "written", "its content is settled");
-    if (f->pins)
-        return wrong(e, pfn, "written", "pins are under way");
-    f->type[pfn] = (uint8_t)type;
-    f->writes++;
-    return 0;
+    const char *why = frames_mfn(f, pfn) == FRAME_NONE ? "it is not populated"
+                      : f->live                        ? "vCPUs have been set"
+                      : f->level[pfn]                  ? "it is pinned"
+                      : f->kept[pfn]                   ? "its content is settled"
+                                                       : "pins are under way";
+    return wrong(e, pfn, "written", why);
 }
 
 void frames_writes_done(struct frames *f)

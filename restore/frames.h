@@ -72,9 +72,20 @@ static inline unsigned frames_pin_level(const struct frames *f, uint64_t pfn)
 /* Xen has given pfn this frame. -EINVAL: it has one already, or there is no such pfn. */
 int frames_place(struct frames *f, uint64_t pfn, uint64_t mfn, struct error *e);
 
+/* The answer of frames_write when pfn may not be written: -EINVAL, and why. */
+int frames_write_refused(const struct frames *f, uint64_t pfn, struct error *e);
+
 /* Asked before the content of pfn changes; from here on it is a page of this type. -EINVAL when it
- * may not change. */
-int frames_write(struct frames *f, uint64_t pfn, unsigned type, struct error *e);
+ * may not change. Asked for each page of a delta, so the answer "it may" is given in place. */
+static inline int frames_write(struct frames *f, uint64_t pfn, unsigned type, struct error *e)
+{
+    if (frames_mfn(f, pfn) == FRAME_NONE || f->live || f->level[pfn] || f->kept[pfn] || f->pins)
+        return frames_write_refused(f, pfn, e);
+    f->type[pfn] = (uint8_t)type;
+    f->writes++;
+    return 0;
+}
+
 /* All writes asked for so far are in the domain. */
 void frames_writes_done(struct frames *f);
 /* What is in it stays: further writes are refused. */

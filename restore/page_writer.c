@@ -18,9 +18,10 @@
 /* Pages that one thread copies at a time. Larger windows were no faster, and this one's pages stay
  * in a processor's cache between being read and being copied. */
 #define WINDOW ((TABLE_ENTRIES - GNTTAB_NR_RESERVED_ENTRIES) / CREW_MAX)
-/* Waking the crew costs what forty pages cost, so a queue is many windows, */
-#define QUEUE_PAGES 2048u
-/* and a queue of less than two windows is nobody's but the caller's. */
+/* Waking the crew costs what forty pages cost, and its end half a window's time, so a queue is many
+ * windows, and whole ones; */
+#define QUEUE_PAGES (32 * WINDOW)
+/* a queue of less than two windows is nobody's but the caller's. */
 #define CREW_PAGES (2 * WINDOW)
 #define OWN_PAGES 16u
 #define CLEARS 512u
@@ -294,13 +295,13 @@ static int queue_write(struct page_writer *w, struct error *e)
     return rc;
 }
 
-static int queue(struct page_writer *w, const struct queued *q, struct error *e)
+static int queue(struct page_writer *w, struct queued q, struct error *e)
 {
-    uint64_t mfn = frames_mfn(w->frames, q->pfn);
+    uint64_t mfn = frames_mfn(w->frames, q.pfn);
     if (mfn > UINT32_MAX)
-        return error_set(e, -EINVAL, "pfn %#" PRIx64 ": frame %#" PRIx64 " fits no grant", q->pfn,
+        return error_set(e, -EINVAL, "pfn %#" PRIx64 ": frame %#" PRIx64 " fits no grant", q.pfn,
                          mfn);
-    w->queue[w->n++] = *q;
+    w->queue[w->n++] = q;
     return w->n == QUEUE_PAGES ? queue_write(w, e) : 0;
 }
 
@@ -308,7 +309,7 @@ static int queue(struct page_writer *w, const struct queued *q, struct error *e)
 
 static int zeros_queue(struct page_writer *w, uint64_t pfn, struct error *e)
 {
-    return queue(w, &(struct queued){.pfn = pfn, .source = zeros}, e);
+    return queue(w, (struct queued){.pfn = pfn, .source = zeros}, e);
 }
 
 /* A dom0 that is no PV domain itself may not ask for this; then zeros are copied. */
@@ -371,7 +372,7 @@ int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const vo
         return rc;
     uint8_t *own = w->own[w->n_own++];
     memcpy(own, content, PAGE_BYTES);
-    return queue(w, &(struct queued){.pfn = pfn, .source = own, .is_table = is_table(w, type)}, e);
+    return queue(w, (struct queued){.pfn = pfn, .source = own, .is_table = is_table(w, type)}, e);
 }
 
 int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
@@ -382,12 +383,13 @@ int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
         return rc;
     if (payload == IMAGE_PAGE_ZERO)
         return zeros_add(w, pfn, e);
-    const struct queued q = {.pfn = pfn,
-                             .source = image_payload_near(im, payload),
-                             .image = im,
-                             .payload = payload,
-                             .is_table = is_table(w, type)};
-    return queue(w, &q, e);
+    return queue(w,
+                 (struct queued){.pfn = pfn,
+                                 .source = image_payload_near(im, payload),
+                                 .image = im,
+                                 .payload = payload,
+                                 .is_table = is_table(w, type)},
+                 e);
 }
 
 int page_writer_flush(struct page_writer *w, struct error *e)

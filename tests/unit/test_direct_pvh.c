@@ -15,7 +15,7 @@
 #include <xen/hvm/params.h>
 
 #define CASES 300u
-#define PFNS 4400u /* enough for threads to help with a delta */
+#define PFNS 8000u /* enough for several queues of the writer */
 #define RANDOM_PFNS 1200u
 enum { PFN_STORE = 3, PFN_CONSOLE = 4, PFN_IOREQ = 5, STORE_PORT = 5, CONSOLE_PORT = 6 };
 

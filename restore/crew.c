@@ -37,6 +37,12 @@ unsigned crew_size_best(void)
     return n < 1 ? 1 : n > CREW_MAX ? CREW_MAX : (unsigned)n;
 }
 
+/* With the lock held. None begins when one has failed. */
+static bool has_part(const struct crew *c)
+{
+    return c->next < c->parts && !c->rc;
+}
+
 /* With the lock held, which is let go meanwhile. */
 static void do_part(struct crew *c, unsigned part, unsigned worker)
 {
@@ -51,9 +57,7 @@ static void do_part(struct crew *c, unsigned part, unsigned worker)
         c->error = e;
         c->failed_part = part;
     }
-    if (rc)
-        c->next = c->parts;
-    if (!c->running && c->next == c->parts)
+    if (!c->running)
         pthread_cond_signal(&c->done);
 }
 
@@ -63,7 +67,7 @@ static void *thread_run(void *data)
     struct crew *c = w->crew;
     pthread_mutex_lock(&c->lock);
     while (!c->ends) {
-        if (c->next < c->parts)
+        if (has_part(c))
             do_part(c, c->next++, w->number);
         else
             pthread_cond_wait(&c->work, &c->lock);
@@ -111,23 +115,27 @@ unsigned crew_size(const struct crew *c)
     return c->n_threads + 1;
 }
 
-int crew_run(struct crew *c, unsigned parts, crew_part *fn, void *data, struct error *e)
+void crew_begin(struct crew *c, crew_part *fn, void *data)
 {
-    if (parts == 1 || !c->n_threads) {
-        int rc = 0;
-        for (unsigned i = 0; i < parts && !rc; i++)
-            rc = fn(data, i, 0, e);
-        return rc;
-    }
     pthread_mutex_lock(&c->lock);
     c->fn = fn;
     c->data = data;
     c->rc = 0;
-    c->parts = parts;
-    c->next = 1;
+    pthread_mutex_unlock(&c->lock);
+}
+
+void crew_add(struct crew *c, unsigned parts)
+{
+    pthread_mutex_lock(&c->lock);
+    c->parts += parts;
     pthread_cond_broadcast(&c->work);
-    do_part(c, 0, 0);
-    while (c->next < c->parts)
+    pthread_mutex_unlock(&c->lock);
+}
+
+int crew_end(struct crew *c, struct error *e)
+{
+    pthread_mutex_lock(&c->lock);
+    while (has_part(c))
         do_part(c, c->next++, 0);
     while (c->running)
         pthread_cond_wait(&c->done, &c->lock);
@@ -137,4 +145,17 @@ int crew_run(struct crew *c, unsigned parts, crew_part *fn, void *data, struct e
         *e = c->error;
     pthread_mutex_unlock(&c->lock);
     return rc;
+}
+
+/* Part 0 is taken with the lock that parts are added under, so it is the caller's. */
+int crew_run(struct crew *c, unsigned parts, crew_part *fn, void *data, struct error *e)
+{
+    crew_begin(c, fn, data);
+    pthread_mutex_lock(&c->lock);
+    c->parts = parts;
+    if (parts > 1)
+        pthread_cond_broadcast(&c->work);
+    do_part(c, c->next++, 0);
+    pthread_mutex_unlock(&c->lock);
+    return crew_end(c, e);
 }

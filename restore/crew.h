@@ -34,4 +34,13 @@ unsigned crew_size(const struct crew *c);
  */
 int crew_run(struct crew *c, unsigned parts, crew_part *fn, void *data, struct error *e);
 
+/*
+ * The same for parts that the caller makes one after the other, while threads are at those that it
+ * has made: begin, add as often as there are more, end. Only end blocks, and does parts on the
+ * calling thread. What a part needs must be there when it is added.
+ */
+void crew_begin(struct crew *c, crew_part *fn, void *data);
+void crew_add(struct crew *c, unsigned parts);
+int crew_end(struct crew *c, struct error *e);
+
 #endif

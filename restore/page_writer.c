@@ -19,10 +19,10 @@
  * in a processor's cache between being read and being copied. */
 #define WINDOW ((TABLE_ENTRIES - GNTTAB_NR_RESERVED_ENTRIES) / CREW_MAX)
 /* Waking the crew costs what forty pages cost, and its end half a window's time, so a queue is many
- * windows, and whole ones; */
-#define QUEUE_PAGES (32 * WINDOW)
-/* a queue of less than two windows is nobody's but the caller's. */
-#define CREW_PAGES (2 * WINDOW)
+ * windows; the crew begins with the second, and a queue of fewer is nobody's but the caller's. */
+#define QUEUE_WINDOWS 32u
+#define QUEUE_PAGES (QUEUE_WINDOWS * WINDOW)
+#define CREW_WINDOWS 2u
 #define OWN_PAGES 16u
 #define CLEARS 512u
 
@@ -55,6 +55,8 @@ struct page_writer {
     xenforeignmemory_resource_handle *resource;
     grant_entry_v1_t *grants; /* the table's first frame */
     size_t n, n_own, n_clears;
+    unsigned windows;            /* of the queue, that the crew has been given */
+    size_t sizes[QUEUE_WINDOWS]; /* pages of each of these */
     struct lane lanes[CREW_MAX]; /* by worker; those without a thread have no arena */
     struct queued queue[QUEUE_PAGES];
     struct mmuext_op clears[CLEARS];
@@ -134,10 +136,25 @@ int page_writer_helped(struct page_writer *w, struct crew *crew, struct error *e
     return rc;
 }
 
+/* Whatever rc is: after a failure the crew lets go of what has been queued. */
+static int settle(struct page_writer *w, int rc)
+{
+    struct error of_crew;
+    if (rc && w->windows)
+        (void)crew_end(w->crew, &of_crew);
+    if (rc) {
+        w->windows = 0;
+        w->n = w->n_own = 0;
+        w->failed = true;
+    }
+    return rc;
+}
+
 void page_writer_close(struct page_writer *w)
 {
     if (!w)
         return;
+    settle(w, -ECANCELED);
     if (w->resource)
         xenforeignmemory_unmap_resource(w->memory, w->resource);
     if (w->memory)
@@ -269,32 +286,50 @@ static int copy(const struct page_writer *w, struct lane *l, const struct queued
     return 0;
 }
 
-static int window_write(void *data, unsigned part, unsigned worker, struct error *e)
+static int window_write(struct page_writer *w, struct lane *l, const struct queued *q, size_t n,
+                        struct error *e)
 {
-    struct page_writer *w = data;
-    struct lane *l = &w->lanes[worker];
-    const struct queued *q = w->queue + part * WINDOW;
-    size_t left = w->n - part * WINDOW, n = left < WINDOW ? left : WINDOW;
     int rc = fetch(l, q, n, e);
     if (!rc)
         rc = localise(w, l, q, n, e);
     return rc ? rc : copy(w, l, q, n, e);
 }
 
+/* A part of a crew's work. The queue's end moves on meanwhile, so it does not ask for that. */
+static int crew_window(void *data, unsigned part, unsigned worker, struct error *e)
+{
+    struct page_writer *w = data;
+    return window_write(w, &w->lanes[worker], w->queue + part * WINDOW, w->sizes[part], e);
+}
+
+static void crew_give(struct page_writer *w, size_t pages)
+{
+    if (!w->windows)
+        crew_begin(w->crew, crew_window, w);
+    unsigned given = w->windows;
+    for (size_t from = given * WINDOW; from < pages; from += WINDOW)
+        w->sizes[w->windows++] = pages - from < WINDOW ? pages - from : WINDOW;
+    crew_add(w->crew, w->windows - given);
+}
+
 static int queue_write(struct page_writer *w, struct error *e)
 {
-    unsigned windows = (unsigned)((w->n + WINDOW - 1) / WINDOW);
     int rc = 0;
-    if (w->crew && w->n >= CREW_PAGES)
-        rc = crew_run(w->crew, windows, window_write, w, e);
-    else
-        for (unsigned i = 0; i < windows && !rc; i++)
-            rc = window_write(w, i, 0, e);
+    if (w->windows) {
+        crew_give(w, w->n);
+        rc = crew_end(w->crew, e);
+    } else {
+        for (size_t from = 0, n; from < w->n && !rc; from += n) {
+            n = w->n - from < WINDOW ? w->n - from : WINDOW;
+            rc = window_write(w, &w->lanes[0], w->queue + from, n, e);
+        }
+    }
+    w->windows = 0;
     w->n = w->n_own = 0;
-    w->failed |= rc != 0;
     return rc;
 }
 
+/* A window that is full is the crew's at once. */
 static int queue(struct page_writer *w, struct queued q, struct error *e)
 {
     uint64_t mfn = frames_mfn(w->frames, q.pfn);
@@ -302,7 +337,11 @@ static int queue(struct page_writer *w, struct queued q, struct error *e)
         return error_set(e, -EINVAL, "pfn %#" PRIx64 ": frame %#" PRIx64 " fits no grant", q.pfn,
                          mfn);
     w->queue[w->n++] = q;
-    return w->n == QUEUE_PAGES ? queue_write(w, e) : 0;
+    if (w->n == QUEUE_PAGES)
+        return queue_write(w, e);
+    if (w->crew && w->n % WINDOW == 0 && w->n >= CREW_WINDOWS * WINDOW)
+        crew_give(w, w->n);
+    return 0;
 }
 
 /* ---- pages of zeros ---- */
@@ -358,8 +397,8 @@ static int zeros_add(struct page_writer *w, uint64_t pfn, struct error *e)
     return w->clears_work ? clear_queue(w, pfn, e) : zeros_queue(w, pfn, e);
 }
 
-int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
-                    struct error *e)
+static int add_content(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
+                       struct error *e)
 {
     int rc = frames_write(w->frames, pfn, type, e);
     if (rc)
@@ -375,8 +414,8 @@ int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const vo
     return queue(w, (struct queued){.pfn = pfn, .source = own, .is_table = is_table(w, type)}, e);
 }
 
-int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
-                            const struct image *im, uint64_t payload, struct error *e)
+static int add_payload(struct page_writer *w, uint64_t pfn, unsigned type, const struct image *im,
+                       uint64_t payload, struct error *e)
 {
     int rc = frames_write(w->frames, pfn, type, e);
     if (rc)
@@ -392,13 +431,29 @@ int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
                  e);
 }
 
-int page_writer_flush(struct page_writer *w, struct error *e)
+int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
+                    struct error *e)
+{
+    return settle(w, add_content(w, pfn, type, content, e));
+}
+
+int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
+                            const struct image *im, uint64_t payload, struct error *e)
+{
+    return settle(w, add_payload(w, pfn, type, im, payload, e));
+}
+
+static int flush(struct page_writer *w, struct error *e)
 {
     if (w->failed)
         return error_set(e, -EINVAL, "domain %u: a write before this one has failed", w->domid);
     int rc = w->n_clears ? clear_batch(w, e) : 0;
-    if (!rc && w->n)
-        rc = queue_write(w, e);
+    return !rc && w->n ? queue_write(w, e) : rc;
+}
+
+int page_writer_flush(struct page_writer *w, struct error *e)
+{
+    int rc = settle(w, flush(w, e));
     if (!rc)
         frames_writes_done(w->frames);
     return rc;

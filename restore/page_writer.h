@@ -14,9 +14,9 @@
  * page that is needed once that costs less than having it mapped (image_read_payloads).
  *
  * Pages are queued, and a queue goes out in windows. Where there is a crew of threads, each takes
- * one window after the other, with entries of the grant table and memory of its own, so that waking
- * it is paid for once a queue and not once a window: two threads are nearly twice as fast as one,
- * where two that share each window are hardly faster (docs/bench/README.md).
+ * one window after the other, as soon as it is full, with entries of the grant table and memory of
+ * its own, so that waking it is paid for once a queue and not once a window: two threads are nearly
+ * twice as fast as one, where two that share each window are hardly faster (docs/bench/README.md).
  *
  * Page tables of a PV domain go from pfns to machine frames on the way.
  */
@@ -40,7 +40,7 @@ int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, stru
 /* From now on crew helps with much; borrowed. Takes half a MiB for each thread. -ENOMEM: it does
  * not, and all else goes on. */
 int page_writer_helped(struct page_writer *w, struct crew *crew, struct error *e);
-/* Drops the mapping. NULL is fine. */
+/* Drops the mapping, and what has not been flushed. NULL is fine. */
 void page_writer_close(struct page_writer *w);
 
 /*
@@ -55,7 +55,8 @@ int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const vo
 /* The same, with a payload of an image that stays open until the flush; may be IMAGE_PAGE_ZERO. */
 int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
                             const struct image *im, uint64_t payload, struct error *e);
-/* Returns when all are in the domain. After a failure nobody knows which are. */
+/* Returns when all are in the domain. After a failure, of an add as well, nobody knows which are;
+ * and nothing of what was added is used any more. */
 int page_writer_flush(struct page_writer *w, struct error *e);
 
 /* Turns a table's present entries from pfns to machine frames. -EINVAL: see page_writer_add. */

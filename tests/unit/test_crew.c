@@ -108,11 +108,38 @@ static void failures(void **state)
     }
 }
 
+/* Parts that are made while others are done; every third time none are, and some fail. */
+static void parts_that_are_added(void **state)
+{
+    (void)state;
+    for (unsigned size = 1; size <= CREW_MAX; size++) {
+        struct crew *c = crew_of(size);
+        for (unsigned turn = 0; turn < 300; turn++) {
+            struct work w = {.workers = size, .fails_from = turn % 40, .fails_step = turn % 2};
+            struct error e = {0};
+            unsigned made = 0, most = turn % 3 ? PARTS_MAX : 0;
+            crew_begin(c, do_part, &w);
+            for (unsigned n = 1; made + n <= most; n = 1 + (n + turn) % 5) {
+                crew_add(c, n);
+                made += n;
+            }
+            bool fails = w.fails_step && w.fails_from < made;
+            assert_int_equal(crew_end(c, &e), fails ? -EIO : 0);
+            for (unsigned i = 0; i < PARTS_MAX; i++) {
+                unsigned done = atomic_load(&w.done[i]);
+                assert_true(fails ? done <= (i < made) : done == (i < made));
+            }
+        }
+        crew_free(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_part_once),
         cmocka_unit_test(failures),
+        cmocka_unit_test(parts_that_are_added),
         cmocka_unit_test(fewer_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,7 @@
  *   any state -> broken -> gone                 (failed: see reason)
  *
  * slot_move is the only way from one state to another. It asserts that the move is in the
- * table, keeps the pool's account, writes the row and traces.
+ * table, keeps the pool's account, writes the row (see there) and traces.
  *
  * The end of a slot ("reaping") is the same for all: its helper is killed and waited for, the
  * domain is looked up by UUID if its domid is not known, destroyed, and tried again, ever less

@@ -136,7 +136,7 @@ int page_writer_helped(struct page_writer *w, struct crew *crew, struct error *e
     return rc;
 }
 
-/* Whatever rc is: after a failure the crew lets go of what has been queued. */
+/* Returns rc. After a failure no thread uses what was queued any more, and no flush succeeds. */
 static int settle(struct page_writer *w, int rc)
 {
     struct error of_crew;

@@ -115,19 +115,13 @@ unsigned crew_size(const struct crew *c)
     return c->n_threads + 1;
 }
 
-void crew_begin(struct crew *c, crew_part *fn, void *data)
+void crew_begin(struct crew *c, unsigned parts, crew_part *fn, void *data)
 {
     pthread_mutex_lock(&c->lock);
     c->fn = fn;
     c->data = data;
     c->rc = 0;
-    pthread_mutex_unlock(&c->lock);
-}
-
-void crew_add(struct crew *c, unsigned parts)
-{
-    pthread_mutex_lock(&c->lock);
-    c->parts += parts;
+    c->parts = parts;
     pthread_cond_broadcast(&c->work);
     pthread_mutex_unlock(&c->lock);
 }
@@ -145,17 +139,4 @@ int crew_end(struct crew *c, struct error *e)
         *e = c->error;
     pthread_mutex_unlock(&c->lock);
     return rc;
-}
-
-/* Part 0 is taken with the lock that parts are added under, so it is the caller's. */
-int crew_run(struct crew *c, unsigned parts, crew_part *fn, void *data, struct error *e)
-{
-    crew_begin(c, fn, data);
-    pthread_mutex_lock(&c->lock);
-    c->parts = parts;
-    if (parts > 1)
-        pthread_cond_broadcast(&c->work);
-    do_part(c, c->next++, 0);
-    pthread_mutex_unlock(&c->lock);
-    return crew_end(c, e);
 }

@@ -28,19 +28,12 @@ void crew_free(struct crew *c); /* NULL is fine */
 unsigned crew_size(const struct crew *c);
 
 /*
- * Does parts 0 to parts - 1, in any order, part 0 on the calling thread. Blocking; every part that
- * was begun has ended when it returns. After a part has failed, no further one begins; the answer
- * is that of the failed part with the lowest number.
+ * Parts 0 to parts - 1 are begun in this order, each on any thread. begin returns at once, and what
+ * the parts need must be there until end has returned: it does parts as well, as worker 0, until
+ * none is left, and waits for those of others. After a part has failed no further one begins; the
+ * answer of end is that of the failed part with the lowest number. Each begin has its end.
  */
-int crew_run(struct crew *c, unsigned parts, crew_part *fn, void *data, struct error *e);
-
-/*
- * The same for parts that the caller makes one after the other, while threads are at those that it
- * has made: begin, add as often as there are more, end. Only end blocks, and does parts on the
- * calling thread. What a part needs must be there when it is added.
- */
-void crew_begin(struct crew *c, crew_part *fn, void *data);
-void crew_add(struct crew *c, unsigned parts);
+void crew_begin(struct crew *c, unsigned parts, crew_part *fn, void *data);
 int crew_end(struct crew *c, struct error *e);
 
 #endif

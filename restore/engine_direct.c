@@ -138,21 +138,19 @@ int direct_write_page(struct direct *d, uint64_t pfn, unsigned type, const void 
     return page_writer_add(d->writer, pfn, type, content, e);
 }
 
+static int write_range(struct direct *d, const struct page_range *range, struct error *e)
+{
+    uint64_t written;
+    int rc = page_writer_write(d->writer, range, &written, e);
+    trace_pages(&d->slot->trace, written);
+    return rc;
+}
+
 static int write_base(struct direct *d, struct error *e)
 {
     const struct image *im = d->base.base;
-    const struct image_page *p = image_pages(im);
-    uint64_t written = 0;
-    int rc = 0;
-    for (uint64_t i = 0; i < image_info(im)->pages && !rc; i++) {
-        if (frames_is_kept(&d->frames, image_page_pfn(&p[i])))
-            continue;
-        written++;
-        rc = page_writer_add_payload(d->writer, image_page_pfn(&p[i]), image_page_type(&p[i]), im,
-                                     p[i].payload, e);
-    }
-    trace_pages(&d->slot->trace, written);
-    return rc ? rc : page_writer_flush(d->writer, e);
+    struct page_range all = {im, image_pages(im), image_info(im)->pages, FRAME_NONE};
+    return write_range(d, &all, e);
 }
 
 static bool is_passed_over(const struct direct *d, const struct changes *c, uint64_t pfn)
@@ -208,20 +206,13 @@ static int unpin_changed(struct direct *d, const struct changes *c, struct error
 
 static int write_changed(struct direct *d, const struct changes *c, struct error *e)
 {
-    uint64_t written = 0;
+    struct page_range range = {c->image, c->pages, c->n, FRAME_NONE};
     int rc = 0;
-    if (c->has_start_info)
+    if (c->has_start_info) {
+        range.besides = c->start_info;
         rc = direct_write_page(d, c->start_info, PAGE_NOTAB, d->start_info, e);
-    for (uint64_t i = 0; i < c->n && !rc; i++) {
-        const struct image_page *p = &c->pages[i];
-        uint64_t pfn = image_page_pfn(p);
-        if (is_passed_over(d, c, pfn))
-            continue;
-        written++;
-        rc = page_writer_add_payload(d->writer, pfn, image_page_type(p), c->image, p->payload, e);
     }
-    trace_pages(&d->slot->trace, written);
-    return rc ? rc : page_writer_flush(d->writer, e);
+    return rc ? rc : write_range(d, &range, e);
 }
 
 static bool is_l1(const struct direct *d, uint64_t pfn)

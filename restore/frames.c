@@ -51,19 +51,27 @@ int frames_place(struct frames *f, uint64_t pfn, uint64_t mfn, struct error *e)
     return 0;
 }
 
+int frames_writes_begin(struct frames *f, struct error *e)
+{
+    if (f->live || f->pins)
+        return error_set(e, -EINVAL, "pages cannot be written, %s",
+                         f->live ? "vCPUs have been set" : "pins are under way");
+    f->writing = true;
+    return 0;
+}
+
 int frames_write_refused(const struct frames *f, uint64_t pfn, struct error *e)
 {
-    const char *why = frames_mfn(f, pfn) == FRAME_NONE ? "it is not populated"
-                      : f->live                        ? "vCPUs have been set"
-                      : f->level[pfn]                  ? "it is pinned"
-                      : f->kept[pfn]                   ? "its content is settled"
-                                                       : "pins are under way";
+    const char *why = !f->writing                        ? "no writes have begun"
+                      : frames_mfn(f, pfn) == FRAME_NONE ? "it is not populated"
+                      : f->level[pfn]                    ? "it is pinned"
+                                                         : "its content is settled";
     return wrong(e, pfn, "written", why);
 }
 
 void frames_writes_done(struct frames *f)
 {
-    f->writes = 0;
+    f->writing = false;
 }
 
 int frames_keep(struct frames *f, uint64_t pfn, struct error *e)
@@ -82,7 +90,7 @@ int frames_pin(struct frames *f, uint64_t pfn, unsigned *level, struct error *e)
         return wrong(e, pfn, "pinned", "its content is no page table");
     if (f->level[pfn])
         return wrong(e, pfn, "pinned", "it is pinned already");
-    if (f->writes)
+    if (f->writing)
         return wrong(e, pfn, "pinned", "writes are under way");
     *level = f->type[pfn] & PAGE_TYPE_LEVEL_MASK;
     f->level[pfn] = (uint8_t)*level;
@@ -95,7 +103,7 @@ int frames_unpin(struct frames *f, uint64_t pfn, struct error *e)
 {
     if (!frames_pin_level(f, pfn))
         return wrong(e, pfn, "unpinned", "it is not pinned");
-    if (f->writes)
+    if (f->writing)
         return wrong(e, pfn, "unpinned", "writes are under way");
     f->level[pfn] = 0;
     f->pinned--;
@@ -110,9 +118,9 @@ void frames_pins_done(struct frames *f)
 
 int frames_go_live(struct frames *f, struct error *e)
 {
-    if (f->writes || f->pins)
+    if (f->writing || f->pins)
         return error_set(e, -EINVAL, "vCPUs cannot be set, %s are under way",
-                         f->writes ? "writes" : "pins");
+                         f->writing ? "writes" : "pins");
     f->live = true;
     return 0;
 }

@@ -6,13 +6,15 @@
  * level is accepted and spoilt, and a page that is left out is silent. So every step asks here
  * first, and what must hold before it stands in one place:
  *
- *   write     populated, not pinned, not kept, no pin or unpin queued; and no longer live
+ *   write     writes have begun; populated, not pinned, not kept
+ *   begin     to write: no pin or unpin queued, and not live
  *   pin       its content is a table and in place, not pinned; the level is that of the content
  *   unpin     pinned by us
  *   go live   nothing queued
  *
  * Writes and pins are queued by their callers and go to Xen in batches, so the two kinds exclude
- * one another here until a batch has gone through.
+ * one another here until a batch has gone through. Threads that write together ask about each page
+ * on their own; that they write has been said once, before.
  *
  * Nobody says a level: it follows from the type with which the content came (an image's PAGES
  * table). A refusal is a fault of this program, not of an image; it ends the slot.
@@ -34,8 +36,9 @@ struct frames {
     uint64_t count;     /* pfns 0 to count - 1 */
     uint64_t populated; /* those that have a frame */
     uint64_t pinned;
-    uint64_t writes, pins; /* queued */
-    bool live;             /* a vCPU has been set: Xen holds every table that it reaches */
+    uint64_t pins; /* queued */
+    bool writing;  /* begun, and not known to be done */
+    bool live;     /* a vCPU has been set: Xen holds every table that it reaches */
     uint64_t *mfn;
     uint8_t *type;  /* of the content, with PAGE_TYPE_PINNED where the image asks for a pin */
     uint8_t *level; /* at which it is pinned, 0: is not */
@@ -75,14 +78,17 @@ int frames_place(struct frames *f, uint64_t pfn, uint64_t mfn, struct error *e);
 /* The answer of frames_write when pfn may not be written: -EINVAL, and why. */
 int frames_write_refused(const struct frames *f, uint64_t pfn, struct error *e);
 
+/* Asked before the first write, and again at will: until they are done nothing is pinned or
+ * unpinned. -EINVAL: pins are under way, or vCPUs have been set. */
+int frames_writes_begin(struct frames *f, struct error *e);
 /* Asked before the content of pfn changes; from here on it is a page of this type. -EINVAL when it
- * may not change. Asked for each page of a delta, so the answer "it may" is given in place. */
+ * may not change. Asked for each page of a delta, so the answer "it may" is given in place; and by
+ * several threads at a time, about different pages. */
 static inline int frames_write(struct frames *f, uint64_t pfn, unsigned type, struct error *e)
 {
-    if (frames_mfn(f, pfn) == FRAME_NONE || f->live || f->level[pfn] || f->kept[pfn] || f->pins)
+    if (!f->writing || frames_mfn(f, pfn) == FRAME_NONE || f->level[pfn] || f->kept[pfn])
         return frames_write_refused(f, pfn, e);
     f->type[pfn] = (uint8_t)type;
-    f->writes++;
     return 0;
 }
 

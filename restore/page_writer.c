@@ -18,11 +18,8 @@
 /* Pages that one thread copies at a time. Larger windows were no faster, and this one's pages stay
  * in a processor's cache between being read and being copied. */
 #define WINDOW ((TABLE_ENTRIES - GNTTAB_NR_RESERVED_ENTRIES) / CREW_MAX)
-/* Waking the crew costs what forty pages cost, and its end half a window's time, so a queue is many
- * windows; the crew begins with the second, and a queue of fewer is nobody's but the caller's. */
-#define QUEUE_WINDOWS 32u
-#define QUEUE_PAGES (QUEUE_WINDOWS * WINDOW)
-#define CREW_WINDOWS 2u
+/* Waking the crew costs what forty pages cost. */
+#define CREW_PAGES (2 * WINDOW)
 #define OWN_PAGES 16u
 #define CLEARS 512u
 
@@ -30,16 +27,28 @@
 struct queued {
     uint64_t pfn;
     const void *source;
-    const struct image *image;
     uint64_t payload;
     bool is_table; /* of a PV guest, to be localised */
 };
 
-/* What one thread works with: its entries of the grant table and its memory. */
+/* What one thread works with: its entries of the grant table, its memory, and its window. */
 struct lane {
     uint32_t first_ref;
     uint8_t *arena; /* WINDOW pages, in memory from the start */
-    xengnttab_grant_copy_segment_t segments[WINDOW];
+    size_t n;
+    bool as_it_is; /* no page of the window is to be read or changed on its way */
+    struct queued queue[WINDOW];
+    xengnttab_grant_copy_segment_t segments[WINDOW]; /* the same pages */
+    uint64_t written;                                /* pages of the range */
+};
+
+/* A range of pages that is being written, the same for all threads. */
+struct range {
+    struct page_range of;
+    const uint8_t *payloads; /* of the image's file, where they are mapped in: */
+    uint64_t n_near;         /* so many, the first ones */
+    bool zeros_too;          /* pages of zeros are copied like others */
+    unsigned parts;
 };
 
 struct page_writer {
@@ -54,11 +63,9 @@ struct page_writer {
     xenforeignmemory_handle *memory;
     xenforeignmemory_resource_handle *resource;
     grant_entry_v1_t *grants; /* the table's first frame */
-    size_t n, n_own, n_clears;
-    unsigned windows;            /* of the queue, that the crew has been given */
-    size_t sizes[QUEUE_WINDOWS]; /* pages of each of these */
+    struct range range;
     struct lane lanes[CREW_MAX]; /* by worker; those without a thread have no arena */
-    struct queued queue[QUEUE_PAGES];
+    size_t n_own, n_clears;
     struct mmuext_op clears[CLEARS];
     uint64_t cleared[CLEARS];                                /* their pfns */
     _Alignas(PAGE_BYTES) uint8_t own[OWN_PAGES][PAGE_BYTES]; /* contents that were handed over */
@@ -81,6 +88,12 @@ static int map_grants(struct page_writer *w, struct error *e)
     return 0;
 }
 
+static void window_clear(struct lane *l)
+{
+    l->n = 0;
+    l->as_it_is = true;
+}
+
 static int lane_open(struct page_writer *w, unsigned worker, struct error *e)
 {
     struct lane *l = &w->lanes[worker];
@@ -89,7 +102,13 @@ static int lane_open(struct page_writer *w, unsigned worker, struct error *e)
     if (!l->arena)
         return error_set(e, -ENOMEM, "out of memory for pages on their way");
     memset(l->arena, 0, arena_bytes); /* no page fault later */
-    memset(l->segments, 0, sizeof l->segments);
+    for (uint32_t i = 0; i < WINDOW; i++)
+        l->segments[i] = (xengnttab_grant_copy_segment_t){
+            .dest.foreign = {.ref = l->first_ref + i, .domid = (uint16_t)w->domid},
+            .len = PAGE_BYTES,
+            .flags = GNTCOPY_dest_gref,
+        };
+    window_clear(l);
     return 0;
 }
 
@@ -136,15 +155,13 @@ int page_writer_helped(struct page_writer *w, struct crew *crew, struct error *e
     return rc;
 }
 
-/* Returns rc. After a failure no thread uses what was queued any more, and no flush succeeds. */
+/* Returns rc. After a failure nothing that was added is used any more, and no flush succeeds. */
 static int settle(struct page_writer *w, int rc)
 {
-    struct error of_crew;
-    if (rc && w->windows)
-        (void)crew_end(w->crew, &of_crew);
     if (rc) {
-        w->windows = 0;
-        w->n = w->n_own = 0;
+        for (unsigned i = 0; i < CREW_MAX; i++)
+            window_clear(&w->lanes[i]);
+        w->n_own = w->n_clears = 0;
         w->failed = true;
     }
     return rc;
@@ -154,7 +171,6 @@ void page_writer_close(struct page_writer *w)
 {
     if (!w)
         return;
-    settle(w, -ECANCELED);
     if (w->resource)
         xenforeignmemory_unmap_resource(w->memory, w->resource);
     if (w->memory)
@@ -185,18 +201,18 @@ int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct
     return 0;
 }
 
-/* ---- windows: fetched, localised and copied, each by one thread ---- */
+/* ---- windows: gathered, fetched, localised and copied, each by one thread ---- */
 
 static uint8_t *arena_page(const struct lane *l, size_t i)
 {
     return l->arena + i * PAGE_BYTES;
 }
 
-/* How many pages from q on are one piece of one file. */
+/* How many pages from q on are one piece of the image's file. */
 static size_t run_length(const struct queued *q, size_t most)
 {
     size_t n = 1;
-    while (n < most && !q[n].source && q[n].image == q->image && q[n].payload == q->payload + n)
+    while (n < most && !q[n].source && q[n].payload == q->payload + n)
         n++;
     return n;
 }
@@ -204,151 +220,109 @@ static size_t run_length(const struct queued *q, size_t most)
 /* The page before it has the same content, and nobody changes either. */
 static bool same_as_before(const struct queued *q)
 {
-    return !q[-1].source && q->image == q[-1].image && q->payload == q[-1].payload &&
-           !q->is_table && !q[-1].is_table;
+    return !q[-1].source && q->payload == q[-1].payload && !q->is_table && !q[-1].is_table;
 }
 
 /* Content that is in memory is copied from there; a table is changed on its way, in the arena. */
-static void content_take(struct lane *l, const struct queued *q, size_t i)
+static void content_take(const struct lane *l, size_t i)
 {
-    if (q->is_table)
-        memcpy(arena_page(l, i), q->source, PAGE_BYTES);
-    else
-        l->segments[i].source.virt = (void *)(uintptr_t)q->source;
+    if (l->queue[i].is_table)
+        memcpy(arena_page(l, i), l->queue[i].source, PAGE_BYTES);
 }
 
-static int fetch(struct lane *l, const struct queued *q, size_t n, struct error *e)
+static int fetch(struct lane *l, const struct image *im, struct error *e)
 {
+    const struct queued *q = l->queue;
     int rc = 0;
-    size_t run;
-    for (size_t i = 0; i < n; i++)
-        l->segments[i].source.virt = arena_page(l, i);
-    for (size_t i = 0; i < n && !rc; i += run) {
+    for (size_t i = 0, run; i < l->n && !rc; i += run) {
         run = 1;
         if (q[i].source) {
-            content_take(l, &q[i], i);
+            content_take(l, i);
         } else if (i && same_as_before(&q[i])) {
             l->segments[i].source.virt = l->segments[i - 1].source.virt;
         } else {
-            run = run_length(&q[i], n - i);
-            rc = image_read_payloads(q[i].image, q[i].payload, run, arena_page(l, i), e);
+            run = run_length(&q[i], l->n - i);
+            rc = image_read_payloads(im, q[i].payload, run, arena_page(l, i), e);
         }
     }
     return rc;
 }
 
-static int localise(const struct page_writer *w, const struct lane *l, const struct queued *q,
-                    size_t n, struct error *e)
+static int localise(const struct page_writer *w, const struct lane *l, struct error *e)
 {
     int rc = 0;
-    for (size_t i = 0; i < n && !rc; i++)
-        if (q[i].is_table)
-            rc = page_table_localise(w->frames, q[i].pfn, arena_page(l, i), e);
+    for (size_t i = 0; i < l->n && !rc; i++)
+        if (l->queue[i].is_table)
+            rc = page_table_localise(w->frames, l->queue[i].pfn, arena_page(l, i), e);
     return rc;
 }
 
 /* An entry of the grant table is complete but for its flags, without which it is none, before they
  * are set. */
-static void grant(const struct page_writer *w, struct lane *l, const struct queued *q, size_t n)
+static void grant(const struct page_writer *w, const struct lane *l)
 {
     grant_entry_v1_t *entries = w->grants + l->first_ref;
-    for (size_t i = 0; i < n; i++) {
-        entries[i].domid = 0;
-        entries[i].frame = (uint32_t)frames_mfn(w->frames, q[i].pfn);
-        l->segments[i].dest.foreign.ref = l->first_ref + (uint32_t)i;
-        l->segments[i].dest.foreign.offset = 0;
-        l->segments[i].dest.foreign.domid = (uint16_t)w->domid;
-        l->segments[i].len = PAGE_BYTES;
-        l->segments[i].flags = GNTCOPY_dest_gref;
-        l->segments[i].status = GNTST_general_error;
-    }
+    for (size_t i = 0; i < l->n; i++)
+        entries[i].frame = (uint32_t)frames_mfn(w->frames, l->queue[i].pfn);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    for (size_t i = 0; i < n; i++)
-        entries[i].flags = GTF_permit_access;
+    for (size_t i = 0; i < l->n; i++)
+        entries[i].flags = GTF_permit_access; /* to domain 0: the entries were all zeros */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-static int copy(const struct page_writer *w, struct lane *l, const struct queued *q, size_t n,
-                struct error *e)
+static int copy(const struct page_writer *w, struct lane *l, struct error *e)
 {
-    grant(w, l, q, n);
-    int failed = xengnttab_grant_copy(w->gnttab, (uint32_t)n, l->segments) ? errno : 0;
-    memset(w->grants + l->first_ref, 0, n * sizeof *w->grants);
+    grant(w, l);
+    int failed = xengnttab_grant_copy(w->gnttab, (uint32_t)l->n, l->segments) ? errno : 0;
+    memset(w->grants + l->first_ref, 0, l->n * sizeof *w->grants);
     if (failed) /* not xen_error: what the library logs is one text for all threads */
         return error_errno(e, failed, "domain %u: copy %zu pages, the first to pfn %#" PRIx64,
-                           w->domid, n, q->pfn);
-    for (size_t i = 0; i < n; i++)
+                           w->domid, l->n, l->queue->pfn);
+    for (size_t i = 0; i < l->n; i++)
         /* the hypervisor's own codes, GNTST_...: -1 is a frame that may not be written, say a table
          */
         if (l->segments[i].status != GNTST_okay)
             return error_set(e, -EIO, "domain %u: copy to pfn %#" PRIx64 ": grant status %d",
-                             w->domid, q[i].pfn, l->segments[i].status);
+                             w->domid, l->queue[i].pfn, l->segments[i].status);
     return 0;
 }
 
-static int window_write(struct page_writer *w, struct lane *l, const struct queued *q, size_t n,
+/* im: where the payloads are that are not in memory; NULL when there are none. */
+static int window_write(const struct page_writer *w, struct lane *l, const struct image *im,
                         struct error *e)
 {
-    int rc = fetch(l, q, n, e);
-    if (!rc)
-        rc = localise(w, l, q, n, e);
-    return rc ? rc : copy(w, l, q, n, e);
-}
-
-/* A part of a crew's work. The queue's end moves on meanwhile, so it does not ask for that. */
-static int crew_window(void *data, unsigned part, unsigned worker, struct error *e)
-{
-    struct page_writer *w = data;
-    return window_write(w, &w->lanes[worker], w->queue + part * WINDOW, w->sizes[part], e);
-}
-
-static void crew_give(struct page_writer *w, size_t pages)
-{
-    if (!w->windows)
-        crew_begin(w->crew, crew_window, w);
-    unsigned given = w->windows;
-    for (size_t from = given * WINDOW; from < pages; from += WINDOW)
-        w->sizes[w->windows++] = pages - from < WINDOW ? pages - from : WINDOW;
-    crew_add(w->crew, w->windows - given);
-}
-
-static int queue_write(struct page_writer *w, struct error *e)
-{
-    int rc = 0;
-    if (w->windows) {
-        crew_give(w, w->n);
-        rc = crew_end(w->crew, e);
-    } else {
-        for (size_t from = 0, n; from < w->n && !rc; from += n) {
-            n = w->n - from < WINDOW ? w->n - from : WINDOW;
-            rc = window_write(w, &w->lanes[0], w->queue + from, n, e);
-        }
-    }
-    w->windows = 0;
-    w->n = w->n_own = 0;
+    int rc = l->as_it_is ? 0 : fetch(l, im, e);
+    if (!rc && !l->as_it_is)
+        rc = localise(w, l, e);
+    if (!rc && l->n)
+        rc = copy(w, l, e);
+    window_clear(l);
     return rc;
 }
 
-/* A window that is full is the crew's at once. */
-static int queue(struct page_writer *w, struct queued q, struct error *e)
+/* There is room for it. */
+static inline int window_add(const struct page_writer *w, struct lane *l, struct queued q,
+                             struct error *e)
 {
     uint64_t mfn = frames_mfn(w->frames, q.pfn);
     if (mfn > UINT32_MAX)
         return error_set(e, -EINVAL, "pfn %#" PRIx64 ": frame %#" PRIx64 " fits no grant", q.pfn,
                          mfn);
-    w->queue[w->n++] = q;
-    if (w->n == QUEUE_PAGES)
-        return queue_write(w, e);
-    if (w->crew && w->n % WINDOW == 0 && w->n >= CREW_WINDOWS * WINDOW)
-        crew_give(w, w->n);
+    bool as_it_is = q.source && !q.is_table;
+    l->as_it_is &= as_it_is;
+    l->segments[l->n].source.virt = as_it_is ? (void *)(uintptr_t)q.source : arena_page(l, l->n);
+    l->segments[l->n].status = GNTST_general_error;
+    l->queue[l->n++] = q;
     return 0;
 }
 
-/* ---- pages of zeros ---- */
+/* ---- pages of zeros, by the caller's thread ---- */
 
-static int zeros_queue(struct page_writer *w, uint64_t pfn, struct error *e)
+static int zeros_copy(struct page_writer *w, uint64_t pfn, struct error *e)
 {
-    return queue(w, (struct queued){.pfn = pfn, .source = zeros}, e);
+    struct lane *l = &w->lanes[0];
+    int rc = window_add(w, l, (struct queued){.pfn = pfn, .source = zeros}, e);
+    return !rc && l->n == WINDOW ? window_write(w, l, NULL, e) : rc;
 }
 
 /* A dom0 that is no PV domain itself may not ask for this; then zeros are copied. */
@@ -359,12 +333,14 @@ static int clears_refused(struct page_writer *w, struct error *e)
     w->clears_work = false;
     w->n_clears = 0;
     for (size_t i = 0; i < n && !rc; i++)
-        rc = zeros_queue(w, w->cleared[i], e);
+        rc = zeros_copy(w, w->cleared[i], e);
     return rc;
 }
 
 static int clear_batch(struct page_writer *w, struct error *e)
 {
+    if (!w->n_clears)
+        return 0;
     if (xc_mmuext_op(w->xen->xch, w->clears, (unsigned)w->n_clears, w->domid)) {
         if (errno == EOPNOTSUPP)
             return clears_refused(w, e);
@@ -375,8 +351,10 @@ static int clear_batch(struct page_writer *w, struct error *e)
     return 0;
 }
 
-static int clear_queue(struct page_writer *w, uint64_t pfn, struct error *e)
+static int zeros_add(struct page_writer *w, uint64_t pfn, struct error *e)
 {
+    if (!w->clears_work)
+        return zeros_copy(w, pfn, e);
     w->cleared[w->n_clears] = pfn;
     w->clears[w->n_clears++] = (struct mmuext_op){
         .cmd = MMUEXT_CLEAR_PAGE,
@@ -385,70 +363,55 @@ static int clear_queue(struct page_writer *w, uint64_t pfn, struct error *e)
     return w->n_clears == CLEARS ? clear_batch(w, e) : 0;
 }
 
-/* ---- what callers add ---- */
+/* ---- pages whose content the caller has ---- */
 
 static bool is_table(const struct page_writer *w, unsigned type)
 {
     return w->guest == IMAGE_GUEST_PV && page_type_is_table(type);
 }
 
-static int zeros_add(struct page_writer *w, uint64_t pfn, struct error *e)
+static int own_write(struct page_writer *w, struct error *e)
 {
-    return w->clears_work ? clear_queue(w, pfn, e) : zeros_queue(w, pfn, e);
+    w->n_own = 0;
+    return window_write(w, &w->lanes[0], NULL, e);
 }
 
-static int add_content(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
-                       struct error *e)
+static int add(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
+               struct error *e)
 {
-    int rc = frames_write(w->frames, pfn, type, e);
+    int rc = frames_writes_begin(w->frames, e);
+    if (!rc)
+        rc = frames_write(w->frames, pfn, type, e);
     if (rc)
         return rc;
     if (!content)
         return zeros_add(w, pfn, e);
-    if (w->n_own == OWN_PAGES)
-        rc = queue_write(w, e);
-    if (rc)
-        return rc;
     uint8_t *own = w->own[w->n_own++];
     memcpy(own, content, PAGE_BYTES);
-    return queue(w, (struct queued){.pfn = pfn, .source = own, .is_table = is_table(w, type)}, e);
-}
-
-static int add_payload(struct page_writer *w, uint64_t pfn, unsigned type, const struct image *im,
-                       uint64_t payload, struct error *e)
-{
-    int rc = frames_write(w->frames, pfn, type, e);
-    if (rc)
-        return rc;
-    if (payload == IMAGE_PAGE_ZERO)
-        return zeros_add(w, pfn, e);
-    return queue(w,
-                 (struct queued){.pfn = pfn,
-                                 .source = image_payload_near(im, payload),
-                                 .image = im,
-                                 .payload = payload,
-                                 .is_table = is_table(w, type)},
-                 e);
+    rc = window_add(w, &w->lanes[0],
+                    (struct queued){.pfn = pfn, .source = own, .is_table = is_table(w, type)}, e);
+    return !rc && (w->n_own == OWN_PAGES || w->lanes[0].n == WINDOW) ? own_write(w, e) : rc;
 }
 
 int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
                     struct error *e)
 {
-    return settle(w, add_content(w, pfn, type, content, e));
+    return settle(w, add(w, pfn, type, content, e));
 }
 
-int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
-                            const struct image *im, uint64_t payload, struct error *e)
+static int failed_before(const struct page_writer *w, struct error *e)
 {
-    return settle(w, add_payload(w, pfn, type, im, payload, e));
+    return w->failed
+               ? error_set(e, -EINVAL, "domain %u: a write before this one has failed", w->domid)
+               : 0;
 }
 
 static int flush(struct page_writer *w, struct error *e)
 {
-    if (w->failed)
-        return error_set(e, -EINVAL, "domain %u: a write before this one has failed", w->domid);
-    int rc = w->n_clears ? clear_batch(w, e) : 0;
-    return !rc && w->n ? queue_write(w, e) : rc;
+    int rc = failed_before(w, e);
+    if (!rc)
+        rc = clear_batch(w, e);
+    return rc ? rc : own_write(w, e);
 }
 
 int page_writer_flush(struct page_writer *w, struct error *e)
@@ -456,5 +419,122 @@ int page_writer_flush(struct page_writer *w, struct error *e)
     int rc = settle(w, flush(w, e));
     if (!rc)
         frames_writes_done(w->frames);
+    return rc;
+}
+
+/* ---- ranges of an image's pages ---- */
+
+static bool is_passed_over(const struct page_writer *w, uint64_t pfn)
+{
+    return pfn == w->range.of.besides || frames_is_kept(w->frames, pfn);
+}
+
+static inline int range_page(const struct page_writer *w, struct lane *l,
+                             const struct image_page *p, struct error *e)
+{
+    const struct range *r = &w->range;
+    uint64_t pfn = image_page_pfn(p);
+    bool is_zeros = p->payload == IMAGE_PAGE_ZERO;
+    if (is_passed_over(w, pfn) || (is_zeros && !r->zeros_too))
+        return 0;
+    unsigned type = image_page_type(p);
+    int rc = frames_write(w->frames, pfn, type, e);
+    if (rc)
+        return rc;
+    struct queued q = {.pfn = pfn, .payload = p->payload, .is_table = is_table(w, type)};
+    if (is_zeros)
+        q.source = zeros;
+    else if (p->payload < r->n_near)
+        q.source = r->payloads + p->payload * PAGE_BYTES;
+    l->written++;
+    return window_add(w, l, q, e);
+}
+
+/* A part of a crew's work; or all of it, when there is no crew. */
+static int range_part(void *data, unsigned part, unsigned worker, struct error *e)
+{
+    struct page_writer *w = data;
+    const struct range *r = &w->range;
+    struct lane *l = &w->lanes[worker];
+    uint64_t end = r->of.n * (part + 1) / r->parts;
+    int rc = 0;
+    for (uint64_t i = r->of.n * part / r->parts; i < end && !rc; i++) {
+        rc = range_page(w, l, &r->of.pages[i], e);
+        if (!rc && l->n == WINDOW)
+            rc = window_write(w, l, r->of.image, e);
+    }
+    return rc ? rc : window_write(w, l, r->of.image, e);
+}
+
+/* Pages of zeros, unless they are copied like others. */
+static int range_zeros(struct page_writer *w, struct error *e)
+{
+    const struct page_range *r = &w->range.of;
+    int rc = 0;
+    for (uint64_t i = 0; i < r->n && !rc && !w->range.zeros_too; i++) {
+        uint64_t pfn = image_page_pfn(&r->pages[i]);
+        if (r->pages[i].payload != IMAGE_PAGE_ZERO || is_passed_over(w, pfn))
+            continue;
+        rc = frames_write(w->frames, pfn, image_page_type(&r->pages[i]), e);
+        w->lanes[0].written++;
+        if (!rc)
+            rc = zeros_add(w, pfn, e);
+    }
+    return rc ? rc : clear_batch(w, e);
+}
+
+/* As many for each thread, and none larger than a window. */
+static unsigned range_parts(const struct page_writer *w, uint64_t n)
+{
+    uint64_t threads = crew_size(w->crew), windows = (n + WINDOW - 1) / WINDOW;
+    return (unsigned)((windows + threads - 1) / threads * threads);
+}
+
+static int range_by_crew(struct page_writer *w, struct error *e)
+{
+    struct error of_crew;
+    w->range.parts = range_parts(w, w->range.of.n);
+    crew_begin(w->crew, w->range.parts, range_part, w);
+    int rc = range_zeros(w, e), crew_rc = crew_end(w->crew, &of_crew);
+    if (!rc && crew_rc)
+        *e = of_crew;
+    return rc ? rc : crew_rc;
+}
+
+static int range_alone(struct page_writer *w, struct error *e)
+{
+    w->range.parts = 1;
+    int rc = range_zeros(w, e);
+    return rc ? rc : range_part(w, 0, 0, e);
+}
+
+/* What was added before goes with the first window of the caller's thread. */
+static int range_write(struct page_writer *w, struct error *e)
+{
+    int rc = failed_before(w, e);
+    if (!rc)
+        rc = frames_writes_begin(w->frames, e);
+    if (!rc)
+        rc = w->crew && w->range.of.n >= CREW_PAGES ? range_by_crew(w, e) : range_alone(w, e);
+    return rc ? rc : flush(w, e);
+}
+
+int page_writer_write(struct page_writer *w, const struct page_range *range, uint64_t *written,
+                      struct error *e)
+{
+    w->range = (struct range){
+        .of = *range,
+        .payloads = image_payload(range->image, 0),
+        .n_near = image_near(range->image),
+        .zeros_too = !w->clears_work,
+    };
+    for (unsigned i = 0; i < CREW_MAX; i++)
+        w->lanes[i].written = 0;
+    int rc = settle(w, range_write(w, e));
+    if (!rc)
+        frames_writes_done(w->frames);
+    *written = 0;
+    for (unsigned i = 0; i < CREW_MAX; i++)
+        *written += w->lanes[i].written;
     return rc;
 }

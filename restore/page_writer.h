@@ -9,14 +9,16 @@
  * cleared with each window. Pages of zeros of a PV domain are cleared by the hypervisor, with no
  * copy at all.
  *
- * Content that has been mapped in ahead of time is copied from where it is (image_payload_near).
- * Else it is read from the image's file into memory of our own, a window of pages at a time: for a
- * page that is needed once that costs less than having it mapped (image_read_payloads).
+ * Content that has been mapped in ahead of time is copied from where it is (image_near). Else it is
+ * read from the image's file into memory of our own, a window of pages at a time: for a page that
+ * is needed once that costs less than having it mapped (image_read_payloads).
  *
- * Pages are queued, and a queue goes out in windows. Where there is a crew of threads, each takes
- * one window after the other, as soon as it is full, with entries of the grant table and memory of
- * its own, so that waking it is paid for once a queue and not once a window: two threads are nearly
- * twice as fast as one, where two that share each window are hardly faster (docs/bench/README.md).
+ * Pages go out in windows. Where there is a crew of threads, a range is cut into parts of at most a
+ * window, and each thread takes one part after the other and does all that there is to do about its
+ * pages, with entries of the grant table and memory of its own: so waking it is paid for once a
+ * range, and nothing is done for each page that the other threads would wait for. Two threads are
+ * nearly twice as fast as one, where two that share each window are hardly faster
+ * (docs/bench/README.md). Pages of zeros are cleared by the caller's thread meanwhile.
  *
  * Page tables of a PV domain go from pfns to machine frames on the way.
  */
@@ -44,20 +46,29 @@ int page_writer_helped(struct page_writer *w, struct crew *crew, struct error *e
 void page_writer_close(struct page_writer *w);
 
 /*
- * No page is added twice between two flushes: nobody says which of them would be written last.
- *
  * The page at pfn becomes one of this type with this content, 4 KiB, which is copied at once; NULL:
- * zeros. It may be written at once or with the flush. A table whose present entries name a pfn that
- * is not populated is -EINVAL, from this call or a later one.
+ * zeros. It may be written at once or with the flush, so no page is added twice between two
+ * flushes. A table whose present entries name a pfn that is not populated is -EINVAL, from this
+ * call or a later one.
  */
 int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
                     struct error *e);
-/* The same, with a payload of an image that stays open until the flush; may be IMAGE_PAGE_ZERO. */
-int page_writer_add_payload(struct page_writer *w, uint64_t pfn, unsigned type,
-                            const struct image *im, uint64_t payload, struct error *e);
-/* Returns when all are in the domain. After a failure, of an add as well, nobody knows which are;
- * and nothing of what was added is used any more. */
+/* Returns when all are in the domain. After a failure, of any call here, nobody knows what is, and
+ * nothing of what was added is used any more. */
 int page_writer_flush(struct page_writer *w, struct error *e);
+
+/* Pages of one image: entries of its table, or of a list like it, each pfn once. */
+struct page_range {
+    const struct image *image;
+    const struct image_page *pages;
+    uint64_t n;
+    uint64_t besides; /* a pfn that is passed over, as those that are kept are; FRAME_NONE: none */
+};
+
+/* Writes a range, and what was added before. Blocking: all is in the domain when it returns.
+ * *written: how many of its pages were not passed over. */
+int page_writer_write(struct page_writer *w, const struct page_range *range, uint64_t *written,
+                      struct error *e);
 
 /* Turns a table's present entries from pfns to machine frames. -EINVAL: see page_writer_add. */
 int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct error *e);

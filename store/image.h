@@ -123,15 +123,15 @@ const void *image_payload(const struct image *im, uint64_t payload);
 int image_read_payloads(const struct image *im, uint64_t payload, uint64_t n, void *to,
                         struct error *e);
 /*
- * Maps in n more payloads, in the order of the file, for image_payload_near. False when all are, or
+ * Maps in n more payloads, in the order of the file, see image_near. False when all are, or
  * the kernel cannot (Linux before 5.14, a file that has become shorter). Blocking: reads the file.
  */
 bool image_prefault(struct image *im, uint64_t n);
 /* Takes n of them out of the mapping again, the last ones first. False when none is left. */
 bool image_unfault(struct image *im, uint64_t n);
-/* The payload's bytes when it has been mapped in: whoever uses them there pays for no read and no
- * page fault. NULL when it has not. */
-const void *image_payload_near(const struct image *im, uint64_t payload);
+/* How many payloads have been mapped in, from the first on: whoever uses these where they are
+ * (image_payload) pays for no read and no page fault. */
+uint64_t image_near(const struct image *im);
 /* Whether the file of this name is the one that is open. */
 bool image_is_at(const struct image *im, const char *path);
 /* Byte offset in the file of payload 0. */

@@ -388,9 +388,9 @@ bool image_unfault(struct image *im, uint64_t n)
     return n && !payloads_advise(im, im->near, n, MADV_DONTNEED); /* a file's, so not lost */
 }
 
-const void *image_payload_near(const struct image *im, uint64_t payload)
+uint64_t image_near(const struct image *im)
 {
-    return payload < im->near ? image_payload(im, payload) : NULL;
+    return im->near;
 }
 
 bool image_is_at(const struct image *im, const char *path)

@@ -203,7 +203,8 @@ static void copy_range(struct crew *crew)
 {
     struct error e;
     unsigned parts = (unsigned)((rig.n + rig.window - 1) / rig.window);
-    need(!crew_run(crew, parts, copy_part, NULL, &e), "copy");
+    crew_begin(crew, parts, copy_part, NULL);
+    need(!crew_end(crew, &e), "copy");
 }
 
 /* Each thread takes one window after the other until all pages are there. */

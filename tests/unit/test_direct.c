@@ -672,32 +672,40 @@ static void test_frames_refuse(void **state)
     struct frames f;
     unsigned level;
     assert_int_equal(frames_init(&f, 4, &err), 0);
+    assert_int_equal(frames_writes_begin(&f, &err), 0);
     assert_int_equal(frames_write(&f, 0, PAGE_NOTAB, &err), -EINVAL); /* not populated */
+    frames_writes_done(&f);
     assert_int_equal(frames_place(&f, 4, 9, &err), -EINVAL);
     assert_int_equal(frames_place(&f, 0, FRAME_NONE, &err), -EINVAL);
     for (uint64_t pfn = 0; pfn < 4; pfn++)
         assert_int_equal(frames_place(&f, pfn, 10 + pfn, &err), 0);
-    assert_int_equal(frames_place(&f, 0, 9, &err), -EINVAL);    /* twice */
-    assert_int_equal(frames_pin(&f, 0, &level, &err), -EINVAL); /* nothing written */
+    assert_int_equal(frames_place(&f, 0, 9, &err), -EINVAL);          /* twice */
+    assert_int_equal(frames_pin(&f, 0, &level, &err), -EINVAL);       /* nothing written */
+    assert_int_equal(frames_write(&f, 0, PAGE_L3TAB, &err), -EINVAL); /* no writes have begun */
+    assert_int_equal(frames_writes_begin(&f, &err), 0);
+    assert_int_equal(frames_writes_begin(&f, &err), 0); /* they have, already */
     assert_int_equal(frames_write(&f, 0, PAGE_L3TAB | PAGE_TYPE_PINNED, &err), 0);
     assert_int_equal(frames_pin(&f, 0, &level, &err), -EINVAL); /* not in the domain yet */
     assert_int_equal(frames_go_live(&f, &err), -EINVAL);
     frames_writes_done(&f);
     assert_int_equal(frames_pin(&f, 0, &level, &err), 0);
     assert_int_equal(level, 3);
-    assert_int_equal(frames_write(&f, 1, PAGE_NOTAB, &err), -EINVAL); /* pins are under way */
+    assert_int_equal(frames_writes_begin(&f, &err), -EINVAL);         /* pins are under way */
+    assert_int_equal(frames_write(&f, 1, PAGE_NOTAB, &err), -EINVAL); /* so they have not begun */
     assert_int_equal(frames_go_live(&f, &err), -EINVAL);
     frames_pins_done(&f);
     assert_int_equal(frames_pin(&f, 0, &level, &err), -EINVAL);
+    assert_int_equal(frames_writes_begin(&f, &err), 0);
     assert_int_equal(frames_write(&f, 0, PAGE_L3TAB, &err), -EINVAL); /* pinned */
+    assert_int_equal(frames_unpin(&f, 0, &err), -EINVAL);             /* writes are under way */
     assert_int_equal(frames_unpin(&f, 1, &err), -EINVAL);
     assert_int_equal(frames_write(&f, 1, PAGE_NOTAB, &err), 0);
     assert_int_equal(frames_keep(&f, 1, &err), 0);
-    frames_writes_done(&f);
-    assert_int_equal(frames_pin(&f, 1, &level, &err), -EINVAL);       /* no table */
     assert_int_equal(frames_write(&f, 1, PAGE_NOTAB, &err), -EINVAL); /* kept */
+    frames_writes_done(&f);
+    assert_int_equal(frames_pin(&f, 1, &level, &err), -EINVAL); /* no table */
     assert_int_equal(frames_go_live(&f, &err), 0);
-    assert_int_equal(frames_write(&f, 2, PAGE_NOTAB, &err), -EINVAL); /* live */
+    assert_int_equal(frames_writes_begin(&f, &err), -EINVAL); /* live */
     struct direct d = {.frames = f};
     assert_int_equal(direct_pv_write_shared_info(&d, NULL, &err), -EINVAL); /* so does this */
     assert_int_equal(frames_unpin(&f, 0, &err), 0);

@@ -80,23 +80,19 @@ static void pages_come_near(void **state)
     make(path, 7);
     assert_int_equal(image_open(path, &im, &e), 0);
     image_drop(im);
-    assert_null(image_payload_near(im, 0));
+    assert_int_equal(image_near(im), 0);
     assert_true(image_prefault(im, 100));
     assert_true(mapped_kib(path) >= 400);
-    assert_ptr_equal(image_payload_near(im, 99), image_payload(im, 99));
-    assert_null(image_payload_near(im, 100));
+    assert_int_equal(image_near(im), 100);
     assert_true(image_prefault(im, PAGES)); /* what there is */
-    assert_ptr_equal(image_payload_near(im, PAGES - 1), image_payload(im, PAGES - 1));
-    assert_null(image_payload_near(im, PAGES));
-    assert_null(image_payload_near(im, IMAGE_PAGE_ZERO));
+    assert_int_equal(image_near(im), PAGES);
     assert_false(image_prefault(im, 1));
     assert_true(mapped_kib(path) >= (long)PAGES * 4);
     assert_true(image_unfault(im, PAGES - 10));
     assert_true(mapped_kib(path) < 200);
-    assert_non_null(image_payload_near(im, 9));
-    assert_null(image_payload_near(im, 10));
+    assert_int_equal(image_near(im), 10);
     assert_true(image_unfault(im, PAGES));
-    assert_null(image_payload_near(im, 0));
+    assert_int_equal(image_near(im), 0);
     assert_false(image_unfault(im, 1));
     image_close(im);
 }
@@ -113,7 +109,7 @@ static void shorter(void **state)
     image_drop(im);
     assert_int_equal(truncate(path, (off_t)image_payload_offset(im)), 0);
     assert_false(image_prefault(im, 10));
-    assert_null(image_payload_near(im, 0));
+    assert_int_equal(image_near(im), 0);
     image_close(im);
 }
 
@@ -135,7 +131,7 @@ static void ready_ahead(void **state)
     assert_int_equal(expected_open(&x, b, &im, &e), 0);
     assert_ptr_equal(im, x.wanted[1].image);
     assert_int_equal(seed_of(im), 2);
-    assert_non_null(image_payload_near(im, PAGES - 1));
+    assert_int_equal(image_near(im), PAGES);
     expected_dispose(&x);
     assert_int_equal(mapped_kib(a), -1);
     expected_dispose(&x);

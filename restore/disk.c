@@ -136,6 +136,26 @@ static int open_cow(struct disk *d, const struct disk_place *place, struct error
     return rc;
 }
 
+/* Whether the device takes discards, as far as sysfs says (Documentation/ABI/stable/sysfs-block;
+ * a partition's queue is that of its disk). */
+static bool takes_discards(dev_t dev)
+{
+    static const char *const queues[] = {"queue", "../queue"};
+    for (size_t i = 0; i < ARRAY_SIZE(queues); i++) {
+        char path[96], *text;
+        struct error ignored;
+        size_t length;
+        snprintf(path, sizeof path, "/sys/dev/block/%u:%u/%s/discard_max_bytes", major(dev),
+                 minor(dev), queues[i]);
+        if (read_file(path, 64, &text, &length, &ignored))
+            continue;
+        bool takes = strtoull(text, NULL, 10) != 0;
+        free(text);
+        return takes;
+    }
+    return true;
+}
+
 int disk_open(struct disk *d, const struct disk_conf *conf, const struct disk_place *place,
               struct error *e)
 {
@@ -150,8 +170,10 @@ int disk_open(struct disk *d, const struct disk_conf *conf, const struct disk_pl
     if (rc) {
         disk_close(d);
         error_prefix(e, "disk %s: ", conf->vdev);
+        return rc;
     }
-    return rc;
+    d->discards = takes_discards(d->dev);
+    return 0;
 }
 
 void disk_close(struct disk *d)
@@ -171,7 +193,7 @@ static void backend_nodes(const struct disk *d, uint32_t domid, struct xstree *t
     xstree_put(t, "type", "phy");
     xstree_put(t, "mode", "%s", d->writable ? "w" : "r");
     xstree_put(t, "device-type", "disk");
-    xstree_put(t, "discard-enable", "%d", d->writable);
+    xstree_put(t, "discard-enable", "%d", d->writable && d->discards);
     xstree_put(t, "specification", "xen");
     xstree_put(t, "params", "%s", d->path);
     xstree_put(t, "script", "/bin/true");

@@ -17,6 +17,9 @@ struct disk {
     dev_t dev;             /* what blkback opens */
     char path[4096];       /* what xenstore and xl show for it */
     bool writable;
+    /* Where it takes none, blkback is not asked to find that out and to write it down while the
+     * guest waits: two of its requests to xenstored for each disk. */
+    bool discards;
 };
 
 struct disk_place {

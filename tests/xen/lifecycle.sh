@@ -49,6 +49,15 @@ counts_on() { # DOMID
     ((${tick:-0} > saved_tick))
 }
 
+# A snapshot takes no discards, and the back end is told so beforehand: it asked nothing and wrote nothing about them.
+check_discards() { # DOMID
+    local nodes
+    nodes=$(xenstore-ls -f "/local/domain/0/backend/vbd/$1")
+    expect_equal "snapshots among the disks of domain $1" 4 "$(grep -c '/params = "/dev/mapper/' <<<"$nodes" || true)"
+    expect_equal "disks that have no discards" 4 "$(grep -c '/discard-enable = "0"' <<<"$nodes" || true)"
+    expect_equal "disks about whose discards the back end wrote" 0 "$(grep -c '/feature-discard = ' <<<"$nodes" || true)"
+}
+
 check_copy() { # COPY VCPUS
     local lease domid
     lease=$(cat "/var/tmp/lease-$1.json")
@@ -58,6 +67,7 @@ check_copy() { # COPY VCPUS
     expect_equal "xl's name of copy $1" "copy-$1" "$(xl domname "$domid")"
     wait_until 60 "copy $1 counts on" counts_on "$domid"
     expect_healthy "$domid" "$2" 4
+    check_discards "$domid"
     expect_equal "boot id of copy $1" "$boot_id" "${healthy_line##*id=}"
     note "copy $1: domain $domid, $(json "$lease" '$.total_us') us, $healthy_line"
 }

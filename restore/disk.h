@@ -17,8 +17,8 @@ struct disk {
     dev_t dev;             /* what blkback opens */
     char path[4096];       /* what xenstore and xl show for it */
     bool writable;
-    /* Where it takes none, blkback is not asked to find that out and to write it down while the
-     * guest waits: two of its requests to xenstored for each disk. */
+    /* Where it takes none, blkback is told so, and need not write down itself that it offers none,
+     * of which it is then told as well: two of its requests to xenstored while the guest waits. */
     bool discards;
 };
 

@@ -706,6 +706,7 @@ static void test_frames_refuse(void **state)
     assert_int_equal(frames_pin(&f, 1, &level, &err), -EINVAL); /* no table */
     assert_int_equal(frames_go_live(&f, &err), 0);
     assert_int_equal(frames_writes_begin(&f, &err), -EINVAL); /* live */
+    assert_int_equal(frames_write(&f, 2, PAGE_NOTAB, &err), -EINVAL);
     struct direct d = {.frames = f};
     assert_int_equal(direct_pv_write_shared_info(&d, NULL, &err), -EINVAL); /* so does this */
     assert_int_equal(frames_unpin(&f, 0, &err), 0);

@@ -49,7 +49,7 @@ counts_on() { # DOMID
     ((${tick:-0} > saved_tick))
 }
 
-# A snapshot takes no discards, and the back end is told so beforehand: it asked nothing and wrote nothing about them.
+# A snapshot takes no discards, and the back end was told so beforehand: it wrote nothing about them itself.
 check_discards() { # DOMID
     local nodes
     nodes=$(xenstore-ls -f "/local/domain/0/backend/vbd/$1")

@@ -26,13 +26,9 @@
  * about few.
  */
 struct changes {
-    const struct image *image;
-    const struct image_page *pages;
-    uint64_t n;
-    struct image_page *own; /* what pages is, when it is no table of an image */
-    bool has_start_info;
-    uint64_t start_info;   /* pfn; its content is in struct direct */
-    const uint64_t *typed; /* pfns of those that will be tables, or are pinned now */
+    struct page_range range; /* besides: the start info, whose content is in struct direct */
+    struct image_page *own;  /* what range.pages is, when it is no table of an image */
+    const uint64_t *typed;   /* pfns of those that will be tables, or are pinned now */
     size_t n_typed;
 };
 

@@ -153,11 +153,6 @@ static int write_base(struct direct *d, struct error *e)
     return write_range(d, &all, e);
 }
 
-static bool is_passed_over(const struct direct *d, const struct changes *c, uint64_t pfn)
-{
-    return frames_is_kept(&d->frames, pfn) || (c->has_start_info && pfn == c->start_info);
-}
-
 static int typed_reserve(struct direct *d, size_t room, struct error *e)
 {
     uint64_t *bigger = realloc(d->typed, room * sizeof *bigger);
@@ -179,16 +174,17 @@ static int typed_add(struct direct *d, struct changes *c, uint64_t pfn, struct e
 /* Looks at each change once: is it one that the engine takes, and are pins about it? */
 static int changes_look(struct direct *d, struct changes *c, struct error *e)
 {
+    const struct page_range *r = &c->range;
     int rc = 0;
-    if (c->has_start_info && frames_pin_level(&d->frames, c->start_info))
-        rc = typed_add(d, c, c->start_info, e);
-    for (uint64_t i = 0; i < c->n && !rc; i++) {
-        uint64_t pfn = image_page_pfn(&c->pages[i]);
-        rc = accepts_page(&c->pages[i], e);
+    if (frames_pin_level(&d->frames, r->besides))
+        rc = typed_add(d, c, r->besides, e);
+    for (uint64_t i = 0; i < r->n && !rc; i++) {
+        uint64_t pfn = image_page_pfn(&r->pages[i]);
+        rc = accepts_page(&r->pages[i], e);
         if (rc ||
-            (image_page_type(&c->pages[i]) == PAGE_NOTAB && !frames_pin_level(&d->frames, pfn)))
+            (image_page_type(&r->pages[i]) == PAGE_NOTAB && !frames_pin_level(&d->frames, pfn)))
             continue;
-        if (!is_passed_over(d, c, pfn))
+        if (!page_range_passes_over(r, &d->frames, pfn))
             rc = typed_add(d, c, pfn, e);
     }
     c->typed = d->typed;
@@ -206,13 +202,10 @@ static int unpin_changed(struct direct *d, const struct changes *c, struct error
 
 static int write_changed(struct direct *d, const struct changes *c, struct error *e)
 {
-    struct page_range range = {c->image, c->pages, c->n, FRAME_NONE};
     int rc = 0;
-    if (c->has_start_info) {
-        range.besides = c->start_info;
-        rc = direct_write_page(d, c->start_info, PAGE_NOTAB, d->start_info, e);
-    }
-    return rc ? rc : write_range(d, &range, e);
+    if (c->range.besides != FRAME_NONE)
+        rc = direct_write_page(d, c->range.besides, PAGE_NOTAB, d->start_info, e);
+    return rc ? rc : write_range(d, &c->range, e);
 }
 
 static bool is_l1(const struct direct *d, uint64_t pfn)
@@ -235,14 +228,9 @@ static int pin_changed(struct direct *d, const struct changes *c, struct error *
 static int changes_of_image(struct direct *d, const struct image *im, struct changes *c,
                             struct error *e)
 {
-    int rc = 0;
-    *c = (struct changes){.image = im, .pages = image_pages(im)};
-    if (im != d->base.base)
-        c->n = image_info(im)->pages;
-    if (is_pv(d)) {
-        rc = direct_pv_start_info(d, im, &c->start_info, e);
-        c->has_start_info = true;
-    }
+    uint64_t n = im == d->base.base ? 0 : image_info(im)->pages;
+    *c = (struct changes){.range = {im, image_pages(im), n, FRAME_NONE}};
+    int rc = is_pv(d) ? direct_pv_start_info(d, im, &c->range.besides, e) : 0;
     return rc ? rc : changes_look(d, c, e);
 }
 
@@ -404,17 +392,17 @@ static int changes_between(const struct direct *d, const struct image *to, struc
     const struct image_memory from_memory = {d->base.base, NULL}, to_memory = {to, NULL};
     struct memory_diff walk;
     struct memory_difference diff;
-    *c = (struct changes){.image = to, .own = calloc(image_info(to)->pages + 1, sizeof *c->own)};
+    *c = (struct changes){.own = calloc(image_info(to)->pages + 1, sizeof *c->own)};
+    c->range = (struct page_range){to, c->own, 0, FRAME_NONE};
     if (!c->own)
         return error_set(e, -ENOMEM, "out of memory for a list of pages");
     memory_diff_start(&walk, &from_memory, &to_memory);
     while (memory_diff_next(&walk, &diff)) {
         if (diff.change != MEMORY_CHANGED)
             return error_set(e, -EINVAL, "the new version populates other pages");
-        c->own[c->n++] = (struct image_page){
+        c->own[c->range.n++] = (struct image_page){
             diff.to.pfn | (uint64_t)diff.to.type << IMAGE_TYPE_SHIFT, diff.to.payload};
     }
-    c->pages = c->own;
     return 0;
 }
 

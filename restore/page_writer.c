@@ -424,18 +424,13 @@ int page_writer_flush(struct page_writer *w, struct error *e)
 
 /* ---- ranges of an image's pages ---- */
 
-static bool is_passed_over(const struct page_writer *w, uint64_t pfn)
-{
-    return pfn == w->range.of.besides || frames_is_kept(w->frames, pfn);
-}
-
 static inline int range_page(const struct page_writer *w, struct lane *l,
                              const struct image_page *p, struct error *e)
 {
     const struct range *r = &w->range;
     uint64_t pfn = image_page_pfn(p);
     bool is_zeros = p->payload == IMAGE_PAGE_ZERO;
-    if (is_passed_over(w, pfn) || (is_zeros && !r->zeros_too))
+    if (page_range_passes_over(&r->of, w->frames, pfn) || (is_zeros && !r->zeros_too))
         return 0;
     unsigned type = image_page_type(p);
     int rc = frames_write(w->frames, pfn, type, e);
@@ -473,7 +468,7 @@ static int range_zeros(struct page_writer *w, struct error *e)
     int rc = 0;
     for (uint64_t i = 0; i < r->n && !rc && !w->range.zeros_too; i++) {
         uint64_t pfn = image_page_pfn(&r->pages[i]);
-        if (r->pages[i].payload != IMAGE_PAGE_ZERO || is_passed_over(w, pfn))
+        if (r->pages[i].payload != IMAGE_PAGE_ZERO || page_range_passes_over(r, w->frames, pfn))
             continue;
         rc = frames_write(w->frames, pfn, image_page_type(&r->pages[i]), e);
         w->lanes[0].written++;

@@ -65,6 +65,13 @@ struct page_range {
     uint64_t besides; /* a pfn that is passed over, as those that are kept are; FRAME_NONE: none */
 };
 
+/* Whether the page at pfn stays as it is. */
+static inline bool page_range_passes_over(const struct page_range *r, const struct frames *f,
+                                          uint64_t pfn)
+{
+    return pfn == r->besides || frames_is_kept(f, pfn);
+}
+
 /* Writes a range, and what was added before. Blocking: all is in the domain when it returns.
  * *written: how many of its pages were not passed over. */
 int page_writer_write(struct page_writer *w, const struct page_range *range, uint64_t *written,

@@ -11,24 +11,67 @@ export DOMPOOL_STATE_DIR=$STATE DOMPOOL_RUN_DIR=/run/dompool DOMPOOL_SOCKET=/run
 mkdir -p /var/tmp /var/log
 DAEMON_LOG=/var/log/dompoold.log
 
-note() { printf '%s %s\n' "$(cut -d' ' -f1 /proc/uptime)" "$*"; }
+# A test in which nothing was noted or found as expected for so long stands still. Every wait here has a limit that is shorter.
+STANDSTILL_S=480
+PROGRESS=$(mktemp)
+
+progress() { echo >"$PROGRESS"; } # whose time of change counts
+
+note() {
+    printf '%s %s\n' "$(cut -d' ' -f1 /proc/uptime)" "$*"
+    progress
+}
+
+show_tasks() { # what each program of Xen's and ours is doing, in the kernel's own words
+    local pid task
+    ps -e -o pid,ppid,stat,wchan:24,time,args --forest | grep -v '\]$'
+    for pid in $(pgrep 'dompool|^xl|xenstored|xenconsoled'); do
+        for task in /proc/"$pid"/task/*; do
+            printf '%s %s\n' "${task#/proc/}" "$(<"$task/comm")"
+            sed 's/^/    /' "$task/stack"
+        done
+    done
+    timeout 20 xl vcpu-list
+    timeout 20 xl debug-keys r # Xen's run queues
+    timeout 20 xl dmesg | tail -n 60
+}
+
+# Ends the test if it stands still, and shows where.
+watch_for_standstill() {
+    set +e
+    while (($(date +%s) - $(stat -c %Y "$PROGRESS") < STANDSTILL_S)); do
+        sleep 20
+        [[ -e /proc/$$ ]] || return
+    done
+    printf 'FAILED: the test stood still for %s s\n' "$STANDSTILL_S"
+    show_tasks
+    show_state
+    kill -KILL $$
+}
+
+show_state() {
+    timeout 20 dompool list || true
+    timeout 20 xl list || true
+    tail -n 40 "$DAEMON_LOG" "$DOMPOOL_RUN_DIR/dompoold.log" || true
+    timeout 20 xl dmesg | tail -n 25 || true
+    tail -n 5 /var/log/xen/console/* || true
+}
 
 # The one way to fail: says what, shows what there is to see, ends the test.
 fail() {
     printf 'FAILED: %s\n' "$*"
-    dompool list || true
-    xl list || true
-    tail -n 40 "$DAEMON_LOG" "$DOMPOOL_RUN_DIR/dompoold.log" || true
-    xl dmesg | tail -n 25 || true
-    tail -n 5 /var/log/xen/console/* || true
+    show_state
     # See again-on-triple-fault. Status 3 is for this alone. (No grep -q behind a pipe in these scripts: it ends at the first
     # match, what writes into the pipe may die of that, and under pipefail the match counts as none.)
     ! xl dmesg | grep -E 'Triple fault|domain_crash called from svm' >/dev/null || exit 3
     exit 1
 }
 
+watch_for_standstill 2>&1 &
+
 expect_equal() { # WHAT WANTED GOT
     [[ $2 == "$3" ]] || fail "$1: wanted '$2', got '$3'"
+    progress
 }
 
 json() { # JSON_TEXT FILTER: one value out of a JSON object, by sqlite's json_extract path
@@ -63,13 +106,13 @@ daemon_stop() {
 }
 
 wait_until() { # SECONDS WHAT COMMAND...
-    local seconds=$1 what=$2
+    local seconds=$1 what=$2 end=$((SECONDS + $1))
     shift 2
-    for _ in $(seq $((seconds * 5))); do
-        "$@" && return 0
+    until "$@"; do
+        ((SECONDS < end)) || fail "$what: not within $seconds s"
         sleep 0.2
     done
-    fail "$what: not within $seconds s"
+    progress
 }
 
 # The guests of these tests never rest; the toolstack is what is being tested.

@@ -77,6 +77,8 @@ void core_dispose(struct core *core)
     core->world->ops->alarm_off(core->world);
     free(core->domains);
     core->domains = NULL;
+    free(core->gone);
+    core->gone = NULL;
     free(core->kept);
     core->kept = NULL;
     config_free(core->config);
@@ -149,6 +151,36 @@ bool core_domain_named(const struct core *core, const char *name)
     return false;
 }
 
+static void domain_forget(struct core *core, const uint8_t uuid[16])
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < core->n_domains; i++)
+        if (memcmp(core->domains[i].uuid, uuid, sizeof core->domains[i].uuid) != 0)
+            core->domains[kept++] = core->domains[i];
+    core->n_domains = kept;
+}
+
+static bool gone_add(struct core *core, const uint8_t uuid[16])
+{
+    if (core->n_gone == core->gone_size) {
+        size_t size = core->gone_size ? 2 * core->gone_size : 16;
+        void *bigger = realloc(core->gone, size * sizeof *core->gone);
+        if (!bigger)
+            return false;
+        core->gone = bigger;
+        core->gone_size = size;
+    }
+    memcpy(core->gone[core->n_gone++], uuid, sizeof *core->gone);
+    return true;
+}
+
+void core_domain_gone(struct core *core, const uint8_t uuid[16])
+{
+    domain_forget(core, uuid);
+    if (core->list_running && !gone_add(core, uuid))
+        core->list_again = true;
+}
+
 /*
  * A leased domain that has shut down for "suspend" is being saved by xl save: it is left alone,
  * and either runs on or is destroyed by xl. Then it is in a file, and the lease keeps its disks for
@@ -197,6 +229,8 @@ static void domains_take(struct core *core, struct host_job *job)
     core->domains = job->domains;
     core->n_domains = job->n_domains;
     job->domains = NULL;
+    for (size_t i = 0; i < core->n_gone; i++)
+        domain_forget(core, core->gone[i]);
     list_each (node, &core->slots) {
         struct slot *s = container_of(node, struct slot, in_core);
         /* A domain that was made after the listing began may be missing from it. */
@@ -256,6 +290,7 @@ void core_look(struct core *core)
     }
     timer_stop(&core->look);
     core->list_running = true;
+    core->n_gone = 0;
     core->lists_started++;
     core->list_job.kind = HOST_JOB_LIST;
     core->list_job.done = list_done;
@@ -269,6 +304,8 @@ static void memory_done(struct host_job *job)
     core->memory_running = false;
     if (!job->rc)
         core->memory = job->memory;
+    if (core->state == CORE_STOPPING)
+        core_kick(core);
 }
 
 void core_measure(struct core *core)

@@ -60,6 +60,8 @@ struct core {
     uint64_t lists_started; /* number of the newest listing */
     struct host_domain *domains;
     size_t n_domains;
+    uint8_t (*gone)[16]; /* uuids of domains that went while a listing ran, which may name them */
+    size_t n_gone, gone_size;
     struct host_memory memory;
     bool xen_ok;
     struct error xen_error;
@@ -98,6 +100,8 @@ void core_kick(struct core *core);
 
 /* Domains may have come or gone: lists them, ends the leases of those that are no more. */
 void core_look(struct core *core);
+/* A domain is known to be gone: its name is free from now on, whatever a listing says that runs. */
+void core_domain_gone(struct core *core, const uint8_t uuid[16]);
 /* Refreshes core->memory. */
 void core_measure(struct core *core);
 

@@ -239,6 +239,12 @@ static void start_compare(struct host_job *job)
 {
     struct core *core = container_of(job, struct core, list_job);
     core->list_running = false;
+    if (core->state == CORE_STOPPING) { /* a signal came first */
+        free(job->domains);
+        job->domains = NULL;
+        core_kick(core);
+        return;
+    }
     if (job->rc) {
         start_failed(core, job->rc, &job->error);
         return;
@@ -354,6 +360,8 @@ void core_stop_check(struct core *core)
 {
     if (core->state != CORE_STOPPING || !core->on_stopped || !list_empty(&core->image_jobs))
         return;
+    if (core->list_running || core->memory_running)
+        return; /* a call to the host cannot be taken back, and is short */
     list_each (node, &core->slots) {
         const struct slot *s = container_of(node, struct slot, in_core);
         if (!slot_is_leased(s) || s->row_pending || s->helper)

@@ -15,6 +15,7 @@
 #define HELPER_EXIT_MS 5000        /* a helper that may leave has nothing left to do */
 #define REAP_PAUSE_MS 1000ull      /* doubled with each failure ... */
 #define REAP_PAUSE_MAX_MS 60000ull /* ... up to this */
+#define DESTROY_AGAIN_MS 1000u /* destroy_timeout of every further try: others want the thread */
 
 _Static_assert(POOL_STATES == SLOT_STATE_COUNT, "struct pool counts every state");
 
@@ -485,8 +486,9 @@ static void slot_gone(struct slot *s)
     struct core *core = s->core;
     bool first = s->first_reap;
     /* Not one that failed: its own lack of memory must not end the backoff for it. */
-    bool freed = s->state == SLOT_RELEASING && s->domid != DB_NO_DOMID;
+    bool freed = (s->state == SLOT_RELEASING || s->released) && s->domid != DB_NO_DOMID;
     slot_move(s, SLOT_GONE, NULL, NULL);
+    core_domain_gone(core, s->uuid);
     watches_tell(s, 0, NULL);
     if (freed)
         pool_memory_freed(core);
@@ -510,8 +512,10 @@ static void destroy_failed(struct slot *s, int rc, const char *text)
     if (!s->reap_tries++)
         log_warning("slot s%" PRIu64 ": domain %" PRId64 " is not gone, trying on: %s", s->id,
                     s->domid, text);
-    if (s->state == SLOT_RELEASING)
+    if (s->state == SLOT_RELEASING) {
+        s->released = true;
         slot_move(s, SLOT_BROKEN, NULL, text);
+    }
     s->reap = REAP_PAUSE;
     timer_start(&s->core->timers, &s->timer, pause, reap_again);
     watches_tell(s, rc, text);
@@ -538,6 +542,8 @@ static void destroy_start(struct slot *s)
     s->job.domid = (uint32_t)s->domid;
     memcpy(s->job.uuid, s->uuid, sizeof s->job.uuid);
     s->job.timeout_ms = (unsigned)config_number(s->core->config, KEY_DESTROY_TIMEOUT);
+    if (s->reap_tries && s->job.timeout_ms > DESTROY_AGAIN_MS)
+        s->job.timeout_ms = DESTROY_AGAIN_MS;
     s->core->world->ops->host_start(s->core->world, &s->job);
 }
 

@@ -83,6 +83,7 @@ struct slot {
     struct host_job job;
     enum reap_step reap;
     unsigned reap_tries;
+    bool released; /* RELEASING before its destruction failed */
     struct list watches;
 };
 

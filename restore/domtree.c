@@ -190,18 +190,18 @@ static int each_child(struct xen *x, const char *path,
     return rc;
 }
 
+#define STATE_CLOSING "5" /* XenbusState of xen/include/public/io/xenbus.h */
+#define STATE_CLOSED "6"
+
 /* online 0 and state Closing is how the kernel is told that the front end will not come back; a
- * back end that is Closed already stays so. */
+ * back end that is Closed already, be it in this moment, stays so: nobody would close it again. */
 static int close_backend(struct xen *x, const char *path, const char *devid, void *data)
 {
     struct xstree *t = data;
-    char *state = xs_get(x->xs, "%s/%s/state", path, devid);
-    if (state && atoi(state) != XenbusStateClosed) {
-        xstree_base(t, "%s/%s", path, devid);
-        xstree_put(t, "online", "0");
-        xstree_put(t, "state", "%d", XenbusStateClosing);
-    }
-    free(state);
+    (void)x;
+    xstree_base(t, "%s/%s", path, devid);
+    xstree_change(t, "online", "0", NULL);
+    xstree_change(t, "state", STATE_CLOSING, STATE_CLOSED);
     return 0;
 }
 

@@ -186,36 +186,67 @@ static int find_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], s
     return rc;
 }
 
-static bool backends_closed(struct host *h, uint32_t domid)
+/* How many back ends have not said that they are closed. Those are gone whose device is gone. */
+struct backends {
+    unsigned open, gone;
+    char named[200]; /* each with its state */
+};
+
+/* The kernel has a device vbd-<domid>-<devid> from its probing of a back end to its end. */
+static bool backend_is_gone(uint32_t domid, const char *devid)
+{
+    char path[128];
+    return format_fits(path, sizeof path, "/sys/devices/vbd-%u-%s", domid, devid) &&
+           access(path, F_OK) != 0;
+}
+
+static void backends_look(struct host *h, uint32_t domid, struct backends *b)
 {
     char path[80];
     snprintf(path, sizeof path, "/local/domain/0/backend/vbd/%u", domid);
     unsigned n = 0;
     char **devices = xs_directory(h->xen.xs, XBT_NULL, path, &n);
-    bool closed = true;
-    for (unsigned i = 0; devices && i < n && closed; i++) {
+    *b = (struct backends){0};
+    for (unsigned i = 0; devices && i < n; i++) {
         char *state = xs_get(h->xen.xs, "%s/%s/state", path, devices[i]);
-        closed = !state || atoi(state) == XenbusStateClosed;
+        if (state && atoi(state) != XenbusStateClosed) {
+            bool gone = backend_is_gone(domid, devices[i]);
+            b->gone += gone;
+            b->open += !gone;
+            size_t used = strlen(b->named);
+            snprintf(b->named + used, sizeof b->named - used, " %.20s (state %.4s%s)", devices[i],
+                     state, gone ? ", its device gone" : "");
+        }
         free(state);
     }
     free(devices);
-    return closed;
 }
 
-/* Tells the back ends to go and waits a while; what they still hold, the domain's end takes. */
-static void close_backends(struct host *h, uint32_t domid)
+/*
+ * Tells the back ends to go and waits a while; what they still hold, the domain's end takes.
+ *
+ * A back end that was connecting writes Connected over our Closing, sees then that its front end is
+ * gone, and goes without a word (Linux, drivers/xen: xenbus_switch_state compares nothing, and
+ * xenbus_dev_remove writes Closed only over Closing where a driver may be bound anew): its device
+ * is looked for as well. Twice, for one that is only just being probed.
+ */
+static void close_backends(struct host *h, uint32_t domid, unsigned timeout_ms)
 {
     struct error e = {0};
+    struct backends b;
+    unsigned seen_gone = 0;
     if (domtree_remove_frontends(&h->xen, domid, &e))
         log_warning("domain %u: %s", domid, e.text);
-    uint64_t deadline = clock_mono_us() + BACKENDS_TIMEOUT_MS * 1000ull;
-    for (useconds_t nap = 2000; !backends_closed(h, domid); nap = nap < 50000 ? 2 * nap : nap) {
-        if (clock_mono_us() > deadline) {
-            log_warning("domain %u: its back ends do not close; going on without them", domid);
+    uint64_t deadline = clock_mono_us() + timeout_ms * 1000ull;
+    for (useconds_t nap = 2000;; nap = nap < 50000 ? 2 * nap : nap) {
+        backends_look(h, domid, &b);
+        if (!b.open && (!b.gone || seen_gone++))
             return;
-        }
+        if (clock_mono_us() > deadline)
+            break;
         usleep(nap);
     }
+    log_warning("domain %u: back ends do not close, going on without them:%s", domid, b.named);
 }
 
 static int destroy_and_wait(struct host *h, uint32_t domid, const uint8_t uuid[16],
@@ -270,10 +301,11 @@ static int end_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], un
                       struct error *e)
 {
     xc_domain_pause(h->xen.xch, domid); /* a dying one refuses; no matter */
-    close_backends(h, domid);
+    close_backends(h, domid, timeout_ms < BACKENDS_TIMEOUT_MS ? timeout_ms : BACKENDS_TIMEOUT_MS);
     int rc = destroy_and_wait(h, domid, uuid, timeout_ms, e);
-    if (!rc)
-        detach_loops(h, domid);
+    /* Whatever became of it: a loop device that is still in use goes with its last user, and the
+     * node that names it may be gone when this is tried again. */
+    detach_loops(h, domid);
     return rc;
 }
 

@@ -42,7 +42,9 @@ void xstree_base(struct xstree *t, const char *fmt, ...)
         t->failed = -ENAMETOOLONG;
 }
 
-static void node_add(struct xstree *t, const char *path, char *value, enum xs_access access)
+/* NULL: there was no memory for it. */
+static struct xstree_node *node_add(struct xstree *t, const char *path, char *value,
+                                    enum xs_access access)
 {
     if (t->n == t->size) {
         size_t size = t->size ? 2 * t->size : 64;
@@ -50,7 +52,7 @@ static void node_add(struct xstree *t, const char *path, char *value, enum xs_ac
         if (!bigger) {
             t->failed = -ENOMEM;
             free(value);
-            return;
+            return NULL;
         }
         t->nodes = bigger;
         t->size = size;
@@ -58,7 +60,8 @@ static void node_add(struct xstree *t, const char *path, char *value, enum xs_ac
     char *full = format_new("%s%s%s", t->base, *path ? "/" : "", path);
     if (!full)
         t->failed = -ENOMEM;
-    t->nodes[t->n++] = (struct xstree_node){full, value, access};
+    t->nodes[t->n] = (struct xstree_node){.path = full, .value = value, .access = access};
+    return &t->nodes[t->n++];
 }
 
 void xstree_dir(struct xstree *t, const char *path, enum xs_access access)
@@ -78,6 +81,18 @@ void xstree_put(struct xstree *t, const char *path, const char *fmt, ...)
         return;
     }
     node_add(t, path, value, XS_INHERIT);
+}
+
+void xstree_change(struct xstree *t, const char *path, const char *value, const char *unless)
+{
+    char *copy = strdup(value);
+    struct xstree_node *node = copy ? node_add(t, path, copy, XS_INHERIT) : NULL;
+    if (!node) {
+        t->failed = -ENOMEM;
+        return;
+    }
+    node->change = true;
+    node->unless = unless;
 }
 
 void xstree_remove(struct xstree *t, const char *fmt, ...)
@@ -135,9 +150,24 @@ static bool set_access(struct xs_handle *xs, xs_transaction_t tx, const char *pa
     return xs_set_permissions(xs, tx, path, perms, n);
 }
 
+/* False with errno 0: it is to be left as it is. */
+static bool node_to_change(struct xs_handle *xs, xs_transaction_t tx,
+                           const struct xstree_node *node)
+{
+    unsigned len;
+    char *now = xs_read(xs, tx, node->path, &len);
+    bool change = now && (!node->unless || strcmp(now, node->unless) != 0);
+    if (now || errno == ENOENT)
+        errno = 0;
+    free(now);
+    return change;
+}
+
 static bool node_write(struct xs_handle *xs, xs_transaction_t tx, const struct xstree_node *node,
                        uint32_t domid)
 {
+    if (node->change && !node_to_change(xs, tx, node))
+        return errno == 0;
     bool ok = node->value ? xs_write(xs, tx, node->path, node->value, (unsigned)strlen(node->value))
                           : xs_mkdir(xs, tx, node->path);
     return ok && set_access(xs, tx, node->path, node->access, domid);

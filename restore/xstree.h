@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <xenstore.h>
@@ -24,6 +25,8 @@ enum xs_access {
 struct xstree_node {
     char *path, *value; /* value NULL: a directory */
     enum xs_access access;
+    bool change;        /* see xstree_change */
+    const char *unless; /* borrowed */
 };
 
 struct xstree {
@@ -43,6 +46,9 @@ void xstree_base(struct xstree *t, const char *fmt, ...) __attribute__((format(p
 void xstree_dir(struct xstree *t, const char *path, enum xs_access access);
 void xstree_put(struct xstree *t, const char *path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* A node that others write as well: it is written only if it is there and its value is not unless
+ * (borrowed; NULL: whatever it is), as the transaction that writes it sees it. */
+void xstree_change(struct xstree *t, const char *path, const char *value, const char *unless);
 void xstree_remove(struct xstree *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Writes everything, in order, for the given guest; blocking, retried while transactions conflict.

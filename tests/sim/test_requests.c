@@ -287,6 +287,42 @@ static void test_names(void **state)
                "NameInUse");
 }
 
+static json_t *mine(void)
+{
+    return json_pack("{s:s, s:s, s:i}", "image", "fire", "name", "mine", "wait_ms", 5000);
+}
+
+/* The name of a domain that is gone is free when that is answered, whatever was listed before, or
+ * is being listed. */
+static void test_name_is_free_again(void **state)
+{
+    (void)state;
+    sim.destroy_ms = 20;
+    for (uint64_t us = 0; us < 40000; us += 1000) {
+        char lease[32];
+        uint64_t slots = sim.core.next_slot;
+        sim.list_us = 300;
+        json_t *reply = sim_ask(root, "Allocate", mine(), 6000);
+        snprintf(lease, sizeof lease, "%s", string(parameters(reply), "lease"));
+        json_decref(reply);
+        sim_run(&sim, 1000);
+        sim.list_us = 30000;
+        sim_call(root, "Release", names(lease));
+        sim_run_us(&sim, us);
+        core_look(&sim.core);
+        while (!(reply = sim_reply(root)))
+            sim_run_us(&sim, 100);
+        parameters(reply);
+        json_decref(reply);
+        sim_expect(root, "Allocate", mine(), 6000, NULL);
+        sim_expect(root, "Release", names("mine"), 1000, NULL);
+        sim_run(&sim, 3000);
+        /* Nor is what the listing still had taken for a domain that no slot knows. */
+        assert_true(sim.core.next_slot <= slots + 4);
+        sim_check_quiet(&sim);
+    }
+}
+
 static void test_empty_pool(void **state)
 {
     (void)state;
@@ -612,6 +648,7 @@ static void test_stop(void **state)
                "Stopping");
     sim_run(&sim, 9000);
     assert_true(sim.stopped);
+    assert_true(sim.stopped_idle);
     assert_int_equal(sim_domains(&sim), 1);
     assert_non_null(sim_domain_find(&sim, domid));
     sim_check_quiet(&sim);
@@ -663,6 +700,7 @@ int main(void)
         TEST(test_permissions),
         TEST(test_bad_requests),
         TEST(test_names),
+        TEST(test_name_is_free_again),
         TEST(test_empty_pool),
         TEST(test_fifo),
         TEST(test_waiting_client_dies),

@@ -375,7 +375,9 @@ static void core_started(struct core *core, int rc, const struct error *e)
 
 static void core_stopped(struct core *core)
 {
-    ((struct sim *)core->owner)->stopped = true;
+    struct sim *s = core->owner;
+    s->stopped = true;
+    s->stopped_idle = !core->list_running && !core->memory_running;
 }
 
 static void core_moved(struct core *core, const void *slot, int from, int to)

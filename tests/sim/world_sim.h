@@ -94,9 +94,10 @@ struct sim {
     unsigned hang_ms; /* work that hangs goes on after this; 0: never */
     unsigned build_ms, turn_ms, complete_us, write_us, list_us, destroy_ms;
     bool started, stopped, dead;
-    bool start_only; /* a restart runs until the daemon is ready, not on until it has its slots */
-    bool restored;   /* the test restores saved domains as xl does */
-    bool orphans;    /* the test has planted domains that no slot knows */
+    bool stopped_idle; /* ... and nothing that was asked of the host was left without an answer */
+    bool start_only;   /* a restart runs until the daemon is ready, not on until it has its slots */
+    bool restored;     /* the test restores saved domains as xl does */
+    bool orphans;      /* the test has planted domains that no slot knows */
     int start_rc;
     struct error start_error;
     unsigned moves, discarded;

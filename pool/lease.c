@@ -373,6 +373,18 @@ void lease_slot_failed(struct lease *l, const char *why)
     lease_refuse(l, ANSWER_ALLOCATE_FAILED, text);
 }
 
+void lease_refused_by_slot(struct lease *l, int answer, const char *why)
+{
+    struct pool *image = l->image;
+    bool newest = !memcmp(l->version, image->row.id, sizeof l->version);
+    if (answer != ANSWER_IMAGE_REFUSED || !pool_is_derived(image) || !newest) {
+        lease_slot_failed(l, why);
+        return;
+    }
+    lease_move(l, LEASE_WAITING);
+    pool_damaged(image, why); /* refuses it, and all the others that wait for this image */
+}
+
 /* ---- committing ---- */
 
 static void lease_committed(void *owner, int rc, const struct error *e);

@@ -80,6 +80,8 @@ void leases_refuse_waiting(struct pool *p, int answer, const char *text);
 void lease_completed(struct lease *l, int64_t delta_pages, uint64_t helper_start_us,
                      uint64_t helper_us, json_t *stages);
 void lease_slot_failed(struct lease *l, const char *why);
+/* The slot has not been touched. A derived image that was refused is one that cannot be used. */
+void lease_refused_by_slot(struct lease *l, int answer, const char *why);
 
 /* Ends an active lease: its slot is released, l is freed. then: see rows_commit, whose result
  * this returns; may be NULL. */

@@ -30,7 +30,7 @@ static const char *const state_names[] = {
 static const unsigned successors[] = {
     [SLOT_BUILDING] = TO(WARM) | TO(RELEASING) | TO(BROKEN),
     [SLOT_WARM] = TO(BUILDING) | TO(COMPLETING) | TO(RELEASING) | TO(BROKEN),
-    [SLOT_COMPLETING] = TO(LEASED) | TO(SETTLING) | TO(BROKEN),
+    [SLOT_COMPLETING] = TO(LEASED) | TO(SETTLING) | TO(WARM) | TO(BROKEN),
     [SLOT_SETTLING] = TO(READY) | TO(BROKEN),
     [SLOT_READY] = TO(LEASED) | TO(RELEASING) | TO(BROKEN),
     [SLOT_LEASED] = TO(SAVED) | TO(RELEASING) | TO(BROKEN),
@@ -274,15 +274,45 @@ static bool helper_completed(struct slot *s, const json_t *message)
     return true;
 }
 
-static bool helper_failed(struct slot *s, const json_t *message)
+/* What a helper says of its failure. Returns the answer. */
+static int read_failure(const json_t *message, char why[DB_REASON_SIZE])
 {
     const char *answer = json_string_value(json_object_get(message, "answer"));
     const char *text = json_string_value(json_object_get(message, "error"));
     const char *stage = json_string_value(json_object_get(message, "stage"));
-    char why[DB_REASON_SIZE];
-    format_fits(why, sizeof why, "%s%s%s", stage ? stage : "", stage ? ": " : "",
+    format_fits(why, DB_REASON_SIZE, "%s%s%s", stage ? stage : "", stage ? ": " : "",
                 text ? text : "its helper failed and did not say why");
-    slot_fail(s, answer ? answer_by_name(answer) : ANSWER_INTERNAL, why);
+    return answer ? answer_by_name(answer) : ANSWER_INTERNAL;
+}
+
+static bool helper_failed(struct slot *s, const json_t *message)
+{
+    char why[DB_REASON_SIZE];
+    int answer = read_failure(message, why);
+    slot_fail(s, answer, why);
+    return true;
+}
+
+static void choose_name(struct slot *s)
+{
+    format_fits(s->name, sizeof s->name, "%s-s%" PRIu64, s->core->tag, s->id);
+}
+
+static bool helper_refused(struct slot *s, const json_t *message)
+{
+    char why[DB_REASON_SIZE];
+    struct lease *l = s->lease;
+    if (s->state != SLOT_COMPLETING)
+        return false;
+    int answer = read_failure(message, why);
+    timer_stop(&s->timer);
+    s->lease = NULL;
+    l->slot = NULL;
+    choose_name(s); /* it still has that */
+    slot_move(s, SLOT_WARM, NULL, NULL);
+    slot_expect(s);
+    lease_refused_by_slot(l, answer, why);
+    leases_serve(s->pool);
     return true;
 }
 
@@ -290,10 +320,8 @@ static const struct {
     const char *name;
     bool (*take)(struct slot *s, const json_t *message);
 } helper_messages[] = {
-    {"created", helper_created},
-    {"warm", helper_warm},
-    {"completed", helper_completed},
-    {"failed", helper_failed},
+    {"created", helper_created}, {"warm", helper_warm},     {"completed", helper_completed},
+    {"refused", helper_refused}, {"failed", helper_failed},
 };
 
 /* Once a slot is on its way out its helper is about to be killed and nobody listens. */
@@ -393,7 +421,7 @@ bool slot_build(struct pool *p)
     core->next_slot++;
     uuid_random(s->uuid);
     memcpy(s->holds, p->row.id, sizeof s->holds);
-    format_fits(s->name, sizeof s->name, "%s-s%" PRIu64, core->tag, s->id);
+    choose_name(s);
     rows_slot(r, s);
     s->row_pending = rows_commit(core, r, build_recorded, s);
     if (core->on_move)

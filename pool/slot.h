@@ -6,6 +6,7 @@
  *        \        \------------------------------------> releasing     (not needed any more)
  *   leased -> saved -> leased | releasing       (saved by xl save; back by xl restore)
  *   warm -> building -> warm                    (turned into a new version of its image)
+ *   completing -> warm                          (the image was refused; nothing was changed)
  *   any state -> broken -> gone                 (failed: see reason)
  *
  * slot_move is the only way from one state to another. It asserts that the move is in the

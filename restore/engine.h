@@ -25,9 +25,10 @@ struct engine {
     int (*turn)(struct slot *s, const struct image *to, struct error *e);
     /*
      * The two halves of a completion into `im`, which is s->base itself when nothing differs.
-     * write: the pages in which it differs from the base, by as many threads as pay. finish: page
-     * tables, vCPUs and platform state, by one thread that is in the hypervisor most of the time;
-     * once, after a write that went well, of the same im, which has stayed open.
+     * write: the pages in which it differs from the base, by as many threads as pay; it clears
+     * s->untouched before it changes anything of the domain, which it may refuse to do. finish:
+     * page tables, vCPUs and platform state, by one thread that is in the hypervisor most of the
+     * time; once, after a write that went well, of the same im, which has stayed open.
      */
     int (*write)(struct slot *s, const struct image *im, uint64_t *delta_pages, struct error *e);
     int (*finish)(struct slot *s, const struct image *im, struct error *e);

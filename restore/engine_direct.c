@@ -337,11 +337,14 @@ static int open_writer(struct direct *d, struct error *e)
                             e);
 }
 
-/* A slot is filled by one thread, since nobody waits for it; only a completion takes more. */
-static int hire(struct direct *d, struct error *e)
+/* A slot is filled by one thread, since nobody waits for it; only a completion takes more. Without
+ * memory for them it does without. */
+static void hire(struct direct *d)
 {
-    int rc = crew_new(crew_size_best(), &d->crew, e);
-    return rc ? rc : page_writer_helped(d->writer, d->crew, e);
+    struct error e;
+    if (crew_new(crew_size_best(), &d->crew, &e) || page_writer_helped(d->writer, d->crew, &e))
+        log_warning("domain %u: large deltas will be written by one thread: %s", d->slot->domid,
+                    e.text);
 }
 
 /* What a completion reads of the base is in memory before one is asked for. */
@@ -349,9 +352,8 @@ static int prefault(struct direct *d, struct error *e)
 {
     uint64_t pfn;
     image_prefault_records(d->base.base);
-    int rc = hire(d, e);
-    if (!rc)
-        rc = typed_reserve(d, 2 * d->n_tables + 64, e);
+    hire(d);
+    int rc = typed_reserve(d, 2 * d->n_tables + 64, e);
     if (!rc)
         memset(d->typed, 0, d->typed_room * sizeof *d->typed);
     return !rc && is_pv(d) ? direct_pv_start_info(d, d->base.base, &pfn, e) : rc;
@@ -449,6 +451,7 @@ static int write_delta(struct slot *s, const struct image *im, uint64_t *delta_p
     struct changes *c = &d->changes;
     *delta_pages = im == s->base ? 0 : image_info(im)->pages;
     STEP("list", changes_of_image(d, im, c, e));
+    s->untouched = false;
     if (is_pv(d))
         STEP("unpin", unpin_changed(d, c, e));
     STEP("delta", write_changed(d, c, e));

@@ -176,6 +176,7 @@ static int write_delta(struct slot *s, const struct image *im, uint64_t *delta_p
                        struct error *e)
 {
     struct guest_engine *g = s->engine_state;
+    s->untouched = false;
     *delta_pages = im == s->base ? 0 : image_info(im)->pages;
     trace_pages(&s->trace, *delta_pages);
     int rc = im == s->base ? 0 : stream_write_table(g->feed, im);

@@ -30,6 +30,7 @@
 #define VCPU_HEADER_BYTES 8u
 #define P2M_FRAMES_HEADER_BYTES 8u
 #define HVM_PARAMS_HEADER_BYTES 8u
+#define HVM_PARAM_BYTES 16u
 #define GDT_ENTRIES_PER_FRAME 512u
 
 /* Obsolete; libxenguest drops it. The public header shows it to Xen alone. */
@@ -51,11 +52,21 @@ void guest_check_dispose(struct guest_check *g)
 
 /* ---- taking notes ---- */
 
-static int vcpu_note(struct guest_check *g, const uint8_t *body, struct error *e)
+/* stream_read refuses such a record, saying what is wrong with it; an image's file may hold it. */
+static int malformed(uint32_t type, uint32_t length, struct error *e)
 {
-    uint32_t id = get_u32(body); /* stream_read checked it and the length */
-    struct guest_vcpu *v = &g->vcpus[id];
+    return error_set(e, ANSWER_IMAGE_REFUSED,
+                     "record %s of %" PRIu32 " bytes is malformed or comes twice",
+                     record_name(type), length);
+}
+
+static int vcpu_note(struct guest_check *g, const uint8_t *body, uint32_t length, struct error *e)
+{
     struct vcpu_guest_context ctx;
+    uint32_t id = length == VCPU_HEADER_BYTES + sizeof ctx ? get_u32(body) : STREAM_VCPUS_MAX;
+    if (id >= STREAM_VCPUS_MAX || g->vcpus[id].seen)
+        return malformed(RECORD_X86_PV_VCPU_BASIC, length, e);
+    struct guest_vcpu *v = &g->vcpus[id];
     memcpy(&ctx, body + VCPU_HEADER_BYTES, sizeof ctx);
     if (ctx.gdt_ents > FIRST_RESERVED_GDT_ENTRY)
         return error_set(e, ANSWER_IMAGE_REFUSED,
@@ -74,6 +85,8 @@ static int vcpu_note(struct guest_check *g, const uint8_t *body, struct error *e
 
 static int p2m_note(struct guest_check *g, const uint8_t *body, uint32_t length, struct error *e)
 {
+    if (length <= P2M_FRAMES_HEADER_BYTES || length % 8 || g->p2m_frames)
+        return malformed(RECORD_X86_PV_P2M_FRAMES, length, e);
     uint32_t bytes = length - P2M_FRAMES_HEADER_BYTES;
     g->p2m_frames = malloc(bytes);
     if (!g->p2m_frames)
@@ -121,11 +134,13 @@ static bool param_is_saved(uint64_t index)
     return false;
 }
 
-static int params_note(struct guest_check *g, const uint8_t *body, struct error *e)
+static int params_note(struct guest_check *g, const uint8_t *body, uint32_t length, struct error *e)
 {
-    uint32_t n = get_u32(body); /* agrees with the length: stream_read */
+    uint32_t n = length >= HVM_PARAMS_HEADER_BYTES ? get_u32(body) : 0;
+    if (length != HVM_PARAMS_HEADER_BYTES + n * (uint64_t)HVM_PARAM_BYTES)
+        return malformed(RECORD_HVM_PARAMS, length, e);
     for (uint32_t i = 0; i < n; i++) {
-        const uint8_t *entry = body + HVM_PARAMS_HEADER_BYTES + (size_t)i * 16;
+        const uint8_t *entry = body + HVM_PARAMS_HEADER_BYTES + (size_t)i * HVM_PARAM_BYTES;
         uint64_t index = get_u64(entry), value = get_u64(entry + 8);
         if (!param_is_saved(index) || g->params_seen >> index & 1)
             return error_set(e, ANSWER_IMAGE_REFUSED,
@@ -145,11 +160,11 @@ int guest_check_record(struct guest_check *g, uint32_t type, const uint8_t *body
 {
     switch (type) {
     case RECORD_X86_PV_VCPU_BASIC:
-        return vcpu_note(g, body, e);
+        return vcpu_note(g, body, length, e);
     case RECORD_X86_PV_P2M_FRAMES:
         return p2m_note(g, body, length, e);
     case RECORD_HVM_PARAMS:
-        return params_note(g, body, e);
+        return params_note(g, body, length, e);
     case RECORD_HVM_CONTEXT:
         context_note(g, body, length);
         return 0;

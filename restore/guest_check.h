@@ -47,7 +47,8 @@ struct guest_check {
 void guest_check_init(struct guest_check *g, enum image_guest guest);
 void guest_check_dispose(struct guest_check *g);
 
-/* Takes note of a record that stream_read has let through. ANSWER_IMAGE_REFUSED, -ENOMEM. */
+/* Takes note of a record, of a stream or of an image's file, whose lengths nobody else checks.
+ * ANSWER_IMAGE_REFUSED, -ENOMEM. */
 int guest_check_record(struct guest_check *g, uint32_t type, const uint8_t *body, uint32_t length,
                        struct error *e);
 /* Finds the rings; all records are known. Uses read_page alone, and returns what it returns. */

@@ -240,8 +240,11 @@ static void close_backends(struct host *h, uint32_t domid, unsigned timeout_ms)
     uint64_t deadline = clock_mono_us() + timeout_ms * 1000ull;
     for (useconds_t nap = 2000;; nap = nap < 50000 ? 2 * nap : nap) {
         backends_look(h, domid, &b);
-        if (!b.open && (!b.gone || seen_gone++))
+        if (!b.open && (!b.gone || seen_gone++)) {
+            if (b.gone)
+                log_debug("domain %u: back ends went without a word:%s", domid, b.named);
             return;
+        }
         if (clock_mono_us() > deadline)
             break;
         usleep(nap);

@@ -342,6 +342,7 @@ int slot_complete(struct slot *s, const char *image_path, const char *name, bool
                   struct slot_outcome *outcome, struct error *e)
 {
     struct image *im;
+    s->untouched = true;
     trace_start(&s->trace, "complete", &s->domid);
     STEP("image", open_image(s, image_path, &im, e));
     return complete_into(s, im, name, paused, outcome, e);

@@ -41,6 +41,7 @@ struct slot {
     struct errand errand; /* what xenstored is asked meanwhile: nodes, name, console */
     struct trace trace;
     const char *step; /* what is being done, or failed: the name of its stage */
+    bool untouched;   /* a completion that failed has changed nothing of the domain */
 };
 
 /*
@@ -68,7 +69,8 @@ int slot_expect(struct slot *s, const char *const *paths, size_t n, struct error
 
 /*
  * Completes a warm slot into the image: delta, vCPUs, name, introduction, unpause.
- * After a failure the slot is tainted and must be destroyed.
+ * After a failure the slot is tainted and must be destroyed; but if s->untouched, it is as warm as
+ * it was: the image was refused, or could not be read.
  */
 int slot_complete(struct slot *s, const char *image_path, const char *name, bool paused,
                   struct slot_outcome *outcome, struct error *e);

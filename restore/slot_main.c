@@ -21,9 +21,13 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Which requests may come next: see requests. */
+enum phase { PHASE_NEW, PHASE_WARM, PHASE_COMPLETED, PHASE_LEFT };
+
 struct helper {
     struct slot slot;
     struct message_reader reader;
+    enum phase phase;
 };
 
 static int send_created(struct slot *s, void *data)
@@ -51,13 +55,14 @@ static int send_completed(const struct slot *s, const struct slot_outcome *o, st
         e);
 }
 
-static void send_failed(const struct slot *s, int rc, const struct error *e)
+/* event: "failed", or "refused" */
+static int send_failure(const struct slot *s, const char *event, int rc, const struct error *e)
 {
     const char *step = s->step ? s->step : "start";
     log_warning("%s (stage %s)", e->text, step);
-    helper_send_message(json_pack("{s:s, s:s, s:s, s:s}", "event", "failed", "answer",
-                                  answer_name(rc), "error", e->text, "stage", step),
-                        NULL);
+    return helper_send_message(json_pack("{s:s, s:s, s:s, s:s}", "event", event, "answer",
+                                         answer_name(rc), "error", e->text, "stage", step),
+                               NULL);
 }
 
 static int build(struct helper *h, json_t *request, struct error *e)
@@ -90,7 +95,12 @@ static int complete(struct helper *h, json_t *request, struct error *e)
         return error_set(e, -EPROTO, "malformed complete request: %s", why.text);
     struct slot_outcome outcome = {0};
     int rc = slot_complete(&h->slot, image, name, paused, &outcome, e);
-    return rc ? rc : send_completed(&h->slot, &outcome, e);
+    if (!rc)
+        return send_completed(&h->slot, &outcome, e);
+    if (!h->slot.untouched)
+        return rc;
+    h->phase = PHASE_WARM;
+    return send_failure(&h->slot, "refused", rc, e);
 }
 
 static int turn(struct helper *h, json_t *request, struct error *e)
@@ -116,7 +126,9 @@ static int expect(struct helper *h, json_t *request, struct error *e)
     for (size_t i = 0; i < n; i++)
         if (!(paths[i] = json_string_value(json_array_get(images, i))))
             return error_set(e, -EPROTO, "malformed expect request: image %zu is no text", i);
-    return slot_expect(&h->slot, paths, n, e);
+    if (slot_expect(&h->slot, paths, n, e))
+        log_warning("%s", e->text); /* nothing depends on it */
+    return 0;
 }
 
 static int leave(struct helper *h, json_t *request, struct error *e)
@@ -128,10 +140,8 @@ static int leave(struct helper *h, json_t *request, struct error *e)
     return 0;
 }
 
-/* Which requests may come next: a slot is built once, turned and told what to expect any number of
- * times, completed once; then it goes. */
-enum phase { PHASE_NEW, PHASE_WARM, PHASE_COMPLETED, PHASE_LEFT };
-
+/* A slot is built once, turned and told what to expect any number of times, completed once; then it
+ * goes. */
 static const struct {
     const char *op;
     enum phase from, to;
@@ -144,13 +154,13 @@ static const struct {
     {"leave", PHASE_COMPLETED, PHASE_LEFT, leave},
 };
 
-static int request_run(struct helper *h, json_t *request, enum phase *phase, struct error *e)
+static int request_run(struct helper *h, json_t *request, struct error *e)
 {
     const char *op = json_string_value(json_object_get(request, "op"));
     for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
-        if (!op || strcmp(op, requests[i].op) != 0 || requests[i].from != *phase)
+        if (!op || strcmp(op, requests[i].op) != 0 || requests[i].from != h->phase)
             continue;
-        *phase = requests[i].to;
+        h->phase = requests[i].to;
         return requests[i].run(h, request, e);
     }
     return error_set(e, -EPROTO, "the request %s does not come now", op ? op : "without op");
@@ -173,18 +183,17 @@ static void use_time(struct helper *h)
 
 static int serve(struct helper *h, struct error *e)
 {
-    enum phase phase = PHASE_NEW;
     int rc = 0;
-    while (!rc && phase != PHASE_LEFT) {
+    while (!rc && h->phase != PHASE_LEFT) {
         json_t *request;
-        if (phase == PHASE_WARM)
+        if (h->phase == PHASE_WARM)
             use_time(h);
         rc = message_receive(HELPER_FD, &h->reader, &request, e);
         if (rc == 0)
             return error_set(e, -ESHUTDOWN, "the daemon has gone");
         if (rc < 0)
             return rc;
-        rc = request_run(h, request, &phase, e);
+        rc = request_run(h, request, e);
         json_decref(request);
     }
     return rc;
@@ -210,6 +219,6 @@ int main(int argc, char **argv)
     struct error e = {0};
     int rc = serve(&h, &e);
     if (rc && rc != -ESHUTDOWN)
-        send_failed(&h.slot, rc, &e);
+        (void)send_failure(&h.slot, "failed", rc, &e);
     _exit(rc ? 1 : 0); /* no unmapping: see above */
 }

@@ -28,6 +28,9 @@
  *   {"event":"completed", "domid":7, "delta_pages":0, "start_us":99, "total_us":1234,
  *    "stages":[...]}
  *       start_us: when it began, by CLOCK_MONOTONIC
+ *   {"event":"refused", "answer":"ImageRefused", "error":"text", "stage":"image"}
+ *       instead of "completed": nothing of the domain has been changed, the slot is as warm as
+ * before
  *   {"event":"failed", "answer":"NoHostMemory", "error":"text", "stage":"populate"}
  *       at any time; then it exits with 1. After "warm" the slot is tainted.
  *

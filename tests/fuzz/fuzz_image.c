@@ -6,6 +6,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include "restore/guest_check.h"
 #include "store/image_format.h"
 #include "store/memory.h"
 #include "tests/fuzz/image_base.h"
@@ -85,10 +86,14 @@ static void walk_image(const struct image *im)
         FUZZ_CHECK(image_page_pfn(&pages[i]) <= info->max_pfn);
         total += sum(image_payload(im, pages[i].payload), PAGE_BYTES);
     }
+    struct guest_check check;
+    guest_check_init(&check, info->guest);
     while (image_next_record(im, &cursor, &r)) {
         FUZZ_CHECK((uintptr_t)r.body % 8 == 0);
         total += sum(r.body, r.length);
+        (void)guest_check_record(&check, r.type, r.body, r.length, NULL);
     }
+    guest_check_dispose(&check);
     total += sum(image_config(im), strlen(image_config(im)));
     sink = total;
     (void)image_verify(im, NULL);

@@ -322,9 +322,17 @@ static void turn_done(struct sim *s, void *arg)
     }
 }
 
+static void refuse(struct helper *h, const char *answer)
+{
+    h->phase = PHASE_WARM;
+    say(h, json_pack("{s:s, s:s, s:s, s:s}", "event", "refused", "answer", answer, "error",
+                     "the simulated image is not read", "stage", "image"));
+}
+
 static void complete_done(struct sim *s, void *arg)
 {
     struct helper *h = arg;
+    enum sim_fate fate = doom_draw(s, &s->faults.complete);
     struct file f;
     struct sim_domain *d = sim_domain_find(s, h->domid);
     slot_open(h, &f);
@@ -338,6 +346,12 @@ static void complete_done(struct sim *s, void *arg)
         return;
     }
     MUST(!d->used);
+    if (fate == FATE_REFUSED || fate == FATE_UNREAD) {
+        /* A derived image that is refused once is refused for good, which no random run survives.
+         */
+        refuse(h, fate == FATE_REFUSED && !s->faults.random_percent ? "ImageRefused" : "Internal");
+        return;
+    }
     d->used = true;
     format_fits(d->d.name, sizeof d->d.name, "%s", get(h->request, "name"));
     json_t *stages = s->stages ? json_incref(s->stages)

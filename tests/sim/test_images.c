@@ -74,6 +74,53 @@ static void test_retries(void **state)
     take("shop", lease);
 }
 
+/* An image that its slots refuse costs none of them, nor another image's allocation. */
+static void test_refused(void **state)
+{
+    struct sim_client *clients[3];
+    char lease[32];
+    (void)state;
+    uint64_t slots = sim.core.next_slot;
+    assert_int_equal(sim_pool(&sim, "base")->count[SLOT_WARM], 2);
+    sim.faults.complete.fate = FATE_REFUSED;
+    for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+        clients[i] = sim_connect(&sim, 1000);
+        sim_call(clients[i], "Allocate", want("shop", 60000));
+    }
+    sim_run(&sim, 100);
+    for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+        json_t *reply = sim_reply(clients[i]);
+        assert_string_equal(sim_error_name(reply), "ImageBroken");
+        json_decref(reply);
+    }
+    sim.faults.complete.fate = FATE_GOOD;
+    assert_int_equal(sim_pool(&sim, "base")->count[SLOT_WARM], 2);
+    assert_int_equal(sim_pool(&sim, "base")->failures, 0);
+    assert_int_equal(sim.core.next_slot, slots);
+    sim_check_quiet(&sim);
+    expect("Allocate", want("shop", 0), "ImageBroken");
+    take("base", lease);
+    take("wiki", lease);
+    assert_int_equal(sim.allocated, 2);
+}
+
+/* What may pass is tried again, by slots that are as warm as before. */
+static void test_unread(void **state)
+{
+    char lease[32];
+    (void)state;
+    uint64_t slots = sim.core.next_slot;
+    sim.faults.complete = (struct sim_doom){FATE_UNREAD, 2};
+    take("shop", lease);
+    sim.faults.complete = (struct sim_doom){FATE_UNREAD, 0};
+    expect("Allocate", want("shop", 4000), "AllocateFailed");
+    sim.faults.complete.fate = FATE_GOOD;
+    take("shop", lease);
+    sim_run(&sim, 5000);
+    assert_int_equal(sim.core.next_slot, slots + 2); /* what the two leases were refilled with */
+    settled("base");
+}
+
 static void test_removal(void **state)
 {
     char lease[32];
@@ -637,6 +684,8 @@ int main(void)
         TEST(test_interleaved),
         TEST(test_quiet_waiting_ends),
         TEST(test_retries),
+        TEST(test_refused),
+        TEST(test_unread),
         TEST(test_removal),
         TEST(test_settings),
         TEST(test_base_refused),

@@ -37,6 +37,8 @@ enum sim_fate {
     FATE_NONSENSE,        /* "completed" when it should say "warm" */
     FATE_GARBAGE,         /* no message at all */
     FATE_NO_START,        /* cannot be started */
+    FATE_REFUSED,         /* of a completion: the image, before anything is changed */
+    FATE_UNREAD,          /* likewise, for a reason that may pass */
     FATE_TURN_REFUSED,    /* the versions have no lineage in common */
     FATE_TURN_FAILS,
     FATE_TURN_DIES,
@@ -61,6 +63,7 @@ struct sim_faults {
     enum sim_fate fate;         /* of the slot helpers that start from now on */
     unsigned fate_for;          /* of so many of them, then FATE_GOOD; 0: of all */
     struct sim_doom turn, work; /* of what is turned, and of image helpers, from now on */
+    struct sim_doom complete;   /* of completions: FATE_REFUSED, FATE_UNREAD */
     unsigned destroy_fails, destroy_hangs, list_fails, write_fails; /* the next n of them */
     bool writes_fail;                                               /* all */
     unsigned random_percent; /* chance of each fault; uses sim->random */

@@ -3,6 +3,7 @@
 #include "tests/unit/stream_build.h"
 
 #include "base/util.h"
+#include "restore/guest_check.h"
 
 #include <errno.h>
 #include <xen/hvm/params.h>
@@ -167,6 +168,53 @@ static void params(void **state)
     }
 }
 
+/* Records of an image's file, whose lengths nobody has checked before. */
+static void unchecked_records(void **state)
+{
+    static uint8_t body[8 + sizeof(struct vcpu_guest_context) + 1];
+    static const struct {
+        uint32_t type, length, first, times;
+    } records[] = {
+        {RECORD_X86_PV_VCPU_BASIC, 0, 0, 1},
+        {RECORD_X86_PV_VCPU_BASIC, sizeof body - 2, 0, 1},
+        {RECORD_X86_PV_VCPU_BASIC, sizeof body, 0, 1},
+        {RECORD_X86_PV_VCPU_BASIC, sizeof body - 1, STREAM_VCPUS_MAX, 1},
+        {RECORD_X86_PV_VCPU_BASIC, sizeof body - 1, UINT32_MAX, 1},
+        {RECORD_X86_PV_VCPU_BASIC, sizeof body - 1, 0, 2},
+        {RECORD_X86_PV_P2M_FRAMES, 0, 0, 1},
+        {RECORD_X86_PV_P2M_FRAMES, 7, 0, 1},
+        {RECORD_X86_PV_P2M_FRAMES, 8, 0, 1},
+        {RECORD_X86_PV_P2M_FRAMES, 20, 0, 1},
+        {RECORD_X86_PV_P2M_FRAMES, 16, 0, 2},
+        {RECORD_HVM_PARAMS, 0, 0, 1},
+        {RECORD_HVM_PARAMS, 7, 0, 1},
+        {RECORD_HVM_PARAMS, 8, 1, 1},
+        {RECORD_HVM_PARAMS, 24, 0, 1},
+        {RECORD_HVM_PARAMS, 24, 1u << 28, 1},
+        {RECORD_HVM_PARAMS, 24, UINT32_MAX, 1},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(records); i++) {
+        struct guest_check g;
+        struct error e = {0};
+        int rc = 0;
+        guest_check_init(&g, records[i].type == RECORD_HVM_PARAMS ? PVH : PV);
+        memset(body, 0, sizeof body);
+        memcpy(body, &records[i].first, sizeof records[i].first);
+        for (unsigned n = 0; n < records[i].times; n++) {
+            assert_int_equal(rc, 0);
+            /* Out of memory of its own, so that a read beyond the end is seen. */
+            uint8_t *copy = malloc(records[i].length + 1);
+            memcpy(copy, body, records[i].length);
+            rc = guest_check_record(&g, records[i].type, copy, records[i].length, &e);
+            free(copy);
+        }
+        assert_refused(rc, &e, "malformed or comes twice");
+        assert_says(e.text, record_name(records[i].type));
+        guest_check_dispose(&g);
+    }
+}
+
 static void valid_guests(void **state)
 {
     (void)state;
@@ -184,9 +232,10 @@ static void valid_guests(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(valid_guests), cmocka_unit_test(cr3), cmocka_unit_test(gdt),
-        cmocka_unit_test(start_info),   cmocka_unit_test(p2m), cmocka_unit_test(page_tables),
-        cmocka_unit_test(params),
+        cmocka_unit_test(valid_guests), cmocka_unit_test(cr3),
+        cmocka_unit_test(gdt),          cmocka_unit_test(start_info),
+        cmocka_unit_test(p2m),          cmocka_unit_test(page_tables),
+        cmocka_unit_test(params),       cmocka_unit_test(unchecked_records),
     };
     return cmocka_run_group_tests(tests, dir_setup, dir_teardown);
 }

@@ -173,6 +173,25 @@ check_changed_disk() {
 
 pool_fills() { dompool pool wait base --timeout 5s >/dev/null 2>&1; }
 
+slots() { xl list | awk '$1 ~ /^dp-/ { print $1, $2 }' | sort; }
+
+# An image whose file cannot be opened costs the base no slot: nothing of theirs was changed.
+check_unreadable() {
+    local file answer before
+    dompool pool wait base --timeout 120s >/dev/null || fail "pool wait"
+    before=$(slots)
+    file=$(json "$(dompool image show idle --json)" '$.image.file')
+    mv "$file" /var/tmp/idle.img
+    ! answer=$(dompool allocate idle --name unread --wait 60s 2>&1) || fail "an image is allocated that is not there"
+    note "refused: $answer"
+    [[ $answer == *AllocateFailed*"$file"* ]] || fail "allocate of an image that is not there: $answer"
+    expect_equal "slots after that" "$before" "$(slots)"
+    mv /var/tmp/idle.img "$file"
+    allocate idle again
+    expect_image idle
+    release again
+}
+
 spoiled_gone() { ! xl domid spoiled 2>/dev/null; }
 
 # Xen refuses a page table: the request fails, after other slots have failed as well, and no guest starts.
@@ -312,6 +331,7 @@ check_ahead
 resources_mark
 allocate_interleaved
 check_changed_disk
+check_unreadable
 check_refused_by_xen
 check_exports
 check_replace

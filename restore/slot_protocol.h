@@ -29,8 +29,7 @@
  *    "stages":[...]}
  *       start_us: when it began, by CLOCK_MONOTONIC
  *   {"event":"refused", "answer":"ImageRefused", "error":"text", "stage":"image"}
- *       instead of "completed": nothing of the domain has been changed, the slot is as warm as
- * before
+ *       instead of "completed": nothing of the domain has been changed; the slot is still warm
  *   {"event":"failed", "answer":"NoHostMemory", "error":"text", "stage":"populate"}
  *       at any time; then it exits with 1. After "warm" the slot is tainted.
  *

@@ -300,7 +300,7 @@ measure_allocate() { # ENGINE PAGES
     show_lease "$2" "$1"
     emit allocate "$1" "$2" "\"lease\": $lease, \"sign\": $sign"
     start=$EPOCHREALTIME
-    dompool release bench >/dev/null || return
+    dompool release bench >/dev/null 2>>"$dir/allocate.err" || return
     emit release "$1" "$2" "\"ms\": {\"gone\": $(ms_since "$start")}"
 }
 
@@ -324,7 +324,7 @@ measure_xl() { # PAGES [ROW WHO]
 measure_xl_as() { measure_xl "$3" "$1" "$2"; } # ROW WHO PAGES
 
 reason() { # what the last failure left behind
-    cat "$dir/lease.json" "$dir/allocate.err" "$dir/xl.log" 2>/dev/null | tail -n 3 | tr '\n' ' '
+    cat "$dir/allocate.err" "$dir/xl.log" "$dir/lease.json" 2>/dev/null | tail -n 3 | tr '\n' ' '
 }
 
 # Runs one measurement; one that fails is noted, and cleaned up behind.
@@ -334,6 +334,7 @@ try() { # ROW WHO PAGES REFILL COMMAND...
     : >"$dir/lease.json"
     : >"$dir/allocate.err"
     "${@:5}" && return
+    { tail -n 5 "$dir/run/dompoold.log"; xl dmesg | tail -n 5; } >&2 || true
     emit_failure "$row" "$who" "$pages" "$(reason)"
     recover
     "$refill"

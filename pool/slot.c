@@ -310,9 +310,9 @@ static bool helper_refused(struct slot *s, const json_t *message)
     l->slot = NULL;
     choose_name(s); /* it still has that */
     slot_move(s, SLOT_WARM, NULL, NULL);
-    slot_expect(s);
     lease_refused_by_slot(l, answer, why);
     leases_serve(s->pool);
+    slot_expect(s); /* as of a new one: behind who waits for it, and if nobody does */
     return true;
 }
 

@@ -179,7 +179,7 @@ int lineage_check_record(struct lineage *l, uint32_t type, const uint8_t *body, 
     struct image_record r;
     if (type == IMAGE_RECORD_ORIGIN) { /* its first field is the version of the stream */
         if (length < 4)
-            return error_set(e, ANSWER_IMAGE_REFUSED, "record %s is malformed", "ORIGIN");
+            return error_set(e, ANSWER_IMAGE_REFUSED, "record ORIGIN is malformed");
         if (base_record(l, type, &r) && r.length >= 4 && get_u32(r.body) != get_u32(body))
             return differs(e, "the version of the stream", get_u32(r.body), get_u32(body));
         return 0;

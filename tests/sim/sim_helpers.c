@@ -347,8 +347,7 @@ static void complete_done(struct sim *s, void *arg)
     }
     MUST(!d->used);
     if (fate == FATE_REFUSED || fate == FATE_UNREAD) {
-        /* A derived image that is refused once is refused for good, which no random run survives.
-         */
+        /* A derived image that is refused once is so for good, which no random run survives. */
         refuse(h, fate == FATE_REFUSED && !s->faults.random_percent ? "ImageRefused" : "Internal");
         return;
     }

@@ -173,8 +173,6 @@ check_changed_disk() {
 
 pool_fills() { dompool pool wait base --timeout 5s >/dev/null 2>&1; }
 
-slots() { xl list | awk '$1 ~ /^dp-/ { print $1, $2 }' | sort; }
-
 # An image whose file cannot be opened costs the base no slot: nothing of theirs was changed.
 check_unreadable() {
     local file answer before

@@ -81,7 +81,8 @@ json() { # JSON_TEXT FILTER: one value out of a JSON object, by sqlite's json_ex
 # ENGINE: the engine of every pool, of all tests that do not choose one themselves.
 [[ -z ${ENGINE-} ]] || { mkdir -p /etc/dompool && printf "[pool]\nengine = %s\n" "$ENGINE" >/etc/dompool/dompool.conf; }
 
-no_slots() { [[ -z $(xl list | awk '$1 ~ /^dp-/') ]]; }
+slots() { xl list | awk '$1 ~ /^dp-/ { print $1, $2 }' | sort; } # name and domid of each that is no lease's
+no_slots() { [[ -z $(slots) ]]; }
 
 # Which engine made a lease's domain is in its trace; without ENGINE it is the one that "auto" finds.
 expect_engine() { # LEASE [ENGINE]

@@ -6,7 +6,7 @@
 # shellcheck source=tests/xen/lib.sh
 source "$(dirname "$0")/lib.sh"
 type=$1 rounds=$2
-mkdir -p /etc/dompool && printf '[daemon]\nlog_level = debug\n[pool]\nengine = %s\n' "${ENGINE:-auto}" >/etc/dompool/dompool.conf
+mkdir -p /etc/dompool && printf '[daemon]\nlog_level = debug\n' >>/etc/dompool/dompool.conf
 LAST_VBD=51760 # xvdd
 
 state_of() { xenstore-read "$1/state" 2>/dev/null || echo 0; }
@@ -26,7 +26,7 @@ allocate_victim() { # sets domid
 }
 
 release_victim() { # WHEN
-    local from till
+    local from till took
     from=$(date +%s%N)
     dompool release victim >/dev/null || fail "release $1"
     till=$(date +%s%N)

@@ -1,5 +1,5 @@
 /*
- * The configuration's documents from its table (pool/config.h): the manual page
+ * The configuration's documents from its table (pool/service/config.h): the manual page
  * dompool.conf(5) and the sample file. Only the header's table is used, so what is printed here
  * is what the daemon parses.
  *
@@ -7,7 +7,7 @@
  *   config_document sample   every key, commented out, at its default
  */
 #include "base/util.h"
-#include "pool/config.h"
+#include "pool/service/config.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -86,7 +86,7 @@ static void man_section(enum key_scope scope)
 }
 
 static const char man_head[] =
-    ".\\\" Made from the table in pool/config.h by docs/config_document.c: edit those.\n"
+    ".\\\" Made from the table in pool/service/config.h by docs/config_document.c: edit those.\n"
     ".Dd " DOMPOOL_DATE "\n"
     ".Dt DOMPOOL.CONF 5\n"
     ".Os dompool " DOMPOOL_VERSION "\n"

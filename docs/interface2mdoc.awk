@@ -57,7 +57,7 @@ function declaration(kind, name, text)
 }
 
 BEGIN {
-    print ".\\\" Made from pool/io.dompool.varlink by docs/interface2mdoc.awk: edit those."
+    print ".\\\" Made from pool/core/io.dompool.varlink by docs/interface2mdoc.awk: edit those."
     print ".Dd " date
     print ".Dt IO.DOMPOOL 7"
     print ".Os dompool " version

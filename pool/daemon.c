@@ -11,10 +11,10 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "pool/api.h"
-#include "pool/notify.h"
-#include "pool/server.h"
-#include "pool/world_host.h"
+#include "pool/core/api.h"
+#include "pool/service/notify.h"
+#include "pool/service/server.h"
+#include "pool/service/world_host.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 #ifndef POOL_DAEMON_H
 #define POOL_DAEMON_H
 
-#include "pool/config.h"
+#include "pool/service/config.h"
 
 /*
  * Runs until a signal ends it; the process's exit status. config becomes the daemon's; sources are

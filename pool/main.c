@@ -1,8 +1,8 @@
 /* dompoold(8): the command line. One table of options; everything else is configuration. */
 #include "base/log.h"
 #include "base/util.h"
-#include "pool/config.h"
 #include "pool/daemon.h"
+#include "pool/service/config.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 /*
- * Reads both memories. *out is a new object, see ImageDiff in pool/io.dompool.varlink:
+ * Reads both memories. *out is a new object, see ImageDiff in pool/core/io.dompool.varlink:
  *   {"pages", "tables": [l1, l2, l3, l4], "type_changes", "to_zero", "added", "removed",
  *    "bytes", "toolstack_pages", "records": ["X86_PV_VCPU_BASIC", ...]}
  * pages: changed in type or content, without toolstack_pages, which are those that always differ

@@ -12,7 +12,7 @@
  * Rows are plain structs that are written whole ("put"): a change of state is one
  * db_apply of one or several operations in one transaction, and writing every live row
  * again is always a correct repair after an error. The calls block and a struct db belongs
- * to one thread at a time; the daemon gives it to a thread of its own (pool/world_host.c).
+ * to one thread at a time; the daemon gives it to a thread of its own (pool/service/world_host.c).
  */
 #ifndef STORE_DB_H
 #define STORE_DB_H

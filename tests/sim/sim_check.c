@@ -1,7 +1,7 @@
 /* What must hold after every event of a simulated run: see world_sim.h. */
 #include "tests/sim/world_sim.h"
 
-#include "pool/image_job.h"
+#include "pool/core/image_job.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* The configuration: precedence, origins, and every mistake with its place, all at once. */
 #include "base/util.h"
-#include "pool/config.h"
+#include "pool/service/config.h"
 #include "tests/sim/check.h"
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
-/* What warm slots are told to expect: pool/expect.h. */
+/* What warm slots are told to expect: pool/core/expect.h. */
 #include "tests/sim/images.h"
 
-#include "pool/pool.h"
-#include "pool/slot.h"
+#include "pool/core/pool.h"
+#include "pool/core/slot.h"
 
 /* Names of images, in their order, that the only warm slot of base expects. */
 static void assert_expected(const char *const *names, size_t n)

@@ -1,7 +1,7 @@
 /* The protocol's side of the API: framing, order, standard errors, broken clients. */
 #include "base/log.h"
 #include "base/util.h"
-#include "pool/varlink.h"
+#include "pool/service/varlink.h"
 #include "tests/sim/check.h"
 
 #include <stdlib.h>

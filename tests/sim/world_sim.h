@@ -8,9 +8,9 @@
 #ifndef TESTS_SIM_WORLD_SIM_H
 #define TESTS_SIM_WORLD_SIM_H
 
-#include "pool/api.h"
-#include "pool/core.h"
-#include "pool/lease.h"
+#include "pool/core/api.h"
+#include "pool/core/core.h"
+#include "pool/core/lease.h"
 
 /* An assertion that stays in every build. Needs a `struct sim *s`. */
 #define MUST(condition)                                                                            \

@@ -1,0 +1,170 @@
+/*
+ * The configuration. One table (config_keys below) makes the parser, the defaults, the checks,
+ * `config show` and the manual page. A value comes, in falling order, from
+ *
+ *   `pool set` (one image, kept in the database), the command line, the environment,
+ *   the file's [image NAME], the file's [pool] or [daemon], the default
+ *
+ * and knows which of them it was. A struct config is complete and never changes but through
+ * config_set: reloading makes a new one, and a new one with a mistake is thrown away.
+ */
+#ifndef POOL_CONFIG_H
+#define POOL_CONFIG_H
+
+#include "base/error.h"
+#include "base/list.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONFIG_PATH "/etc/dompool/dompool.conf"
+
+enum key_type {
+    KEY_TYPE_TEXT,
+    KEY_TYPE_PATH, /* absolute */
+    KEY_TYPE_NUMBER,
+    KEY_TYPE_DURATION, /* number: milliseconds */
+    KEY_TYPE_SIZE,     /* number: bytes */
+    KEY_TYPE_MODE,     /* octal file mode */
+    KEY_TYPE_LEVEL,    /* of the log */
+    KEY_TYPE_ENGINE
+};
+
+enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
+
+/* X(symbol, scope, name, type, default, min, max, applied by a reload, description).
+ * min and max are in the unit of the type's number; a text's length. */
+#define CONFIG_KEYS(X)                                                                             \
+    X(STATE_DIR, DAEMON, "state_dir", PATH, "/var/lib/dompool", 1, 200, false,                     \
+      "database, images and copy-on-write files; one daemon each")                                 \
+    X(RUN_DIR, DAEMON, "run_dir", PATH, "/run/dompool", 1, 200, false, "where the socket is made") \
+    X(SOCKET, DAEMON, "socket", PATH, "RUN_DIR/io.dompool", 1, 107, false, "the API's socket")     \
+    X(SOCKET_MODE, DAEMON, "socket_mode", MODE, "0660", 0, 0777, false, "the socket's file mode")  \
+    X(SOCKET_GROUP, DAEMON, "socket_group", TEXT, "", 0, 63, false,                                \
+      "group that owns the socket; empty: the daemon's own")                                       \
+    X(LIBEXEC_DIR, DAEMON, "libexec_dir", PATH, DOMPOOL_LIBEXEC_DIR, 1, 200, true,                 \
+      "where dompool-slot and dompool-image are")                                                  \
+    X(LOG_LEVEL, DAEMON, "log_level", LEVEL, "info", 0, 0, true, "error, warning, info or debug")  \
+    X(MAX_CLIENTS, DAEMON, "max_clients", NUMBER, "128", 2, 10000, true,                           \
+      "connections at once; one in eight is kept for root")                                        \
+    X(LEASES_PER_USER, DAEMON, "leases_per_user", NUMBER, "0", 0, 100000, true,                    \
+      "leases that one user other than root may have; 0: no limit")                                \
+    X(PARALLEL, DAEMON, "parallel", NUMBER, "1", 1, 16, true,                                      \
+      "slots built at once, over all images")                                                      \
+    X(MEMORY_RESERVE, DAEMON, "memory_reserve", SIZE, "256M", 0, INT64_MAX, true,                  \
+      "host memory that is left free when a slot is built")                                        \
+    X(BUILD_TIMEOUT, DAEMON, "build_timeout", DURATION, "2m", 100, 86400000, true,                 \
+      "a slot that is not built by then has failed")                                               \
+    X(COMPLETE_TIMEOUT, DAEMON, "complete_timeout", DURATION, "10s", 10, 3600000, true,            \
+      "a slot that is not completed by then has failed")                                           \
+    X(DESTROY_TIMEOUT, DAEMON, "destroy_timeout", DURATION, "10s", 100, 3600000, true,             \
+      "a domain that is not gone by then is tried again later")                                    \
+    X(STOP_TIMEOUT, DAEMON, "stop_timeout", DURATION, "10s", 0, 3600000, true,                     \
+      "how long a stopping daemon waits for its unused domains to be gone")                        \
+    X(DELTA_WARN, DAEMON, "delta_warn", NUMBER, "25", 1, 100, true,                                \
+      "percent of a guest's memory from which a delta is warned about")                            \
+    X(MIN, POOL, "min", NUMBER, "1", 0, 10000, true, "warm slots to keep")                         \
+    X(MAX, POOL, "max", NUMBER, "0", 0, 100000, true,                                              \
+      "slots at most, leased ones included; 0: no limit")                                          \
+    X(ENGINE, POOL, "engine", ENGINE, "auto", 0, 0, true,                                          \
+      "how slots are filled: direct, guest, or auto (direct where it can, else guest)")            \
+    X(RETRIES, POOL, "retries", NUMBER, "2", 0, 100, true,                                         \
+      "further slots tried when one fails to complete")                                            \
+    X(EXPECT_MAX, POOL, "expect_max", SIZE, "256M", 0, INT64_MAX, true,                            \
+      "derived images that warm slots map ahead of requests, those allocated last first, up to "   \
+      "this size together; 0: none")                                                               \
+    X(TTL, POOL, "ttl", DURATION, "0", 0, 315360000000, true,                                      \
+      "a lease's time to live when the request names none; 0: no deadline")                        \
+    X(BACKOFF, POOL, "backoff", DURATION, "1s", 1, 86400000, true,                                 \
+      "pause after a failed build, doubled by each further one")                                   \
+    X(BACKOFF_MAX, POOL, "backoff_max", DURATION, "5m", 1, 86400000, true,                         \
+      "longest pause after failed builds")
+
+enum config_key {
+#define KEY_ENUM(sym, ...) KEY_##sym,
+    CONFIG_KEYS(KEY_ENUM)
+#undef KEY_ENUM
+        KEY_COUNT
+};
+
+struct key_info {
+    enum key_scope scope;
+    const char *name;
+    enum key_type type;
+    const char *fallback;
+    uint64_t min, max;
+    bool live; /* a reload applies it; else a restart is needed */
+    const char *description;
+};
+
+extern const struct key_info config_keys[KEY_COUNT];
+
+/* Key by scope and name, KEY_COUNT when there is none. */
+enum config_key config_key_find(enum key_scope scope, const char *name);
+
+struct value {
+    char *text; /* NULL: not given here */
+    uint64_t number;
+    char *origin; /* "default" "environment" "option" "set" or "FILE:LINE" */
+};
+
+struct config_image {
+    struct list node;
+    char name[64];
+    struct value file[KEY_COUNT]; /* only SCOPE_POOL keys are ever given */
+    struct value set[KEY_COUNT];  /* by `pool set` */
+};
+
+struct config {
+    struct value values[KEY_COUNT]; /* each one given, after config_load */
+    struct list images;
+};
+
+/* What one image's pool goes by. */
+struct pool_settings {
+    unsigned min, max, retries;
+    uint64_t ttl_ms, backoff_ms, backoff_max_ms, expect_max;
+    const char *engine; /* the config's */
+};
+
+/* All mistakes, each "FILE:LINE: text". */
+struct mistakes {
+    char **lines;
+    size_t n;
+};
+
+void mistakes_add(struct mistakes *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void mistakes_dispose(struct mistakes *m);
+
+/* Where a configuration is read from; kept for reloads. options: by key, NULL: not given. */
+struct config_sources {
+    const char *path; /* NULL: $DOMPOOL_CONFIG, else CONFIG_PATH if there is one */
+    const char *options[KEY_COUNT];
+};
+
+/* Reads all sources. NULL when there is a mistake (or no memory): each is in *m. */
+struct config *config_load(const struct config_sources *sources, struct mistakes *m);
+void config_free(struct config *c);
+
+/* The value that counts, for the image or (NULL) in general. Never NULL. */
+const struct value *config_value(const struct config *c, enum config_key key, const char *image);
+const char *config_text(const struct config *c, enum config_key key);
+uint64_t config_number(const struct config *c, enum config_key key);
+struct pool_settings config_pool(const struct config *c, const char *image);
+
+struct config_change {
+    const char *key;
+    const char *value; /* "": what the file or the default says counts again */
+};
+
+/* Changes settings of one image's pool, all or none. ANSWER_NO_SUCH_SETTING, ANSWER_BAD_VALUE,
+ * -ENOMEM. */
+int config_set(struct config *c, const char *image, const struct config_change *changes, size_t n,
+               struct error *e);
+/* Moves what config_set has set into a newer configuration. */
+void config_move_set(struct config *to, struct config *from);
+/* Drops what was set for an image that is no more. */
+void config_forget(struct config *c, const char *image);
+
+#endif

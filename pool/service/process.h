@@ -1,0 +1,18 @@
+/* Helper processes of the real world (world_host.c): a child with a socket as descriptor 3. */
+#ifndef POOL_PROCESS_H
+#define POOL_PROCESS_H
+
+#include "pool/service/world.h"
+
+#include <uv.h>
+
+/* Starts `path`. list: where it is noted until it is freed. */
+int helper_spawn(uv_loop_t *loop, const char *path, const struct helper_events *events, void *owner,
+                 struct list *list, struct helper **out, struct error *e);
+void helper_send(struct helper *h, const json_t *message);
+void helper_stop(struct helper *h); /* SIGTERM */
+void helper_kill(struct helper *h);
+/* Of list: no more events; killed; freed by the loop. */
+void helper_abandon(struct list *node);
+
+#endif

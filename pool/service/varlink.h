@@ -1,0 +1,118 @@
+/*
+ * A Varlink service (https://varlink.org): connections, calls, replies. It does no I/O: bytes of
+ * a client go in by conn_feed, bytes for it come out by the transport's `send`;
+ * pool/service/server.c puts a socket under it, tests/sim an array.
+ *
+ * Order: a connection's calls are handled one after the other. While one is open the next stay
+ * unread in its buffer, so replies come in the order of the calls, and what a client can make
+ * us keep is bounded: one call, one buffer of VARLINK_MESSAGE_LIMIT, one output queue.
+ *
+ * No client is forgotten: a handler must return a `const struct answered *`, and only
+ * call_reply, call_refuse, call_invalid and call_defer give one. What was deferred must be replied
+ * later; if the client goes first, its `cancel` is called instead. Exactly one of the two.
+ */
+#ifndef POOL_VARLINK_H
+#define POOL_VARLINK_H
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/message.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define VARLINK_MESSAGE_LIMIT (1u << 20) /* bytes of one message, and of what waits behind it */
+
+struct answered;
+struct conn;
+
+struct call {
+    struct conn *conn; /* NULL: no call is open */
+    bool more, oneway;
+    uint64_t received_us; /* when its first byte could have been handled: the clock of transport */
+    void (*cancel)(struct call *call); /* deferred, and the client is gone */
+    void *owner;
+};
+
+/* Told when a connection ends, after its call was cancelled. Linked by conn_watch. */
+struct conn_watch {
+    struct list node;
+    void (*closed)(struct conn_watch *w);
+};
+
+/* ---- what a service offers ---- */
+
+enum param_type { PARAM_STRING, PARAM_INT, PARAM_BOOL, PARAM_STRINGS, PARAM_STRING_MAP };
+
+struct param {
+    const char *name; /* NULL ends the array */
+    enum param_type type;
+    bool required;
+};
+
+struct method {
+    const char *name; /* without the interface */
+    const struct param *params;
+    bool root_only;
+    /* parameters: checked against params; nulls are removed. Borrowed. */
+    const struct answered *(*handle)(struct call *call, void *owner, const json_t *parameters);
+};
+
+struct service {
+    const char *interface; /* "io.dompool" */
+    const char *interface_text;
+    const char *vendor, *product, *version, *url;
+    const struct method *methods;
+    size_t n_methods;
+    void *owner; /* of the handlers */
+    uint64_t (*now_us)(void *owner);
+};
+
+/* ---- connections ---- */
+
+struct transport_ops {
+    /* Takes len bytes, malloc'd, which it frees. False: it cannot; the connection hangs up. */
+    bool (*send)(void *transport, char *bytes, size_t len);
+    /* Asks for conn_dispose, after what was sent has left, and not from inside this call. */
+    void (*hang_up)(void *transport);
+    /* Asks for conn_run, not from inside this call: so an answer never runs another handler. */
+    void (*run_soon)(void *transport);
+};
+
+struct conn {
+    const struct service *service;
+    const struct transport_ops *ops;
+    void *transport;
+    uid_t uid;
+    struct message_reader reader;
+    struct call call; /* the open one */
+    struct list watches;
+    bool running; /* inside conn_run */
+    bool broken;  /* has hung up: nothing is handled or sent any more */
+};
+
+void conn_init(struct conn *c, const struct service *service, const struct transport_ops *ops,
+               void *transport, uid_t uid);
+/* Bytes from the client. */
+void conn_feed(struct conn *c, const void *bytes, size_t n);
+/* Handles what is buffered, until a call is left open. */
+void conn_run(struct conn *c);
+/* The client is gone: cancels the open call, tells the watches. May run twice. */
+void conn_dispose(struct conn *c);
+void conn_watch(struct conn *c, struct conn_watch *w);
+
+/* ---- answering; each takes the reference to parameters, which may be NULL (out of memory) ---- */
+
+const struct answered *call_reply(struct call *call, json_t *parameters);
+/* A reply that is not the last one; only when call->more. */
+void call_progress(struct call *call, json_t *parameters);
+/* io.dompool.<answer>, with a text. */
+const struct answered *call_refuse(struct call *call, int code, const char *text);
+const struct answered *call_invalid(struct call *call, const char *parameter);
+const struct answered *call_defer(struct call *call, void (*cancel)(struct call *call),
+                                  void *owner);
+
+#endif

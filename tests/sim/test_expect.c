@@ -1,5 +1,5 @@
 /* What warm slots are told to expect: pool/core/expect.h. */
-#include "tests/sim/images.h"
+#include "tests/sim/fixture.h"
 
 #include "pool/core/pool.h"
 #include "pool/core/slot.h"
@@ -37,7 +37,7 @@ static void use(const char *image)
     release_all();
 }
 
-/* derived[] was made in this order. */
+/* The family was made in this order. */
 static void test_order(void **state)
 {
     (void)state;
@@ -134,11 +134,11 @@ static size_t n_expected(void)
 static void test_restart(void **state)
 {
     (void)state;
-    restart();
+    restart(NULL);
     settled("base"); /* with sim_check_quiet: which ones */
     assert_int_equal(n_expected(), 3);
     sim_image_rot(&sim, "shop");
-    restart();
+    restart(NULL);
     settled("base");
     assert_int_equal(n_expected(), 2);
 }
@@ -162,6 +162,8 @@ static void test_many(void **state)
     assert_int_equal(n_expected(), 16);
     assert_string_equal(json_string_value(json_array_get(p->expected, 0)), path);
 }
+
+#define TEST(name) TEST_OF(FAMILY, name)
 
 int main(void)
 {

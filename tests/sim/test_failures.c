@@ -1,46 +1,7 @@
 /* The core in bad weather: helpers, host and database fail at each point where they can. */
-#include "base/log.h"
-#include "tests/sim/check.h"
-#include "tests/sim/world_sim.h"
+#include "tests/sim/fixture.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static struct sim sim;
-static struct sim_client *root;
-
-static void begin_with(const char *config)
-{
-    sim_start(&sim, config);
-    sim_image(&sim, "fire");
-    root = sim_connect(&sim, 0);
-}
-
-static int begin(void **state)
-{
-    (void)state;
-    begin_with("[pool]\nmin = 2\n");
-    sim_run(&sim, 5000);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    sim_end(&sim);
-    return 0;
-}
-
-static json_t *want(const char *image, json_int_t wait_ms)
-{
-    return json_pack("{s:s, s:I}", "image", image, "wait_ms", wait_ms);
-}
-
-static unsigned warm(void)
-{
-    return sim_pool(&sim, "fire")->count[SLOT_WARM];
-}
 
 /* All is well again: the pool is full, nothing is left over, requests are served. */
 static void recovered(uint64_t ms)
@@ -50,7 +11,7 @@ static void recovered(uint64_t ms)
     sim_expect(root, "Allocate", want("fire", 0), 1000, NULL);
     sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 60000, NULL);
     sim_run(&sim, 120000);
-    assert_int_equal(warm(), 2);
+    assert_int_equal(warm("fire"), 2);
     assert_int_equal(sim_domains(&sim), 2);
     sim_check_quiet(&sim);
 }
@@ -64,7 +25,7 @@ static void test_builds_fail(void **state)
         FATE_NO_START,        FATE_BUILD_DIES_UNTOLD};
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(fates); i++) {
-        begin_with("build_timeout = 2s\n[pool]\nmin = 2\n");
+        begin_with(FIRE, "build_timeout = 2s\n[pool]\nmin = 2\n");
         sim.faults.fate = fates[i];
         sim_call(root, "PoolWait", json_pack("{s:s, s:i}", "image", "fire", "timeout_ms", 600000));
         struct sim_client *waiting = sim_connect(&sim, 1000);
@@ -98,7 +59,7 @@ static void test_broken_image_alone(void **state)
     sim.faults.fate_for = 1;
     sim_run(&sim, 10000);
     assert_int_equal(sim_pool(&sim, "ice")->count[SLOT_WARM], 2);
-    assert_int_equal(warm(), 2);
+    assert_int_equal(warm("fire"), 2);
     assert_int_equal(sim_pool(&sim, "ice")->failures, 0);
 }
 
@@ -117,7 +78,7 @@ static void test_retries(void **state)
 {
     (void)state;
     sim_end(&sim);
-    begin_with("complete_timeout = 1s\n");
+    begin_with(FIRE, "complete_timeout = 1s\n");
     sim.faults.fate = FATE_COMPLETE_FAILS;
     sim.faults.fate_for = 2;
     sim_expect(root, "PoolSet",
@@ -136,7 +97,7 @@ static void test_completions_fail(void **state)
                                           FATE_COMPLETE_HANGS};
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(fates); i++) {
-        begin_with("complete_timeout = 1s\n[pool]\nmin = 2\n");
+        begin_with(FIRE, "complete_timeout = 1s\n[pool]\nmin = 2\n");
         sim.faults.fate = fates[i];
         sim_run(&sim, 5000);
         sim_expect(root, "Allocate", want("fire", 0), 5000, "AllocateFailed");
@@ -157,7 +118,7 @@ static void test_completed_helper_hangs(void **state)
 {
     (void)state;
     sim_end(&sim);
-    begin_with("[pool]\nmin = 2\n");
+    begin_with(FIRE, NULL);
     sim.faults.fate = FATE_COMPLETED_HANGS;
     sim.faults.fate_for = 2;
     sim_run(&sim, 5000);
@@ -275,7 +236,7 @@ static void test_stop_is_bounded(void **state)
     assert_true(sim.stopped);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) TEST_OF(FIRE, name)
 
 int main(void)
 {
@@ -293,6 +254,6 @@ int main(void)
         TEST(test_import_write_fails),
         TEST(test_stop_is_bounded),
     };
-    log_init("test", getenv("V") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+    tests_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

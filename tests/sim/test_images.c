@@ -3,7 +3,9 @@
  * given a file that is gone, or a slot that is no kin of it, is a violation (sim_helpers.c), and so
  * is a file too many when all is quiet (sim_check.c).
  */
-#include "tests/sim/images.h"
+#include "tests/sim/fixture.h"
+
+#include <stdio.h>
 
 /* ---- derived images ---- */
 
@@ -36,7 +38,7 @@ static void test_interleaved(void **state)
         json_array_foreach (leases, i, lease)
             assert_string_equal(text_of(lease, "image"), images[i * 3 % 4]);
         json_decref(reply);
-        restart(); /* leases of all images go on */
+        restart(NULL); /* leases of all images go on */
         settled("base");
     }
     release_all();
@@ -202,7 +204,7 @@ static void test_base_refused(void **state)
 /* In the middle of an import, at each of its steps: what was made from what is gone is refused. */
 static void base_goes(const char *method, json_t *(*what)(void), uint64_t us)
 {
-    begin_with(config);
+    begin_with(BASE, NULL);
     sim_run(&sim, 5000);
     sim.build_ms = 2;
     struct sim_client *c = sim_connect(&sim, 0), *other = sim_connect(&sim, 0);
@@ -247,7 +249,7 @@ static void test_base_is_being_replaced(void **state)
 {
     (void)state;
     for (uint64_t us = 0; us < 200; us += 10) {
-        begin_with(config);
+        begin_with(BASE, NULL);
         sim_run(&sim, 5000);
         struct sim_client *c = sim_connect(&sim, 0), *other = sim_connect(&sim, 0);
         sim_call(other, "ImageImport", base_again());
@@ -269,7 +271,7 @@ static void test_removed_while_replaced(void **state)
 {
     (void)state;
     for (uint64_t us = 0; us < 3600; us += 30) {
-        begin_with(config);
+        begin_with(BASE, NULL);
         sim_run(&sim, 5000);
         sim.build_ms = 2;
         struct sim_client *c = sim_connect(&sim, 0), *other = sim_connect(&sim, 0);
@@ -326,11 +328,11 @@ static void test_damaged_base(void **state)
 {
     (void)state;
     sim_image_rot(&sim, "base");
-    restart();
+    restart(NULL);
     assert_true(sim_pool(&sim, "base")->damage[0]);
     assert_int_equal(sim_pool(&sim, "base")->total, 0);
-    for (size_t i = 0; i < ARRAY_SIZE(derived); i++)
-        expect("Allocate", want(derived[i], 1000), "ImageBroken");
+    for (const char *const *name = family; *name; name++)
+        expect("Allocate", want(*name, 1000), "ImageBroken");
     expect_text("Allocate", want("base", 1000), "ImageBroken", "digests");
     expect("ImageImport", import_of("x", "base", false), "ImageBroken");
     expect("PoolWait", json_pack("{s:s}", "image", "mail"), "ImageBroken");
@@ -342,7 +344,7 @@ static void test_damaged_while_waited_for(void **state)
     static const char *const rotten[] = {"base", "mail"};
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rotten); i++) {
-        begin_with(config);
+        begin_with(BASE, NULL);
         sim_derive(&sim, "mail", "base");
         sim_derive(&sim, "wiki", "base");
         sim_image_rot(&sim, rotten[i]);
@@ -377,8 +379,8 @@ static void test_check_order(void **state)
     root = sim_connect(&sim, 0);
     for (unsigned i = 0; i < 400; i++) {
         bool derived_left = false;
-        for (size_t k = 0; k < ARRAY_SIZE(derived); k++)
-            derived_left |= sim_pool(&sim, derived[k])->unverified;
+        for (const char *const *name = family; *name; name++)
+            derived_left |= sim_pool(&sim, *name)->unverified;
         assert_true(!derived_left || !sim_pool(&sim, "base")->checking);
         assert_true(!sim_pool(&sim, "base")->unverified || !sim_pool(&sim, "base")->total);
         assert_true(!derived_left || i < 310);
@@ -431,7 +433,7 @@ static void test_replaced_while_checked(void **state)
 {
     (void)state;
     for (unsigned ms = 0; ms < 30; ms += 2) {
-        begin_with(config);
+        begin_with(BASE, NULL);
         sim_image_rot(&sim, "base");
         sim_crash(&sim);
         sim.build_ms = 25;
@@ -475,7 +477,7 @@ static void test_stopped(void **state)
         }
         sim.build_ms = 500;
         sim.faults.work.fate = FATE_GOOD;
-        restart();
+        restart(NULL);
         settled("base");
     }
 }
@@ -573,13 +575,13 @@ static void test_capture_older(void **state)
                          "disks", "xvdb", "ro:/dev/b"),
                NULL);
         assert_int_equal(json_object_size(json_object_get(sim.asked, "disks")), 1);
-        restart(); /* which does not know what a slot holds */
+        restart(NULL); /* which does not know what a slot holds */
     }
     sim_run(&sim, 3000);
     take("base", lease);
     expect("ImageCapture", json_pack("{s:s, s:s, s:b}", "name", "x", "domain", lease, "replace", 1),
            NULL);
-    restart();
+    restart(NULL);
     expect("ImageCapture", json_pack("{s:s, s:s, s:b}", "name", "x", "domain", lease, "replace", 1),
            NULL);
 }
@@ -604,7 +606,7 @@ static void test_capture_given_up(void **state)
     for (unsigned ms = 0; ms < 600; ms += 20)
         for (int how = 0; how < 2; how++) {
             char lease[32];
-            begin_with(config);
+            begin_with(BASE, NULL);
             uint32_t domid = take("base", lease);
             sim_run(&sim, 3000);
             struct sim_client *c = sim_connect(&sim, 0);
@@ -653,8 +655,8 @@ static void test_large_delta(void **state)
                               : "the delta is 7 pages, 7 % of the guest's memory: every allocate "
                                 "copies 0 MiB; consider a base of its own";
         char conf[80], lease[32];
-        snprintf(conf, sizeof conf, "delta_warn = %s\n%s", limits[i], config);
-        begin_with(conf);
+        snprintf(conf, sizeof conf, "delta_warn = %s\n%s", limits[i], fixtures[BASE].config);
+        begin_with(BASE, conf);
         sim_run(&sim, 5000);
         expect_warnings("ImageImport", import_of("x", "base", false), disk, delta);
         expect_warnings("ImageImport", import_of("x", NULL, false), disk, NULL);
@@ -668,7 +670,7 @@ static void test_large_delta(void **state)
 static void test_disks_looked_at(void **state)
 {
     (void)state;
-    begin_with(config);
+    begin_with(BASE, NULL);
     sim.disks = json_pack("[{s:s, s:s, s:s, s:{s:i, s:i}}, {s:s, s:s, s:i}]", "vdev", "xvda",
                           "kind", "ro", "path", "/dev/a", "was", "bytes", 1, "mtime_ns", 0, "vdev",
                           "xvdb", "kind", "scratch", "size_bytes", 4096);
@@ -677,6 +679,9 @@ static void test_disks_looked_at(void **state)
     sim.disks = NULL;
     sim_end(&sim);
 }
+
+#define TEST(name) TEST_OF(FAMILY, name)
+#define ALONE(name) TEST_OF(BASE, name)
 
 int main(void)
 {

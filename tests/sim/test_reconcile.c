@@ -1,33 +1,12 @@
 /* What a restart finds: every state of a row with every fate of its domain, and kill -9 at each
  * moment of a lease's life. */
-#include "base/log.h"
-#include "tests/sim/check.h"
-#include "tests/sim/world_sim.h"
+#include "tests/sim/fixture.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static struct sim sim;
-static const char config[] = "[pool]\nmin = 1\n";
-
-static int begin(void **state)
-{
-    (void)state;
-    sim_start(&sim, config);
-    sim_image(&sim, "fire");
-    sim_run(&sim, 5000);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    sim_end(&sim);
-    return 0;
-}
 
 /* What has become of the domain while the daemon was down. */
 enum fate { ALIVE, SAVING, POWEROFF, DYING, GONE, REUSED_DOMID, REUSED_UUID, FATES };
@@ -91,8 +70,7 @@ static void check_one(const char *slot_state, enum lease_kind lease, enum fate f
     struct db_op ops[2];
     struct error e;
     uint64_t id = 100;
-    sim_start(&sim, config);
-    sim_image(&sim, "fire");
+    begin_with(FIRE_ONE, NULL);
     sim_run(&sim, 3000);
     sim.orphans = true;
     sim.restored = fate == REUSED_UUID;
@@ -295,7 +273,7 @@ static void test_removal_goes_on(void **state)
     sim_check_quiet(&sim);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) TEST_OF(FIRE_ONE, name)
 
 int main(void)
 {
@@ -310,6 +288,6 @@ int main(void)
         TEST(test_images),
         TEST(test_removal_goes_on),
     };
-    log_init("test", getenv("V") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+    tests_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,7 @@
 /* The core in good weather: what each request does and says, and who may do what. */
-#include "tests/sim/world_sim.h"
-
-#include "base/log.h"
-#include "tests/sim/check.h"
+#include "tests/sim/fixture.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,64 +9,14 @@
 #define ALICE 1000
 #define BOB 1001
 
-static struct sim sim;
-static struct sim_client *root;
-
-static int begin(void **state)
-{
-    (void)state;
-    sim_start(&sim, "[pool]\nmin = 2\n");
-    sim_image(&sim, "fire");
-    root = sim_connect(&sim, ROOT);
-    sim_run(&sim, 5000);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    sim_end(&sim);
-    return 0;
-}
-
-static unsigned warm(const char *image)
-{
-    return sim_pool(&sim, image)->count[SLOT_WARM];
-}
-
-static json_t *parameters(json_t *reply)
-{
-    assert_non_null(reply);
-    json_t *p = json_object_get(reply, "parameters");
-    if (json_object_get(reply, "error"))
-        fail_msg("%s", json_dumps(reply, 0));
-    return p;
-}
-
-static const char *string(const json_t *o, const char *key)
-{
-    return json_string_value(json_object_get(o, key));
-}
-
-static json_int_t integer(const json_t *o, const char *key)
-{
-    assert_true(json_is_integer(json_object_get(o, key)));
-    return json_integer_value(json_object_get(o, key));
-}
-
-static json_t *want(const char *image, json_int_t wait_ms)
-{
-    return json_pack("{s:s, s:I}", "image", image, "wait_ms", wait_ms);
-}
-
 /* Allocates; the lease's id into lease. Returns the domid. */
-static uint32_t take(struct sim_client *c, const char *image, char lease[32])
+static uint32_t take_as(struct sim_client *c, const char *image, char lease[32])
 {
     json_t *reply = sim_ask(c, "Allocate", want(image, 0), 1000);
-    json_t *p = parameters(reply);
+    json_t *p = answer(reply);
     if (lease)
-        assert_true(strlen(string(p, "lease")) < 32 && strcpy(lease, string(p, "lease")));
-    uint32_t domid = (uint32_t)integer(p, "domid");
+        assert_true(strlen(text_of(p, "lease")) < 32 && strcpy(lease, text_of(p, "lease")));
+    uint32_t domid = (uint32_t)integer_of(p, "domid");
     json_decref(reply);
     return domid;
 }
@@ -85,32 +31,32 @@ static void test_allocate(void **state)
     (void)state;
     json_t *reply = sim_ask(
         root, "Allocate", json_pack("{s:s, s:{s:s}}", "image", "fire", "meta", "job", "42"), 1000);
-    json_t *p = parameters(reply);
-    assert_string_equal(string(p, "lease"), "l1");
-    assert_string_equal(string(p, "image"), "fire");
-    assert_string_equal(string(p, "name"), "fire-l1");
-    assert_string_equal(string(p, "slot"), "s1");
-    assert_string_equal(string(p, "from"), "warm");
-    assert_int_equal(integer(p, "delta_pages"), 7);
+    json_t *p = answer(reply);
+    assert_string_equal(text_of(p, "lease"), "l1");
+    assert_string_equal(text_of(p, "image"), "fire");
+    assert_string_equal(text_of(p, "name"), "fire-l1");
+    assert_string_equal(text_of(p, "slot"), "s1");
+    assert_string_equal(text_of(p, "from"), "warm");
+    assert_int_equal(integer_of(p, "delta_pages"), 7);
     json_t *stages = json_object_get(p, "stages");
     assert_int_equal(json_array_size(stages), 5);
-    assert_string_equal(string(json_array_get(stages, 0), "name"), "pick");
-    assert_string_equal(string(json_array_get(stages, 1), "name"), "handover");
-    assert_string_equal(string(json_array_get(stages, 3), "name"), "return");
-    assert_string_equal(string(json_array_get(stages, 4), "name"), "commit");
+    assert_string_equal(text_of(json_array_get(stages, 0), "name"), "pick");
+    assert_string_equal(text_of(json_array_get(stages, 1), "name"), "handover");
+    assert_string_equal(text_of(json_array_get(stages, 3), "name"), "return");
+    assert_string_equal(text_of(json_array_get(stages, 4), "name"), "commit");
     json_int_t sum = 0;
     for (size_t i = 0; i < 5; i++)
-        sum += integer(json_array_get(stages, i), "us");
-    assert_int_equal(sum, integer(p, "total_us")); /* no time is in no stage */
-    assert_string_equal(sim_domain_find(&sim, (uint32_t)integer(p, "domid"))->d.name, "fire-l1");
+        sum += integer_of(json_array_get(stages, i), "us");
+    assert_int_equal(sum, integer_of(p, "total_us")); /* no time is in no stage */
+    assert_string_equal(sim_domain_find(&sim, (uint32_t)integer_of(p, "domid"))->d.name, "fire-l1");
     json_decref(reply);
     sim_run(&sim, 5000);
     assert_int_equal(warm("fire"), 2); /* refilled */
     sim_check_quiet(&sim);
     reply = sim_ask(root, "List", NULL, 10);
-    p = json_array_get(json_object_get(parameters(reply), "leases"), 0);
-    assert_string_equal(string(json_object_get(p, "meta"), "job"), "42");
-    assert_int_equal(json_array_size(json_object_get(parameters(reply), "slots")), 3);
+    p = json_array_get(json_object_get(answer(reply), "leases"), 0);
+    assert_string_equal(text_of(json_object_get(p, "meta"), "job"), "42");
+    assert_int_equal(json_array_size(json_object_get(answer(reply), "slots")), 3);
     json_decref(reply);
 }
 
@@ -131,7 +77,7 @@ static void test_refill_after_reply(void **state)
 static void test_destroy_steps_aside(void **state)
 {
     (void)state;
-    take(root, "fire", NULL);
+    take_as(root, "fire", NULL);
     sim.complete_us = 60000;
     struct sim_client *c = sim_connect(&sim, ALICE);
     struct slot *s = container_of(sim_pool(&sim, "fire")->slots.next, struct slot, in_pool);
@@ -157,11 +103,11 @@ static void test_release(void **state)
 {
     char lease[32];
     (void)state;
-    uint32_t domid = take(root, "fire", lease);
+    uint32_t domid = take_as(root, "fire", lease);
     json_t *reply = sim_ask(root, "Release", names(lease), 1000);
-    json_t *ended = json_array_get(json_object_get(parameters(reply), "released"), 0);
-    assert_string_equal(string(ended, "lease"), lease);
-    assert_int_equal(integer(ended, "domid"), domid);
+    json_t *ended = json_array_get(json_object_get(answer(reply), "released"), 0);
+    assert_string_equal(text_of(ended, "lease"), lease);
+    assert_int_equal(integer_of(ended, "domid"), domid);
     assert_null(sim_domain_find(&sim, domid)); /* answered when it is gone */
     json_decref(reply);
     sim_expect(root, "Release", names(lease), 1000, "NoSuchLease");
@@ -174,14 +120,14 @@ static void test_release_by_name_and_domid(void **state)
 {
     char domid[16], lease[32];
     (void)state;
-    snprintf(domid, sizeof domid, "%u", take(root, "fire", NULL));
-    take(root, "fire", lease);
+    snprintf(domid, sizeof domid, "%u", take_as(root, "fire", NULL));
+    take_as(root, "fire", lease);
     sim_expect(root, "Release", names(domid), 1000, NULL);
     sim_expect(root, "Release", names("fire-l2"), 1000, NULL);
     sim_run(&sim, 5000);
     sim_check_quiet(&sim);
     /* Nothing is released when one of the names is unknown. */
-    take(root, "fire", lease);
+    take_as(root, "fire", lease);
     sim_expect(root, "Release", json_pack("{s:[s,s]}", "leases", lease, "nobody"), 1000,
                "NoSuchLease");
     sim_expect(root, "Release", json_pack("{s:[s,s]}", "leases", lease, lease), 1000, NULL);
@@ -193,10 +139,10 @@ static void test_release_without_waiting(void **state)
 {
     char lease[32];
     (void)state;
-    uint32_t domid = take(root, "fire", lease);
+    uint32_t domid = take_as(root, "fire", lease);
     json_t *reply =
         sim_ask(root, "Release", json_pack("{s:[s], s:b}", "leases", lease, "wait", 0), 50);
-    parameters(reply);
+    answer(reply);
     json_decref(reply);
     assert_non_null(sim_domain_find(&sim, domid));
     sim_run(&sim, 5000);
@@ -207,14 +153,14 @@ static void test_release_all_is_mine_only(void **state)
 {
     (void)state;
     struct sim_client *alice = sim_connect(&sim, ALICE), *bob = sim_connect(&sim, BOB);
-    take(alice, "fire", NULL);
-    take(bob, "fire", NULL);
+    take_as(alice, "fire", NULL);
+    take_as(bob, "fire", NULL);
     sim_expect(alice, "Release", names("l2"), 1000, "NotPermitted");
     json_t *reply = sim_ask(alice, "Release", json_pack("{s:b}", "all", 1), 1000);
-    assert_int_equal(json_array_size(json_object_get(parameters(reply), "released")), 1);
+    assert_int_equal(json_array_size(json_object_get(answer(reply), "released")), 1);
     json_decref(reply);
     reply = sim_ask(root, "Release", json_pack("{s:b}", "all", 1), 1000);
-    assert_int_equal(json_array_size(json_object_get(parameters(reply), "released")), 1);
+    assert_int_equal(json_array_size(json_object_get(answer(reply), "released")), 1);
     json_decref(reply);
 }
 
@@ -278,7 +224,7 @@ static void test_names(void **state)
     sim_expect(root, "Allocate", json_pack("{s:s, s:s}", "image", "fire", "name", "taken"), 10,
                "NameInUse");
     json_t *reply = sim_ask(root, "Allocate", want("fire", 0), 100);
-    assert_string_equal(string(parameters(reply), "name"), "fire-l1-2");
+    assert_string_equal(text_of(answer(reply), "name"), "fire-l1-2");
     json_decref(reply);
     sim_expect(root, "Allocate",
                json_pack("{s:s, s:s, s:i}", "image", "fire", "name", "mine", "wait_ms", 5000), 5000,
@@ -303,7 +249,7 @@ static void test_name_is_free_again(void **state)
         uint64_t slots = sim.core.next_slot;
         sim.list_us = 300;
         json_t *reply = sim_ask(root, "Allocate", mine(), 6000);
-        snprintf(lease, sizeof lease, "%s", string(parameters(reply), "lease"));
+        snprintf(lease, sizeof lease, "%s", text_of(answer(reply), "lease"));
         json_decref(reply);
         sim_run(&sim, 1000);
         sim.list_us = 30000;
@@ -312,7 +258,7 @@ static void test_name_is_free_again(void **state)
         core_look(&sim.core);
         while (!(reply = sim_reply(root)))
             sim_run_us(&sim, 100);
-        parameters(reply);
+        answer(reply);
         json_decref(reply);
         sim_expect(root, "Allocate", mine(), 6000, NULL);
         sim_expect(root, "Release", names("mine"), 1000, NULL);
@@ -326,12 +272,12 @@ static void test_name_is_free_again(void **state)
 static void test_empty_pool(void **state)
 {
     (void)state;
-    take(root, "fire", NULL);
-    take(root, "fire", NULL);
+    take_as(root, "fire", NULL);
+    take_as(root, "fire", NULL);
     sim_expect(root, "Allocate", want("fire", 0), 10, "PoolEmpty");
     uint64_t before = sim.now_us;
     json_t *reply = sim_ask(root, "Allocate", want("fire", 60000), 60000);
-    assert_string_equal(string(parameters(reply), "from"), "cold");
+    assert_string_equal(text_of(answer(reply), "from"), "cold");
     assert_true(sim.now_us - before < 1000000); /* one build, no ticker */
     json_decref(reply);
 }
@@ -341,8 +287,8 @@ static void test_fifo(void **state)
 {
     struct sim_client *c[4];
     (void)state;
-    take(root, "fire", NULL);
-    take(root, "fire", NULL);
+    take_as(root, "fire", NULL);
+    take_as(root, "fire", NULL);
     for (int i = 0; i < 4; i++) {
         c[i] = sim_connect(&sim, ALICE);
         sim_call(c[i], "Allocate", want("fire", i == 1 ? 100 : 60000));
@@ -367,8 +313,8 @@ static void test_fifo(void **state)
 static void test_waiting_client_dies(void **state)
 {
     (void)state;
-    take(root, "fire", NULL);
-    take(root, "fire", NULL);
+    take_as(root, "fire", NULL);
+    take_as(root, "fire", NULL);
     struct sim_client *c = sim_connect(&sim, ALICE);
     sim_call(c, "Allocate", want("fire", 60000));
     sim_run(&sim, 100);
@@ -403,7 +349,7 @@ static void test_hold(void **state)
     struct sim_client *c = sim_connect(&sim, ALICE);
     json_t *reply =
         sim_ask(c, "Allocate", json_pack("{s:s, s:b}", "image", "fire", "hold", 1), 100);
-    uint32_t domid = (uint32_t)integer(parameters(reply), "domid");
+    uint32_t domid = (uint32_t)integer_of(answer(reply), "domid");
     json_decref(reply);
     sim_run(&sim, 60000);
     assert_non_null(sim_domain_find(&sim, domid));
@@ -423,7 +369,7 @@ static void test_ttl(void **state)
     (void)state;
     json_t *reply =
         sim_ask(root, "Allocate", json_pack("{s:s, s:i}", "image", "fire", "ttl_ms", 10000), 100);
-    uint32_t domid = (uint32_t)integer(parameters(reply), "domid");
+    uint32_t domid = (uint32_t)integer_of(answer(reply), "domid");
     json_decref(reply);
     sim_run(&sim, 9900);
     assert_non_null(sim_domain_find(&sim, domid));
@@ -440,7 +386,7 @@ static void test_domain_ends(void **state)
                json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "4"), 100, NULL);
     sim_expect(root, "PoolWait", NULL, 10000, NULL);
     for (int i = 0; i < 4; i++)
-        domid[i] = take(root, "fire", NULL);
+        domid[i] = take_as(root, "fire", NULL);
     sim_domain_shutdown(&sim, domid[0], 0); /* poweroff */
     sim_domain_shutdown(&sim, domid[1], 3); /* crash */
     sim_domain_destroy(&sim, domid[2]);     /* xl destroy */
@@ -526,7 +472,7 @@ static void test_max(void **state)
     sim_expect(root, "PoolSet",
                json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "max", "3"), 100, NULL);
     for (int i = 0; i < 2; i++)
-        take(root, "fire", NULL);
+        take_as(root, "fire", NULL);
     sim_expect(root, "Allocate", want("fire", 3000), 3000, NULL);
     sim_expect(root, "Allocate", want("fire", 0), 100, "LimitReached");
     sim_expect(root, "Allocate", want("fire", 2000), 2100, "LimitReached");
@@ -537,7 +483,7 @@ static void test_max(void **state)
     sim_expect(root, "Release", names("l1"), 1000, NULL);
     sim_run(&sim, 3000);
     json_t *reply = sim_reply(c);
-    parameters(reply);
+    answer(reply);
     json_decref(reply);
 }
 
@@ -545,13 +491,13 @@ static void test_pool_wait(void **state)
 {
     (void)state;
     sim_expect(root, "PoolWait", json_pack("{s:s}", "image", "fire"), 0, NULL);
-    take(root, "fire", NULL);
+    take_as(root, "fire", NULL);
     sim_expect(root, "PoolWait", json_pack("{s:s, s:i}", "image", "fire", "timeout_ms", 50), 100,
                "TimedOut");
     sim_expect(root, "PoolWait", json_pack("{s:s}", "image", "fire"), 2000, NULL);
     assert_int_equal(warm("fire"), 2);
     struct sim_client *c = sim_connect(&sim, ALICE);
-    take(root, "fire", NULL);
+    take_as(root, "fire", NULL);
     sim_call(c, "PoolWait", NULL);
     sim_run(&sim, 10);
     sim_disconnect(c);
@@ -562,7 +508,7 @@ static void test_image_remove(void **state)
 {
     char lease[32];
     (void)state;
-    take(root, "fire", lease);
+    take_as(root, "fire", lease);
     sim_expect(root, "ImageRemove", json_pack("{s:s}", "name", "fire"), 100, "ImageInUse");
     sim_expect(root, "Release", names(lease), 1000, NULL);
     sim_expect(root, "ImageRemove", json_pack("{s:s}", "name", "fire"), 5000, NULL);
@@ -599,9 +545,9 @@ static void test_import(void **state)
     sim.faults.work.fate = FATE_GOOD;
     sim_image(&sim, "ice");
     json_t *reply = sim_ask(root, "ImageList", NULL, 10);
-    json_t *images = json_object_get(parameters(reply), "images");
+    json_t *images = json_object_get(answer(reply), "images");
     assert_int_equal(json_array_size(images), 2);
-    assert_string_equal(string(json_array_get(images, 1), "name"), "ice");
+    assert_string_equal(text_of(json_array_get(images, 1), "name"), "ice");
     json_decref(reply);
     sim_expect(root, "ImageShow", json_pack("{s:s}", "name", "ice"), 10, NULL);
 }
@@ -611,8 +557,8 @@ static void test_pipelining(void **state)
 {
     (void)state;
     struct sim_client *c = sim_connect(&sim, ROOT);
-    take(root, "fire", NULL);
-    take(root, "fire", NULL);
+    take_as(root, "fire", NULL);
+    take_as(root, "fire", NULL);
     sim_call(c, "Allocate", want("fire", 10000));
     sim_call(c, "Release", json_pack("{s:b}", "all", 1));
     sim_call(c, "Status", NULL);
@@ -620,14 +566,14 @@ static void test_pipelining(void **state)
     sim_run(&sim, 5000);
     assert_int_equal(c->answered, 3);
     json_t *reply = sim_reply(c);
-    assert_non_null(string(parameters(reply), "lease"));
+    assert_non_null(text_of(answer(reply), "lease"));
     json_decref(reply);
     reply = sim_reply(c);
-    assert_int_equal(json_array_size(json_object_get(parameters(reply), "released")), 3);
+    assert_int_equal(json_array_size(json_object_get(answer(reply), "released")), 3);
     json_decref(reply);
     reply = sim_reply(c);
-    assert_int_equal(integer(parameters(reply), "allocations"), 3);
-    assert_int_equal(integer(parameters(reply), "pid"), getpid());
+    assert_int_equal(integer_of(answer(reply), "allocations"), 3);
+    assert_int_equal(integer_of(answer(reply), "pid"), getpid());
     json_decref(reply);
 }
 
@@ -635,7 +581,7 @@ static void test_stop(void **state)
 {
     (void)state;
     struct sim_client *held = sim_connect(&sim, ALICE), *waiting = sim_connect(&sim, ALICE);
-    uint32_t domid = take(root, "fire", NULL);
+    uint32_t domid = take_as(root, "fire", NULL);
     json_decref(
         sim_ask(held, "Allocate", json_pack("{s:s, s:b}", "image", "fire", "hold", 1), 100));
     sim_call(waiting, "Allocate", want("fire", 60000));
@@ -661,9 +607,9 @@ static void test_quota(void **state)
     sim_restart(&sim, "leases_per_user = 1\n[pool]\nmin = 2\n", NULL);
     sim_run(&sim, 5000);
     struct sim_client *alice = sim_connect(&sim, ALICE), *bob = sim_connect(&sim, BOB);
-    take(alice, "fire", NULL);
+    take_as(alice, "fire", NULL);
     sim_expect(alice, "Allocate", want("fire", 0), 100, "LimitReached");
-    take(bob, "fire", NULL);
+    take_as(bob, "fire", NULL);
     root = sim_connect(&sim, ROOT);
     sim_expect(root, "Allocate", want("fire", 5000), 5000, NULL);
     sim_expect(root, "Allocate", want("fire", 5000), 5000, NULL);
@@ -685,7 +631,7 @@ static void test_short_waits(void **state)
     assert_int_equal(sim.allocated, 1);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) TEST_OF(FIRE, name)
 
 int main(void)
 {
@@ -719,6 +665,6 @@ int main(void)
         TEST(test_quota),
         TEST(test_short_waits),
     };
-    log_init("test", getenv("V") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+    tests_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,75 +1,19 @@
 /* What an allocate did can be asked for afterwards: while the lease lives, when it has ended, after
  * restarts; and whatever stands in the row, the answer is a trace or a refusal. */
-#include "tests/sim/world_sim.h"
-
-#include "base/log.h"
-#include "tests/sim/check.h"
+#include "tests/sim/fixture.h"
 
 #include <sqlite3.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define ROOT 0
 #define ALICE 1000
 
-static const char config[] = "[pool]\nmin = 2\n";
-static struct sim sim;
-static struct sim_client *root;
-
-static int begin(void **state)
-{
-    (void)state;
-    sim_start(&sim, config);
-    sim_image(&sim, "fire");
-    root = sim_connect(&sim, ROOT);
-    sim_run(&sim, 5000);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    sim_end(&sim);
-    return 0;
-}
-
-static void restart(const char *boot)
-{
-    sim_crash(&sim);
-    sim_restart(&sim, config, boot);
-    root = sim_connect(&sim, ROOT);
-}
-
-/* The parameters of an answer that is no error. Takes reply; caller owns the result. */
-static json_t *parameters(json_t *reply)
-{
-    assert_non_null(reply);
-    if (json_object_get(reply, "error"))
-        fail_msg("%s", json_dumps(reply, 0));
-    json_t *p = json_incref(json_object_get(reply, "parameters"));
-    json_decref(reply);
-    return p;
-}
-
-static const char *string(const json_t *o, const char *key)
-{
-    const char *text = json_string_value(json_object_get(o, key));
-    assert_non_null(text);
-    return text;
-}
-
-static json_int_t integer(const json_t *o, const char *key)
-{
-    assert_true(json_is_integer(json_object_get(o, key)));
-    return json_integer_value(json_object_get(o, key));
-}
-
 /* Of a lease by this name of its domain. Caller owns it. */
 static json_t *allocate(const char *name)
 {
-    return parameters(sim_ask(
+    return answer_take(sim_ask(
         root, "Allocate",
         json_pack("{s:s, s:s, s:i}", "image", "fire", "name", name, "wait_ms", 60000), 60000));
 }
@@ -81,7 +25,7 @@ static json_t *lease_of(const char *what)
 
 static json_t *trace(const char *what)
 {
-    return parameters(sim_ask(root, "Trace", lease_of(what), 100));
+    return answer_take(sim_ask(root, "Trace", lease_of(what), 100));
 }
 
 static void refused(const char *what, const char *name)
@@ -132,18 +76,18 @@ static void test_alive(void **state)
 {
     char domid[16];
     (void)state;
-    json_t *a = allocate("mine"), *t = trace(string(a, "lease"));
-    assert_string_equal(string(t, "lease"), "l1");
-    assert_string_equal(string(t, "image"), "fire");
-    assert_string_equal(string(t, "name"), "mine");
-    assert_string_equal(string(t, "slot"), "s1");
-    assert_string_equal(string(t, "engine"), "guest");
-    assert_string_equal(string(t, "from"), "warm");
-    assert_int_equal(integer(t, "owner_uid"), 0);
-    assert_int_equal(integer(t, "retries"), 0);
-    assert_int_equal(integer(t, "delta_pages"), 7);
-    assert_int_equal(integer(t, "domid"), integer(a, "domid"));
-    assert_true(integer(t, "created_ms") > 0);
+    json_t *a = allocate("mine"), *t = trace(text_of(a, "lease"));
+    assert_string_equal(text_of(t, "lease"), "l1");
+    assert_string_equal(text_of(t, "image"), "fire");
+    assert_string_equal(text_of(t, "name"), "mine");
+    assert_string_equal(text_of(t, "slot"), "s1");
+    assert_string_equal(text_of(t, "engine"), "guest");
+    assert_string_equal(text_of(t, "from"), "warm");
+    assert_int_equal(integer_of(t, "owner_uid"), 0);
+    assert_int_equal(integer_of(t, "retries"), 0);
+    assert_int_equal(integer_of(t, "delta_pages"), 7);
+    assert_int_equal(integer_of(t, "domid"), integer_of(a, "domid"));
+    assert_true(integer_of(t, "created_ms") > 0);
     assert_true(json_is_null(json_object_get(t, "ended_ms")));
     assert_true(json_is_null(json_object_get(t, "end_reason")));
     assert_int_equal(json_object_size(t), 15);
@@ -151,9 +95,9 @@ static void test_alive(void **state)
     assert_true(json_equal(json_object_get(a, "stages"), json_object_get(t, "stages")));
     assert_true(json_equal(json_object_get(a, "total_us"), json_object_get(t, "total_us")));
     json_t *helper = json_array_get(json_object_get(t, "stages"), 2);
-    assert_string_equal(string(helper, "name"), "vcpus");
-    assert_int_equal(integer(helper, "pages"), 7);
-    snprintf(domid, sizeof domid, "%d", (int)integer(a, "domid"));
+    assert_string_equal(text_of(helper, "name"), "vcpus");
+    assert_int_equal(integer_of(helper, "pages"), 7);
+    snprintf(domid, sizeof domid, "%d", (int)integer_of(a, "domid"));
     json_t *by_name = trace("mine"), *by_domid = trace(domid);
     assert_true(json_equal(t, by_name) && json_equal(t, by_domid));
     json_decref(a);
@@ -207,8 +151,8 @@ static void test_at_once(void **state)
     sim_call(root, "Trace", lease_of("l1"));
     sim_run(&sim, 10);
     json_decref(sim_reply(root));
-    json_t *t = parameters(sim_reply(root));
-    assert_string_equal(string(t, "lease"), "l1");
+    json_t *t = answer_take(sim_reply(root));
+    assert_string_equal(text_of(t, "lease"), "l1");
     json_decref(t);
 }
 
@@ -217,25 +161,25 @@ static void test_ended(void **state)
     char domid[16];
     (void)state;
     json_t *a = allocate("mine"), *before = trace("l1");
-    snprintf(domid, sizeof domid, "%d", (int)integer(a, "domid"));
+    snprintf(domid, sizeof domid, "%d", (int)integer_of(a, "domid"));
     release("mine");
     json_t *t = trace("l1");
-    assert_string_equal(string(t, "end_reason"), "released");
-    assert_true(integer(t, "ended_ms") >= integer(t, "created_ms"));
+    assert_string_equal(text_of(t, "end_reason"), "released");
+    assert_true(integer_of(t, "ended_ms") >= integer_of(t, "created_ms"));
     assert_true(json_equal(json_object_get(t, "stages"), json_object_get(before, "stages")));
-    assert_int_equal(integer(t, "domid"), integer(a, "domid"));
+    assert_int_equal(integer_of(t, "domid"), integer_of(a, "domid"));
     json_decref(t);
     refused(domid, "NoSuchLease"); /* Xen gives domids again */
     /* Of those that had the name, the living one goes before, then the newest. */
     sim_run(&sim, 1000);
     json_decref(allocate("mine"));
     t = trace("mine");
-    assert_string_equal(string(t, "lease"), "l2");
+    assert_string_equal(text_of(t, "lease"), "l2");
     json_decref(t);
     release("mine");
     t = trace("mine");
-    assert_string_equal(string(t, "lease"), "l2");
-    assert_string_equal(string(t, "end_reason"), "released");
+    assert_string_equal(text_of(t, "lease"), "l2");
+    assert_string_equal(text_of(t, "end_reason"), "released");
     json_decref(t);
     json_decref(a);
     json_decref(before);
@@ -252,7 +196,7 @@ static void test_brief(void **state)
     sim_disconnect(holder);
     sim_run(&sim, 2000);
     json_t *t = trace("l1");
-    assert_string_equal(string(t, "end_reason"), "the client that held it is gone");
+    assert_string_equal(text_of(t, "end_reason"), "the client that held it is gone");
     json_decref(t);
 }
 
@@ -273,7 +217,7 @@ static void test_unknown(void **state)
     endless[sizeof endless - 2] = '7';
     refused(endless, "NoSuchLease");
     json_t *reply = sim_ask(root, "Trace", json_object(), 100);
-    assert_string_equal(string(reply, "error"), "org.varlink.service.InvalidParameter");
+    assert_string_equal(text_of(reply, "error"), "org.varlink.service.InvalidParameter");
     json_decref(reply);
 }
 
@@ -292,9 +236,9 @@ static void test_cold(void **state)
                  json_pack("{s:s, s:i}", "image", "fire", "wait_ms", 60000));
     sim_run(&sim, 20000);
     json_t *t = trace("l3");
-    assert_string_equal(string(t, "from"), "cold");
-    assert_string_equal(string(first_stage(t), "name"), "wait");
-    assert_true(integer(first_stage(t), "us") > 100000);
+    assert_string_equal(text_of(t, "from"), "cold");
+    assert_string_equal(text_of(first_stage(t), "name"), "wait");
+    assert_true(integer_of(first_stage(t), "us") > 100000);
     json_decref(t);
 }
 
@@ -308,13 +252,13 @@ static void test_retried(void **state)
     sim.faults.fate_for = 1;
     json_decref(allocate("mine"));
     json_t *t = trace("mine");
-    assert_int_equal(integer(t, "retries"), 1);
+    assert_int_equal(integer_of(t, "retries"), 1);
     json_int_t sum = 0;
     json_t *stage;
     size_t i;
     json_array_foreach (json_object_get(t, "stages"), i, stage)
-        sum += integer(stage, "us");
-    assert_int_equal(sum, integer(t, "total_us"));
+        sum += integer_of(stage, "us");
+    assert_int_equal(sum, integer_of(t, "total_us"));
     json_decref(t);
 }
 
@@ -324,8 +268,8 @@ static json_int_t us_of(const json_t *trace, const char *name)
     json_t *stage;
     size_t i;
     json_array_foreach (json_object_get(trace, "stages"), i, stage)
-        if (!strcmp(string(stage, "name"), name))
-            return integer(stage, "us");
+        if (!strcmp(text_of(stage, "name"), name))
+            return integer_of(stage, "us");
     fail_msg("no stage %s", name);
     return 0;
 }
@@ -411,11 +355,11 @@ static void test_restart(void **state)
     release("stays");
     t = trace("l1");
     assert_true(json_equal(json_object_get(t, "stages"), json_object_get(stays, "stages")));
-    assert_string_equal(string(t, "end_reason"), "released");
+    assert_string_equal(text_of(t, "end_reason"), "released");
     json_decref(t);
     restart("boot-two");
     t = trace("l1");
-    assert_string_equal(string(t, "end_reason"), "released");
+    assert_string_equal(text_of(t, "end_reason"), "released");
     json_decref(t);
     json_decref(stays);
     json_decref(goes);
@@ -491,7 +435,7 @@ static void test_damaged(void **state)
         json_t *reply = sim_ask(root, "Trace", lease_of("l1"), 100);
         if (strcmp(sim_error_name(reply), "Internal") != 0)
             fail_msg("%s: %s", bad[i], json_dumps(reply, 0));
-        assert_non_null(strstr(string(json_object_get(reply, "parameters"), "text"), "damaged"));
+        assert_non_null(strstr(text_of(json_object_get(reply, "parameters"), "text"), "damaged"));
         json_decref(reply);
     }
     /* What is in order is shown, so the others were refused for what is wrong with them. */
@@ -543,7 +487,7 @@ static void test_asker_gone(void **state)
     sim_expect(c, "Trace", lease_of("mine"), 100, NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) TEST_OF(FIRE, name)
 
 int main(void)
 {
@@ -558,6 +502,6 @@ int main(void)
         TEST(test_damaged),       TEST(test_write_fails),
         TEST(test_asker_gone),
     };
-    log_init("test", LOG_LEVEL_ERROR);
+    tests_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,10 @@
  * be, leases that go on, old files that stay as long as somebody needs them. Who is given an older
  * version, or a file that is gone, is caught in sim_helpers.c.
  */
-#include "tests/sim/images.h"
+#include "tests/sim/fixture.h"
+
+#include <string.h>
+#include <unistd.h>
 
 /* ---- a new version ---- */
 
@@ -86,7 +89,7 @@ static void test_replace_while_building(void **state)
 {
     (void)state;
     for (unsigned us = 0; us < 6000; us += 50) {
-        begin_with(config);
+        begin_with(BASE, NULL);
         sim_run(&sim, 5000);
         sim.build_ms = 3;
         char lease[32];
@@ -183,7 +186,7 @@ static void test_replace_twice(void **state)
 static void test_maker_exits_late(void **state)
 {
     (void)state;
-    begin_with("complete_timeout = 20s\n[pool]\nmin = 2\n");
+    begin_with(BASE, "complete_timeout = 20s\n[pool]\nmin = 2\n");
     sim.faults.work = (struct sim_doom){FATE_WORK_DONE_HANGS, 1};
     sim_image(&sim, "x");
     sim_run(&sim, 2000);
@@ -260,7 +263,7 @@ static void test_lineage_changes(void **state)
         sim_disconnect(c);
         sim_run(&sim, 60000);
         assert_int_equal(sim_pool(&sim, "shop")->base != NULL, base != NULL);
-        restart();
+        restart(NULL);
         sim_run(&sim, 60000);
         sim_check_quiet(&sim);
         release_all();
@@ -276,8 +279,8 @@ static void test_base_keeps_leases(void **state)
     char lease[32];
     (void)state;
     take("mail", lease);
-    for (size_t i = 0; i < ARRAY_SIZE(derived); i++)
-        replace(derived[i], NULL);
+    for (const char *const *name = family; *name; name++)
+        replace(*name, NULL);
     expect("ImageRemove", named("base"), "ImageInUse");
     release_all();
     expect("ImageRemove", named("base"), NULL);
@@ -328,7 +331,7 @@ static void kill_at(uint64_t us, const char *method, json_t *request, const char
     sim_call(c, method, request);
     sim_run_us(&sim, us);
     bool answered = c->answered;
-    restart();
+    restart(NULL);
     p = pool_find(&sim.core, name);
     if (answered)
         assert_true(p && memcmp(p->row.id, before, sizeof before) != 0);
@@ -347,7 +350,7 @@ static void test_killed(void **state)
     for (uint64_t us = 0; us < 8000; us += 170)
         for (int what = 0; what < 4; what++) {
             char lease[32];
-            begin_with(config);
+            begin_with(BASE, NULL);
             sim_derive(&sim, "mail", "base");
             sim_image(&sim, "alone");
             sim_run(&sim, 5000);
@@ -367,6 +370,9 @@ static void test_killed(void **state)
             sim_end(&sim);
         }
 }
+
+#define TEST(name) TEST_OF(FAMILY, name)
+#define ALONE(name) TEST_OF(BASE, name)
 
 int main(void)
 {

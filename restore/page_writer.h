@@ -18,7 +18,7 @@
  * pages, with entries of the grant table and memory of its own: so waking it is paid for once a
  * range, and nothing is done for each page that the other threads would wait for. Two threads are
  * nearly twice as fast as one, where two that share each window are hardly faster
- * (docs/bench/README.md). Pages of zeros are cleared by the caller's thread meanwhile.
+ * (docs/bench/findings.md). Pages of zeros are cleared by the caller's thread meanwhile.
  *
  * Page tables of a PV domain go from pfns to machine frames on the way.
  */

@@ -83,13 +83,14 @@ int document_help(const char *group)
     size_t len = group ? strlen(group) : 0;
     document_usage(stdout, NULL);
     printf("\n%s\n\ncommands:\n",
-           "Leases of domains from dompoold's pool of half-restored Xen domains.");
+           "Takes domains from dompoold's pool of half-restored Xen domains.");
     for (size_t i = 0; i < n_commands; i++)
         if (!group || (!strncmp(commands[i].name, group, len) && commands[i].name[len] == ' '))
             printf("  %-14s%s\n", commands[i].name, commands[i].summary);
     printf("\noptions of every command:\n");
     print_options(common_options);
-    printf("\nDurations read as 500ms, 10s, 5m, 2h. `dompool help COMMAND` says more.\n");
+    printf(
+        "\nDurations are written like 500ms, 10s, 5m or 2h. `dompool help COMMAND` says more.\n");
     return STATUS_DONE;
 }
 

@@ -136,20 +136,21 @@ static void print_description(void)
 {
     printf(".Sh DESCRIPTION\n.Nm\n"
            "asks\n.Xr dompoold 8\n"
-           "for domains, and tells it which images there are and how many domains of each to keep "
-           "warm.\n"
+           "for domains, adds and removes images, and sets how many domains of each image the "
+           "daemon keeps warm.\n"
            "An image is a saved machine state.\n"
-           "The daemon keeps domains that are restored from it but for the last steps; a lease is "
-           "one of them, completed and running, until it is released.\n"
+           "For each base image the daemon keeps domains that are restored except for the last "
+           "steps.\n"
+           "A lease is one of these domains, completed and running, until it is released.\n"
            "The domain of a lease is an ordinary one: every command of\n.Xr xl 1\nworks on it.\n"
            ".Pp\n"
-           "Options may stand anywhere before\n.Sq Fl - .\n"
-           "These are common to all commands:\n");
+           "Options may appear anywhere before\n.Sq Fl - .\n"
+           "All commands have these options:\n");
     print_options(common_options);
     printf(".Pp\n"
-           "A\n.Ar DURATION\nreads as\n.Sq 500ms ,\n.Sq 10s ,\n.Sq 5m\nor\n.Sq 2h ;\n"
-           "a size as\n.Sq 512M\nor\n.Sq 2G .\n"
-           "A\n.Ar LEASE\nmay be given as its id, as the name of its domain, or as its domid.\n");
+           "A\n.Ar DURATION\nis written like\n.Sq 500ms ,\n.Sq 10s ,\n.Sq 5m\nor\n.Sq 2h ;\n"
+           "a size like\n.Sq 512M\nor\n.Sq 2G .\n"
+           "A\n.Ar LEASE\nis the id of a lease, or the name or domid of its domain.\n");
 }
 
 static void print_output(void)
@@ -159,10 +160,13 @@ static void print_output(void)
            "Control characters in names, metadata and reasons are printed as question marks.\n"
            ".Pp\n"
            "With\n.Fl -json\n"
-           "each command prints one object: the parameters of the reply of its method, as\n"
+           "each command prints one object: the parameters of its method's reply, as\n"
            ".Xr io.dompool 7\ndescribes them.\n"
-           ".Cm image import\nprints an object with the key\n.Sq image ,\n"
-           ".Cm image rm\none with the key\n.Sq removed ,\nan array of names.\n"
+           ".Cm image import\nand\n.Cm image capture\nprint an object with the keys\n.Sq image\n"
+           "and\n.Sq warnings .\n"
+           ".Cm image export\nprints one with the keys\n.Sq image\nand\n.Sq path .\n"
+           ".Cm image verify\nand\n.Cm image rm\nprint an array of image names, under the keys\n"
+           ".Sq verified\nand\n.Sq removed .\n"
            ".Cm call Fl -more\nprints one object a line.\n");
 }
 
@@ -173,11 +177,11 @@ static void print_status(void)
         const char *text;
     } rows[] = {
         {STATUS_DONE, "Done."},
-        {STATUS_REFUSED, "The daemon said no. The name of the error and its text are on standard "
+        {STATUS_REFUSED, "The daemon refused. The name of the error and its text are on standard "
                          "error, like `dompool: PoolEmpty: ...`."},
         {STATUS_UNREACHABLE, "The daemon cannot be reached, or the connection to it broke."},
         {STATUS_USAGE, "The command line is wrong. Nothing was done."},
-        {STATUS_LOCAL, "Trouble on this side: standard output cannot be written, or memory ran "
+        {STATUS_LOCAL, "A problem on this side: standard output cannot be written, or memory ran "
                        "out."},
     };
     printf(".Sh EXIT STATUS\n.Bl -tag -width Ds\n");
@@ -197,7 +201,7 @@ static void print_errors(void)
         ANSWERS(ANSWER_ROW)
 #undef ANSWER_ROW
     };
-    printf(".Sh DIAGNOSTICS\nThe daemon refuses with one of these names:\n"
+    printf(".Sh DIAGNOSTICS\nIf the daemon refuses, the error has one of these names:\n"
            ".Bl -tag -width XenUnavailable\n");
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
         printf(".It %s\n", answers[i].name);
@@ -217,8 +221,8 @@ static void print_environment(void)
 static void print_examples(void)
 {
     printf(".Sh EXAMPLES\n"
-           "Make an image of a running domain, wait for its pool, and take a domain for five "
-           "minutes:\n"
+           "Save a running domain, make an image from the file, wait for its pool, and take a "
+           "domain for five minutes:\n"
            ".Bd -literal -offset indent\n"
            "xl save web /srv/web.save\n"
            "dompool image import web /srv/web.save \\-\\-disk xvda=cow:/dev/vg/web\n"
@@ -226,7 +230,7 @@ static void print_examples(void)
            "dompool pool wait web \\-\\-timeout 1m\n"
            "dompool allocate web \\-\\-ttl 5m\n"
            ".Ed\n.Pp\n"
-           "Run something with a domain that goes when the script does:\n"
+           "Use a domain in a script; the domain is released when the script ends:\n"
            ".Bd -literal -offset indent\n"
            "lease=$(dompool allocate web \\-\\-json | jq \\-r .lease)\n"
            "trap \\(aqdompool release \"$lease\"\\(aq EXIT\n"

@@ -1,8 +1,8 @@
 /*
  * The command table: the one place that knows what dompool's command line takes.
  *
- * Texts are plain: paragraphs with a blank line between; lines are filled again when
- * printed. A placeholder (IMAGE, LEASE) is written in capitals, as in args.
+ * Texts are plain: paragraphs with a blank line between them. Their lines are filled again
+ * when they are printed. A placeholder (IMAGE, LEASE) is in capitals, as in args.
  */
 #include "cli/command.h"
 
@@ -11,7 +11,8 @@
 const struct option_spec common_options[] = {
     {"socket", OPTION_TEXT, "PATH",
      "The daemon's socket, instead of $DOMPOOL_SOCKET or /run/dompool/io.dompool"},
-    {"json", OPTION_FLAG, NULL, "Print one JSON object (a stream: one a line) with stable keys"},
+    {"json", OPTION_FLAG, NULL,
+     "Print one JSON object with stable keys; for a stream, one object a line"},
     {"help", OPTION_FLAG, NULL, "Print the help of the command, or of dompool"},
     {"version", OPTION_FLAG, NULL, "Print the version"},
     {0},
@@ -19,34 +20,35 @@ const struct option_spec common_options[] = {
 
 static const struct option_spec import_options[] = {
     {"disk", OPTION_PAIR, "VDEV=SPEC",
-     "How a disk of the saved domain is provided: ro:PATH, phy:PATH, cow:PATH or scratch:SIZE"},
+     "Provide a disk of the saved domain as ro:PATH, phy:PATH, cow:PATH or scratch:SIZE"},
     {"base", OPTION_TEXT, "IMAGE", "Store only what differs from this image"},
-    {"replace", OPTION_FLAG, NULL, "Be the new version of an image that has the name"},
+    {"replace", OPTION_FLAG, NULL, "Replace the image of this name by a new version"},
     {"disk-digests", OPTION_FLAG, NULL,
-     "Keep a digest of every disk's content, for image verify; reads the disks"},
+     "Read the disks and keep digests of their content, for image verify"},
     {0},
 };
 
 static const struct option_spec capture_options[] = {
     {"disk", OPTION_PAIR, "VDEV=SPEC",
-     "How a disk of the domain is provided: ro:PATH, phy:PATH, cow:PATH or scratch:SIZE"},
+     "Provide a disk of the domain as ro:PATH, phy:PATH, cow:PATH or scratch:SIZE"},
     {"base", OPTION_TEXT, "IMAGE", "Store only what differs from this image"},
-    {"replace", OPTION_FLAG, NULL, "Be the new version of an image that has the name"},
+    {"replace", OPTION_FLAG, NULL, "Replace the image of this name by a new version"},
     {"disk-digests", OPTION_FLAG, NULL,
-     "Keep a digest of every disk's content, for image verify; the domain stands still meanwhile"},
-    {"stop", OPTION_FLAG, NULL, "Destroy the domain afterwards, instead of letting it go on"},
+     "Read the disks and keep digests of their content, for image verify; the domain is "
+     "suspended meanwhile"},
+    {"stop", OPTION_FLAG, NULL, "Destroy the domain afterwards, instead of resuming it"},
     {"timeout", OPTION_DURATION, "DURATION",
-     "How long the guest may take to suspend itself, instead of one minute"},
+     "Give the guest this long to suspend itself; the default is one minute"},
     {0},
 };
 
 static const struct option_spec allocate_options[] = {
     {"ttl", OPTION_DURATION, "DURATION",
-     "End the lease after this time, instead of the pool's setting ttl; 0: never"},
-    {"name", OPTION_TEXT, "NAME", "Name of the domain, instead of one that the daemon makes"},
-    {"meta", OPTION_PAIR, "KEY=VALUE", "Keep this with the lease; shown by list --json"},
+     "End the lease after this time; 0: never; the default is the pool's setting ttl"},
+    {"name", OPTION_TEXT, "NAME", "Name of the domain; by default the daemon chooses one"},
+    {"meta", OPTION_PAIR, "KEY=VALUE", "Store this with the lease; list --json shows it"},
     {"wait", OPTION_DURATION, "DURATION",
-     "When no slot is warm, wait this long for one; 0, the default, refuses at once"},
+     "If no slot is warm, wait this long for one; the default, 0, refuses at once"},
     {"hold", OPTION_FLAG, NULL,
      "Stay in the foreground and end the lease on SIGINT, SIGTERM or SIGHUP"},
     {"paused", OPTION_FLAG, NULL, "Leave the domain paused"},
@@ -54,14 +56,15 @@ static const struct option_spec allocate_options[] = {
 };
 
 static const struct option_spec release_options[] = {
-    {"all", OPTION_FLAG, NULL, "End every lease of the caller; for root, every lease"},
+    {"all", OPTION_FLAG, NULL,
+     "End every lease of the caller, or every lease if the caller is root"},
     {"no-wait", OPTION_FLAG, NULL, "Return before the domains are gone"},
     {0},
 };
 
 static const struct option_spec wait_options[] = {
     {"timeout", OPTION_DURATION, "DURATION",
-     "Give up after this time, with TimedOut, instead of one minute"},
+     "Give up with TimedOut after this time; the default is one minute"},
     {0},
 };
 
@@ -85,26 +88,26 @@ const struct command commands[] = {
         .max_args = 2,
         .words = {WORD_NONE, WORD_FILE},
         .options = import_options,
-        .summary = "Make an image of a file that `xl save` wrote",
+        .summary = "Make an image from a file that `xl save` wrote",
         .details =
-            "The daemon reads SAVEFILE and stores it as the image NAME, from which leases are "
-            "then allocated. The image is durable when the command returns. On a terminal the "
-            "progress is shown.\n"
+            "The daemon reads SAVEFILE and stores it as the image NAME. Leases can then be "
+            "allocated from it. The image is durable when the command returns. On a terminal "
+            "the command shows its progress.\n"
             "\n"
-            "Each --disk says how one disk of the saved domain is provided to the domains of the "
-            "pool: ro:PATH the block device or raw file itself, read-only; cow:PATH a private "
-            "view of it that is thrown away with the domain, the default for writable disks; "
-            "phy:PATH the device itself, writable and shared by all leases; scratch:SIZE an "
-            "empty disk, thrown away with the domain. Relative paths start at the working "
-            "directory of the command.\n"
+            "Each --disk says how the domains of the pool get one disk of the saved domain. "
+            "ro:PATH is the block device or raw file itself, read-only. cow:PATH is a private "
+            "view of it, which is discarded with the domain; this is the default for writable "
+            "disks. phy:PATH is the device itself, writable and shared by all leases. "
+            "scratch:SIZE is an empty disk, which is discarded with the domain. Relative paths "
+            "start at the working directory of the command.\n"
             "\n"
-            "With --base the image is derived: only the pages that differ from IMAGE are kept, and "
-            "the warm slots of IMAGE become it when it is allocated. The saved domain must be "
-            "of the same lineage: a domain of IMAGE, or one restored from the same file, that ran "
-            "on. What is not is refused, with the reason.\n"
+            "With --base the image is derived: only the pages that differ from IMAGE are stored. "
+            "When the image is allocated, a warm slot of IMAGE becomes it. The saved domain must "
+            "be of the same lineage: a domain of IMAGE, or one restored from the same file, that "
+            "ran on. Any other domain is refused, and the message gives the reason.\n"
             "\n"
-            "With --replace an image of this name gets a new version. Leases of the old one go on; "
-            "warm slots are turned into the new one.",
+            "With --replace an existing image of this name gets a new version. Leases of the old "
+            "version go on. Warm slots are changed to the new version.",
     },
     {
         .name = "image capture",
@@ -114,20 +117,22 @@ const struct command commands[] = {
         .max_args = 2,
         .words = {WORD_NONE, WORD_LEASE},
         .options = capture_options,
-        .summary = "Make an image of a running domain",
+        .summary = "Make an image from a running domain",
         .details =
-            "DOMAIN is a lease, or any PV or PVH domain of this host, by name or domid. It is "
-            "suspended with the help of its kernel, read, and goes on. Its disks must not "
-            "have changed in a way that its kernel relies on: a disk that a lease has written to "
-            "its private view is refused, unless --disk says how it is provided to the image's "
-            "domains. The other options are those of image import.",
+            "DOMAIN is a lease, or the name or domid of any PV or PVH domain of this host. Its "
+            "kernel suspends the domain, the daemon reads it, and the domain goes on.\n"
+            "\n"
+            "The kernel must not rely on disk contents that the image's domains will not have. "
+            "Therefore a lease that has written to the private view of a disk is refused, unless "
+            "--disk says how the image's domains get that disk. The other options are those of "
+            "image import.",
     },
     {
         .name = "image list",
         .run = image_list,
         .args = "",
         .summary = "List the images",
-        .details = "STORED is the size of the image file; SLOTS and LEASES count what lives of "
+        .details = "STORED is the size of the image file. SLOTS and LEASES count the live ones of "
                    "the image.",
     },
     {
@@ -137,7 +142,7 @@ const struct command commands[] = {
         .min_args = 1,
         .max_args = 1,
         .words = {WORD_IMAGE, WORD_NONE},
-        .summary = "Show one image: sizes, disks and configuration",
+        .summary = "Show the sizes, disks and configuration of an image",
         .details = "",
     },
     {
@@ -147,10 +152,10 @@ const struct command commands[] = {
         .min_args = 2,
         .max_args = 2,
         .words = {WORD_IMAGE, WORD_IMAGE},
-        .summary = "Show in what image B differs from image A",
-        .details = "Counts pages, page tables among them, and the records of vCPUs and platform "
-                   "that differ. Pages of the toolstack's (p2m frames, xenstore and console rings) "
-                   "always differ and never matter.",
+        .summary = "Show how image B differs from image A",
+        .details = "Counts the pages that differ, page tables among them, and names the records of "
+                   "vCPUs and platform that differ. The toolstack's own pages (p2m frames, "
+                   "xenstore and console rings) always differ and never matter.",
     },
     {
         .name = "image verify",
@@ -160,8 +165,9 @@ const struct command commands[] = {
         .max_args = UINT_MAX,
         .words = {WORD_IMAGE, WORD_IMAGE},
         .summary = "Check the digests of images and the fingerprints of their disks",
-        .details = "Reads the whole files. Images are checked when they are imported and when the "
-                   "daemon starts, too, but never while a domain is allocated.",
+        .details =
+            "Reads the whole files. The daemon also checks images when they are imported and "
+            "when it starts, but never while a domain is allocated.",
     },
     {
         .name = "image export",
@@ -171,7 +177,7 @@ const struct command commands[] = {
         .max_args = 2,
         .words = {WORD_IMAGE, WORD_FILE},
         .summary = "Write an image, base or derived, as a file for `xl restore`",
-        .details = "FILE must not exist. It can be imported again.",
+        .details = "FILE must not exist yet. It can be imported again.",
     },
     {
         .name = "image rm",
@@ -181,8 +187,10 @@ const struct command commands[] = {
         .max_args = UINT_MAX,
         .words = {WORD_IMAGE, WORD_IMAGE},
         .summary = "Remove images and their warm slots",
-        .details = "An image with living leases is refused with ImageInUse; the images named "
-                   "after it are removed all the same, and the exit status is 1.",
+        .details =
+            "An image that has live leases, or from which others are derived, is refused with "
+            "ImageInUse. The remaining images are removed nevertheless, and the exit status "
+            "is 1.",
     },
     {
         .name = "allocate",
@@ -196,14 +204,14 @@ const struct command commands[] = {
         .details =
             "Prints the domain, the lease and the stages of the allocation with their times. The "
             "lease ends by `dompool release`, after its --ttl, or, with --hold, with this "
-            "command. Its domain is then destroyed, never given to somebody else.\n"
+            "command. The domain is then destroyed and never given to somebody else.\n"
             "\n"
-            "With --hold the command prints as usual and then stays. On SIGINT, SIGTERM or "
-            "SIGHUP it releases the lease and returns when the domain is gone; a second signal "
-            "does not wait. It returns, too, when the lease ends by itself. The end of standard "
-            "input means nothing to it. If it is killed, the lease ends as well.\n"
+            "With --hold the command prints as usual and keeps running. On SIGINT, SIGTERM or "
+            "SIGHUP it releases the lease and returns when the domain is gone. After a second "
+            "signal it returns at once. It also returns when the lease ends by itself. It ignores "
+            "the end of standard input. If the command is killed, the lease ends as well.\n"
             "\n"
-            "If what it prints cannot be written, the lease is released again.",
+            "If the output cannot be written, the lease is released again.",
     },
     {
         .name = "release",
@@ -214,16 +222,18 @@ const struct command commands[] = {
         .words = {WORD_LEASE, WORD_LEASE},
         .options = release_options,
         .summary = "End leases and destroy their domains",
-        .details = "A lease is named by its id, or by the name or domid of its domain. Either "
-                   "names or --all must be given. Returns when the domains are gone.",
+        .details = "A lease is named by its id, or by the name or domid of its domain. Give either "
+                   "names or --all. The command returns when the domains are gone.",
     },
     {
         .name = "list",
         .run = lease_list,
         .args = "",
         .summary = "List slots and leases",
-        .details = "One line a slot, with the lease that it serves. SINCE is the time in its "
-                   "state, EXPIRES the time that the lease has left, UID its owner.",
+        .details =
+            "Prints one line for each slot, with the lease that it serves. SINCE is the time "
+            "that the slot has been in its state. EXPIRES is the time that the lease has "
+            "left. UID is the owner of the lease.",
     },
     {
         .name = "trace",
@@ -232,26 +242,28 @@ const struct command commands[] = {
         .min_args = 1,
         .max_args = 1,
         .words = {WORD_LEASE, WORD_NONE},
-        .summary = "Show what the allocation of a lease did, as a timeline",
+        .summary = "Show the timeline of the allocation of a lease",
         .details =
-            "One line a stage, in order: when it began after the request came, how long it took, "
-            "how many hypercalls it made (the kernel's, with which it copies pages for us, are not "
-            "seen), and how many pages of the domain it wrote. The first is the "
-            "choice of a slot: pick, or wait when none was warm. handover is the way to the slot's "
-            "helper process and return the way back, when the domain runs already; commit, the "
-            "last, is the database. Those between depend on the engine.\n"
+            "Prints one line for each stage, in order. START is the time since the request "
+            "arrived. HYPERCALLS does not include those that the kernel makes to copy pages on "
+            "dompool's behalf. PAGES are the pages of the domain that the stage wrote.\n"
             "\n"
-            "Every allocation is recorded, and the record is written when nobody waits for it any "
-            "more. It is kept across restarts and after the lease has ended, until 10,000 younger "
-            "leases have been given. LEASE is a lease's id, or the name or domid of its domain; a "
-            "lease that has ended, its id, or the name that its domain had, of which the newest is "
-            "meant.",
+            "The first stage is the choice of a slot: pick, or wait if no slot was warm. handover "
+            "is the way to the slot's helper process. return is the way back; the domain already "
+            "runs then. commit, the last stage, is the database. The stages between handover and "
+            "return depend on the engine.\n"
+            "\n"
+            "Every allocation is recorded. The record is written after the reply. It is kept "
+            "across restarts and after the lease has ended, until 10,000 younger leases have been "
+            "given. LEASE is the id of a lease, or the name or domid of its domain. A lease that "
+            "has ended is named by its id, or by the name that its domain had; if several leases "
+            "had that name, the newest is shown.",
     },
     {
         .name = "status",
         .run = pool_status,
         .args = "",
-        .summary = "Show the daemon, its pools, and what keeps them from filling",
+        .summary = "Show the daemon, its pools, and what keeps the pools from filling",
         .details = "",
     },
     {
@@ -260,8 +272,8 @@ const struct command commands[] = {
         .args = "[IMAGE]",
         .max_args = 1,
         .words = {WORD_IMAGE, WORD_NONE},
-        .summary = "Show the pools, or that of one image",
-        .details = "HITS counts the allocations that found a warm slot, MISSES the others.",
+        .summary = "Show all pools, or the pool of one image",
+        .details = "HITS counts the allocations that found a warm slot. MISSES counts the others.",
     },
     {
         .name = "pool set",
@@ -271,9 +283,10 @@ const struct command commands[] = {
         .max_args = UINT_MAX,
         .words = {WORD_IMAGE, WORD_NONE},
         .summary = "Change settings of one image's pool",
-        .details = "The keys are those of an [image NAME] section of dompool.conf(5). What is set "
-                   "here goes before the file and is kept across restarts; an empty VALUE takes it "
-                   "back.",
+        .details =
+            "The keys are those of an [image NAME] section of dompool.conf(5). A setting made "
+            "here overrides the file and is kept across restarts. An empty VALUE removes "
+            "the setting.",
     },
     {
         .name = "pool wait",
@@ -283,13 +296,13 @@ const struct command commands[] = {
         .words = {WORD_IMAGE, WORD_NONE},
         .options = wait_options,
         .summary = "Wait until a pool holds its minimum of warm slots",
-        .details = "Without IMAGE, waits for every pool. Prints nothing, unless --json is given.",
+        .details = "Without IMAGE, waits for every pool. Prints nothing unless --json is given.",
     },
     {
         .name = "config show",
         .run = misc_config_show,
         .args = "",
-        .summary = "Show every setting, its value and where it came from",
+        .summary = "Show every setting, its value and its origin",
         .details = "",
     },
     {
@@ -301,10 +314,11 @@ const struct command commands[] = {
         .words = {WORD_METHOD, WORD_NONE},
         .options = call_options,
         .summary = "Call a method of the daemon's interface",
-        .details = "METHOD is one of io.dompool(7), like Status, or the full name of any other, "
-                   "like org.varlink.service.GetInfo. JSON is the object of its parameters; \"-\" "
-                   "reads it from standard input. Prints the reply, indented, or on one line with "
-                   "--json.",
+        .details =
+            "METHOD is a method of io.dompool(7), such as Status, or the full name of another "
+            "method, such as org.varlink.service.GetInfo. JSON is the object with the "
+            "parameters; \"-\" reads it from standard input. The reply is printed with "
+            "indentation, or on one line with --json.",
     },
     {
         .name = "help",
@@ -313,7 +327,7 @@ const struct command commands[] = {
         .max_args = 2,
         .words = {WORD_COMMAND, WORD_COMMAND},
         .options = help_options,
-        .summary = "Print the help of a command, or the list of all",
+        .summary = "Print the help of a command, or the list of all commands",
         .details = "",
     },
 };

@@ -21,22 +21,26 @@
 
 /* X(symbol, API name, what it means) */
 #define ANSWERS(X)                                                                                 \
-    X(POOL_EMPTY, "PoolEmpty", "no slot is warm for this image and none came in time")             \
+    X(POOL_EMPTY, "PoolEmpty", "no slot of this image was warm, and none became warm in time")     \
     X(NO_SUCH_IMAGE, "NoSuchImage", "no image has this name")                                      \
-    X(NO_SUCH_LEASE, "NoSuchLease", "no lease, domain name or domid matches")                      \
-    X(NO_TRACE, "NoTrace", "no trace of this lease was kept")                                      \
+    X(NO_SUCH_LEASE, "NoSuchLease", "no lease or domain has this id, name or domid")               \
+    X(NO_TRACE, "NoTrace", "the trace of this lease was not recorded")                             \
     X(NO_SUCH_SETTING, "NoSuchSetting", "no setting has this name")                                \
-    X(BAD_VALUE, "BadValue", "a value is malformed or out of range")                               \
+    X(BAD_VALUE, "BadValue",                                                                       \
+      "a value is malformed or out of range, or the domain is in the wrong state")                 \
     X(IMAGE_EXISTS, "ImageExists", "an image with this name exists already")                       \
-    X(IMAGE_IN_USE, "ImageInUse", "leases of this image are alive")                                \
-    X(IMAGE_REFUSED, "ImageRefused", "the save file is damaged or of a kind not supported")        \
-    X(IMAGE_BROKEN, "ImageBroken", "the image's slots cannot be built; see the reason given")      \
+    X(IMAGE_IN_USE, "ImageInUse",                                                                  \
+      "the image has live leases or derived images, or is being replaced")                         \
+    X(IMAGE_REFUSED, "ImageRefused",                                                               \
+      "the saved state is damaged, not supported, or does not fit its base or disks")              \
+    X(IMAGE_BROKEN, "ImageBroken",                                                                 \
+      "the image is damaged, or its slots cannot be built; the text gives the reason")             \
     X(NAME_IN_USE, "NameInUse", "a domain with this name exists already")                          \
     X(NOT_PERMITTED, "NotPermitted", "the caller may not do this")                                 \
     X(NO_HOST_MEMORY, "NoHostMemory", "the host has too little free memory for another domain")    \
     X(LIMIT_REACHED, "LimitReached", "a configured limit on slots or leases is reached")           \
-    X(TIMED_OUT, "TimedOut", "the time given has passed")                                          \
-    X(ALLOCATE_FAILED, "AllocateFailed", "every slot tried failed to complete")                    \
+    X(TIMED_OUT, "TimedOut", "the request was not completed in the given time")                    \
+    X(ALLOCATE_FAILED, "AllocateFailed", "every slot that was tried failed to complete")           \
     X(XEN_UNAVAILABLE, "XenUnavailable", "the hypervisor or xenstore cannot be reached")           \
     X(STOPPING, "Stopping", "the daemon is shutting down")                                         \
     X(INTERNAL, "Internal", "an unexpected error inside the daemon; its log has the details")

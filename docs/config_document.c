@@ -71,7 +71,7 @@ static void man_key(const struct key_info *k)
     if (types[k->type].bounded && k->type == KEY_TYPE_SIZE && k->max == INT64_MAX)
         ; /* as good as unbounded */
     else if (types[k->type].bounded)
-        printf("From %s to %s.\n", low, high);
+        printf("The range is %s to %s.\n", low, high);
     if (!k->live)
         printf("A change needs a restart.\n");
 }
@@ -98,20 +98,22 @@ static const char man_head[] =
     "reads\n"
     ".Pa " CONFIG_PATH "\n"
     "when it starts, and again on SIGHUP.\n"
-    "It consists of sections, of lines\n"
-    ".Dq key = value\n"
-    "in them, and of comments: lines that start with\n"
+    "The file has sections.\n"
+    "Each section has lines of the form\n"
+    ".Dq key = value .\n"
+    "A line that starts with\n"
     ".Sq #\n"
     "or\n"
-    ".Sq \\&; .\n"
-    "A comment behind a value is part of the value.\n"
+    ".Sq \\&;\n"
+    "is a comment.\n"
+    "A comment cannot follow a value on its line: it would be part of the value.\n"
     ".Pp\n"
-    "Every mistake is reported with file and line, all of them at once.\n"
-    "An unknown key, or one that is given twice in a section, is a mistake.\n"
-    "A file with a mistake keeps the daemon from starting; when it is read again it changes "
-    "nothing.\n"
+    "The daemon reports all mistakes at once, each with file and line.\n"
+    "An unknown key is a mistake, and so is a key that is given twice in a section.\n"
+    "A file with a mistake keeps the daemon from starting.\n"
+    "When such a file is read again, it changes nothing.\n"
     ".Pp\n"
-    "Sections:\n"
+    "The sections are:\n"
     ".Bl -tag -width Ds\n"
     ".It Bq daemon\n"
     "The daemon itself.\n"
@@ -122,7 +124,7 @@ static const char man_head[] =
     ".Bq pool .\n"
     ".El\n"
     ".Pp\n"
-    "A value comes, in falling order, from\n"
+    "A key gets its value from the first of these that gives one:\n"
     ".Ql dompool pool set ,\n"
     "the command line of\n"
     ".Xr dompoold 8 ,\n"
@@ -131,15 +133,16 @@ static const char man_head[] =
     ".Bq pool\n"
     "or\n"
     ".Bq daemon ,\n"
-    "and the default.\n"
+    "the default.\n"
     ".Ql dompool config show\n"
-    "prints every key with its value and where it came from.\n"
+    "prints every key with its value and its origin.\n"
     ".Pp\n"
     "A\n"
     ".Ar duration\n"
-    "reads as 500ms, 10s, 5m or 2h, a\n"
+    "is written like 500ms, 10s, 5m or 2h.\n"
+    "A\n"
     ".Ar size\n"
-    "as 512M or 2G, powers of 1024.\n"
+    "is written like 512M or 2G; the units are powers of 1024.\n"
     "A\n"
     ".Ar path\n"
     "is absolute.\n";
@@ -147,12 +150,12 @@ static const char man_head[] =
 static const char man_tail[] = ".Sh FILES\n"
                                ".Bl -tag -width Ds\n"
                                ".It Pa " CONFIG_PATH "\n"
-                               "The file, if neither\n"
+                               "The configuration file, if neither\n"
                                ".Fl -config\n"
                                "nor\n"
                                ".Ev DOMPOOL_CONFIG\n"
                                "names another.\n"
-                               "It need not be there.\n"
+                               "The file is optional.\n"
                                ".El\n"
                                ".Sh EXAMPLES\n"
                                "Keep three domains of web warm, and one of every other image:\n"
@@ -198,7 +201,7 @@ static void sample_section(const char *name, enum key_scope scope)
 static int document_sample(void)
 {
     printf(
-        "# Configuration of dompoold(8): see dompool.conf(5). Every key is here, commented out,\n"
+        "# Configuration of dompoold(8): see dompool.conf(5). Every key is listed, commented out,\n"
         "# with its default.\n");
     sample_section("daemon", SCOPE_DAEMON);
     sample_section("pool", SCOPE_POOL);

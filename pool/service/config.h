@@ -37,47 +37,49 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
  * min and max are in the unit of the type's number; a text's length. */
 #define CONFIG_KEYS(X)                                                                             \
     X(STATE_DIR, DAEMON, "state_dir", PATH, "/var/lib/dompool", 1, 200, false,                     \
-      "database, images and copy-on-write files; one daemon each")                                 \
-    X(RUN_DIR, DAEMON, "run_dir", PATH, "/run/dompool", 1, 200, false, "where the socket is made") \
-    X(SOCKET, DAEMON, "socket", PATH, "RUN_DIR/io.dompool", 1, 107, false, "the API's socket")     \
-    X(SOCKET_MODE, DAEMON, "socket_mode", MODE, "0660", 0, 0777, false, "the socket's file mode")  \
+      "directory of the database, images and copy-on-write files; each daemon needs its own")      \
+    X(RUN_DIR, DAEMON, "run_dir", PATH, "/run/dompool", 1, 200, false, "directory of the socket")  \
+    X(SOCKET, DAEMON, "socket", PATH, "RUN_DIR/io.dompool", 1, 107, false,                         \
+      "path of the API's socket")                                                                  \
+    X(SOCKET_MODE, DAEMON, "socket_mode", MODE, "0660", 0, 0777, false, "file mode of the socket") \
     X(SOCKET_GROUP, DAEMON, "socket_group", TEXT, "", 0, 63, false,                                \
-      "group that owns the socket; empty: the daemon's own")                                       \
+      "group that owns the socket; empty: the daemon's own group")                                 \
     X(LIBEXEC_DIR, DAEMON, "libexec_dir", PATH, DOMPOOL_LIBEXEC_DIR, 1, 200, true,                 \
-      "where dompool-slot and dompool-image are")                                                  \
-    X(LOG_LEVEL, DAEMON, "log_level", LEVEL, "info", 0, 0, true, "error, warning, info or debug")  \
+      "directory of the helper programs dompool-slot and dompool-image")                           \
+    X(LOG_LEVEL, DAEMON, "log_level", LEVEL, "info", 0, 0, true,                                   \
+      "messages up to this level are logged: error, warning, info or debug")                       \
     X(MAX_CLIENTS, DAEMON, "max_clients", NUMBER, "128", 2, 10000, true,                           \
-      "connections at once; one in eight is kept for root")                                        \
+      "maximum number of connections; one in eight is reserved for root")                          \
     X(LEASES_PER_USER, DAEMON, "leases_per_user", NUMBER, "0", 0, 100000, true,                    \
-      "leases that one user other than root may have; 0: no limit")                                \
+      "maximum number of leases of a user other than root; 0: no limit")                           \
     X(PARALLEL, DAEMON, "parallel", NUMBER, "1", 1, 16, true,                                      \
-      "slots built at once, over all images")                                                      \
+      "maximum number of slots that are built at the same time, over all images")                  \
     X(MEMORY_RESERVE, DAEMON, "memory_reserve", SIZE, "256M", 0, INT64_MAX, true,                  \
-      "host memory that is left free when a slot is built")                                        \
+      "host memory that stays free when a slot is built")                                          \
     X(BUILD_TIMEOUT, DAEMON, "build_timeout", DURATION, "2m", 100, 86400000, true,                 \
-      "a slot that is not built by then has failed")                                               \
+      "a slot that is not built within this time has failed")                                      \
     X(COMPLETE_TIMEOUT, DAEMON, "complete_timeout", DURATION, "10s", 10, 3600000, true,            \
-      "a slot that is not completed by then has failed")                                           \
+      "a slot that is not completed within this time has failed")                                  \
     X(DESTROY_TIMEOUT, DAEMON, "destroy_timeout", DURATION, "10s", 100, 3600000, true,             \
-      "a domain that is not gone by then is tried again later")                                    \
+      "if a domain is not gone within this time, its destruction is tried again later")            \
     X(STOP_TIMEOUT, DAEMON, "stop_timeout", DURATION, "10s", 0, 3600000, true,                     \
-      "how long a stopping daemon waits for its unused domains to be gone")                        \
+      "how long a stopping daemon waits for its unused domains to be destroyed")                   \
     X(DELTA_WARN, DAEMON, "delta_warn", NUMBER, "25", 1, 100, true,                                \
-      "percent of a guest's memory from which a delta is warned about")                            \
+      "a delta of more than this percentage of the guest's memory gets a warning")                 \
     X(MIN, POOL, "min", NUMBER, "1", 0, 10000, true, "warm slots to keep")                         \
     X(MAX, POOL, "max", NUMBER, "0", 0, 100000, true,                                              \
-      "slots at most, leased ones included; 0: no limit")                                          \
+      "maximum number of slots, leased ones included; 0: no limit")                                \
     X(ENGINE, POOL, "engine", ENGINE, "auto", 0, 0, true,                                          \
-      "how slots are filled: direct, guest, or auto (direct where it can, else guest)")            \
+      "how slots are filled: direct, guest, or auto (direct if possible, otherwise guest)")        \
     X(RETRIES, POOL, "retries", NUMBER, "2", 0, 100, true,                                         \
-      "further slots tried when one fails to complete")                                            \
+      "further slots to try if one fails to complete")                                             \
     X(EXPECT_MAX, POOL, "expect_max", SIZE, "256M", 0, INT64_MAX, true,                            \
-      "derived images that warm slots map ahead of requests, those allocated last first, up to "   \
-      "this size together; 0: none")                                                               \
+      "total size of the derived images that a warm slot maps ahead of requests, those allocated " \
+      "last first; 0: none")                                                                       \
     X(TTL, POOL, "ttl", DURATION, "0", 0, 315360000000, true,                                      \
-      "a lease's time to live when the request names none; 0: no deadline")                        \
+      "time to live of a lease if the request gives none; 0: no deadline")                         \
     X(BACKOFF, POOL, "backoff", DURATION, "1s", 1, 86400000, true,                                 \
-      "pause after a failed build, doubled by each further one")                                   \
+      "pause after a failed build; each further failure doubles it")                               \
     X(BACKOFF_MAX, POOL, "backoff_max", DURATION, "5m", 1, 86400000, true,                         \
       "longest pause after failed builds")
 

@@ -1,6 +1,6 @@
 # io.dompool(7) from the interface file: comments become text, declarations stay as they are.
 #   awk -v date=... -v version=... -f interface2mdoc.awk io.dompool.varlink
-# A comment belongs to the declaration behind it; those above "interface" describe the whole.
+# A comment belongs to the declaration after it; those above "interface" describe the whole.
 
 function escape(text)
 {
@@ -47,7 +47,7 @@ function declaration(kind, name, text)
             print ".Ql text :"
             print sentences(comment)
             print ".Xr dompool 1"
-            print "says what each name means."
+            print "explains each name."
             print ".Bl -item -compact"
             listing = 1
         }
@@ -79,23 +79,24 @@ BEGIN {
     print ".Pp"
     print "The daemon answers at"
     print ".Pa /run/dompool/io.dompool ."
-    print "Each message is a JSON object with a NUL byte behind it; a request is"
-    print ".Ql {\\(dqmethod\\(dq: \\(dqio.dompool.List\\(dq, \\(dqparameters\\(dq: {...}, \\(dqmore\\(dq: true} ,"
-    print "an answer has"
+    print "Each message is a JSON object followed by a NUL byte."
+    print "A request is"
+    print ".Ql {\\(dqmethod\\(dq: \\(dqio.dompool.List\\(dq, \\(dqparameters\\(dq: {...}, \\(dqmore\\(dq: true} ."
+    print "An answer has"
     print ".Ql parameters"
     print "or"
     print ".Ql error ,"
     print "and"
     print ".Ql continues"
-    print "when others follow."
-    print "Requests of one connection are answered in their order."
-    print "The caller is whoever the socket says (SO_PEERCRED)."
-    print "A type with a question mark may be null or left out."
+    print "if further answers follow."
+    print "Requests on one connection are answered in the order in which they were sent."
+    print "The daemon identifies the caller by the credentials of the socket (SO_PEERCRED)."
+    print "A member whose type has a question mark may be null or left out."
+    print "Clients are"
     print ".Ql varlinkctl ,"
     print ".Ql dompool call"
     print "and"
-    print ".Xr libdompool 3"
-    print "are clients."
+    print ".Xr libdompool 3 ."
     comment = ""
     next
 }

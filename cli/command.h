@@ -1,5 +1,5 @@
 /*
- * The command line is one table (table.c): each row makes a command's parser, its help, its
+ * The command line is one table (commands.c): each row makes a command's parser, its help, its
  * part of the manual page and its completion. This header says what a row is and what the
  * parser makes of argv.
  *

@@ -2,7 +2,7 @@
  * dompool(1): asks dompoold(8), over its socket, for what the command line says.
  *
  *   main.c      this: parse, run, exit status
- *   table.c     every command, its words and options; parse.c reads argv by it
+ *   commands.c  every command, its words and options; parse.c reads argv by it
  *   help.c man.c completion.c    what the table says of itself
  *   image.c lease.c trace.c pool.c misc.c    the commands; hold.c keeps a lease in the foreground
  *   talk.c      requests, and what is said when they fail

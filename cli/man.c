@@ -121,7 +121,7 @@ static void print_command(const struct command *c)
 
 static void print_head(void)
 {
-    printf(".\\\" Made from the command table by `dompool help --man`: edit cli/table.c.\n"
+    printf(".\\\" Made from the command table by `dompool help --man`: edit cli/commands.c.\n"
            ".Dd %s\n.Dt DOMPOOL 1\n.Os dompool %s\n"
            ".Sh NAME\n.Nm dompool\n.Nd take domains from a pool of half-restored Xen domains\n"
            ".Sh SYNOPSIS\n",

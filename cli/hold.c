@@ -9,6 +9,7 @@
  */
 #include "cli/hold.h"
 
+#include "cli/members.h"
 #include "cli/output.h"
 #include "cli/talk.h"
 

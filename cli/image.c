@@ -1,5 +1,7 @@
 /* dompool image: import, capture, list, show, diff, verify, export, rm. */
 #include "cli/command.h"
+#include "cli/grid.h"
+#include "cli/members.h"
 #include "cli/output.h"
 #include "cli/talk.h"
 
@@ -286,21 +288,21 @@ static void list_print(const json_t *reply)
 {
     json_t *image;
     size_t i;
-    struct table t;
+    struct grid g;
     char memory[READABLE_SIZE], file[READABLE_SIZE], age[READABLE_SIZE];
-    table_init(&t, "IMAGE GUEST >VCPUS >MEMORY >STORED >SLOTS >LEASES >AGE BASE");
+    grid_init(&g, "IMAGE GUEST >VCPUS >MEMORY >STORED >SLOTS >LEASES >AGE BASE");
     json_array_foreach (json_object_get(reply, "images"), i, image) {
-        table_cell(&t, "%s", get_text(image, "name"));
-        table_cell(&t, "%s", get_text(image, "guest"));
-        table_cell(&t, "%" PRId64, get_int(image, "vcpus"));
-        table_cell(&t, "%s", readable_bytes((uint64_t)get_int(image, "memory_kib") * 1024, memory));
-        table_cell(&t, "%s", readable_bytes((uint64_t)get_int(image, "file_bytes"), file));
-        table_cell(&t, "%" PRId64, get_int(image, "slots"));
-        table_cell(&t, "%" PRId64, get_int(image, "leases"));
-        table_cell(&t, "%s", readable_span(clock_wall_ms() - get_int(image, "created_ms"), age));
-        table_cell(&t, "%s", get_text(image, "base"));
+        grid_cell(&g, "%s", get_text(image, "name"));
+        grid_cell(&g, "%s", get_text(image, "guest"));
+        grid_cell(&g, "%" PRId64, get_int(image, "vcpus"));
+        grid_cell(&g, "%s", readable_bytes((uint64_t)get_int(image, "memory_kib") * 1024, memory));
+        grid_cell(&g, "%s", readable_bytes((uint64_t)get_int(image, "file_bytes"), file));
+        grid_cell(&g, "%" PRId64, get_int(image, "slots"));
+        grid_cell(&g, "%" PRId64, get_int(image, "leases"));
+        grid_cell(&g, "%s", readable_span(clock_wall_ms() - get_int(image, "created_ms"), age));
+        grid_cell(&g, "%s", get_text(image, "base"));
     }
-    table_print(&t);
+    grid_print(&g);
 }
 
 int image_list(struct invocation *inv)

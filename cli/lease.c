@@ -1,6 +1,8 @@
 /* dompool allocate, release, list. Holding a lease is in hold.c. */
 #include "cli/command.h"
+#include "cli/grid.h"
 #include "cli/hold.h"
+#include "cli/members.h"
 #include "cli/output.h"
 #include "cli/talk.h"
 
@@ -46,22 +48,22 @@ static json_t *allocate_parameters(const struct invocation *inv)
 
 static void stages_print(const json_t *lease)
 {
-    struct table t;
+    struct grid g;
     json_t *stage;
     size_t i;
     int64_t hypercalls = 0;
     char time[READABLE_SIZE];
-    table_init(&t, "STAGE >TIME >HYPERCALLS");
+    grid_init(&g, "STAGE >TIME >HYPERCALLS");
     json_array_foreach (json_object_get(lease, "stages"), i, stage) {
-        table_cell(&t, "%s", get_text(stage, "name"));
-        table_cell(&t, "%s", readable_us((uint64_t)get_int(stage, "us"), time));
-        table_cell(&t, "%" PRId64, get_int(stage, "hypercalls"));
+        grid_cell(&g, "%s", get_text(stage, "name"));
+        grid_cell(&g, "%s", readable_us((uint64_t)get_int(stage, "us"), time));
+        grid_cell(&g, "%" PRId64, get_int(stage, "hypercalls"));
         hypercalls += get_int(stage, "hypercalls");
     }
-    table_cell(&t, "total");
-    table_cell(&t, "%s", readable_us((uint64_t)get_int(lease, "total_us"), time));
-    table_cell(&t, "%" PRId64, hypercalls);
-    table_print(&t);
+    grid_cell(&g, "total");
+    grid_cell(&g, "%s", readable_us((uint64_t)get_int(lease, "total_us"), time));
+    grid_cell(&g, "%" PRId64, hypercalls);
+    grid_print(&g);
 }
 
 static void allocate_print(const json_t *lease)
@@ -146,18 +148,18 @@ static const json_t *lease_of_slot(const json_t *leases, const json_t *slot)
     return NULL;
 }
 
-static void list_lease_cells(struct table *t, const json_t *lease)
+static void list_lease_cells(struct grid *g, const json_t *lease)
 {
     char left[READABLE_SIZE];
     int64_t now = clock_wall_ms();
-    table_cell(t, "%s", get_text(lease, "lease"));
-    table_cell(t, "%s",
-               has(lease, "expires_ms") ? readable_span(get_int(lease, "expires_ms") - now, left)
-                                        : "");
+    grid_cell(g, "%s", get_text(lease, "lease"));
+    grid_cell(g, "%s",
+              has(lease, "expires_ms") ? readable_span(get_int(lease, "expires_ms") - now, left)
+                                       : "");
     if (lease)
-        table_cell(t, "%" PRId64, get_int(lease, "owner_uid"));
+        grid_cell(g, "%" PRId64, get_int(lease, "owner_uid"));
     else
-        table_cell(t, "%s", "");
+        grid_cell(g, "%s", "");
 }
 
 /* One line a slot, with the lease that it serves. */
@@ -165,24 +167,24 @@ static void list_print(const json_t *reply)
 {
     const json_t *leases = json_object_get(reply, "leases");
     char age[READABLE_SIZE];
-    struct table t;
+    struct grid g;
     json_t *slot;
     size_t i;
-    table_init(&t, "SLOT IMAGE STATE >DOMID DOMAIN >SINCE LEASE >EXPIRES >UID REASON");
+    grid_init(&g, "SLOT IMAGE STATE >DOMID DOMAIN >SINCE LEASE >EXPIRES >UID REASON");
     json_array_foreach (json_object_get(reply, "slots"), i, slot) {
-        table_cell(&t, "%s", get_text(slot, "slot"));
-        table_cell(&t, "%s", get_text(slot, "image"));
-        table_cell(&t, "%s", get_text(slot, "state"));
+        grid_cell(&g, "%s", get_text(slot, "slot"));
+        grid_cell(&g, "%s", get_text(slot, "image"));
+        grid_cell(&g, "%s", get_text(slot, "state"));
         if (has(slot, "domid"))
-            table_cell(&t, "%" PRId64, get_int(slot, "domid"));
+            grid_cell(&g, "%" PRId64, get_int(slot, "domid"));
         else
-            table_cell(&t, "%s", "");
-        table_cell(&t, "%s", get_text(slot, "name"));
-        table_cell(&t, "%s", readable_span(clock_wall_ms() - get_int(slot, "since_ms"), age));
-        list_lease_cells(&t, lease_of_slot(leases, slot));
-        table_cell(&t, "%s", get_text(slot, "reason"));
+            grid_cell(&g, "%s", "");
+        grid_cell(&g, "%s", get_text(slot, "name"));
+        grid_cell(&g, "%s", readable_span(clock_wall_ms() - get_int(slot, "since_ms"), age));
+        list_lease_cells(&g, lease_of_slot(leases, slot));
+        grid_cell(&g, "%s", get_text(slot, "reason"));
     }
-    table_print(&t);
+    grid_print(&g);
 }
 
 int lease_list(struct invocation *inv)

@@ -6,7 +6,9 @@
  *   help.c man.c completion.c    what the table says of itself
  *   image.c lease.c trace.c pool.c misc.c    the commands; hold.c keeps a lease in the foreground
  *   talk.c      requests, and what is said when they fail
- *   output.c    tables, JSON, and the one way to the terminal for strings of others
+ *   output.c    lines, progress, JSON: the one way to the terminal for strings of others
+ *   members.c   members of the daemon's answers, and numbers as people read them
+ *   grid.c      aligned columns
  *   libdompool/ the client library (include/dompool.h), on which all of this stands
  */
 #include "cli/command.h"

@@ -1,6 +1,8 @@
 /* dompool config show, call, help. */
 #include "cli/command.h"
 #include "cli/document.h"
+#include "cli/grid.h"
+#include "cli/members.h"
 #include "cli/output.h"
 #include "cli/talk.h"
 
@@ -14,17 +16,17 @@
 
 static void config_print(const json_t *reply)
 {
-    struct table t;
+    struct grid g;
     json_t *setting;
     size_t i;
-    table_init(&t, "SECTION KEY VALUE ORIGIN");
+    grid_init(&g, "SECTION KEY VALUE ORIGIN");
     json_array_foreach (json_object_get(reply, "settings"), i, setting) {
-        table_cell(&t, "%s", get_text(setting, "section"));
-        table_cell(&t, "%s", get_text(setting, "key"));
-        table_cell(&t, "%s", get_text(setting, "value"));
-        table_cell(&t, "%s", get_text(setting, "origin"));
+        grid_cell(&g, "%s", get_text(setting, "section"));
+        grid_cell(&g, "%s", get_text(setting, "key"));
+        grid_cell(&g, "%s", get_text(setting, "value"));
+        grid_cell(&g, "%s", get_text(setting, "origin"));
     }
-    table_print(&t);
+    grid_print(&g);
 }
 
 int misc_config_show(struct invocation *inv)

@@ -1,5 +1,5 @@
 /*
- * What reaches the terminal: aligned tables, sizes and times that read, JSON.
+ * What reaches the terminal: lines, progress, JSON. Aligned columns are in grid.h.
  *
  * Guests and clients choose some of the strings (names, meta, reasons). Here, and only
  * here, they lose their teeth: control characters (C0, DEL, C1) and the characters that
@@ -10,8 +10,6 @@
 
 #include <jansson.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 /* Ends the program with STATUS_LOCAL. */
 _Noreturn void out_of_memory(void);
@@ -38,37 +36,5 @@ void out_json(const json_t *object, bool pretty);
 /* Flushes stdout. STATUS_DONE, or STATUS_LOCAL when something could not be written; says so once,
  * and not at all when the reader went away (EPIPE). */
 int out_finish(void);
-
-/* ---- members of the daemon's answers; a missing one reads as "" or 0 ---- */
-
-const char *get_text(const json_t *object, const char *key);
-int64_t get_int(const json_t *object, const char *key);
-bool get_bool(const json_t *object, const char *key);
-/* True when the key is there and not null. */
-bool has(const json_t *object, const char *key);
-
-/* ---- numbers that read; buf holds READABLE_SIZE bytes and is returned ---- */
-
-#define READABLE_SIZE 32
-const char *readable_bytes(uint64_t bytes, char *buf); /* "1.5 GiB" */
-const char *readable_us(uint64_t us, char *buf);       /* "850 us" "12.3 ms" "1.23 s" */
-const char *readable_span(int64_t ms, char *buf);      /* "5m12s" "3d4h", two units at most */
-
-/* ---- tables ---- */
-
-#define TABLE_COLUMNS 16
-
-/* Cells are added row by row; a "-" stands for an empty one. */
-struct table {
-    size_t columns, used, size;
-    bool right[TABLE_COLUMNS]; /* numbers are aligned at the right */
-    char **cells;              /* the first row holds the headings */
-};
-
-/* headings: columns separated by spaces, a leading ">" aligns at the right: "IMAGE >MIN". */
-void table_init(struct table *t, const char *headings);
-void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Prints and frees. Columns are two spaces apart; no line ends with a space. */
-void table_print(struct table *t);
 
 #endif

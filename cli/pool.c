@@ -1,5 +1,7 @@
 /* dompool status, and dompool pool: show, set, wait. */
 #include "cli/command.h"
+#include "cli/grid.h"
+#include "cli/members.h"
 #include "cli/output.h"
 #include "cli/talk.h"
 
@@ -11,14 +13,14 @@
 
 /* ---- the table of pools ---- */
 
-static void pool_cells(struct table *t, const json_t *pool)
+static void pool_cells(struct grid *g, const json_t *pool)
 {
     static const char *const counts[] = {"min",     "max",    "warm", "building", "leased",
                                          "waiting", "broken", "hits", "misses"};
-    table_cell(t, "%s", get_text(pool, "image"));
+    grid_cell(g, "%s", get_text(pool, "image"));
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-        table_cell(t, "%" PRId64, get_int(pool, counts[i]));
-    table_cell(t, "%s", get_text(pool, "engine"));
+        grid_cell(g, "%" PRId64, get_int(pool, counts[i]));
+    grid_cell(g, "%s", get_text(pool, "engine"));
 }
 
 /* What keeps a pool from filling up. */
@@ -36,14 +38,14 @@ static void pool_trouble(const json_t *pool)
 
 static void pools_print(const json_t *reply)
 {
-    struct table t;
+    struct grid g;
     json_t *pools = json_object_get(reply, "pools"), *pool;
     size_t i;
-    table_init(&t, "POOL >MIN >MAX >WARM >BUILDING >LEASED >WAITING >BROKEN >HITS >MISSES ENGINE");
+    grid_init(&g, "POOL >MIN >MAX >WARM >BUILDING >LEASED >WAITING >BROKEN >HITS >MISSES ENGINE");
     json_array_foreach (pools, i, pool) {
-        pool_cells(&t, pool);
+        pool_cells(&g, pool);
     }
-    table_print(&t);
+    grid_print(&g);
     json_array_foreach (pools, i, pool) {
         pool_trouble(pool);
     }

@@ -1,5 +1,7 @@
 /* dompool trace: what an allocate did, as a timeline. */
 #include "cli/command.h"
+#include "cli/grid.h"
+#include "cli/members.h"
 #include "cli/output.h"
 #include "cli/talk.h"
 
@@ -29,39 +31,39 @@ static void bar_draw(uint64_t start_us, uint64_t us, uint64_t total_us, char bar
     bar[to] = '\0';
 }
 
-static void row_add(struct table *t, const char *name, uint64_t start_us, uint64_t us,
+static void row_add(struct grid *g, const char *name, uint64_t start_us, uint64_t us,
                     const char *bar, uint64_t hypercalls, uint64_t pages)
 {
     char text[READABLE_SIZE];
-    table_cell(t, "%s", name);
-    table_cell(t, "%s", readable_us(start_us, text));
-    table_cell(t, "%s", readable_us(us, text));
-    table_cell(t, "%s", bar);
-    table_cell(t, "%" PRIu64, hypercalls);
-    table_cell(t, "%" PRIu64, pages);
+    grid_cell(g, "%s", name);
+    grid_cell(g, "%s", readable_us(start_us, text));
+    grid_cell(g, "%s", readable_us(us, text));
+    grid_cell(g, "%s", bar);
+    grid_cell(g, "%" PRIu64, hypercalls);
+    grid_cell(g, "%" PRIu64, pages);
 }
 
 static void timeline_print(const json_t *trace)
 {
     uint64_t total = (uint64_t)get_int(trace, "total_us"), start = 0, hypercalls = 0, pages = 0;
     char bar[BAR_WIDTH + 1];
-    struct table t;
+    struct grid g;
     json_t *stage;
     size_t i;
-    table_init(&t, "STAGE >START >TIME TIMELINE >HYPERCALLS >PAGES");
+    grid_init(&g, "STAGE >START >TIME TIMELINE >HYPERCALLS >PAGES");
     json_array_foreach (json_object_get(trace, "stages"), i, stage) {
         uint64_t us = (uint64_t)get_int(stage, "us"),
                  calls = (uint64_t)get_int(stage, "hypercalls");
         uint64_t written = (uint64_t)get_int(stage, "pages");
         bar_draw(start, us, total, bar);
-        row_add(&t, get_text(stage, "name"), start, us, bar, calls, written);
+        row_add(&g, get_text(stage, "name"), start, us, bar, calls, written);
         start += us;
         hypercalls += calls;
         pages += written;
     }
     bar_draw(0, total, total, bar);
-    row_add(&t, "total", 0, total, bar, hypercalls, pages);
-    table_print(&t);
+    row_add(&g, "total", 0, total, bar, hypercalls, pages);
+    grid_print(&g);
 }
 
 static void lease_line(const json_t *trace)

@@ -1,4 +1,6 @@
 /* Output: numbers that read, strings that cannot hurt, tables without loose ends. */
+#include "cli/grid.h"
+#include "cli/members.h"
 #include "cli/output.h"
 
 #include <setjmp.h>
@@ -100,15 +102,15 @@ static char *printed(void (*print)(void))
 
 static void print_table(void)
 {
-    struct table t;
-    table_init(&t, "NAME >COUNT NOTE");
-    table_cell(&t, "a");
-    table_cell(&t, "%d", 12345678);
-    table_cell(&t, "%s", "");
-    table_cell(&t, "caf\xc3\xa9-long");
-    table_cell(&t, "%d", 1);
-    table_cell(&t, "x\ny");
-    table_print(&t);
+    struct grid g;
+    grid_init(&g, "NAME >COUNT NOTE");
+    grid_cell(&g, "a");
+    grid_cell(&g, "%d", 12345678);
+    grid_cell(&g, "%s", "");
+    grid_cell(&g, "caf\xc3\xa9-long");
+    grid_cell(&g, "%d", 1);
+    grid_cell(&g, "x\ny");
+    grid_print(&g);
 }
 
 static void table(void **state)

@@ -1,0 +1,75 @@
+/* Aligned columns: see grid.h. */
+#include "cli/grid.h"
+
+#include "cli/output.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void grid_add(struct grid *g, char *cell)
+{
+    if (g->used == g->size) {
+        g->size = g->size ? 2 * g->size : 64;
+        g->cells = realloc(g->cells, g->size * sizeof *g->cells);
+        if (!g->cells)
+            out_of_memory();
+    }
+    g->cells[g->used++] = cell;
+}
+
+void grid_init(struct grid *g, const char *headings)
+{
+    *g = (struct grid){0};
+    while (*headings) {
+        size_t len = strcspn(headings, " ");
+        bool right = *headings == '>';
+        char *cell = strndup(headings + right, len - right);
+        if (!cell)
+            out_of_memory();
+        g->right[g->columns++] = right;
+        grid_add(g, cell);
+        headings += len + (headings[len] == ' ');
+    }
+}
+
+void grid_cell(struct grid *g, const char *fmt, ...)
+{
+    char *raw;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&raw, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        out_of_memory();
+    grid_add(g, text_clean(*raw ? raw : "-"));
+    free(raw);
+}
+
+/* Characters, not bytes. */
+static size_t cell_width(const char *cell)
+{
+    size_t width = 0;
+    for (; *cell; cell++)
+        width += (*cell & 0xc0) != 0x80;
+    return width;
+}
+
+void grid_print(struct grid *g)
+{
+    size_t width[GRID_COLUMNS] = {0};
+    for (size_t i = 0; i < g->used; i++)
+        if (cell_width(g->cells[i]) > width[i % g->columns])
+            width[i % g->columns] = cell_width(g->cells[i]);
+    for (size_t i = 0; i < g->used; i++) {
+        size_t column = i % g->columns, pad = width[column] - cell_width(g->cells[i]);
+        bool last = column + 1 == g->columns;
+        printf("%*s%s%*s", g->right[column] ? (int)pad : 0, "", g->cells[i],
+               g->right[column] || last ? 0 : (int)pad, "");
+        fputs(last ? "\n" : "  ", stdout);
+        free(g->cells[i]);
+    }
+    free(g->cells);
+    *g = (struct grid){0};
+}

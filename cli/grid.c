@@ -36,15 +36,15 @@ void grid_init(struct grid *g, const char *headings)
 
 void grid_cell(struct grid *g, const char *fmt, ...)
 {
-    char *raw;
     va_list ap;
     va_start(ap, fmt);
-    int n = vasprintf(&raw, fmt, ap);
+    grid_add(g, text_vformat(fmt, ap));
     va_end(ap);
-    if (n < 0)
-        out_of_memory();
-    grid_add(g, text_clean(*raw ? raw : "-"));
-    free(raw);
+}
+
+static const char *cell_text(const struct grid *g, size_t i)
+{
+    return *g->cells[i] ? g->cells[i] : "-";
 }
 
 /* Characters, not bytes. */
@@ -60,12 +60,13 @@ void grid_print(struct grid *g)
 {
     size_t width[GRID_COLUMNS] = {0};
     for (size_t i = 0; i < g->used; i++)
-        if (cell_width(g->cells[i]) > width[i % g->columns])
-            width[i % g->columns] = cell_width(g->cells[i]);
+        if (cell_width(cell_text(g, i)) > width[i % g->columns])
+            width[i % g->columns] = cell_width(cell_text(g, i));
     for (size_t i = 0; i < g->used; i++) {
-        size_t column = i % g->columns, pad = width[column] - cell_width(g->cells[i]);
+        const char *text = cell_text(g, i);
+        size_t column = i % g->columns, pad = width[column] - cell_width(text);
         bool last = column + 1 == g->columns;
-        printf("%*s%s%*s", g->right[column] ? (int)pad : 0, "", g->cells[i],
+        printf("%*s%s%*s", g->right[column] ? (int)pad : 0, "", text,
                g->right[column] || last ? 0 : (int)pad, "");
         fputs(last ? "\n" : "  ", stdout);
         free(g->cells[i]);

@@ -69,24 +69,22 @@ static char *clean(const char *text, bool json)
     return out;
 }
 
-char *text_clean(const char *text)
+char *text_vformat(const char *fmt, va_list ap)
 {
-    return clean(text, false);
+    char *raw;
+    if (vasprintf(&raw, fmt, ap) < 0)
+        out_of_memory();
+    char *text = clean(raw, false);
+    free(raw);
+    return text;
 }
 
 __attribute__((format(printf, 3, 0))) static void print_clean(FILE *to, const char *prefix,
                                                               const char *fmt, va_list ap)
 {
-    char *raw;
-    if (vasprintf(&raw, fmt, ap) < 0)
-        out_of_memory();
-    size_t len = strlen(raw);
-    if (len && raw[len - 1] == '\n')
-        raw[len - 1] = '\0';
-    char *text = text_clean(raw);
+    char *text = text_vformat(fmt, ap);
     fprintf(to, "%s%s\n", prefix, text);
     free(text);
-    free(raw);
 }
 
 void out_line(const char *fmt, ...)
@@ -103,17 +101,12 @@ void progress_show(const char *fmt, ...)
 {
     if (!isatty(STDERR_FILENO))
         return;
-    char *raw;
     va_list ap;
     va_start(ap, fmt);
-    int n = vasprintf(&raw, fmt, ap);
+    char *text = text_vformat(fmt, ap);
     va_end(ap);
-    if (n < 0)
-        out_of_memory();
-    char *text = text_clean(raw);
     fprintf(stderr, "\r%s\033[K", text); /* EL: erase to the end of the line */
     free(text);
-    free(raw);
     progress_shown = true;
 }
 

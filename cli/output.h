@@ -9,6 +9,7 @@
 #define CLI_OUTPUT_H
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdbool.h>
 
 /* Ends the program with STATUS_LOCAL. */
@@ -17,10 +18,10 @@ _Noreturn void out_of_memory(void);
 /* p if it is not NULL; else out_of_memory. Wraps every json_pack. */
 json_t *must(json_t *p);
 
-/* A malloc'd copy of text without control characters. */
-char *text_clean(const char *text);
+/* vprintf to malloc'd text, cleaned. The caller frees it. */
+char *text_vformat(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 
-/* printf to stdout, cleaned; newlines of fmt stay only at its end. */
+/* A line: printf to stdout, cleaned, and a newline. fmt has none. */
 void out_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* "dompool: " and the line, cleaned, to stderr. */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

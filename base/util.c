@@ -225,14 +225,38 @@ bool name_valid(const char *name)
 
 /* ---- ids ---- */
 
-void uuid_random(uint8_t uuid[16])
+void uuid_version4(uint8_t uuid[16])
 {
-    /* getrandom of 16 bytes never comes up short once the pool is seeded; without
-     * randomness two domains could share an identity, so there is no fallback. */
-    if (getrandom(uuid, 16, 0) != 16)
-        abort();
     uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40); /* RFC 4122: version 4 */
     uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80); /* RFC 4122: variant */
+}
+
+bool uuid_is_none(const uint8_t uuid[16])
+{
+    unsigned any = 0;
+    for (int i = 0; i < 16; i++)
+        any |= uuid[i];
+    return !any;
+}
+
+void random_bytes(void *out, size_t n)
+{
+    char *at = out;
+    while (n) {
+        ssize_t got = getrandom(at, n, 0);
+        if (got < 0 && errno != EINTR)
+            abort();
+        if (got > 0) {
+            at += got;
+            n -= (size_t)got;
+        }
+    }
+}
+
+void uuid_random(uint8_t uuid[16])
+{
+    random_bytes(uuid, 16);
+    uuid_version4(uuid);
 }
 
 void hex_format(const uint8_t *bytes, size_t n, char *text)

@@ -59,6 +59,13 @@ void hex_format(const uint8_t *bytes, size_t n, char *text);
 /* Exactly n bytes, 0 or -1. */
 int hex_parse(const char *text, uint8_t *bytes, size_t n);
 void uuid_random(uint8_t uuid[16]);
+/* n bytes of the system's generator. Without randomness two domains could share an identity, so
+ * there is no fallback: the process ends. */
+void random_bytes(void *out, size_t n);
+/* Makes a UUID of version 4 (RFC 4122) of 16 random bytes. */
+void uuid_version4(uint8_t uuid[16]);
+/* All zero: none. */
+bool uuid_is_none(const uint8_t uuid[16]);
 void uuid_format(const uint8_t uuid[16], char text[UUID_TEXT_SIZE]);
 /* 0 or -1. Accepts upper and lower case. */
 int uuid_parse(const char *text, uint8_t uuid[16]);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "pool/core/api.h"
+#include "pool/core/core.h"
 #include "pool/service/notify.h"
 #include "pool/service/server.h"
 #include "pool/service/world_host.h"
@@ -232,7 +233,7 @@ static void stop(uv_signal_t *handle, int signum)
     notify("STOPPING=1");
     if (d->server)
         server_stop_accepting(d->server);
-    d->core.on_stopped = stopped;
+    d->core.startup.on_stopped = stopped;
     core_stop(&d->core);
 }
 
@@ -299,7 +300,7 @@ static int start(struct daemon *d, struct config *config, struct error *e)
     signals_start(d);
     core_init(&d->core, world_host_world(d->wh), config);
     d->core.owner = d;
-    d->core.on_started = started;
+    d->core.startup.on_started = started;
     api_init(&d->service, &d->core);
     apply_config(d);
     core_start(&d->core, &rows);

@@ -1,185 +1,68 @@
-/* The core: see core.h. */
+/* The roof: see core.h. */
 #include "pool/core/core.h"
 
 #include "base/log.h"
+#include "pool/core/domains.h"
+#include "pool/core/image_check.h"
 #include "pool/core/image_job.h"
 #include "pool/core/lease.h"
+#include "pool/core/prefetch.h"
+#include "pool/core/remove_call.h"
+#include "pool/core/rows.h"
+#include "pool/core/set_call.h"
+#include "pool/core/slot_reap.h"
+#include "pool/core/versions.h"
+#include "pool/core/wait_call.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_MS 30000 /* events tell of domains that end; this is for those that were lost */
-#define LOOK_SUSPENDED_MS 1000
-#define LOOK_RETRY_MS 1000 /* after a listing that failed */
-#define LOOK_BUSY_MS 100   /* a lease's domain ended while the lease was being committed */
+#define LIST_MS 30000 /* events tell of domains that end; this is for those that were lost */
+#define LIST_SUSPENDED_MS 1000
+#define LIST_RETRY_MS 1000 /* after a listing that failed */
+#define LIST_BUSY_MS 100   /* a lease's domain ended while the lease was being committed */
 
-static void world_alarm(struct world *w)
+/* ---- background work, in its order ---- */
+
+/* Slots that are too many go before others are built in their place. */
+static void refill(struct core *core)
 {
-    struct core *core = w->owner;
-    timers_run(&core->timers);
-}
-
-static void look_again(struct timer *t)
-{
-    core_look(container_of(t, struct core, look));
-}
-
-/* Introducing a domain is such an event: the listing that it causes waits until nobody is kept
- * waiting by its questions to xenstored. */
-static void world_domains_changed(struct world *w)
-{
-    struct core *core = w->owner;
-    uint64_t now = core_now_us(core);
-    if (core->completing && now < core->aside_until_us && !core->list_running)
-        timer_start(&core->timers, &core->look, (core->aside_until_us - now) / 1000 + 1,
-                    look_again);
-    else
-        core_look(core);
-}
-
-void core_init(struct core *core, struct world *world, struct config *config)
-{
-    *core = (struct core){.world = world, .config = config, .xen_ok = true};
-    world->owner = core;
-    world->alarm = world_alarm;
-    world->domains_changed = world_domains_changed;
-    timers_init(&core->timers, world);
-    list_init(&core->pools);
-    list_init(&core->slots);
-    list_init(&core->leases);
-    list_init(&core->waits);
-    list_init(&core->image_jobs);
-    list_init(&core->reaps);
-    timer_init(&core->kick);
-    timer_init(&core->look);
-    timer_init(&core->repair);
-    timer_init(&core->stop_timer);
-    list_init(&core->list_job.node);
-    list_init(&core->memory_job.node);
-    list_init(&core->sweep_job.node);
-    const char *state_dir = config_text(config, KEY_STATE_DIR);
-    format_fits(core->images_dir, sizeof core->images_dir, "%s/images", state_dir);
-    format_fits(core->cow_dir, sizeof core->cow_dir, "%s/cow", state_dir);
-    core->started_us = core_now_us(core);
-}
-
-void core_dispose(struct core *core)
-{
-    struct list *node;
-    image_jobs_free(core);
-    list_each (at, &core->leases)
-        lease_free(container_of(at, struct lease, in_core));
-    list_each (at, &core->slots)
-        slot_free(container_of(at, struct slot, in_core));
-    while ((node = core->pools.next) != &core->pools)
-        pool_free(container_of(node, struct pool, in_core));
-    core->world->ops->alarm_off(core->world);
-    free(core->domains);
-    core->domains = NULL;
-    free(core->gone);
-    core->gone = NULL;
-    free(core->kept);
-    core->kept = NULL;
-    config_free(core->config);
-    core->config = NULL;
-}
-
-int core_ready(const struct core *core, struct error *e)
-{
-    if (core->state == CORE_STOPPING)
-        return error_set(e, ANSWER_STOPPING, "the daemon is shutting down");
-    if (core->db_failing)
-        return error_set(e, -EIO, "%.600s", core->db_error.text);
-    return 0;
-}
-
-/* ---- background work ---- */
-
-bool core_aside(const struct core *core)
-{
-    return core->completing && core_now_us(core) < core->aside_until_us;
+    if (core->state != CORE_RUNNING)
+        return;
+    list_each (node, &core->images) {
+        struct entry *im = entry_at(node);
+        pool_shrink(im->own);
+        removal_check(im);
+    }
+    list_each (node, &core->images)
+        prefetch_check(pool_at(node));
+    images_check(core);
+    list_each (node, &core->images)
+        versions_check(entry_at(node));
+    pools_build(core);
 }
 
 /* Refill and destruction would slow a request that is being served: they wait for its end, but
  * not for long: a helper that hangs must not hold them up. */
-static void work(struct timer *t)
+static void work(struct core *core)
 {
-    struct core *core = container_of(t, struct core, kick);
-    list_each (node, &core->pools)
-        leases_serve(container_of(node, struct pool, in_core));
-    if (core_aside(core)) {
-        uint64_t left_us = core->aside_until_us - core_now_us(core);
-        timer_start(&core->timers, &core->kick, left_us / 1000 + 1, work);
-    } else {
-        rows_traces(core);
-        slots_reap_queued(core);
-        pools_refill(core);
+    list_each (node, &core->images) {
+        leases_refuse_hopeless(pool_at(node));
+        leases_serve(pool_at(node));
     }
-    pool_waits_check(core);
+    uint64_t aside_ms = core_aside_ms(core);
+    if (aside_ms) {
+        core_kick_later(core, aside_ms);
+    } else {
+        leases_put_traces(core);
+        slots_reap_queued(core);
+        refill(core);
+    }
+    waits_check(core);
     core_stop_check(core);
 }
 
-void core_kick(struct core *core)
-{
-    timer_start(&core->timers, &core->kick, 0, work);
-}
-
-void core_reconfigure(struct core *core, struct config *config)
-{
-    struct config *old = core->config;
-    config_move_set(config, old);
-    core->config = config;
-    list_each (node, &core->pools)
-        pool_configure(container_of(node, struct pool, in_core));
-    config_free(old);
-    core_kick(core);
-}
-
-/* ---- which domains there are ---- */
-
-static const struct host_domain *domain_find(const struct core *core, const struct slot *s)
-{
-    return slot_find_domain(s, core->domains, core->n_domains);
-}
-
-bool core_domain_named(const struct core *core, const char *name)
-{
-    for (size_t i = 0; i < core->n_domains; i++)
-        if (!strcmp(core->domains[i].name, name))
-            return true;
-    return false;
-}
-
-static void domain_forget(struct core *core, const uint8_t uuid[16])
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < core->n_domains; i++)
-        if (memcmp(core->domains[i].uuid, uuid, sizeof core->domains[i].uuid) != 0)
-            core->domains[kept++] = core->domains[i];
-    core->n_domains = kept;
-}
-
-static bool gone_add(struct core *core, const uint8_t uuid[16])
-{
-    if (core->n_gone == core->gone_size) {
-        size_t size = core->gone_size ? 2 * core->gone_size : 16;
-        void *bigger = realloc(core->gone, size * sizeof *core->gone);
-        if (!bigger)
-            return false;
-        core->gone = bigger;
-        core->gone_size = size;
-    }
-    memcpy(core->gone[core->n_gone++], uuid, sizeof *core->gone);
-    return true;
-}
-
-void core_domain_gone(struct core *core, const uint8_t uuid[16])
-{
-    domain_forget(core, uuid);
-    if (core->list_running && !gone_add(core, uuid))
-        core->list_again = true;
-}
+/* ---- what a listing says of each slot ---- */
 
 /*
  * A leased domain that has shut down for "suspend" is being saved by xl save: it is left alone,
@@ -208,112 +91,193 @@ static const char *lease_end_reason(struct slot *s, const struct host_domain *d)
     return s->suspended ? NULL : why;
 }
 
-static void slot_compare(struct slot *s)
+/* False: the lease has ended, but is still being committed; the next listing ends it. */
+static bool compare_slot(struct slot *s, const struct host_domain *d)
 {
-    const struct host_domain *d = domain_find(s->core, s);
     if (s->state == SLOT_WARM && (!d || d->state != HOST_DOMAIN_ALIVE)) {
-        pool_build_failed(s->pool, ANSWER_INTERNAL, "its domain was destroyed while it was warm");
+        pool_build_failed(slot_pool(s), ANSWER_INTERNAL,
+                          "its domain was destroyed while it was warm");
         slot_break(s, "its domain was destroyed while it was warm");
     } else if (slot_is_leased(s) && s->lease) {
         const char *why = lease_end_reason(s, d);
-        if (why && s->lease->state == LEASE_ACTIVE)
+        if (why && s->lease->state != LEASE_ACTIVE)
+            return false;
+        if (why)
             lease_end(s->lease, why, NULL, NULL);
-        else if (why)
-            s->core->list_again = true;
     }
+    return true;
 }
 
-static void domains_take(struct core *core, struct host_job *job)
+/* False: some slot wants another listing soon. */
+static bool compare(struct core *core)
 {
-    free(core->domains);
-    core->domains = job->domains;
-    core->n_domains = job->n_domains;
-    job->domains = NULL;
-    for (size_t i = 0; i < core->n_gone; i++)
-        domain_forget(core, core->gone[i]);
+    const struct listing *l = &core->listing;
+    bool done = true;
     list_each (node, &core->slots) {
-        struct slot *s = container_of(node, struct slot, in_core);
+        struct slot *s = slot_at(node);
         /* A domain that was made after the listing began may be missing from it. */
-        if (s->known_since_list >= core->lists_started)
+        if (s->known_since_list >= l->started)
             continue;
+        const struct host_domain *d = slot_find_domain(s, l->domains, l->n_domains);
         if (s->reap == REAP_LOOKUP)
-            slot_looked_up(s, domain_find(core, s));
+            slot_looked_up(s, d);
         else
-            slot_compare(s);
+            done &= compare_slot(s, d);
     }
-    core_adopt_orphans(core, core->domains, core->n_domains); /* no memory: the next listing */
-}
-
-static void xen_said(struct core *core, int rc, const struct error *e)
-{
-    if (rc && core->xen_ok)
-        log_error("%s; leased domains are not touched", e->text);
-    else if (!rc && !core->xen_ok)
-        log_info("the host answers again");
-    core->xen_ok = !rc;
-    if (rc)
-        core->xen_error = *e;
+    orphans_adopt(core); /* no memory: the next listing */
+    return done;
 }
 
 /* That a domain goes on after xl save -c is no event. Until it is seen, its end would be taken for
  * a finished save. */
-static uint64_t look_pause(const struct core *core)
+static uint64_t list_pause(const struct core *core)
 {
     list_each (node, &core->slots)
-        if (container_of(node, struct slot, in_core)->suspended)
-            return LOOK_SUSPENDED_MS;
-    return LOOK_MS;
+        if (slot_at(node)->suspended)
+            return LIST_SUSPENDED_MS;
+    return LIST_MS;
 }
 
-static void list_done(struct host_job *job)
+static uint64_t listed(struct core *core, int rc, const struct error *e)
 {
-    struct core *core = container_of(job, struct core, list_job);
-    bool again = core->list_again;
-    core->list_running = core->list_again = false;
-    xen_said(core, job->rc, &job->error);
-    if (!job->rc)
-        domains_take(core, job);
-    uint64_t delay = job->rc ? LOOK_RETRY_MS : core->list_again ? LOOK_BUSY_MS : look_pause(core);
-    core->list_again = false;
-    if (again && !job->rc)
-        core_look(core);
-    else
-        timer_start(&core->timers, &core->look, delay, look_again);
-    core_kick(core);
+    bool first = core->startup.phase == START_LISTING;
+    if (first && core->state == CORE_STARTING) /* else a signal came first */
+        start_listed(core, rc, e);
+    if (rc)
+        return LIST_RETRY_MS;
+    if (!first && !compare(core))
+        return LIST_BUSY_MS;
+    return list_pause(core);
 }
 
-void core_look(struct core *core)
+/* ---- what a slot's news mean; who waits is served first ---- */
+
+static void slot_warm(struct slot *s)
 {
-    if (core->list_running) {
-        core->list_again = true;
-        return;
+    struct pool *p = slot_pool(s);
+    pool_built(p);
+    leases_serve(p);
+    prefetch_tell(s);
+    core_kick(s->core);
+    domains_measure(s->core);
+}
+
+static void slot_completed(struct slot *s, const struct completion *c)
+{
+    lease_completed(s->lease, c);
+}
+
+static void slot_refused(struct slot *s, int answer, const char *why)
+{
+    struct lease *l = s->lease;
+    lease_let_go(l);
+    lease_slot_refused(l, answer, why);
+    leases_serve(slot_pool(s));
+    prefetch_tell(s); /* as for a new slot: waiting leases first */
+}
+
+/* Once it is leased or on its way out, that is no news. */
+static void slot_failed(struct slot *s, int answer, const char *why)
+{
+    struct lease *l = s->lease;
+    switch (s->state) {
+    case SLOT_TURNING:
+        if (answer == ANSWER_IMAGE_REFUSED) {
+            version_turn_refused(s); /* no failure: it is built anew instead */
+            slot_break(s, why);
+            break;
+        }
+        /* fall through */
+    case SLOT_BUILDING:
+    case SLOT_WARM:
+        pool_build_failed(slot_pool(s), answer, why);
+        slot_break(s, why);
+        break;
+    case SLOT_COMPLETING:
+        if (l)
+            lease_let_go(l);
+        slot_break(s, why);
+        if (l)
+            lease_slot_failed(l, why);
+        break;
+    default:
+        break;
     }
-    timer_stop(&core->look);
-    core->list_running = true;
-    core->n_gone = 0;
-    core->lists_started++;
-    core->list_job.kind = HOST_JOB_LIST;
-    core->list_job.done = list_done;
-    core->world->ops->host_start(core->world, &core->list_job);
-    core_measure(core);
 }
 
-static void memory_done(struct host_job *job)
+static void slot_gone(struct core *core, bool memory)
 {
-    struct core *core = container_of(job, struct core, memory_job);
-    core->memory_running = false;
-    if (!job->rc)
-        core->memory = job->memory;
-    if (core->state == CORE_STOPPING)
-        core_kick(core);
+    if (memory)
+        pools_memory_freed(core);
 }
 
-void core_measure(struct core *core)
+/* What a repair of the database writes. */
+static struct rows *live_rows(struct core *core)
 {
-    if (core->memory_running)
-        return;
-    core->memory_running = true;
-    core->memory_job.kind = HOST_JOB_MEMORY;
-    core->memory_job.done = memory_done;
-    core->world->ops->host_start(core->world, &core->memory_job);
+    size_t size = 1;
+    list_each (node, &core->slots)
+        size++;
+    list_each (node, &core->leases)
+        size++;
+    struct rows *r = rows_new_sized(core, size);
+    rows_add(r, DB_LIVE_CLEAR);
+    list_each (node, &core->slots)
+        slot_put(slot_at(node), r);
+    list_each (node, &core->leases)
+        if (lease_at(node)->state == LEASE_ACTIVE)
+            lease_put(lease_at(node), r);
+    return r;
+}
+
+static const struct upcalls upcalls = {
+    .work = work,
+    .listed = listed,
+    .live_rows = live_rows,
+    .slot_warm = slot_warm,
+    .slot_completed = slot_completed,
+    .slot_refused = slot_refused,
+    .slot_failed = slot_failed,
+    .slot_tried = start_tried,
+    .slot_gone = slot_gone,
+};
+
+/* ---- life ---- */
+
+void core_init(struct core *core, struct world *world, struct config *config)
+{
+    ground_init(core, world, config);
+    domains_init(core);
+    core->up = &upcalls;
+}
+
+void core_dispose(struct core *core)
+{
+    image_jobs_free(core);
+    sets_dispose(core);
+    list_each (node, &core->leases)
+        lease_free(lease_at(node));
+    list_each (node, &core->slots)
+        slot_free(slot_at(node));
+    while (!list_empty(&core->images)) {
+        struct entry *im = entry_at(core->images.next);
+        entry_discard_old(im);
+        image_forget(im);
+    }
+    core->world->ops->alarm_off(core->world);
+    domains_dispose(core);
+    free(core->startup.kept);
+    core->startup.kept = NULL;
+    config_free(core->config);
+    core->config = NULL;
+}
+
+void core_reconfigure(struct core *core, struct config *config)
+{
+    struct config *old = core->config;
+    config_move_set(config, old);
+    core->config = config;
+    list_each (node, &core->images)
+        image_configure(entry_at(node));
+    config_free(old);
+    core_kick(core);
 }

@@ -12,6 +12,16 @@
  * captures needs the time: killed, it would leave its domain suspended. */
 #define EXIT_MS 5000
 
+#define TO(sym) (1u << JOB_##sym)
+static const char *const names[] = {"working", "recording", "over"};
+static const unsigned successors[] = {
+    [JOB_WORKING] = TO(RECORDING) | TO(OVER),
+    [JOB_RECORDING] = TO(OVER),
+    [JOB_OVER] = 0,
+};
+#undef TO
+static const struct machine job_machine = {"image job", names, successors, JOB_STATE_COUNT};
+
 static struct image_job *job_at(struct list *node)
 {
     return container_of(node, struct image_job, node);
@@ -25,41 +35,40 @@ static void helper_overdue(struct timer *t)
 }
 
 /* Whatever the helper still says comes too late. */
-static void job_settle(struct image_job *job)
+static void job_move(struct image_job *job, enum job_state to)
 {
-    job->settled = true;
+    job->state = (enum job_state)machine_step(&job_machine, job->state, to, 0);
     if (job->helper)
         timer_start(&job->core->timers, &job->exit_timer, EXIT_MS, helper_overdue);
 }
 
-/* The helper is to take back what it has done. */
 void image_job_stop(struct image_job *job)
 {
-    job_settle(job);
+    if (job->state != JOB_OVER)
+        job_move(job, JOB_OVER);
     if (job->helper)
         job->core->world->ops->helper_stop(job->helper);
 }
 
+void image_job_record(struct image_job *job)
+{
+    job_move(job, JOB_RECORDING);
+}
+
 void image_job_reply(struct image_job *job, json_t *reply)
 {
-    struct call *call = job->call;
-    job->call = NULL;
-    if (call)
-        call_reply(call, reply);
-    else
-        json_decref(reply);
+    pending_reply(&job->pending, reply);
 }
 
 void image_job_refuse(struct image_job *job, int code, const char *text)
 {
-    struct call *call = job->call;
-    job->call = NULL;
-    job_settle(job);
+    bool asked = pending_waits(&job->pending);
+    if (job->state == JOB_WORKING)
+        job_move(job, JOB_OVER);
     log_warning("%s %s: %s", job->kind->what, job->name, text);
-    if (call)
-        call_refuse(call, code, text);
-    else if (job->kind->failed)
+    if (!asked && job->kind->failed)
         job->kind->failed(job, code, text);
+    pending_refuse(&job->pending, code, text);
 }
 
 static void job_free(struct image_job *job)
@@ -77,9 +86,10 @@ static void job_end(struct image_job *job)
     core_kick(core); /* files that it read may go; a core that stops may be done */
 }
 
-void image_job_settled(struct image_job *job)
+void image_job_recorded(struct image_job *job)
 {
-    job->busy = false;
+    if (job->state != JOB_OVER)
+        job_move(job, JOB_OVER);
     if (!job->helper)
         job_end(job);
 }
@@ -89,12 +99,20 @@ void image_job_settled(struct image_job *job)
 static void job_progress(struct image_job *job, const json_t *message)
 {
     uint64_t now = core_now_us(job->core);
-    if (!job->call || now - job->told_us < PROGRESS_US)
+    if (!pending_waits(&job->pending) || now - job->told_us < PROGRESS_US)
         return;
     job->told_us = now;
     json_int_t done = json_integer_value(json_object_get(message, "done"));
     json_int_t total = json_integer_value(json_object_get(message, "total"));
-    call_progress(job->call, json_pack("{s:I, s:I}", "done_bytes", done, "total_bytes", total));
+    pending_progress(&job->pending,
+                     json_pack("{s:I, s:I}", "done_bytes", done, "total_bytes", total));
+}
+
+static void job_done(struct image_job *job, const json_t *message)
+{
+    job->kind->result(job, json_object_get(message, "result"));
+    if (job->state == JOB_WORKING)
+        job_move(job, JOB_OVER);
 }
 
 static void job_failed(struct image_job *job, const json_t *message)
@@ -110,13 +128,12 @@ static void job_message(struct helper *h, void *owner, const json_t *message)
     struct image_job *job = owner;
     const char *event = json_string_value(json_object_get(message, "event"));
     (void)h;
-    if (job->settled)
+    if (job->state != JOB_WORKING)
         return;
     if (event && !strcmp(event, "progress")) {
         job_progress(job, message);
     } else if (event && !strcmp(event, "done")) {
-        job_settle(job);
-        job->kind->result(job, json_object_get(message, "result"));
+        job_done(job, message);
     } else if (event && !strcmp(event, "failed")) {
         job_failed(job, message);
     } else {
@@ -132,20 +149,19 @@ static void job_ended(struct helper *h, void *owner, const char *how)
     (void)h;
     job->helper = NULL;
     timer_stop(&job->exit_timer);
-    if (job->busy)
-        return; /* image_job_settled goes on */
+    if (job->state == JOB_RECORDING)
+        return; /* image_job_recorded goes on */
     format_fits(text, sizeof text, "its helper %s", how);
-    if (!job->settled)
+    if (job->state == JOB_WORKING)
         image_job_refuse(job, ANSWER_INTERNAL, text);
     job_end(job);
 }
 
 /* A result that is being recorded stays, whether or not anybody is told. */
-static void job_cancelled(struct call *call)
+static void client_gone(struct pending *p)
 {
-    struct image_job *job = call->owner;
-    job->call = NULL;
-    if (job->busy)
+    struct image_job *job = container_of(p, struct image_job, pending);
+    if (job->state == JOB_RECORDING)
         return;
     log_info("%s %s: the client is gone", job->kind->what, job->name);
     image_job_stop(job);
@@ -162,12 +178,13 @@ json_t *image_job_with(json_t *request, const char *key, const char *text)
 }
 
 int image_job_start(struct image_job *job, struct core *core, const struct image_job_kind *kind,
-                    struct call *call, json_t *request, struct error *e)
+                    json_t *request, struct error *e)
 {
     static const struct helper_events events = {job_message, job_ended};
     struct world *w = core->world;
     job->core = core;
     job->kind = kind;
+    job->state = JOB_WORKING;
     list_init(&job->node);
     timer_init(&job->exit_timer);
     if (!request)
@@ -179,15 +196,16 @@ int image_job_start(struct image_job *job, struct core *core, const struct image
     }
     w->ops->helper_send(job->helper, request);
     job->request = request;
-    job->call = call;
-    list_append(&core->image_jobs, &job->node);
+    list_append(&core->jobs, &job->node);
     return 0;
 }
 
-const struct answered *image_job_defer(struct image_job *job)
+const struct answered *image_job_defer(struct image_job *job, struct call *call)
 {
-    return call_defer(job->call, job_cancelled, job);
+    return pending_begin(&job->pending, call, client_gone);
 }
+
+/* ---- what others want to know ---- */
 
 static bool job_reads(const struct image_job *job, const char *path)
 {
@@ -201,20 +219,48 @@ static bool job_reads(const struct image_job *job, const char *path)
 
 bool image_jobs_read(const struct core *core, const char *path)
 {
-    list_each (node, &core->image_jobs) {
+    list_each (node, &core->jobs)
+        if (job_at(node)->state == JOB_WORKING && job_reads(job_at(node), path))
+            return true;
+    return false;
+}
+
+static bool job_records(const struct image_job *job)
+{
+    return job->kind->makes_image && job->state == JOB_RECORDING;
+}
+
+bool image_jobs_record(const struct core *core, const char *name)
+{
+    list_each (node, &core->jobs)
+        if (job_records(job_at(node)) && !strcmp(job_at(node)->name, name))
+            return true;
+    return false;
+}
+
+const char *image_jobs_record_derived(const struct core *core, const char *base)
+{
+    list_each (node, &core->jobs)
+        if (job_records(job_at(node)) && !strcmp(job_at(node)->base, base))
+            return job_at(node)->name;
+    return NULL;
+}
+
+bool image_jobs_make(const struct core *core, const char *name)
+{
+    list_each (node, &core->jobs) {
         const struct image_job *job = job_at(node);
-        if (!job->settled && job_reads(job, path))
+        if (job->kind->makes_image && job->state != JOB_OVER && !strcmp(job->name, name))
             return true;
     }
     return false;
 }
 
-/* Those that are settled are on their way out, or being recorded. */
 void image_jobs_stop(struct core *core)
 {
-    list_each (node, &core->image_jobs) {
+    list_each (node, &core->jobs) {
         struct image_job *job = job_at(node);
-        if (job->settled)
+        if (job->state != JOB_WORKING)
             continue;
         image_job_refuse(job, ANSWER_STOPPING, "the daemon is shutting down");
         image_job_stop(job);
@@ -223,6 +269,6 @@ void image_jobs_stop(struct core *core)
 
 void image_jobs_free(struct core *core)
 {
-    list_each (node, &core->image_jobs)
+    list_each (node, &core->jobs)
         job_free(job_at(node));
 }

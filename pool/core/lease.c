@@ -2,9 +2,12 @@
 #include "pool/core/lease.h"
 
 #include "base/log.h"
-#include "pool/core/api.h"
-#include "pool/core/expect.h"
-#include "pool/core/lease_trace.h"
+#include "base/message.h"
+#include "base/util.h"
+#include "pool/core/domains.h"
+#include "pool/core/rows.h"
+#include "pool/core/show.h"
+#include "pool/core/slot_reap.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,14 +15,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASIDE_MS                                                                                   \
-    100 /* background work gives way to a request for so long; completing takes less               \
-         */
+/* Background work gives way to a request for so long; completing takes less. */
+#define ASIDE_MS 100
 #define TIME_MAX_MS (10ll * 365 * 86400 * 1000) /* as base/util.h parses durations */
 #define META_KEYS_MAX 64
 #define META_BYTES_MAX 16384
 
-static bool state_in_flight(enum lease_state state)
+/* The diagram of lease.h. */
+#define TO(sym) (1u << LEASE_##sym)
+static const char *const names[] = {"waiting", "completing", "committing", "active", "ended"};
+static const unsigned successors[] = {
+    [LEASE_WAITING] = TO(COMPLETING) | TO(ENDED),
+    [LEASE_COMPLETING] = TO(WAITING) | TO(COMMITTING) | TO(ENDED),
+    [LEASE_COMMITTING] = TO(ACTIVE) | TO(ENDED),
+    [LEASE_ACTIVE] = TO(ENDED),
+    [LEASE_ENDED] = 0,
+};
+#undef TO
+static const struct machine lease_machine = {"lease", names, successors, LEASE_STATE_COUNT};
+
+static bool is_in_flight(enum lease_state state)
 {
     return state == LEASE_COMPLETING || state == LEASE_COMMITTING;
 }
@@ -27,72 +42,68 @@ static bool state_in_flight(enum lease_state state)
 static void lease_move(struct lease *l, enum lease_state to)
 {
     struct core *core = l->core;
-    bool before = state_in_flight(l->state), after = state_in_flight(to);
-    l->state = to;
+    bool before = is_in_flight(l->state), after = is_in_flight(to);
+    l->state = (enum lease_state)machine_step(&lease_machine, l->state, to, l->id);
     if (after && !before) {
-        core->completing++;
-        core->aside_until_us = core_now_us(core) + ASIDE_MS * 1000;
+        core->background.in_flight++;
+        core->background.aside_until_us = core_now_us(core) + ASIDE_MS * 1000;
     } else if (before && !after) {
-        core->completing--;
+        core->background.in_flight--;
         core_kick(core);
     }
 }
 
+struct slot *lease_let_go(struct lease *l)
+{
+    struct slot *s = l->slot;
+    l->slot = NULL;
+    if (s)
+        s->lease = NULL;
+    return s;
+}
+
 void lease_free(struct lease *l)
 {
-    if (state_in_flight(l->state))
-        lease_move(l, LEASE_WAITING);
+    lease_move(l, LEASE_ENDED);
     timer_stop(&l->timer);
     list_remove(&l->in_core);
     list_remove(&l->in_pool);
     list_remove(&l->watch.node);
-    if (l->slot)
-        l->slot->lease = NULL;
+    lease_let_go(l);
+    l->image->leases--;
     json_decref(l->meta);
-    json_decref(l->stages);
-    free(l->trace);
+    story_dispose(&l->story);
     free(l);
 }
 
-static struct lease *lease_new(struct pool *p)
+static struct lease *lease_new(struct entry *im, enum lease_state state)
 {
     struct lease *l = calloc(1, sizeof *l);
     if (!l)
         return NULL;
-    l->core = p->core;
-    l->image = p;
-    l->pool = pool_of(p);
-    l->state = LEASE_WAITING;
+    l->core = im->core;
+    l->image = im;
+    l->pool = im->pool;
+    l->state = state;
     list_init(&l->in_core);
     list_init(&l->in_pool);
     list_init(&l->watch.node);
     timer_init(&l->timer);
-    list_append(&p->core->leases, &l->in_core);
+    list_append(&im->core->leases, &l->in_core);
+    im->leases++;
     return l;
 }
 
-static struct lease *lease_at(struct list *node)
-{
-    return container_of(node, struct lease, in_core);
-}
-
-unsigned leases_of_image(const struct pool *image)
+unsigned leases_on_image(const struct entry *im)
 {
     unsigned n = 0;
-    list_each (node, &image->core->leases)
-        n += lease_at(node)->image == image;
+    list_each (node, &im->core->leases)
+        n += lease_at(node)->image == im || lease_at(node)->pool == im->own;
     return n;
 }
 
-unsigned leases_of_pool(const struct pool *p)
-{
-    unsigned n = 0;
-    list_each (node, &p->core->leases)
-        n += lease_at(node)->image == p || lease_at(node)->pool == p;
-    return n;
-}
-
-bool lease_named(const struct core *core, const char *name)
+/* True when a lease, live or about to be, has this name. */
+static bool lease_named(const struct core *core, const char *name)
 {
     list_each (node, &core->leases)
         if (!strcmp(lease_at(node)->name, name))
@@ -118,7 +129,7 @@ static int check_name(const struct core *core, const char *name, struct error *e
                          "name \"%.80s\": 1 to 63 letters, digits, '.', '_' or '-', first a letter "
                          "or digit, and not like a lease id or domid",
                          name);
-    if (lease_named(core, name) || core_domain_named(core, name))
+    if (lease_named(core, name) || domains_named(core, name))
         return error_set(e, ANSWER_NAME_IN_USE, "a domain named %s exists already", name);
     return 0;
 }
@@ -150,41 +161,35 @@ static int check_quota(const struct core *core, uid_t uid, struct error *e)
                      limit);
 }
 
-/* The file of the image, and if no slot is warm, whether any can be built. */
-static int check_image(struct pool *image, struct error *e)
+static int check_times(const struct lease_request *rq, struct error *e)
 {
-    struct pool *p = pool_of(image);
-    int rc = 0;
-    if (image->damage[0] || image != p)
-        rc = pool_check(image, e);
-    if (rc)
-        return rc;
-    return list_empty(&p->warm) ? pool_check(p, e) : 0;
+    if (rq->ttl_ms < 0 || rq->ttl_ms > TIME_MAX_MS || rq->wait_ms < 0 || rq->wait_ms > TIME_MAX_MS)
+        return error_set(e, ANSWER_BAD_VALUE, "ttl_ms and wait_ms must be between 0 and 10 years");
+    return 0;
+}
+
+/* The image itself; and if no slot is warm, whether any can be built. */
+static int check_image(const struct entry *im, struct error *e)
+{
+    if (entry_check(im, e))
+        return e->code;
+    return list_empty(&im->pool->set.warm) ? pool_check(im->pool, e) : 0;
 }
 
 /* A staircase of refusals; 0 and *image when the request is in order. */
-static int request_check(struct core *core, const struct call *call, const struct lease_request *rq,
-                         struct pool **image, struct error *e)
+static int request_check(struct core *core, uid_t uid, const struct lease_request *rq,
+                         struct entry **image, struct error *e)
 {
-    int rc = core_ready(core, e);
-    if (!rc && (rq->ttl_ms < 0 || rq->ttl_ms > TIME_MAX_MS || rq->wait_ms < 0 ||
-                rq->wait_ms > TIME_MAX_MS))
-        rc = error_set(e, ANSWER_BAD_VALUE, "ttl_ms and wait_ms must be between 0 and 10 years");
-    *image = rc ? NULL : pool_find(core, rq->image);
-    if (!rc && (!*image || (*image)->row.removing))
-        rc = error_set(e, ANSWER_NO_SUCH_IMAGE, "no image is called %.80s", rq->image);
-    if (!rc)
-        rc = check_name(core, rq->name, e);
-    if (!rc)
-        rc = check_meta(rq->meta, e);
-    if (!rc)
-        rc = check_quota(core, call->conn->uid, e);
-    return rc ? rc : check_image(*image, e);
+    if (core_ready(core, e) || check_times(rq, e) || entry_need(core, rq->image, image, e) ||
+        check_name(core, rq->name, e) || check_meta(rq->meta, e) || check_quota(core, uid, e) ||
+        check_image(*image, e))
+        return e->code;
+    return 0;
 }
 
 static void lease_refuse(struct lease *l, int code, const char *text)
 {
-    struct call *call = l->call;
+    struct call *call = pending_take(&l->pending);
     l->core->figures.failures++;
     log_info("allocate %s for uid %u: refused, %s: %s", l->image->row.name, (unsigned)l->owner_uid,
              answer_name(code), text);
@@ -200,23 +205,22 @@ static void wait_timed_out(struct timer *t)
     if (l->state != LEASE_WAITING)
         return; /* a slot is being completed for it: that has a timeout of its own */
     pool_refusal(l->pool, &e);
-    if (l->tries)
-        error_set(&e, ANSWER_ALLOCATE_FAILED, "%u slots failed, the last one: %s", l->tries,
-                  l->last_failure);
+    if (l->story.tries)
+        error_set(&e, ANSWER_ALLOCATE_FAILED, "%u slots failed, the last one: %s", l->story.tries,
+                  l->story.last_failure);
     lease_refuse(l, e.code, e.text);
 }
 
 /* The client is gone before it was answered. */
-static void request_cancelled(struct call *call)
+static void client_gone(struct pending *p)
 {
-    struct lease *l = call->owner;
+    struct lease *l = container_of(p, struct lease, pending);
     struct core *core = l->core;
-    struct slot *s = l->slot;
-    l->call = NULL;
     if (l->state == LEASE_COMMITTING)
         return; /* lease_committed ends it */
     log_info("allocate %s for uid %u: the client is gone", l->image->row.name,
              (unsigned)l->owner_uid);
+    struct slot *s = lease_let_go(l);
     lease_free(l);
     if (s)
         slot_break(s, "its client is gone");
@@ -226,25 +230,20 @@ static void request_cancelled(struct call *call)
 
 static void lease_take(struct lease *l, struct slot *s);
 
-static struct slot *pool_oldest_warm(const struct pool *p)
-{
-    return list_empty(&p->warm) ? NULL : container_of(p->warm.next, struct slot, in_warm);
-}
-
 /* Gives l a slot, or puts it in the queue; false when it can do neither. */
 static bool lease_place(struct lease *l)
 {
-    struct pool *p = l->pool = pool_of(l->image); /* it may have got another base */
-    bool first = l->tries || list_empty(&p->waiting);
+    struct pool *p = l->pool = l->image->pool; /* it may have got another base */
+    bool first = l->story.tries || list_empty(&p->waiting);
     struct slot *s = first ? pool_oldest_warm(p) : NULL;
     if (s) {
         lease_take(l, s);
         return true;
     }
-    l->cold = true;
+    l->story.cold = true;
     if (!timer_armed(&l->timer))
         return false;
-    if (l->tries)
+    if (l->story.tries)
         list_prepend(&p->waiting, &l->in_pool);
     else
         list_append(&p->waiting, &l->in_pool);
@@ -252,82 +251,101 @@ static bool lease_place(struct lease *l)
     return true;
 }
 
-const struct answered *lease_request(struct core *core, struct call *call,
-                                     const struct lease_request *rq)
+/* Of a request that is in order. NULL: no memory. */
+static struct lease *lease_of_request(struct entry *im, const struct call *call,
+                                      const struct lease_request *rq)
 {
-    struct pool *image;
-    struct error e;
-    int rc = request_check(core, call, rq, &image, &e);
-    struct pool *p = rc ? NULL : pool_of(image);
-    struct lease *l = rc ? NULL : lease_new(image);
-    if (!rc && !l)
-        rc = error_set(&e, -ENOMEM, "out of memory");
-    if (rc) {
-        core->figures.failures++;
-        return call_refuse(call, rc, e.text);
-    }
+    struct lease *l = lease_new(im, LEASE_WAITING);
+    if (!l)
+        return NULL;
     l->owner_uid = call->conn->uid;
-    l->named = rq->name != NULL;
     format_fits(l->name, sizeof l->name, "%s", rq->name ? rq->name : "");
     l->hold = rq->hold;
     l->paused = rq->paused;
-    l->ttl_ms = rq->ttl_given ? (uint64_t)rq->ttl_ms : image->settings.ttl_ms;
+    l->ttl_ms = rq->ttl_given ? (uint64_t)rq->ttl_ms : im->ttl_ms;
     l->meta = json_incref((json_t *)rq->meta);
-    l->received_us = call->received_us;
+    l->story.received_us = call->received_us;
+    return l;
+}
+
+static const struct answered *refuse_request(struct core *core, struct call *call,
+                                             const struct error *e)
+{
+    core->figures.failures++;
+    return call_refuse(call, e->code, e->text);
+}
+
+const struct answered *lease_request(struct core *core, struct call *call,
+                                     const struct lease_request *rq)
+{
+    struct entry *im;
+    struct error e;
+    if (request_check(core, call->conn->uid, rq, &im, &e))
+        return refuse_request(core, call, &e);
+    struct lease *l = lease_of_request(im, call, rq);
+    if (!l) {
+        error_set(&e, -ENOMEM, "out of memory");
+        return refuse_request(core, call, &e);
+    }
+    struct pool *p = l->pool;
     if (rq->wait_ms)
         timer_start(&core->timers, &l->timer, (uint64_t)rq->wait_ms, wait_timed_out);
     if (!lease_place(l)) {
         p->misses++;
-        core->figures.failures++;
         lease_free(l);
         core_kick(core);
-        return call_refuse(call, pool_refusal(p, &e), e.text);
+        pool_refusal(p, &e);
+        return refuse_request(core, call, &e);
     }
-    if (l->cold)
+    if (l->story.cold)
         p->misses++;
     else
         p->hits++;
-    l->call = call;
-    return call_defer(call, request_cancelled, l);
+    return pending_begin(&l->pending, call, client_gone);
 }
 
 /* ---- waiting ---- */
 
+static struct lease *first_waiting(const struct pool *p)
+{
+    return list_empty(&p->waiting) ? NULL : container_of(p->waiting.next, struct lease, in_pool);
+}
+
 void leases_serve(struct pool *p)
 {
+    struct lease *l;
     struct slot *s;
-    while (!list_empty(&p->waiting) && (s = pool_oldest_warm(p)))
-        lease_take(container_of(list_pop(&p->waiting), struct lease, in_pool), s);
+    struct error e;
+    while ((l = first_waiting(p)) && (s = pool_oldest_warm(p))) {
+        list_remove(&l->in_pool);
+        if (entry_check(l->image, &e))
+            lease_refuse(l, e.code, e.text);
+        else
+            lease_take(l, s);
+    }
+}
+
+void leases_refuse_hopeless(struct pool *p)
+{
+    list_each (node, &p->waiting) {
+        struct lease *l = container_of(node, struct lease, in_pool);
+        struct error e;
+        if (check_image(l->image, &e))
+            lease_refuse(l, e.code, e.text);
+    }
 }
 
 void leases_rehome(struct core *core)
 {
     list_each (node, &core->leases) {
         struct lease *l = lease_at(node);
-        if (l->state != LEASE_WAITING || l->pool == pool_of(l->image))
+        if (l->state != LEASE_WAITING || l->pool == l->image->pool)
             continue;
         list_remove(&l->in_pool);
-        l->pool = pool_of(l->image);
+        l->pool = l->image->pool;
         list_append(&l->pool->waiting, &l->in_pool);
         leases_serve(l->pool);
     }
-}
-
-static struct lease *first_waiting(const struct pool *p)
-{
-    list_each (node, &p->core->leases) {
-        struct lease *l = lease_at(node);
-        if (l->state == LEASE_WAITING && (l->image == p || l->pool == p))
-            return l;
-    }
-    return NULL;
-}
-
-void leases_refuse_waiting(struct pool *p, int answer, const char *text)
-{
-    struct lease *l;
-    while ((l = first_waiting(p)))
-        lease_refuse(l, answer, text);
 }
 
 /* ---- completing ---- */
@@ -339,7 +357,7 @@ static void lease_choose_name(struct lease *l)
     for (unsigned i = 1; i < 1000; i++) {
         format_fits(name, sizeof name, i == 1 ? "%.36s-l%" PRIu64 : "%.36s-l%" PRIu64 "-%u",
                     l->image->row.name, l->id, i);
-        if (!lease_named(l->core, name) && !core_domain_named(l->core, name))
+        if (!lease_named(l->core, name) && !domains_named(l->core, name))
             break;
     }
     memcpy(l->name, name, sizeof l->name);
@@ -347,64 +365,69 @@ static void lease_choose_name(struct lease *l)
 
 static void lease_take(struct lease *l, struct slot *s)
 {
+    char path[IMAGE_PATH_SIZE];
     l->slot = s;
     s->lease = l;
     memcpy(l->version, l->image->row.id, sizeof l->version);
     if (!l->id)
         l->id = l->core->next_lease++;
+    s->lease_id = l->id;
     if (!l->name[0])
         lease_choose_name(l);
-    l->picked_us = core_now_us(l->core);
-    slot_complete(s);
-    lease_probe_picked(l);
-    pool_expect_used(l->image);
+    l->story.picked_us = core_now_us(l->core);
+    entry_path(l->image, path);
+    slot_complete(s, path, l->name, l->paused);
+    story_probe_picked(&l->story, s);
+    entry_used(l->image);
     lease_move(l, LEASE_COMPLETING);
 }
 
 void lease_slot_failed(struct lease *l, const char *why)
 {
     char text[DB_REASON_SIZE + 64];
+    struct story *st = &l->story;
+    lease_let_go(l);
     lease_move(l, LEASE_WAITING);
-    l->tries++;
-    format_fits(l->last_failure, sizeof l->last_failure, "%s", why);
-    if (l->tries <= l->pool->settings.retries && lease_place(l))
+    st->tries++;
+    format_fits(st->last_failure, sizeof st->last_failure, "%s", why);
+    if (st->tries <= l->pool->settings.retries && lease_place(l))
         return;
-    format_fits(text, sizeof text, "%u slots failed, the last one: %s", l->tries, why);
+    format_fits(text, sizeof text, "%u slots failed, the last one: %s", st->tries, why);
     lease_refuse(l, ANSWER_ALLOCATE_FAILED, text);
 }
 
-void lease_refused_by_slot(struct lease *l, int answer, const char *why)
+/* A derived image that was refused, and is still the one asked for, cannot be used. */
+void lease_slot_refused(struct lease *l, int answer, const char *why)
 {
-    struct pool *image = l->image;
-    bool newest = !memcmp(l->version, image->row.id, sizeof l->version);
-    if (answer != ANSWER_IMAGE_REFUSED || !pool_is_derived(image) || !newest) {
+    struct entry *im = l->image;
+    struct error e;
+    bool newest = !memcmp(l->version, im->row.id, sizeof l->version);
+    if (answer != ANSWER_IMAGE_REFUSED || !entry_is_derived(im) || !newest) {
         lease_slot_failed(l, why);
         return;
     }
-    lease_move(l, LEASE_WAITING);
-    pool_damaged(image, why); /* refuses it, and all the others that wait for this image */
+    if (im->state != ENTRY_DAMAGED)
+        entry_damaged(im, why);
+    entry_check(im, &e);
+    lease_let_go(l);
+    lease_refuse(l, e.code, e.text);
 }
 
 /* ---- committing ---- */
 
 static void lease_committed(void *owner, int rc, const struct error *e);
 
-void lease_completed(struct lease *l, int64_t delta_pages, uint64_t helper_start_us,
-                     uint64_t helper_us, json_t *stages)
+void lease_completed(struct lease *l, const struct completion *c)
 {
     struct core *core = l->core;
-    l->completed_us = core_now_us(core);
-    l->delta_pages = delta_pages;
-    l->helper_start_us = helper_start_us;
-    l->helper_us = helper_us;
-    lease_probe_completed(l);
-    l->stages = json_incref(stages);
+    story_completed(&l->story, c, core_now_us(core));
+    story_probe_completed(&l->story, l->slot);
     l->created_ms = core_wall_ms(core);
     l->expires_ms = l->ttl_ms ? l->created_ms + (int64_t)l->ttl_ms : 0;
     lease_move(l, LEASE_COMMITTING);
     struct rows *r = rows_new(core);
     slot_move(l->slot, SLOT_LEASED, r, NULL);
-    rows_lease(r, l);
+    lease_put(l, r);
     if (!rows_commit(core, r, lease_committed, l)) {
         struct error e;
         error_set(&e, -ENOMEM, "out of memory");
@@ -439,30 +462,47 @@ static void deadline_start(struct lease *l)
         timer_start(&l->core->timers, &l->timer, left > 0 ? (uint64_t)left : 0, lease_expired);
 }
 
+/* What the caller of Allocate is answered. */
+static json_t *allocated_to_json(const struct lease *l)
+{
+    const struct slot *s = l->slot;
+    const struct story *st = &l->story;
+    return json_pack("{s:o, s:s, s:I, s:o, s:s, s:o, s:s, s:I, s:I, s:o}", "lease",
+                     show_id('l', l->id), "image", l->image->row.name, "domid",
+                     (json_int_t)s->domid, "uuid", show_uuid(s->uuid), "name", l->name, "slot",
+                     show_id('s', s->id), "from", st->cold ? "cold" : "warm", "delta_pages",
+                     (json_int_t)st->delta_pages, "total_us",
+                     (json_int_t)(st->replied_us - st->received_us), "stages",
+                     story_stages(st, st->replied_us));
+}
+
+static void log_begin(const struct lease *l, uint64_t took_us)
+{
+    log_info("lease l%" PRIu64 " begins: %s, domain %" PRId64 " (%s), uid %u, %s, %" PRIu64 " us",
+             l->id, l->image->row.name, l->slot->domid, l->name, (unsigned)l->owner_uid,
+             l->story.cold ? "cold" : "warm", took_us);
+}
+
 /* The reply leaves first; what it sets off (refill, the log) comes after. */
 static void lease_activate(struct lease *l)
 {
     struct core *core = l->core;
-    struct call *call = l->call;
-    struct conn *conn = call->conn;
-    uint64_t id = l->id, now = core_now_us(core);
-    l->replied_us = now;
-    lease_probe_replied(l);
-    l->trace_due = true;
-    sample_add(&core->figures, now - l->received_us);
+    struct story *st = &l->story;
+    struct conn *conn = l->pending.call->conn;
+    st->replied_us = core_now_us(core);
+    story_probe_replied(st, l->slot);
+    st->trace_due = true;
+    uint64_t took_us = st->replied_us - st->received_us;
+    sample_add(&core->figures, took_us);
     if (l->hold) {
         l->watch.closed = holder_closed;
         conn_watch(conn, &l->watch);
     }
     deadline_start(l);
-    json_t *reply = api_allocated(l, now);
-    l->call = NULL;
-    call_reply(call, reply);
+    pending_reply(&l->pending, allocated_to_json(l));
     lease_move(l, LEASE_ACTIVE);
     slot_dismiss(l->slot);
-    log_info("lease l%" PRIu64 " begins: %s, domain %" PRId64 " (%s), uid %u, %s, %" PRIu64 " us",
-             id, l->image->row.name, l->slot->domid, l->name, (unsigned)l->owner_uid,
-             l->cold ? "cold" : "warm", now - l->received_us);
+    log_begin(l, took_us);
     if (conn->broken && !l->hold)
         lease_end(l, "its client could not be told", NULL, NULL);
 }
@@ -470,8 +510,7 @@ static void lease_activate(struct lease *l)
 static void lease_committed(void *owner, int rc, const struct error *e)
 {
     struct lease *l = owner;
-    struct slot *s = l->slot;
-    if (!rc && l->call) {
+    if (!rc && pending_waits(&l->pending)) {
         lease_activate(l);
         return;
     }
@@ -482,11 +521,13 @@ static void lease_committed(void *owner, int rc, const struct error *e)
     }
     char text[DB_REASON_SIZE];
     format_fits(text, sizeof text, "%s", e->text);
-    slot_break(s, text);
+    slot_break(lease_let_go(l), text);
     lease_refuse(l, rc, text);
 }
 
 /* ---- the end ---- */
+
+static void lease_put_ended(const struct lease *l, struct rows *r, const char *reason);
 
 bool lease_end(struct lease *l, const char *reason,
                void (*then)(void *owner, int rc, const struct error *e), void *owner)
@@ -496,9 +537,10 @@ bool lease_end(struct lease *l, const char *reason,
     assert(l->state == LEASE_ACTIVE);
     log_info("lease l%" PRIu64 " ends: %s, domain %" PRId64 " (%s): %s", l->id, l->image->row.name,
              s->domid, l->name, reason);
-    lease_trace_record(l);
+    story_record(&l->story, s);
     struct rows *r = rows_new(core);
-    rows_lease_ended(r, l, reason);
+    lease_put_ended(l, r, reason);
+    lease_let_go(l);
     slot_move(s, SLOT_RELEASING, r, reason);
     lease_free(l);
     bool committing = rows_commit(core, r, then, owner);
@@ -506,17 +548,37 @@ bool lease_end(struct lease *l, const char *reason,
     return committing;
 }
 
+/* Requests that are being committed come to their end; all others are refused. A lease that a
+ * connection holds ends with the daemon, which is the other end of that connection. */
+void lease_stop(struct lease *l)
+{
+    if (l->state == LEASE_ACTIVE && l->hold) {
+        lease_end(l, "the daemon that kept its connection is shutting down", NULL, NULL);
+        return;
+    }
+    if (l->state != LEASE_WAITING && l->state != LEASE_COMPLETING)
+        return;
+    struct error e;
+    struct slot *s = lease_let_go(l);
+    struct call *call = pending_take(&l->pending);
+    core_running(l->core, &e);
+    lease_free(l);
+    if (s)
+        slot_break(s, e.text);
+    if (call)
+        call_refuse(call, e.code, e.text);
+}
+
 struct lease *lease_adopt(struct slot *s, const struct lease_row *row)
 {
-    struct pool *image = pool_find(s->core, row->image);
-    struct lease *l = lease_new(image ? image : s->pool);
+    struct entry *im = entry_find(s->core, row->image);
+    struct lease *l = lease_new(im ? im : s->set->image, LEASE_ACTIVE);
     if (!l)
         return NULL;
-    l->pool = s->pool;
-    l->state = LEASE_ACTIVE;
+    l->pool = slot_pool(s);
     l->slot = s;
     s->lease = l;
-    l->id = row->id;
+    s->lease_id = l->id = row->id;
     l->owner_uid = row->owner_uid;
     format_fits(l->name, sizeof l->name, "%s", row->name);
     l->hold = row->hold;
@@ -527,6 +589,78 @@ struct lease *lease_adopt(struct slot *s, const struct lease_row *row)
     deadline_start(l);
     return l;
 }
+
+/* ---- rows ---- */
+
+static void row_fill(const struct lease *l, struct rows *r, struct lease_row *row)
+{
+    size_t len;
+    row->id = l->id;
+    row->slot = l->slot->id;
+    format_fits(row->image, sizeof row->image, "%s", l->image->row.name);
+    row->owner_uid = l->owner_uid;
+    format_fits(row->name, sizeof row->name, "%s", l->name);
+    row->created_ms = l->created_ms;
+    row->expires_ms = l->expires_ms;
+    row->hold = l->hold;
+    row->paused = l->paused;
+    row->meta = l->meta ? message_encode(l->meta, &len) : NULL;
+    if (l->meta && !row->meta)
+        rows_spoil(r);
+    row->trace = l->story.trace ? strdup(l->story.trace) : NULL; /* no memory: it stays as it was */
+}
+
+void lease_put(const struct lease *l, struct rows *r)
+{
+    struct db_op *op = rows_add(r, DB_LEASE_PUT);
+    if (op)
+        row_fill(l, r, &op->lease);
+}
+
+static void lease_put_ended(const struct lease *l, struct rows *r, const char *reason)
+{
+    struct db_op *op = rows_add(r, DB_LEASE_PUT);
+    if (!op)
+        return;
+    row_fill(l, r, &op->lease);
+    op->lease.ended_ms = core_wall_ms(l->core);
+    format_fits(op->lease.end_reason, sizeof op->lease.end_reason, "%s", reason);
+}
+
+void lease_row_lost(struct core *core, const struct lease_row *lost)
+{
+    struct rows *r = rows_new(core);
+    struct db_op *op = rows_add(r, DB_LEASE_PUT);
+    if (op) {
+        struct lease_row *row = &op->lease;
+        *row = *lost;
+        row->slot = 0;
+        row->meta = row->trace = NULL; /* the row that exists keeps its own */
+        row->ended_ms = core_wall_ms(core);
+        format_fits(row->end_reason, sizeof row->end_reason, "its slot's row was lost");
+    }
+    rows_commit(core, r, NULL, NULL);
+}
+
+void leases_put_traces(struct core *core)
+{
+    size_t due = 0;
+    list_each (node, &core->leases)
+        due += lease_at(node)->story.trace_due;
+    struct rows *r = due ? rows_new_sized(core, due) : NULL;
+    if (!r)
+        return;
+    list_each (node, &core->leases) {
+        struct lease *l = lease_at(node);
+        if (!l->story.trace_due)
+            continue;
+        story_record(&l->story, l->slot);
+        lease_put(l, r);
+    }
+    rows_commit(core, r, NULL, NULL);
+}
+
+/* ---- looking up ---- */
 
 struct lease *lease_find(const struct core *core, const char *what)
 {
@@ -545,179 +679,19 @@ struct lease *lease_find(const struct core *core, const char *what)
     return NULL;
 }
 
-/* ---- release ---- */
-
-/* One call of Release and what it still waits for. */
-struct release {
-    struct call *call; /* NULL: gone */
-    unsigned outstanding;
-    int rc;
-    char failure[DB_REASON_SIZE + 64];
-    json_t *ended;
-};
-
-struct release_item {
-    struct slot_watch watch;
-    struct release *release;
-    int64_t domid;
-};
-
-static void release_finish(struct release *rel)
+int lease_unknown(const char *what, struct error *e)
 {
-    if (rel->outstanding)
-        return;
-    struct call *call = rel->call;
-    int rc = rel->rc;
-    json_t *reply = rc ? NULL : json_pack("{s:O}", "released", rel->ended);
-    char failure[sizeof rel->failure];
-    memcpy(failure, rel->failure, sizeof failure);
-    json_decref(rel->ended);
-    free(rel);
-    if (!call)
-        json_decref(reply);
-    else if (rc)
-        call_refuse(call, rc, failure);
-    else
-        call_reply(call, reply);
+    return error_set(e, ANSWER_NO_SUCH_LEASE, "no lease, domain name or domid matches %.80s", what);
 }
 
-static void release_gone(struct slot_watch *w, int rc, const char *failure)
+json_t *lease_to_json(const struct lease *l)
 {
-    struct release_item *item = container_of(w, struct release_item, watch);
-    struct release *rel = item->release;
-    if (rc && !rel->rc) {
-        rel->rc = rc == -ETIMEDOUT ? ANSWER_TIMED_OUT : rc;
-        format_fits(rel->failure, sizeof rel->failure,
-                    "the lease has ended, but domain %" PRId64 " is not gone yet, it is tried "
-                    "again: %.200s",
-                    item->domid, failure);
-    }
-    free(item);
-    rel->outstanding--;
-    release_finish(rel);
-}
-
-/* Without waiting: the caller is answered when the end is on record. */
-static void release_recorded(void *owner, int rc, const struct error *e)
-{
-    struct release *rel = owner;
-    (void)rc; /* the end of a lease is done even if it cannot be recorded: see rows.c */
-    (void)e;
-    rel->outstanding--;
-    release_finish(rel);
-}
-
-static void release_cancelled(struct call *call)
-{
-    struct release *rel = call->owner;
-    rel->call = NULL;
-}
-
-static bool may_release(const struct lease *l, uid_t uid)
-{
-    return uid == 0 || l->owner_uid == uid;
-}
-
-/* Ends one lease; false when there is no memory for it, and then it has not ended. */
-static bool release_one(struct release *rel, struct lease *l, bool wait)
-{
-    struct slot *s = l->slot;
-    struct release_item *item = wait ? calloc(1, sizeof *item) : NULL;
-    json_t *ended =
-        json_pack("{s:o, s:I, s:s, s:s}", "lease", json_sprintf("l%" PRIu64, l->id), "domid",
-                  (json_int_t)s->domid, "name", l->name, "image", l->image->row.name);
-    bool ok = !wait || item;
-    if (!ok)
-        json_decref(ended);
-    if (!ok || json_array_append_new(rel->ended, ended)) {
-        free(item);
-        return false;
-    }
-    rel->outstanding++;
-    if (!wait) {
-        if (!lease_end(l, "released", release_recorded, rel))
-            rel->outstanding--;
-        return true;
-    }
-    item->release = rel;
-    item->domid = s->domid;
-    slot_watch(s, &item->watch, release_gone);
-    lease_end(l, "released", NULL, NULL);
-    return true;
-}
-
-/* Every name must be known and allowed before anything is ended. */
-static int release_check(const struct core *core, uid_t uid, const json_t *names, struct error *e)
-{
-    size_t i;
-    json_t *v;
-    json_array_foreach ((json_t *)names, i, v) {
-        const char *what = json_string_value(v);
-        const struct lease *l = lease_find(core, what);
-        if (!l)
-            return error_set(e, ANSWER_NO_SUCH_LEASE,
-                             "no lease, domain name or domid matches %.80s", what);
-        if (!may_release(l, uid))
-            return error_set(e, ANSWER_NOT_PERMITTED, "lease l%" PRIu64 " belongs to uid %u", l->id,
-                             (unsigned)l->owner_uid);
-    }
-    return 0;
-}
-
-static bool release_all(struct release *rel, struct core *core, uid_t uid, bool wait)
-{
-    bool ok = true;
-    list_each (node, &core->leases) {
-        struct lease *l = lease_at(node);
-        if (ok && l->state == LEASE_ACTIVE && may_release(l, uid))
-            ok = release_one(rel, l, wait);
-    }
-    return ok;
-}
-
-/* A name given twice finds nothing the second time. */
-static bool release_listed(struct release *rel, struct core *core, const json_t *names, bool wait)
-{
-    size_t i;
-    json_t *v;
-    bool ok = true;
-    json_array_foreach ((json_t *)names, i, v) {
-        struct lease *l = lease_find(core, json_string_value(v));
-        if (ok && l)
-            ok = release_one(rel, l, wait);
-    }
-    return ok;
-}
-
-const struct answered *lease_release(struct core *core, struct call *call,
-                                     const struct release_request *rq)
-{
-    struct error e;
-    uid_t uid = call->conn->uid;
-    if (core->state == CORE_STOPPING)
-        return call_refuse(call, ANSWER_STOPPING, "the daemon is shutting down");
-    if (!rq->all && !rq->leases)
-        return call_invalid(call, "leases");
-    if (!rq->all && release_check(core, uid, rq->leases, &e))
-        return call_refuse(call, e.code, e.text);
-    struct release *rel = calloc(1, sizeof *rel);
-    json_t *ended = json_array();
-    if (!rel || !ended) {
-        json_decref(ended);
-        free(rel);
-        return call_refuse(call, -ENOMEM, "out of memory");
-    }
-    rel->call = call;
-    rel->ended = ended;
-    rel->outstanding = 1; /* this function */
-    const struct answered *deferred = call_defer(call, release_cancelled, rel);
-    bool ok = rq->all ? release_all(rel, core, uid, rq->wait)
-                      : release_listed(rel, core, rq->leases, rq->wait);
-    if (!ok && !rel->rc) {
-        rel->rc = -ENOMEM;
-        format_fits(rel->failure, sizeof rel->failure, "out of memory; some leases are not ended");
-    }
-    rel->outstanding--;
-    release_finish(rel);
-    return deferred;
+    const struct slot *s = l->slot;
+    return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:I, s:I, s:o, s:b, s:b, s:o}", "lease",
+                     show_id('l', l->id), "image", l->image->row.name, "slot", show_id('s', s->id),
+                     "domid", (json_int_t)s->domid, "uuid", show_uuid(s->uuid), "name", l->name,
+                     "owner_uid", (json_int_t)l->owner_uid, "created_ms", (json_int_t)l->created_ms,
+                     "expires_ms", l->expires_ms ? json_integer(l->expires_ms) : json_null(),
+                     "hold", (int)l->hold, "paused", (int)l->paused, "meta",
+                     l->meta ? json_incref(l->meta) : json_object());
 }

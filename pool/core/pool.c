@@ -2,10 +2,10 @@
 #include "pool/core/pool.h"
 
 #include "base/log.h"
-#include "pool/core/expect.h"
-#include "pool/core/image_query.h"
-#include "pool/core/import.h"
-#include "pool/core/lease.h"
+#include "base/util.h"
+#include "pool/core/show.h"
+#include "pool/core/slot_helper.h"
+#include "pool/core/slot_reap.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,241 +14,135 @@
  * somebody who asks again and again with short waits would never get one. */
 #define LINGER_MS 30000
 
-struct pool *pool_new(struct core *core, const struct image_row *row, struct image_facts *facts)
+static const char *image_name(const struct pool *p)
+{
+    return p->set.image->row.name;
+}
+
+static struct pool *pool_new(struct entry *im)
 {
     struct pool *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
-    p->core = core;
-    p->row = *row;
-    p->facts = *facts;
-    *facts = (struct image_facts){0};
-    list_init(&p->in_core);
-    list_init(&p->slots);
-    list_init(&p->warm);
+    p->core = im->core;
+    slot_set_init(&p->set, im);
     list_init(&p->waiting);
-    list_init(&p->removals);
-    list_init(&p->old);
-    timer_init(&p->backoff);
+    failures_init(&p->failures, im->core);
     timer_init(&p->linger);
-    pool_configure(p);
-    struct list *before = core->pools.next; /* by name */
-    while (before != &core->pools &&
-           strcmp(container_of(before, struct pool, in_core)->row.name, row->name) < 0)
-        before = before->next;
-    list_insert(before, &p->in_core);
-    pools_link(core);
     return p;
 }
 
-void pool_free(struct pool *p)
+struct entry *image_publish(struct core *core, const struct image_row *row,
+                            struct image_facts *facts, enum entry_state state)
 {
-    struct core *core = p->core;
-    timer_stop(&p->backoff);
-    timer_stop(&p->linger);
-    list_remove(&p->in_core);
-    pool_old_free(p);
-    json_decref(p->facts.config);
-    json_decref(p->expected);
-    free(p);
-    pools_link(core);
-}
-
-static struct pool *pool_at(struct list *node)
-{
-    return container_of(node, struct pool, in_core);
-}
-
-/* The base that p's row names; NULL: it has none, or it is not there. */
-static struct pool *pool_find_base(const struct pool *p)
-{
-    static const uint8_t none[16];
-    if (!memcmp(p->row.base, none, sizeof none))
+    struct entry *im = entry_new(core, row, facts, state);
+    if (!im)
         return NULL;
-    list_each (node, &p->core->pools)
-        if (!memcmp(pool_at(node)->row.id, p->row.base, sizeof p->row.base))
-            return pool_at(node);
-    return NULL;
-}
-
-void pools_link(struct core *core)
-{
-    list_each (node, &core->pools) {
-        struct pool *p = pool_at(node);
-        p->base = pool_find_base(p);
-        p->expect_due = true;
+    im->own = pool_new(im);
+    if (!im->own) {
+        entry_free(im);
+        return NULL;
     }
+    entries_link(core);
+    image_configure(im);
+    return im;
 }
 
-struct pool *pool_of(struct pool *p)
+void image_forget(struct entry *im)
 {
-    return p->base ? p->base : p;
+    struct core *core = im->core;
+    struct pool *p = im->own;
+    failures_dispose(&p->failures);
+    timer_stop(&p->linger);
+    json_decref(p->prefetched);
+    entry_free(im);
+    free(p);
+    entries_link(core);
 }
 
-bool pool_has_derived(const struct pool *p, char *text, size_t size)
+void image_configure(struct entry *im)
 {
-    bool any = false;
-    text[0] = '\0';
-    list_each (node, &p->core->pools) {
-        const struct pool *d = pool_at(node);
-        size_t used = strlen(text);
-        if (d->base != p)
-            continue;
-        format_fits(text + used, size - used, "%s%s", any ? ", " : "", d->row.name);
-        any = true;
-    }
-    const char *coming = any ? NULL : import_commits_derived(p->core, p->row.name);
-    if (coming)
-        format_fits(text, size, "%s", coming);
-    return any || coming;
-}
-
-struct pool *pool_find(const struct core *core, const char *image)
-{
-    list_each (node, &core->pools) {
-        struct pool *p = container_of(node, struct pool, in_core);
-        if (!strcmp(p->row.name, image))
-            return p;
-    }
-    return NULL;
-}
-
-void pool_path(const struct pool *p, char *buf, size_t size)
-{
-    format_fits(buf, size, "%s/%s", p->core->images_dir, p->row.file);
-}
-
-void pool_configure(struct pool *p)
-{
+    struct pool *p = im->own;
     unsigned before = p->settings.min;
-    p->settings = config_pool(p->core->config, p->row.name);
+    p->settings = config_pool(im->core->config, im->row.name);
+    p->set.engine = p->settings.engine;
     if (p->settings.min < before)
         p->shrink = true;
-    pool_expect_due(p);
+    entry_configure(im);
+    entry_changed(im);
 }
 
-unsigned pool_leased(const struct pool *p)
+void pool_image_replaced(struct pool *p)
 {
-    return p->count[SLOT_LEASED] + p->count[SLOT_SAVED];
+    failures_forget(&p->failures);
+    timer_stop(&p->failures.pause);
+    p->turn_refused = false;
+    list_each (node, &p->set.slots)
+        list_remove(&container_of(node, struct slot, in_set)->in_warm);
+    p->shrink |= p->set.image->base != NULL; /* none of its slots can become a delta */
 }
 
 /* ---- failures ---- */
 
-static void backoff_over(struct timer *t)
-{
-    core_kick(container_of(t, struct pool, backoff)->core);
-}
-
-static uint64_t backoff_delay(const struct pool *p)
-{
-    uint64_t delay = p->settings.backoff_ms;
-    for (unsigned i = 1; i < p->failures && delay < p->settings.backoff_max_ms; i++)
-        delay *= 2;
-    return delay < p->settings.backoff_max_ms ? delay : p->settings.backoff_max_ms;
-}
-
 void pool_built(struct pool *p)
 {
-    if (p->failures)
-        log_info("image %s: slots can be built again", p->row.name);
-    p->failures = 0;
-    p->last_answer = ANSWER_NONE;
-    p->last_error[0] = '\0';
+    if (p->failures.n)
+        log_info("image %s: slots can be built again", image_name(p));
+    failures_forget(&p->failures);
 }
 
 void pool_build_failed(struct pool *p, int answer, const char *text)
 {
-    struct core *core = p->core;
-    p->failures++;
-    p->last_answer = answer;
-    format_fits(p->last_error, sizeof p->last_error, "%s", text);
-    timer_start(&core->timers, &p->backoff, backoff_delay(p), backoff_over);
-    log_warning("image %s: building a slot failed, %u in a row: %s", p->row.name, p->failures,
+    failures_add(&p->failures, answer, text, p->settings.backoff_ms, p->settings.backoff_max_ms);
+    log_warning("image %s: building a slot failed, %u in a row: %s", image_name(p), p->failures.n,
                 text);
-    struct error e;
-    int rc = pool_check(p, &e);
-    if (rc)
-        leases_refuse_waiting(p, rc, e.text);
-    core_kick(core);
+    core_kick(p->core); /* whoever waits in vain is refused */
 }
 
-void pool_memory_freed(struct core *core)
+void pools_memory_freed(struct core *core)
 {
-    list_each (node, &core->pools) {
-        struct pool *p = container_of(node, struct pool, in_core);
-        if (p->last_answer == ANSWER_NO_HOST_MEMORY)
-            timer_stop(&p->backoff);
-    }
-}
-
-uint64_t pool_backoff_ms(const struct pool *p)
-{
-    uint64_t now = core_now_us(p->core);
-    return timer_armed(&p->backoff) && p->backoff.due_us > now
-               ? (p->backoff.due_us - now) / 1000 + 1
-               : 0;
-}
-
-void pool_damaged(struct pool *p, const char *text)
-{
-    struct error e;
-    p->unverified = false;
-    format_fits(p->damage, sizeof p->damage, "%s", text);
-    pool_expect_due(p);
-    log_error("image %s cannot be used: %s", p->row.name, text);
-    leases_refuse_waiting(p, pool_check(p, &e), e.text);
-    core_kick(p->core);
-}
-
-/* Lack of memory, or of Xen, is the host's trouble and keeps its name. */
-static int failure_answer(const struct pool *p)
-{
-    bool host = p->last_answer == ANSWER_NO_HOST_MEMORY || p->last_answer == ANSWER_XEN_UNAVAILABLE;
-    return host ? p->last_answer : ANSWER_IMAGE_BROKEN;
+    list_each (node, &core->images)
+        failures_memory_freed(&pool_at(node)->failures);
 }
 
 int pool_check(const struct pool *p, struct error *e)
 {
-    if (p->damage[0])
-        return error_set(e, ANSWER_IMAGE_BROKEN, "image %s: %s", p->row.name, p->damage);
-    if (p->failures < BROKEN_AFTER)
+    const struct failures *f = &p->failures;
+    if (entry_check(p->set.image, e))
+        return e->code;
+    if (f->n < BROKEN_AFTER)
         return 0;
-    return error_set(e, failure_answer(p), "image %s: %u builds failed in a row, the last one: %s",
-                     p->row.name, p->failures, p->last_error);
+    return error_set(e, failures_answer(f), "image %s: %u builds failed in a row, the last one: %s",
+                     image_name(p), f->n, f->text);
 }
 
 int pool_refusal(const struct pool *p, struct error *e)
 {
-    const char *name = p->row.name;
+    const struct failures *f = &p->failures;
+    const struct entry *im = p->set.image;
+    const char *name = image_name(p);
     if (pool_check(p, e))
         return e->code;
-    if (p->failures && failure_answer(p) != ANSWER_IMAGE_BROKEN)
-        return error_set(e, failure_answer(p), "image %s: %s", name, p->last_error);
-    if (p->unverified)
+    if (f->n && failures_answer(f) != ANSWER_IMAGE_BROKEN)
+        return error_set(e, failures_answer(f), "image %s: %s", name, f->text);
+    if (im->state == ENTRY_UNVERIFIED || im->state == ENTRY_CHECKING)
         return error_set(e, ANSWER_POOL_EMPTY,
                          "image %s: no slot is warm, its file is still being checked%s%s", name,
-                         p->failures ? "; " : "", p->last_error);
-    if (p->settings.max && p->total >= p->settings.max)
+                         im->checks.n ? "; " : "", im->checks.text);
+    if (p->settings.max && p->set.total >= p->settings.max)
         return error_set(e, ANSWER_LIMIT_REACHED,
                          "image %s: max = %u slots are in use, %u of them leased; release one or "
                          "raise max",
                          name, p->settings.max, pool_leased(p));
-    if (p->failures)
+    if (f->n)
         return error_set(e, ANSWER_POOL_EMPTY,
-                         "image %s: no slot is warm; the last build failed: %s", name,
-                         p->last_error);
+                         "image %s: no slot is warm; the last build failed: %s", name, f->text);
     return error_set(e, ANSWER_POOL_EMPTY,
                      "image %s: no slot is warm, %u being built; wait longer or raise min", name,
-                     p->count[SLOT_BUILDING]);
+                     pool_building(p));
 }
 
-/* ---- refill ---- */
-
-bool pool_is_derived(const struct pool *p)
-{
-    static const uint8_t none[16];
-    return memcmp(p->row.base, none, sizeof none) != 0;
-}
+/* ---- how many there are, and should be ---- */
 
 static unsigned list_length(const struct list *head)
 {
@@ -260,39 +154,45 @@ static unsigned list_length(const struct list *head)
 
 unsigned pool_warm(const struct pool *p)
 {
-    return list_length(&p->warm);
+    return list_length(&p->set.warm);
+}
+
+struct slot *pool_oldest_warm(const struct pool *p)
+{
+    return list_empty(&p->set.warm) ? NULL : container_of(p->set.warm.next, struct slot, in_warm);
+}
+
+unsigned pool_building(const struct pool *p)
+{
+    return p->set.count[SLOT_BUILDING] + p->set.count[SLOT_TURNING];
+}
+
+unsigned pool_leased(const struct pool *p)
+{
+    return p->set.count[SLOT_LEASED] + p->set.count[SLOT_SAVED];
 }
 
 /* Slots that should be warm, or on their way: the idle ones to keep, and one for each who waits. */
 static unsigned pool_wanted(const struct pool *p)
 {
-    return p->row.removing || pool_is_derived(p) ? 0 : p->settings.min + list_length(&p->waiting);
+    const struct entry *im = p->set.image;
+    return entry_is_going(im) || entry_is_derived(im) ? 0
+                                                      : p->settings.min + list_length(&p->waiting);
 }
 
 static unsigned pool_supply(const struct pool *p)
 {
-    return p->count[SLOT_WARM] + p->count[SLOT_BUILDING];
+    return p->set.count[SLOT_WARM] + pool_building(p);
 }
 
-/* No slot may become an image whose file is not checked. One that cannot be checked does not hold
- * up the others: whoever wants it is refused. */
-static bool pool_checked(const struct pool *p)
-{
-    struct error e;
-    if (p->unverified)
-        return false;
-    list_each (node, &p->core->pools) {
-        const struct pool *d = pool_at(node);
-        if (d->base == p && d->unverified && !pool_check(d, &e))
-            return false;
-    }
-    return true;
-}
+/* ---- too few ---- */
 
 bool pool_may_build(const struct pool *p)
 {
-    return !p->damage[0] && pool_checked(p) && !timer_armed(&p->backoff) &&
-           pool_supply(p) < pool_wanted(p) && (!p->settings.max || p->total < p->settings.max);
+    const struct entry *im = p->set.image;
+    return im->state != ENTRY_DAMAGED && entry_family_checked(im) &&
+           !timer_armed(&p->failures.pause) && pool_supply(p) < pool_wanted(p) &&
+           (!p->settings.max || p->set.total < p->settings.max);
 }
 
 /* The one with somebody waiting comes first, then the one that lacks the larger part. */
@@ -307,23 +207,45 @@ static bool pool_before(const struct pool *a, const struct pool *b)
 static struct pool *pool_neediest(const struct core *core)
 {
     struct pool *best = NULL;
-    list_each (node, &core->pools) {
-        struct pool *p = container_of(node, struct pool, in_core);
+    list_each (node, &core->images) {
+        struct pool *p = pool_at(node);
         if (pool_may_build(p) && (!best || pool_before(p, best)))
             best = p;
     }
     return best;
 }
 
-/* The newest slot of a state, one of an older version of the image before the others; or NULL. */
-static struct slot *pool_newest(const struct pool *p, enum slot_state state)
+bool pools_have_room(const struct core *core)
+{
+    unsigned n = 0;
+    list_each (node, &core->images)
+        n += pool_building(pool_at(node));
+    return n < config_number(core->config, KEY_PARALLEL);
+}
+
+void pools_build(struct core *core)
+{
+    struct pool *p;
+    while (core->database.state == DATABASE_WORKS && pools_have_room(core) &&
+           (p = pool_neediest(core)))
+        if (!slot_build(&p->set))
+            pool_build_failed(p, ANSWER_INTERNAL, "out of memory");
+}
+
+/* ---- too many ---- */
+
+/* The newest of the slots that are being built (or are warm), one of an older version of the image
+ * before the others; or NULL. */
+static struct slot *pool_newest(const struct pool *p, bool warm)
 {
     struct slot *found = NULL;
-    for (struct list *at = p->slots.prev; at != &p->slots; at = at->prev) {
-        struct slot *s = container_of(at, struct slot, in_pool);
-        if (s->state == state && !slot_is_current(s))
+    for (struct list *at = p->set.slots.prev; at != &p->set.slots; at = at->prev) {
+        struct slot *s = container_of(at, struct slot, in_set);
+        bool fits =
+            warm ? s->state == SLOT_WARM : s->state == SLOT_BUILDING || s->state == SLOT_TURNING;
+        if (fits && !slot_is_current(s))
             return s;
-        if (s->state == state && !found)
+        if (fits && !found)
             found = s;
     }
     return found;
@@ -340,10 +262,10 @@ static void linger_over(struct timer *t)
 static unsigned pool_excess(struct pool *p)
 {
     unsigned supply = pool_supply(p), wanted = pool_wanted(p);
-    unsigned used = p->total - p->count[SLOT_RELEASING] - p->count[SLOT_BROKEN];
+    unsigned used = p->set.total - p->set.count[SLOT_RELEASING] - p->set.count[SLOT_BROKEN];
     unsigned above = p->settings.max && used > p->settings.max ? used - p->settings.max : 0;
     unsigned over = supply > wanted ? supply - wanted : 0;
-    bool now = p->shrink || p->row.removing;
+    bool now = p->shrink || entry_is_going(p->set.image);
     p->shrink = false;
     if (!over || now)
         timer_stop(&p->linger);
@@ -352,45 +274,108 @@ static unsigned pool_excess(struct pool *p)
     return now && over > above ? over : above;
 }
 
-/* Slots beyond what is wanted or allowed go: first those that are not even built. */
-static void pool_shrink(struct pool *p)
+void pool_shrink(struct pool *p)
 {
     for (unsigned excess = pool_excess(p); excess; excess--) {
-        struct slot *s = pool_newest(p, SLOT_BUILDING);
+        struct slot *s = pool_newest(p, false);
         if (!s)
-            s = pool_newest(p, SLOT_WARM);
+            s = pool_newest(p, true);
         if (!s)
             break;
         slot_release(s, "not needed any more");
     }
 }
 
-static unsigned core_building(const struct core *core)
+/* ---- as the API shows them ---- */
+
+/* Disks as the image's configuration names them (restore/formats/domconf.h). */
+static json_t *disks_to_json(const json_t *config)
 {
-    unsigned n = 0;
-    list_each (node, &core->pools)
-        n += container_of(node, struct pool, in_core)->count[SLOT_BUILDING];
-    return n;
+    size_t i;
+    json_t *v, *disks = json_array();
+    json_array_foreach (json_object_get(config, "disks"), i, v) {
+        json_t *path = json_object_get(v, "path"), *size = json_object_get(v, "size_bytes");
+        const char *vdev = json_string_value(json_object_get(v, "vdev"));
+        const char *kind = json_string_value(json_object_get(v, "kind"));
+        json_t *disk = json_pack("{s:s, s:s, s:O?, s:O?}", "vdev", vdev ? vdev : "?", "kind",
+                                 kind ? kind : "?", "path", path, "size_bytes", size);
+        if (json_array_append_new(disks, disk)) { /* drops the disk in any case */
+            json_decref(disks);
+            return NULL;
+        }
+    }
+    return disks;
 }
 
-void pools_refill(struct core *core)
+static json_int_t memory_kib(const struct image_facts *f)
 {
-    if (core->state != CORE_RUNNING)
-        return;
-    list_each (node, &core->pools) {
-        struct pool *p = container_of(node, struct pool, in_core);
-        pool_shrink(p);
-        if (p->row.removing)
-            pool_remove_check(p);
+    const json_t *v = json_object_get(f->config, "target_mem_kib");
+    return json_is_integer(v) ? json_integer_value(v)
+                              : (json_int_t)(f->info.populated * (PAGE_BYTES / 1024));
+}
+
+json_t *image_to_json(const struct entry *im)
+{
+    const struct image_info *i = &im->facts.info;
+    char file[IMAGE_PATH_SIZE];
+    entry_path(im, file);
+    return json_pack(
+        "{s:s, s:o, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:o, s:i, "
+        "s:i}",
+        "name", im->row.name, "id", show_uuid(im->row.id), "base",
+        im->base ? json_string(im->base->row.name) : json_null(), "guest",
+        i->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "vcpus", (int)i->vcpus, "memory_kib",
+        memory_kib(&im->facts), "pages", (json_int_t)i->populated, "delta_pages",
+        (json_int_t)(im->base ? i->pages : 0), "zero_pages", (json_int_t)i->zero_pages,
+        "repeated_pages", (json_int_t)i->repeated_pages, "free_pages", (json_int_t)i->free_pages,
+        "stored_pages", (json_int_t)i->payload_pages, "file", file, "file_bytes",
+        (json_int_t)i->file_bytes, "created_ms", (json_int_t)im->row.created_ms, "disks",
+        disks_to_json(im->facts.config), "slots", (int)im->own->set.total, "leases",
+        (int)im->leases);
+}
+
+/* What is wrong with it, in a line; "" if nothing is. */
+static const char *pool_trouble(const struct pool *p)
+{
+    const struct entry *im = p->set.image;
+    if (im->state == ENTRY_DAMAGED)
+        return im->damage;
+    return p->failures.text[0] ? p->failures.text : im->checks.text;
+}
+
+static uint64_t pool_pause_ms(const struct pool *p)
+{
+    uint64_t builds = failures_pause_ms(&p->failures);
+    return builds ? builds : failures_pause_ms(&p->set.image->checks);
+}
+
+json_t *pool_to_json(const struct pool *p)
+{
+    return json_pack(
+        "{s:s, s:i, s:i, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:I, s:I}", "image", image_name(p),
+        "min", (int)p->settings.min, "max", (int)p->settings.max, "engine", p->settings.engine,
+        "warm", (int)pool_warm(p), "building", (int)pool_building(p), "leased", (int)pool_leased(p),
+        "waiting", (int)list_length(&p->waiting), "broken", (int)p->set.count[SLOT_BROKEN],
+        "backoff_ms", (json_int_t)pool_pause_ms(p), "last_error", show_text(pool_trouble(p)),
+        "hits", (json_int_t)p->hits, "misses", (json_int_t)p->misses);
+}
+
+static json_t *pools_list(const struct core *core, const char *image)
+{
+    json_t *pools = json_array();
+    list_each (node, &core->images) {
+        const struct entry *im = entry_at(node);
+        if (image[0] ? strcmp(image, im->row.name) != 0 : im->base != NULL)
+            continue;
+        if (!pools || json_array_append_new(pools, pool_to_json(im->pool))) {
+            json_decref(pools);
+            return NULL;
+        }
     }
-    list_each (node, &core->pools)
-        pool_expect_check(pool_at(node));
-    unsigned parallel = (unsigned)config_number(core->config, KEY_PARALLEL);
-    images_verify(core);
-    list_each (node, &core->pools)
-        pool_replace_check(pool_at(node), core_building(core) < parallel);
-    struct pool *p;
-    while (!core->db_failing && core_building(core) < parallel && (p = pool_neediest(core)))
-        if (!slot_build(p))
-            pool_build_failed(p, ANSWER_INTERNAL, "out of memory");
+    return pools;
+}
+
+json_t *pools_to_json(const struct core *core, const char *image)
+{
+    return json_pack("{s:o}", "pools", pools_list(core, image));
 }

@@ -1,25 +1,15 @@
-/*
- * Start and stop: what a restart finds, and what a stop leaves.
- *
- * Three truths are compared at the start: the rows, the hypervisor's list of domains (matched by
- * UUID and domid: both are reused), and what lies on the disk.
- *
- *   row          domain       then
- *   leased       runs         the lease goes on, unless a connection held it
- *   leased       is gone      the lease ends
- *   any other    exists       destroyed: what is in it can't be proved any more
- *   any other    is gone      the row goes
- *   none         has our tag  destroyed
- *
- * Destruction is the ordinary end of a slot (slot_reap), so a domain that will not die is tried
- * again and again, and does not keep the daemon from starting: the socket opens when each
- * leftover has been tried once and the sweep is over.
- */
+/* Start and stop: see reconcile.h. */
+#include "pool/core/reconcile.h"
+
 #include "base/log.h"
+#include "base/util.h"
+#include "pool/core/domains.h"
 #include "pool/core/image_job.h"
 #include "pool/core/lease.h"
+#include "pool/core/remove_call.h"
+#include "pool/core/rows.h"
+#include "pool/core/slot_reap.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -31,58 +21,48 @@ static bool start_image(struct core *core, const struct image_row *row)
 {
     struct image_facts facts = {0};
     struct error e = {0};
-    char path[400];
+    char path[IMAGE_PATH_SIZE];
     format_fits(path, sizeof path, "%s/%s", core->images_dir, row->file);
     int rc = core->world->ops->image_read(core->world, path, &facts, &e);
     if (!rc && memcmp(facts.info.id, row->id, sizeof row->id) != 0)
         rc = error_set(&e, ANSWER_IMAGE_REFUSED, "%s holds another image than the one imported",
                        path);
-    struct pool *p = pool_new(core, row, &facts);
+    struct entry *im = image_publish(core, row, &facts, ENTRY_UNVERIFIED);
     json_decref(facts.config);
-    if (!p)
-        return false;
-    p->unverified = !rc;
-    if (rc) {
-        format_fits(p->damage, sizeof p->damage, "%s", e.text);
-        log_error("image %s cannot be used: %s", row->name, e.text);
-    }
-    return true;
+    if (im && rc && !entry_is_going(im))
+        entry_damaged(im, e.text);
+    return im != NULL;
 }
 
 /* Its row names a base that is not there: no slot can become it. */
 static void check_bases(struct core *core)
 {
-    list_each (node, &core->pools) {
-        struct pool *p = container_of(node, struct pool, in_core);
-        if (pool_is_derived(p) && !p->base && !p->damage[0])
-            pool_damaged(p, "the image that it is derived from is missing");
+    list_each (node, &core->images) {
+        struct entry *im = entry_at(node);
+        if (entry_is_derived(im) && !im->base && im->state == ENTRY_UNVERIFIED)
+            entry_damaged(im, "the image that it is derived from is missing");
     }
 }
 
 static bool file_known(const struct core *core, const char *file)
 {
-    list_each (node, &core->pools)
-        if (!strcmp(container_of(node, struct pool, in_core)->row.file, file))
+    list_each (node, &core->images)
+        if (!strcmp(entry_at(node)->row.file, file))
             return true;
     return false;
 }
 
 /* Files without a row: imports that never came to their end. Other files are not ours. */
-static void discard_unknown_files(struct core *core)
+static void file_found(struct world *w, const char *file)
 {
-    DIR *dir = opendir(core->images_dir);
-    struct dirent *entry;
-    while (dir && (entry = readdir(dir))) {
-        char path[600];
-        const char *dot = strstr(entry->d_name, ".img");
-        if (!dot || (dot[4] && !strstr(entry->d_name, ".tmp")) || file_known(core, entry->d_name))
-            continue;
-        format_fits(path, sizeof path, "%s/%s", core->images_dir, entry->d_name);
-        log_info("%s belongs to no image and is removed", path);
-        core->world->ops->image_discard(core->world, path);
-    }
-    if (dir)
-        closedir(dir);
+    struct core *core = w->owner;
+    char path[600];
+    const char *dot = strstr(file, ".img");
+    if (!dot || (dot[4] && !strstr(file, ".tmp")) || file_known(core, file))
+        return;
+    format_fits(path, sizeof path, "%s/%s", core->images_dir, file);
+    log_info("%s belongs to no image and is removed", path);
+    w->ops->image_discard(w, path);
 }
 
 /* ---- slots and leases ---- */
@@ -97,11 +77,11 @@ static const struct lease_row *lease_row_of(const struct db_rows *rows, uint64_t
 
 static bool start_slot(struct core *core, const struct slot_row *row, const struct db_rows *rows)
 {
-    struct pool *p = row->image[0] ? pool_find(core, row->image) : NULL;
+    const struct entry *im = row->image[0] ? entry_find(core, row->image) : NULL;
     enum slot_state state = slot_state_parse(row->state);
-    if (state >= SLOT_GONE || (!p && (state == SLOT_LEASED || state == SLOT_SAVED)))
+    if (state >= SLOT_GONE || (!im && (state == SLOT_LEASED || state == SLOT_SAVED)))
         state = SLOT_BROKEN;
-    struct slot *s = slot_new(core, p, row->id, state);
+    struct slot *s = slot_new(core, im ? &im->own->set : NULL, row->id, state);
     if (!s)
         return false;
     memcpy(s->uuid, row->uuid, sizeof s->uuid);
@@ -110,7 +90,7 @@ static bool start_slot(struct core *core, const struct slot_row *row, const stru
     format_fits(s->reason, sizeof s->reason, "%s", row->reason);
     s->domid = row->domid;
     s->since_ms = row->since_ms;
-    s->may_exist = true;
+    s->domain = DOMAIN_MAYBE;
     const struct lease_row *lease = lease_row_of(rows, row->id);
     return !slot_is_leased(s) || !lease || lease_adopt(s, lease);
 }
@@ -122,7 +102,7 @@ static void end_lost_leases(struct core *core, const struct db_rows *rows)
         char what[24];
         format_fits(what, sizeof what, "l%" PRIu64, rows->leases[i].id);
         if (!lease_find(core, what))
-            rows_lease_lost(core, &rows->leases[i]);
+            lease_row_lost(core, &rows->leases[i]);
     }
 }
 
@@ -151,43 +131,51 @@ static bool start_rows(struct core *core, const struct db_rows *rows)
 
 /* ---- comparing with the host ---- */
 
-static const struct host_domain *domain_of(const struct host_job *list, const struct slot *s)
+static const struct host_domain *domain_of(const struct slot *s)
 {
-    return slot_find_domain(s, list->domains, list->n_domains);
+    const struct listing *l = &s->core->listing;
+    return slot_find_domain(s, l->domains, l->n_domains);
 }
 
 /* While the daemon starts a leftover counts until its destruction has come back once. */
+static void leftover_add(struct slot *s)
+{
+    if (s->core->state == CORE_STARTING)
+        list_append(&s->core->startup.leftovers, &s->in_leftovers);
+}
+
 static void leftover(struct slot *s, const char *why)
 {
-    s->first_reap = s->core->state == CORE_STARTING;
-    s->core->first_reaps += s->first_reap;
+    leftover_add(s);
     if (slot_move_legal(s->state, SLOT_RELEASING))
         slot_move(s, SLOT_RELEASING, NULL, why);
-    else if (s->state != SLOT_RELEASING && s->state != SLOT_BROKEN)
+    else if (!slot_is_leaving(s))
         slot_move(s, SLOT_BROKEN, NULL, why);
     slot_reap(s);
 }
 
+/* Why the lease of a domain that is there, or not, has ended; NULL: it goes on. */
+static const char *lease_over(const struct slot *s, const struct host_domain *d)
+{
+    if (s->state == SLOT_SAVED)
+        return s->lease->hold ? "the client that held it is gone" : NULL;
+    if (!d || d->state == HOST_DOMAIN_DYING)
+        return "its domain ended while the daemon was down";
+    if (d->state == HOST_DOMAIN_SHUTDOWN &&
+        strcmp(host_shutdown_reason_name(d->shutdown_reason), "suspend") != 0)
+        return host_shutdown_reason_name(d->shutdown_reason);
+    return s->lease->hold ? "the client that held it is gone" : NULL;
+}
+
 static void compare_lease(struct slot *s, const struct host_domain *d)
 {
-    const char *why = NULL;
-    if (s->state == SLOT_SAVED && !s->lease->hold) {
-        if (d && d->state == HOST_DOMAIN_ALIVE)
-            slot_restored(s, d);
-        return;
+    const char *why = lease_over(s, d);
+    if (why) {
+        leftover_add(s);
+        lease_end(s->lease, why, NULL, NULL);
+    } else if (s->state == SLOT_SAVED && d && d->state == HOST_DOMAIN_ALIVE) {
+        slot_restored(s, d);
     }
-    if (!d || d->state == HOST_DOMAIN_DYING)
-        why = "its domain ended while the daemon was down";
-    else if (d->state == HOST_DOMAIN_SHUTDOWN &&
-             strcmp(host_shutdown_reason_name(d->shutdown_reason), "suspend") != 0)
-        why = host_shutdown_reason_name(d->shutdown_reason);
-    else if (s->lease->hold)
-        why = "the client that held it is gone";
-    if (!why)
-        return;
-    s->first_reap = true;
-    s->core->first_reaps++;
-    lease_end(s->lease, why, NULL, NULL);
 }
 
 static void compare_slot(struct slot *s, const struct host_domain *d)
@@ -195,7 +183,7 @@ static void compare_slot(struct slot *s, const struct host_domain *d)
     if (d && s->state != SLOT_SAVED)
         s->domid = d->domid;
     else if (s->domid == DB_NO_DOMID)
-        s->may_exist = false; /* never came into being */
+        s->domain = DOMAIN_NONE; /* never came into being */
     if (s->lease)
         compare_lease(s, d);
     else
@@ -204,10 +192,10 @@ static void compare_slot(struct slot *s, const struct host_domain *d)
 
 /* A domain with our tag that no slot knows: its row was lost with a failing database, or a helper
  * of a killed daemon was too late to notice its end. */
-static bool adopt_orphan(struct core *core, const struct host_domain *d)
+static bool orphan_adopt(struct core *core, const struct host_domain *d)
 {
     list_each (node, &core->slots)
-        if (slot_has_domain(container_of(node, struct slot, in_core), d))
+        if (slot_has_domain(slot_at(node), d))
             return true;
     struct slot *s = slot_new(core, NULL, core->next_slot, SLOT_BUILDING);
     if (!s)
@@ -221,57 +209,40 @@ static bool adopt_orphan(struct core *core, const struct host_domain *d)
     return true;
 }
 
-bool core_adopt_orphans(struct core *core, const struct host_domain *domains, size_t n)
+bool orphans_adopt(struct core *core)
 {
     bool ok = true;
-    for (size_t i = 0; ok && i < n; i++)
-        if (!strcmp(domains[i].tag, core->tag) && domains[i].state != HOST_DOMAIN_DYING)
-            ok = adopt_orphan(core, &domains[i]);
+    for (size_t i = 0; ok && i < core->listing.n_domains; i++) {
+        const struct host_domain *d = &core->listing.domains[i];
+        if (!strcmp(d->tag, core->tag) && d->state != HOST_DOMAIN_DYING)
+            ok = orphan_adopt(core, d);
+    }
     return ok;
 }
 
-static void start_failed(struct core *core, int rc, const struct error *e)
-{
-    core->on_started(core, rc, e);
-}
+static void sweep_if_tried(struct core *core);
 
-static void start_compare(struct host_job *job)
+void start_listed(struct core *core, int rc, const struct error *e)
 {
-    struct core *core = container_of(job, struct core, list_job);
-    core->list_running = false;
-    if (core->state == CORE_STOPPING) { /* a signal came first */
-        free(job->domains);
-        job->domains = NULL;
-        core_kick(core);
+    if (rc) {
+        core->startup.on_started(core, rc, e);
         return;
     }
-    if (job->rc) {
-        start_failed(core, job->rc, &job->error);
-        return;
-    }
-    core->first_reaps = 1; /* this function */
-    bool ok = core_adopt_orphans(core, job->domains, job->n_domains);
-    list_each (node, &core->slots) {
-        struct slot *s = container_of(node, struct slot, in_core);
-        if (!s->first_reap)
-            compare_slot(s, domain_of(job, s));
-    }
-    free(core->domains);
-    core->domains = job->domains;
-    core->n_domains = job->n_domains;
-    job->domains = NULL;
-    if (!ok)
+    core->startup.phase = START_COMPARING;
+    if (!orphans_adopt(core))
         log_error("out of memory: a leftover domain was not destroyed");
-    core_leftover_done(core);
-    if (core->list_again)
-        core_look(core);
+    list_each (node, &core->slots)
+        if (list_empty(&slot_at(node)->in_leftovers))
+            compare_slot(slot_at(node), domain_of(slot_at(node)));
+    core->startup.phase = START_REAPING;
+    sweep_if_tried(core);
 }
 
 /* ---- sweeping, and the end of the start ---- */
 
 static void start_swept(struct host_job *job)
 {
-    struct core *core = container_of(job, struct core, sweep_job);
+    struct core *core = container_of(job, struct core, startup.sweep_job);
     if (job->rc)
         log_error("sweeping up after an earlier run: %s", job->error.text);
     else if (job->removed)
@@ -279,8 +250,8 @@ static void start_swept(struct host_job *job)
     if (core->state == CORE_STOPPING)
         return; /* a signal came first */
     core->state = CORE_RUNNING;
-    core->on_started(core, 0, NULL);
-    core_look(core);
+    core->startup.on_started(core, 0, NULL);
+    domains_list(core);
     core_kick(core);
 }
 
@@ -288,37 +259,44 @@ static void start_swept(struct host_job *job)
  */
 static bool sweep_keep(struct core *core)
 {
+    struct startup *st = &core->startup;
     size_t n = 0;
     list_each (node, &core->slots)
-        n += container_of(node, struct slot, in_core)->state == SLOT_SAVED;
-    free(core->kept);
-    core->kept = calloc(n + 1, sizeof *core->kept);
-    if (!core->kept)
+        n += slot_at(node)->state == SLOT_SAVED;
+    free(st->kept);
+    st->kept = calloc(n + 1, sizeof *st->kept);
+    if (!st->kept)
         return false;
     n = 0;
-    list_each (node, &core->slots) {
-        const struct slot *s = container_of(node, struct slot, in_core);
-        if (s->state == SLOT_SAVED)
-            memcpy(core->kept[n++], s->uuid, sizeof *core->kept);
-    }
-    core->sweep_job.keep = (const uint8_t(*)[16])core->kept;
-    core->sweep_job.n_keep = n;
+    list_each (node, &core->slots)
+        if (slot_at(node)->state == SLOT_SAVED)
+            memcpy(st->kept[n++], slot_at(node)->uuid, sizeof *st->kept);
+    st->sweep_job.keep = (const uint8_t(*)[16])st->kept;
+    st->sweep_job.n_keep = n;
     return true;
 }
 
-void core_leftover_done(struct core *core)
+static void sweep_if_tried(struct core *core)
 {
-    if (--core->first_reaps || core->state != CORE_STARTING)
+    struct startup *st = &core->startup;
+    if (core->state != CORE_STARTING || st->phase != START_REAPING || !list_empty(&st->leftovers))
         return;
-    core->sweep_job.kind = HOST_JOB_SWEEP;
-    core->sweep_job.done = start_swept;
-    core->sweep_job.tag = core->tag;
-    if (!sweep_keep(core)) {
-        core->sweep_job.rc = error_set(&core->sweep_job.error, -ENOMEM, "out of memory");
-        start_swept(&core->sweep_job);
+    st->phase = START_SWEEPING;
+    st->sweep_job.kind = HOST_JOB_SWEEP;
+    st->sweep_job.done = start_swept;
+    st->sweep_job.tag = core->tag;
+    if (sweep_keep(core)) {
+        core->world->ops->host_start(core->world, &st->sweep_job);
         return;
     }
-    core->world->ops->host_start(core->world, &core->sweep_job);
+    st->sweep_job.rc = error_set(&st->sweep_job.error, -ENOMEM, "out of memory");
+    start_swept(&st->sweep_job);
+}
+
+void start_tried(struct slot *s)
+{
+    list_remove(&s->in_leftovers);
+    sweep_if_tried(s->core);
 }
 
 void core_start(struct core *core, const struct db_rows *rows)
@@ -326,31 +304,28 @@ void core_start(struct core *core, const struct db_rows *rows)
     if (!start_rows(core, rows)) {
         struct error e;
         error_set(&e, -ENOMEM, "out of memory for the rows of the database");
-        start_failed(core, -ENOMEM, &e);
+        core->startup.on_started(core, -ENOMEM, &e);
         return;
     }
-    discard_unknown_files(core);
-    core->list_running = true;
-    core->lists_started++;
-    core->list_job.kind = HOST_JOB_LIST;
-    core->list_job.done = start_compare;
-    core->world->ops->host_start(core->world, &core->list_job);
+    core->world->ops->images_list(core->world, core->images_dir, file_found);
+    core->startup.phase = START_LISTING;
+    domains_list(core);
 }
 
 /* ---- stopping ---- */
 
 static void stopped(struct core *core)
 {
-    timer_stop(&core->stop_timer);
-    void (*on_stopped)(struct core *) = core->on_stopped;
-    core->on_stopped = NULL;
+    timer_stop(&core->startup.stop_timer);
+    void (*on_stopped)(struct core *) = core->startup.on_stopped;
+    core->startup.on_stopped = NULL;
     on_stopped(core);
 }
 
 static void stop_timed_out(struct timer *t)
 {
-    struct core *core = container_of(t, struct core, stop_timer);
-    if (!core->on_stopped)
+    struct core *core = container_of(t, struct core, startup.stop_timer);
+    if (!core->startup.on_stopped)
         return;
     log_warning("unused domains are left behind: the next start destroys them");
     stopped(core);
@@ -358,53 +333,32 @@ static void stop_timed_out(struct timer *t)
 
 void core_stop_check(struct core *core)
 {
-    if (core->state != CORE_STOPPING || !core->on_stopped || !list_empty(&core->image_jobs))
+    if (core->state != CORE_STOPPING || !core->startup.on_stopped || !list_empty(&core->jobs))
         return;
-    if (core->list_running || core->memory_running)
+    if (core->listing.state != LISTING_IDLE || core->listing.measuring)
         return; /* a call to the host cannot be taken back, and is short */
-    list_each (node, &core->slots) {
-        const struct slot *s = container_of(node, struct slot, in_core);
-        if (!slot_is_leased(s) || s->row_pending || s->helper)
+    list_each (node, &core->slots)
+        if (!slot_is_leased(slot_at(node)) || slot_at(node)->helper)
             return;
-    }
     stopped(core);
-}
-
-/* Requests that are being committed come to their end; all others are refused. A lease that a
- * connection holds ends with the daemon, which is the other end of that connection. */
-static void stop_lease(struct lease *l)
-{
-    struct slot *s = l->slot;
-    struct call *call = l->call;
-    if (l->state == LEASE_ACTIVE && l->hold) {
-        lease_end(l, "the daemon that kept its connection is shutting down", NULL, NULL);
-        return;
-    }
-    if (l->state != LEASE_WAITING && l->state != LEASE_COMPLETING)
-        return;
-    lease_free(l);
-    if (s)
-        slot_break(s, "the daemon is shutting down");
-    if (call)
-        call_refuse(call, ANSWER_STOPPING, "the daemon is shutting down");
 }
 
 void core_stop(struct core *core)
 {
     core->state = CORE_STOPPING;
-    rows_traces(core);
+    leases_put_traces(core);
     image_jobs_stop(core);
     list_each (node, &core->leases)
-        stop_lease(container_of(node, struct lease, in_core));
-    list_each (node, &core->pools)
-        pool_removals_refuse(container_of(node, struct pool, in_core), ANSWER_STOPPING,
-                             "the daemon is shutting down; the removal goes on when it is back");
+        lease_stop(lease_at(node));
+    list_each (node, &core->images)
+        removals_refuse(entry_at(node), ANSWER_STOPPING,
+                        "the daemon is shutting down; the removal goes on when it is back");
     list_each (node, &core->slots) {
-        struct slot *s = container_of(node, struct slot, in_core);
+        struct slot *s = slot_at(node);
         if (slot_move_legal(s->state, SLOT_RELEASING) && !slot_is_leased(s))
             slot_release(s, "the daemon is shutting down");
     }
-    timer_start(&core->timers, &core->stop_timer, config_number(core->config, KEY_STOP_TIMEOUT),
-                stop_timed_out);
+    timer_start(&core->timers, &core->startup.stop_timer,
+                config_number(core->config, KEY_STOP_TIMEOUT), stop_timed_out);
     core_kick(core);
 }

@@ -1,19 +1,7 @@
-/*
- * Rows: what the core knows, written down.
- *
- * Writes are committed by another thread in the order in which they are started, each in a
- * transaction. Most are sent off and forgotten: a row that lags is repaired at the next start,
- * since a restart destroys whatever is not leased. Two are waited for: the row of a slot before
- * anything is built (or a kill between would leave a domain that no row knows), and the rows of a
- * lease before its caller is answered.
- *
- * When a write fails the database counts as failing: leased domains run on, releases work, but no
- * lease is given and nothing is built. Every second all live rows are written again; when that
- * works, all is as if nothing had happened.
- */
+/* Rows: see rows.h. */
+#include "pool/core/rows.h"
+
 #include "base/log.h"
-#include "base/message.h"
-#include "pool/core/lease_trace.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -32,7 +20,7 @@ struct rows {
     struct db_op ops[];
 };
 
-static struct rows *rows_new_sized(struct core *core, size_t size)
+struct rows *rows_new_sized(struct core *core, size_t size)
 {
     struct rows *r = malloc(sizeof *r + size * sizeof r->ops[0]);
     if (!r)
@@ -57,8 +45,10 @@ static void rows_free(struct rows *r)
     free(r);
 }
 
-static struct db_op *rows_op(struct rows *r, enum db_op_kind kind)
+struct db_op *rows_add(struct rows *r, enum db_op_kind kind)
 {
+    if (!r)
+        return NULL;
     assert(r->write.n < r->size);
     struct db_op *op = &r->ops[r->write.n++];
     memset(op, 0, sizeof *op);
@@ -66,145 +56,55 @@ static struct db_op *rows_op(struct rows *r, enum db_op_kind kind)
     return op;
 }
 
-/* ---- operations ---- */
-
-void rows_slot(struct rows *r, const struct slot *s)
-{
-    if (!r)
-        return;
-    struct slot_row *row = &rows_op(r, DB_SLOT_PUT)->slot;
-    row->id = s->id;
-    memcpy(row->uuid, s->uuid, sizeof row->uuid);
-    format_fits(row->image, sizeof row->image, "%s", s->pool ? s->pool->row.name : "");
-    format_fits(row->state, sizeof row->state, "%s", slot_state_name(s->state));
-    format_fits(row->engine, sizeof row->engine, "%s", s->engine);
-    row->domid = s->domid;
-    format_fits(row->name, sizeof row->name, "%s", s->name);
-    row->since_ms = s->since_ms;
-    format_fits(row->reason, sizeof row->reason, "%s", s->reason);
-}
-
-void rows_slot_gone(struct rows *r, const struct slot *s)
+void rows_spoil(struct rows *r)
 {
     if (r)
-        rows_op(r, DB_SLOT_DELETE)->slot.id = s->id;
-}
-
-static void lease_row_fill(struct rows *r, struct lease_row *row, const struct lease *l)
-{
-    size_t len;
-    row->id = l->id;
-    row->slot = l->slot->id;
-    format_fits(row->image, sizeof row->image, "%s", l->image->row.name);
-    row->owner_uid = l->owner_uid;
-    format_fits(row->name, sizeof row->name, "%s", l->name);
-    row->created_ms = l->created_ms;
-    row->expires_ms = l->expires_ms;
-    row->hold = l->hold;
-    row->paused = l->paused;
-    row->meta = l->meta ? message_encode(l->meta, &len) : NULL;
-    if (l->meta && !row->meta)
         r->incomplete = true;
-    row->trace = l->trace ? strdup(l->trace) : NULL; /* without memory it stays as it was */
-}
-
-void rows_lease(struct rows *r, const struct lease *l)
-{
-    if (r)
-        lease_row_fill(r, &rows_op(r, DB_LEASE_PUT)->lease, l);
-}
-
-void rows_lease_ended(struct rows *r, const struct lease *l, const char *reason)
-{
-    if (!r)
-        return;
-    struct lease_row *row = &rows_op(r, DB_LEASE_PUT)->lease;
-    lease_row_fill(r, row, l);
-    row->ended_ms = core_wall_ms(l->core);
-    format_fits(row->end_reason, sizeof row->end_reason, "%s", reason);
-}
-
-static struct lease *lease_at(struct list *node)
-{
-    return container_of(node, struct lease, in_core);
-}
-
-void rows_traces(struct core *core)
-{
-    size_t due = 0;
-    list_each (node, &core->leases)
-        due += lease_at(node)->trace_due;
-    struct rows *r = due ? rows_new_sized(core, due) : NULL;
-    if (!r)
-        return;
-    list_each (node, &core->leases) {
-        struct lease *l = lease_at(node);
-        if (!l->trace_due)
-            continue;
-        lease_trace_record(l);
-        rows_lease(r, l);
-    }
-    rows_commit(core, r, NULL, NULL);
-}
-
-void rows_lease_lookup(struct rows *r, struct lease_lookup *lookup)
-{
-    if (r)
-        rows_op(r, DB_LEASE_FIND)->lookup = lookup;
-}
-
-void rows_lease_lost(struct core *core, const struct lease_row *lost)
-{
-    struct rows *r = rows_new(core);
-    if (r) {
-        struct lease_row *row = &rows_op(r, DB_LEASE_PUT)->lease;
-        *row = *lost;
-        row->slot = 0;
-        row->meta = row->trace = NULL; /* the row that exists keeps its own */
-        row->ended_ms = core_wall_ms(core);
-        format_fits(row->end_reason, sizeof row->end_reason, "its slot's row was lost");
-    }
-    rows_commit(core, r, NULL, NULL);
 }
 
 void rows_image(struct rows *r, const struct image_row *image)
 {
-    if (r)
-        rows_op(r, DB_IMAGE_PUT)->image = *image;
+    struct db_op *op = rows_add(r, DB_IMAGE_PUT);
+    if (op)
+        op->image = *image;
 }
 
 void rows_image_gone(struct rows *r, const struct image_row *image)
 {
-    if (r)
-        rows_op(r, DB_IMAGE_DELETE)->image = *image;
-}
-
-void rows_setting(struct rows *r, const char *image, const char *key, const char *value)
-{
-    if (!r)
-        return;
-    struct db_op *op = rows_op(r, value[0] ? DB_SETTING_PUT : DB_SETTING_DELETE);
-    format_fits(op->setting.image, sizeof op->setting.image, "%s", image);
-    format_fits(op->setting.key, sizeof op->setting.key, "%s", key);
-    format_fits(op->setting.value, sizeof op->setting.value, "%s", value);
+    struct db_op *op = rows_add(r, DB_IMAGE_DELETE);
+    if (op)
+        op->image = *image;
 }
 
 /* ---- repair ---- */
 
-static void repair_try(struct timer *t);
+static void repair_later(struct core *core);
+static void repair_done(void *owner, int rc, const struct error *e);
+
+static void repair_try(struct timer *t)
+{
+    struct core *core = container_of(t, struct core, database.repair);
+    core->database.state = DATABASE_REPAIRING;
+    if (rows_commit(core, core->up->live_rows(core), repair_done, core))
+        return;
+    core->database.state = DATABASE_FAILING;
+    repair_later(core);
+}
 
 static void repair_later(struct core *core)
 {
-    if (!core->repairing && !timer_armed(&core->repair))
-        timer_start(&core->timers, &core->repair, REPAIR_MS, repair_try);
+    if (core->database.state == DATABASE_FAILING && !timer_armed(&core->database.repair))
+        timer_start(&core->timers, &core->database.repair, REPAIR_MS, repair_try);
 }
 
 static void db_failed(struct core *core, const struct error *e)
 {
-    if (!core->db_failing)
+    struct database *db = &core->database;
+    if (db->state == DATABASE_WORKS) {
         log_error("%s; no new leases until it works again", e->text);
-    core->db_failing = true;
-    core->db_error = *e;
+        db->state = DATABASE_FAILING;
+    }
+    db->error = *e;
     repair_later(core);
 }
 
@@ -212,39 +112,13 @@ static void repair_done(void *owner, int rc, const struct error *e)
 {
     struct core *core = owner;
     (void)e;
-    core->repairing = false;
+    core->database.state = rc ? DATABASE_FAILING : DATABASE_WORKS;
     if (rc) {
         repair_later(core);
         return;
     }
-    core->db_failing = false;
     log_info("the database works again");
     core_kick(core);
-}
-
-static bool row_live(const struct lease *l)
-{
-    return l->state == LEASE_ACTIVE;
-}
-
-static void repair_try(struct timer *t)
-{
-    struct core *core = container_of(t, struct core, repair);
-    size_t size = 1;
-    list_each (node, &core->slots)
-        size++;
-    list_each (node, &core->leases)
-        size++;
-    struct rows *r = rows_new_sized(core, size);
-    if (r) {
-        rows_op(r, DB_LIVE_CLEAR);
-        list_each (node, &core->slots)
-            rows_slot(r, container_of(node, struct slot, in_core));
-        list_each (node, &core->leases)
-            if (row_live(lease_at(node)))
-                rows_lease(r, lease_at(node));
-    }
-    core->repairing = rows_commit(core, r, repair_done, core);
 }
 
 /* ---- committing ---- */

@@ -1,54 +1,53 @@
 /*
- * A slot: one domain of a pool, from before it is created until it is gone.
+ * A slot: one domain of a pool, from before it is created until it is gone. Its states are in
+ * slot_state.h; its helper process is driven by slot_helper.c, its end by slot_reap.c.
  *
- *   building -> warm -> completing -> leased -> releasing -> gone
- *       \        \  \-> completing -> settling -> ready -> leased
- *        \        \------------------------------------> releasing     (not needed any more)
- *   leased -> saved -> leased | releasing       (saved by xl save; back by xl restore)
- *   warm -> building -> warm                    (turned into a new version of its image)
- *   completing -> warm                          (the image was refused; nothing was changed)
- *   any state -> broken -> gone                 (failed: see reason)
- *
- * slot_move is the only way from one state to another. It asserts that the move is in the
- * table, keeps the pool's account, writes the row (see there) and traces.
- *
- * The end of a slot ("reaping") is the same for all: its helper is killed and waited for, the
- * domain is looked up by UUID if its domid is not known, destroyed, and tried again, ever less
- * often, until it is gone. Only then does the slot go.
+ * slot_move is the only way from one state to another. It keeps the account of the slot's set,
+ * writes the row (see there) and traces.
  */
 #ifndef POOL_SLOT_H
 #define POOL_SLOT_H
 
-#include "pool/core/core.h"
-#include "pool/core/pool.h"
+#include "pool/core/catalog.h"
+#include "pool/core/slot_state.h"
 
-/* X(symbol, name) */
-#define SLOT_STATES(X)                                                                             \
-    X(BUILDING, "building")                                                                        \
-    X(WARM, "warm")                                                                                \
-    X(COMPLETING, "completing")                                                                    \
-    X(SETTLING, "settling") /* for slots made ready ahead: not used yet */                         \
-    X(READY, "ready")       /* likewise */                                                         \
-    X(LEASED, "leased")                                                                            \
-    X(SAVED, "saved") /* leased; its domain is in a file, its disks are kept */                    \
-    X(RELEASING, "releasing")                                                                      \
-    X(BROKEN, "broken")                                                                            \
-    X(GONE, "gone")
+#include <jansson.h>
 
-enum slot_state {
-#define SLOT_ENUM(sym, name) SLOT_##sym,
-    SLOT_STATES(SLOT_ENUM)
-#undef SLOT_ENUM
-        SLOT_STATE_COUNT
+struct lease;
+struct rows;
+
+/* The slots made of one image: the part of its pool that a slot's moves keep right. */
+struct slot_set {
+    struct entry *image;
+    const char *engine;               /* for new slots, as configured ("auto" is one); the
+                                         configuration's */
+    struct list slots;                /* struct slot.in_set, oldest first */
+    struct list warm;                 /* struct slot.in_warm: of the image's present version,
+                                         oldest first */
+    unsigned count[SLOT_STATE_COUNT]; /* slots by state */
+    unsigned total;                   /* all of them */
 };
 
-/* How far the end of a slot has come. */
-enum reap_step {
-    REAP_NONE,
-    REAP_QUEUED, /* waits for its turn, its row or its helper's end */
-    REAP_LOOKUP, /* its domid is not known: waits for a listing */
-    REAP_DESTROY,
-    REAP_PAUSE /* failed; tried again when the timer fires */
+void slot_set_init(struct slot_set *set, struct entry *image);
+
+/* How far the end of a slot has come; the arrows are in slot_reap.c. */
+enum reap_state {
+    REAP_NONE,    /* not begun */
+    REAP_HELPER,  /* its helper is killed and waited for */
+    REAP_ROW,     /* its first row is still being committed */
+    REAP_QUEUED,  /* waits for its turn */
+    REAP_LOOKUP,  /* its domid is not known: waits for a listing */
+    REAP_DESTROY, /* the host destroys the domain */
+    REAP_PAUSE,   /* that failed; tried again when the timer fires */
+    REAP_DONE,    /* the domain is gone */
+    REAP_STATE_COUNT
+};
+
+/* What is known of a slot's domain while its domid is not. */
+enum slot_domain {
+    DOMAIN_NONE,    /* no helper has run */
+    DOMAIN_NOT_YET, /* nor will one before the slot's row is committed, which is under way */
+    DOMAIN_MAYBE    /* a helper has run: there may be a domain */
 };
 
 /* Somebody who is told when the slot is gone, or cannot be destroyed for now. */
@@ -59,67 +58,56 @@ struct slot_watch {
 
 struct slot {
     struct core *core;
-    struct pool *pool; /* NULL: a domain of ours that no row knew */
-    struct list in_core, in_pool, in_warm, in_reaps;
+    struct slot_set *set; /* NULL: a domain of ours that no row knew */
+    struct list in_core, in_set, in_warm, in_reaps, in_leftovers;
     uint64_t id;
     uint8_t uuid[16];
-    enum slot_state state;
+    enum slot_state state, before; /* before: the state that it came from */
     char engine[16];
     int64_t domid; /* DB_NO_DOMID: not known */
+    enum slot_domain domain;
     char name[DB_NAME_SIZE];
     int64_t since_ms;
     uint8_t holds[16]; /* id of the base whose pages it has: row.id of a version of its image */
-    bool turning;      /* building means: being turned into another version */
     char reason[DB_REASON_SIZE];
-    uint64_t
-        known_since_list; /* only a listing newer than this one can prove the domain's absence */
-    bool suspended;       /* its domain is being saved or restored: gone then means saved */
+    uint64_t known_since_list; /* only a newer listing can prove the domain's absence */
+    bool suspended; /* its domain is being saved or restored by xl: gone then means saved */
 
     struct helper *helper;
-    struct lease *lease;
-    bool row_pending;   /* a commit whose continuation needs this slot is under way */
-    bool may_exist;     /* a helper has run: there may be a domain though no domid is known */
-    bool first_reap;    /* core->first_reaps includes it */
-    struct timer timer; /* build or complete timeout, helper's exit, or pause before the next try */
+    struct lease *lease; /* whom it works for, or who has it; NULL: nobody */
+    uint64_t lease_id;   /* of that one */
+    struct timer timer;  /* build or complete timeout, helper's exit, or pause before the next try */
     struct host_job job;
-    enum reap_step reap;
+    enum reap_state reap;
     unsigned reap_tries;
-    bool released; /* RELEASING before its destruction failed */
     struct list watches;
 };
 
-const char *slot_state_name(enum slot_state state);
-/* True while a lease owns the slot for good: leased or saved. */
-bool slot_is_leased(const struct slot *s);
-/* SLOT_STATE_COUNT when the name is not known. */
-enum slot_state slot_state_parse(const char *name);
-bool slot_move_legal(enum slot_state from, enum slot_state to);
+static inline struct slot *slot_at(struct list *in_core)
+{
+    return container_of(in_core, struct slot, in_core);
+}
 
-/* A new slot in core and pool (NULL: none), in the given state, without a row. NULL: no memory. */
-struct slot *slot_new(struct core *core, struct pool *pool, uint64_t id, enum slot_state state);
-/* For core_dispose alone: everything else moves a slot to gone. */
+/* A new slot in core and set (NULL: none), in the given state, without a row. NULL: no memory. */
+struct slot *slot_new(struct core *core, struct slot_set *set, uint64_t id, enum slot_state state);
+/* For core_dispose and slot_reap.c: everything else moves a slot to gone. Those who watch it are told
+ * that the daemon stopped. */
 void slot_free(struct slot *s);
 
 /* Moves; the row goes into r, or (NULL) is committed by itself, but for a slot that is being
  * completed: its row waits for the end of that. reason may be NULL. */
 void slot_move(struct slot *s, enum slot_state to, struct rows *r, const char *reason);
+/* Puts its row into r, which may be NULL: out of memory. */
+void slot_put(const struct slot *s, struct rows *r);
+/* The name that its domain has until a lease gives it another. */
+void slot_choose_name(struct slot *s);
 
-/* Starts to build a slot for the pool. False: it could not even be started. */
-bool slot_build(struct pool *p);
-/* Whether it holds the present version of its pool's image. Others are never given to a lease. */
+/* True while a lease owns the slot for good: leased or saved. */
+bool slot_is_leased(const struct slot *s);
+/* Whether it holds the present version of its image. Others are never given to a lease. */
 bool slot_is_current(const struct slot *s);
-/* Sends a warm slot's helper to write what the present version changes. */
-void slot_turn(struct slot *s);
-/* Sends a warm slot's helper to work for its lease (s->lease). */
-void slot_complete(struct slot *s);
-
-/* Lets the helper of a leased slot go, now that the lease's owner has been told. */
-void slot_dismiss(struct slot *s);
-
-/* Not needed any more: moves to releasing and reaps. No-op when it is on its way out. */
-void slot_release(struct slot *s, const char *reason);
-/* Failed: moves to broken and reaps. Its lease, if any, is told first by the caller. */
-void slot_break(struct slot *s, const char *reason);
+/* On its way out: releasing or broken. */
+bool slot_is_leaving(const struct slot *s);
 
 /* True when d is the slot's domain: same UUID, and same domid unless xl may have given it a new
  * one. */
@@ -130,14 +118,12 @@ const struct host_domain *slot_find_domain(const struct slot *s, const struct ho
 /* A leased slot's domain is back under a new domid: xl saved and restored it. */
 void slot_restored(struct slot *s, const struct host_domain *d);
 
-/* Goes on with the end of a slot, whatever it waits for. */
-void slot_reap(struct slot *s);
-/* After a listing: the slot waited to learn its domid. NULL: it has no domain. */
-void slot_looked_up(struct slot *s, const struct host_domain *domain);
-
 void slot_watch(struct slot *s, struct slot_watch *w,
                 void (*gone)(struct slot_watch *w, int rc, const char *failure));
-/* Starts what was queued for destruction. */
-void slots_reap_queued(struct core *core);
+/* rc 0: the slot is gone. Each is told once and is then no watch any more. */
+void slot_watches_tell(struct slot *s, int rc, const char *failure);
+
+/* As the interface's type Slot. New reference; NULL: no memory. */
+json_t *slot_to_json(const struct slot *s);
 
 #endif

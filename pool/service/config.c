@@ -523,24 +523,64 @@ static void swap_touched(struct config_image *im, struct value *fresh, const boo
     }
 }
 
+struct config_patch {
+    char image[64];
+    struct value fresh[KEY_COUNT];
+    bool touched[KEY_COUNT];
+};
+
+void config_patch_free(struct config_patch *patch)
+{
+    for (int i = 0; patch && i < KEY_COUNT; i++)
+        value_dispose(&patch->fresh[i]);
+    free(patch);
+}
+
+/* Whether the section would be in order with the patch. */
+static int patch_check(struct config *c, struct config_image *im, struct config_patch *patch,
+                       struct error *e)
+{
+    swap_touched(im, patch->fresh, patch->touched);
+    int rc = check_set(c, im, e);
+    swap_touched(im, patch->fresh, patch->touched);
+    return rc;
+}
+
+int config_patch_new(struct config *c, const char *image, const struct config_change *changes,
+                     size_t n, struct config_patch **out, struct error *e)
+{
+    struct config_image *im = image_find_or_add(c, image);
+    struct config_patch *patch = im ? calloc(1, sizeof *patch) : NULL;
+    if (!patch)
+        return error_set(e, -ENOMEM, "change settings: out of memory");
+    format_fits(patch->image, sizeof patch->image, "%s", image);
+    int rc = parse_changes(changes, n, patch->fresh, patch->touched, e);
+    if (!rc)
+        rc = patch_check(c, im, patch, e);
+    if (!rc)
+        *out = patch;
+    else
+        config_patch_free(patch);
+    return rc;
+}
+
+void config_patch_apply(struct config *c, struct config_patch *patch)
+{
+    struct config_image *im = image_find(c, patch->image);
+    if (im)
+        swap_touched(im, patch->fresh, patch->touched);
+}
+
 int config_set(struct config *c, const char *image, const struct config_change *changes, size_t n,
                struct error *e)
 {
-    struct value fresh[KEY_COUNT] = {0};
-    bool touched[KEY_COUNT] = {0};
-    struct config_image *im = image_find_or_add(c, image);
-    if (!im)
-        return error_set(e, -ENOMEM, "change settings: out of memory");
-    int rc = parse_changes(changes, n, fresh, touched, e);
-    if (!rc) {
-        swap_touched(im, fresh, touched);
-        rc = check_set(c, im, e);
-        if (rc)
-            swap_touched(im, fresh, touched);
-    }
-    for (int i = 0; i < KEY_COUNT; i++)
-        value_dispose(&fresh[i]);
-    return rc;
+    struct config_patch *patch;
+    int rc = config_patch_new(c, image, changes, n, &patch, e);
+    if (rc)
+        return rc;
+    config_patch_apply(c, patch);
+    config_patch_free(patch);
+    return 0;
 }
 
 void config_move_set(struct config *to, struct config *from)

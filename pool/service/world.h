@@ -82,6 +82,8 @@ struct image_facts {
 struct world_ops {
     uint64_t (*mono_us)(struct world *w);
     int64_t (*wall_ms)(struct world *w);
+    /* n random bytes, fit for identities. Never fails. */
+    void (*random)(struct world *w, void *out, size_t n);
     /* world.alarm is called once at this time (mono_us), or soon after; replaces the one before. */
     void (*alarm_at)(struct world *w, uint64_t at_us);
     void (*alarm_off)(struct world *w);
@@ -100,7 +102,11 @@ struct world_ops {
 
     /* Blocking; only while the daemon starts. */
     int (*image_read)(struct world *w, const char *path, struct image_facts *out, struct error *e);
-    /* Removes an image file and what an interrupted writer left beside it. Brief. */
+    /* Names of the files in dir, one call of found each. Blocking; only while the daemon starts. */
+    void (*images_list)(struct world *w, const char *dir,
+                        void (*found)(struct world *w, const char *name));
+    /* Removes an image file and what an interrupted writer left beside it, some time after the call;
+     * what could not be removed is found by the next start. Does not block. */
     void (*image_discard)(struct world *w, const char *path);
 };
 

@@ -1,8 +1,8 @@
 /*
  * The real world: see world_host.h.
  *
- * Threads: one for the database (order matters, SQLite blocks), two for short calls to the host
- * and for destroying (a domain that takes its time to die must not hold up the listing), one that
+ * Threads: one for the database (order matters, SQLite blocks), one that removes files, two for
+ * short calls to the host and for destroying (a domain that takes its time to die must not hold up the listing), one that
  * sleeps in host_wait. Each has its own struct host, opened when it is first needed and again
  * after an error, so that a restarted xenstored is found again.
  */
@@ -32,7 +32,7 @@ struct world_host {
     char libexec[300];
     uv_timer_t alarm;
     struct list helpers;
-    struct work_queue writes, quick, destroys;
+    struct work_queue writes, discards, quick, destroys;
 
     uv_thread_t watch_thread;
     uv_async_t watch_async;
@@ -40,7 +40,7 @@ struct world_host {
     uv_cond_t watch_cond;
     struct host *watch_host; /* under watch_mutex */
     bool watching, watch_stop;
-    bool writes_stopped;
+    bool writes_stopped, discards_stopped;
 };
 
 static struct world_host *host_of(struct world *w)
@@ -60,6 +60,12 @@ static int64_t ops_wall_ms(struct world *w)
 {
     (void)w;
     return clock_wall_ms();
+}
+
+static void ops_random(struct world *w, void *out, size_t n)
+{
+    (void)w;
+    random_bytes(out, n);
 }
 
 static void alarm_fired(uv_timer_t *timer)
@@ -224,27 +230,76 @@ static int ops_image_read(struct world *w, const char *path, struct image_facts 
     return 0;
 }
 
+static void ops_images_list(struct world *w, const char *path,
+                            void (*found)(struct world *w, const char *name))
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    while (dir && (entry = readdir(dir)))
+        found(w, entry->d_name);
+    if (dir)
+        closedir(dir);
+}
+
+struct discard {
+    struct list node;
+    char path[];
+};
+
 /* The writer's temporary file has the image's unique name in its own. */
-static void ops_image_discard(struct world *w, const char *path)
+static void discard_files(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char dir[400];
-    (void)w;
-    if (!slash || !format_fits(dir, sizeof dir, "%.*s", (int)(slash - path), path))
+    char name[400];
+    if (!slash || !format_fits(name, sizeof name, "%.*s", (int)(slash - path), path))
         return;
-    DIR *d = opendir(dir);
+    DIR *dir = opendir(name);
     struct dirent *entry;
-    while (d && (entry = readdir(d)))
-        if (strstr(entry->d_name, slash + 1) && unlinkat(dirfd(d), entry->d_name, 0) &&
+    while (dir && (entry = readdir(dir)))
+        if (strstr(entry->d_name, slash + 1) && unlinkat(dirfd(dir), entry->d_name, 0) &&
             errno != ENOENT)
-            log_warning("remove %s/%s: %s", dir, entry->d_name, strerror(errno));
-    if (d)
-        closedir(d);
+            log_warning("remove %s/%s: %s", name, entry->d_name, strerror(errno));
+    if (dir)
+        closedir(dir);
+}
+
+static void discard_run(struct work_queue *q, struct list *item, void **local)
+{
+    (void)q;
+    (void)local;
+    discard_files(container_of(item, struct discard, node)->path);
+}
+
+static void discard_done(struct work_queue *q, struct list *item)
+{
+    (void)q;
+    free(container_of(item, struct discard, node));
+}
+
+static const struct work_ops discard_ops = {discard_run, discard_done, NULL, NULL};
+
+static void ops_image_discard(struct world *w, const char *path)
+{
+    struct world_host *wh = host_of(w);
+    struct discard *d = malloc(sizeof *d + strlen(path) + 1);
+    if (!d) {
+        log_warning("remove %s: out of memory; the next start removes it", path);
+        return;
+    }
+    list_init(&d->node);
+    strcpy(d->path, path);
+    if (!wh->discards_stopped) {
+        work_start(&wh->discards, &d->node);
+        return;
+    }
+    discard_files(d->path); /* the daemon ends, and nobody waits for its loop any more */
+    free(d);
 }
 
 static const struct world_ops ops = {
     .mono_us = ops_mono_us,
     .wall_ms = ops_wall_ms,
+    .random = ops_random,
     .alarm_at = ops_alarm_at,
     .alarm_off = ops_alarm_off,
     .helper_start = ops_helper_start,
@@ -254,6 +309,7 @@ static const struct world_ops ops = {
     .host_start = ops_host_start,
     .write_start = ops_write_start,
     .image_read = ops_image_read,
+    .images_list = ops_images_list,
     .image_discard = ops_image_discard,
 };
 
@@ -353,6 +409,8 @@ int world_host_new(uv_loop_t *loop, struct db *db, struct world_host **out, stru
     if (!rc)
         rc = work_queue_init(&wh->writes, loop, &write_ops, wh, 1, e);
     if (!rc)
+        rc = work_queue_init(&wh->discards, loop, &discard_ops, wh, 1, e);
+    if (!rc)
         rc = work_queue_init(&wh->quick, loop, &host_ops, wh, 1, e);
     if (!rc)
         rc = work_queue_init(&wh->destroys, loop, &host_ops, wh, DESTROY_THREADS, e);
@@ -405,6 +463,8 @@ void world_host_stop(struct world_host *wh)
     list_each (node, &wh->helpers)
         helper_abandon(node);
     world_host_stop_writes(wh);
+    work_queue_stop(&wh->discards);
+    wh->discards_stopped = true;
     work_queue_stop(&wh->quick);
     work_queue_stop(&wh->destroys);
     uv_close((uv_handle_t *)&wh->alarm, NULL);

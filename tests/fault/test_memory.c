@@ -154,8 +154,9 @@ static void recover(long n, const struct sim_client *a, const struct sim_client 
                NULL);
     sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 60000, NULL);
     sim_run(&sim, 400000);
-    const struct pool *p = pool_find(&sim.core, "fire");
-    must(p && p->total == p->settings.min && p->total == p->count[SLOT_WARM], n, "pool not full");
+    const struct pool *p = sim_pool(&sim, "fire");
+    must(p && p->set.total == p->settings.min && p->set.total == p->set.count[SLOT_WARM], n,
+         "pool not full");
     sim_check_quiet(&sim);
 }
 
@@ -230,9 +231,9 @@ static bool run_start(long n)
     bool used = disarm();
     if (!started)
         sim_restart(&sim, config, NULL);
-    must(sim_pool(&sim, "fire")->count[SLOT_LEASED] == 1, n, "a lease was lost");
+    must(sim_pool(&sim, "fire")->set.count[SLOT_LEASED] == 1, n, "a lease was lost");
     sim_run(&sim, 400000);
-    must(sim_pool(&sim, "fire")->count[SLOT_WARM] == 2, n, "pool not full");
+    must(sim_pool(&sim, "fire")->set.count[SLOT_WARM] == 2, n, "pool not full");
     sim_check_quiet(&sim);
     sim_end(&sim);
     return used;

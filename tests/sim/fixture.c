@@ -129,7 +129,7 @@ void expect_text(const char *method, json_t *parameters, const char *name, const
 
 unsigned warm(const char *image)
 {
-    return sim_pool(&sim, image)->count[SLOT_WARM];
+    return sim_pool(&sim, image)->set.count[SLOT_WARM];
 }
 
 uint32_t take(const char *image, char lease[32])
@@ -158,6 +158,6 @@ void settled(const char *image)
     sim_run(&sim, 60000);
     const struct pool *p = sim_pool(&sim, image);
     assert_int_equal(pool_warm(p), p->settings.min);
-    assert_int_equal(p->total - pool_leased(p), p->settings.min);
+    assert_int_equal(p->set.total - pool_leased(p), p->settings.min);
     sim_check_quiet(&sim);
 }

@@ -18,7 +18,7 @@ void sim_violated(const struct sim *s, const char *file, int line, const char *w
 static const struct slot *slot_of_uuid(struct sim *s, const uint8_t uuid[16])
 {
     list_each (node, &s->core.slots) {
-        const struct slot *slot = container_of(node, struct slot, in_core);
+        const struct slot *slot = slot_at(node);
         if (!memcmp(slot->uuid, uuid, sizeof slot->uuid))
             return slot;
     }
@@ -44,22 +44,26 @@ static void check_slot(struct sim *s, const struct slot *slot)
     MUST(!l || l->slot == slot);
     MUST(list_empty(&slot->in_warm) == (slot->state != SLOT_WARM || !slot_is_current(slot)));
     MUST(slot->state != SLOT_WARM || (slot->helper && slot->domid != DB_NO_DOMID));
-    bool leaving = slot->state == SLOT_RELEASING || slot->state == SLOT_BROKEN;
+    bool leaving = slot_is_leaving(slot);
     /* On its way out something always goes on: the next step, or what it waits for. */
-    MUST(!leaving || slot->reap != REAP_NONE || slot->helper || slot->row_pending);
-    MUST(leaving || slot->reap == REAP_NONE);
+    MUST(leaving == (slot->reap != REAP_NONE));
+    MUST(slot->reap != REAP_HELPER || slot->helper);
+    MUST(slot->reap != REAP_ROW || slot->domain == DOMAIN_NOT_YET);
+    MUST(slot->reap < REAP_DONE);
     MUST(slot->reap != REAP_PAUSE || timer_armed(&slot->timer));
-    MUST(slot->state != SLOT_BUILDING || slot->row_pending || timer_armed(&slot->timer));
+    MUST(slot->state != SLOT_BUILDING || slot->domain == DOMAIN_NOT_YET ||
+         timer_armed(&slot->timer));
+    MUST(slot->state != SLOT_TURNING || timer_armed(&slot->timer));
     MUST(slot->state != SLOT_COMPLETING || timer_armed(&slot->timer));
 }
 
 static void check_slots(struct sim *s)
 {
     list_each (node, &s->core.slots) {
-        const struct slot *slot = container_of(node, struct slot, in_core);
+        const struct slot *slot = slot_at(node);
         check_slot(s, slot);
         list_each (other, &s->core.slots) {
-            const struct slot *o = container_of(other, struct slot, in_core);
+            const struct slot *o = slot_at(other);
             MUST(o == slot || (o->id != slot->id && memcmp(o->uuid, slot->uuid, 16)));
         }
     }
@@ -69,69 +73,86 @@ static void check_leases(struct sim *s)
 {
     unsigned in_flight = 0;
     list_each (node, &s->core.leases) {
-        const struct lease *l = container_of(node, struct lease, in_core);
+        const struct lease *l = lease_at(node);
         in_flight += l->state == LEASE_COMPLETING || l->state == LEASE_COMMITTING;
         MUST((l->slot != NULL) == (l->state != LEASE_WAITING));
         MUST(!l->slot || l->slot->lease == l);
         MUST(l->state == LEASE_WAITING || l->id);
         MUST(list_empty(&l->in_pool) == (l->state != LEASE_WAITING));
         MUST(l->state != LEASE_WAITING || timer_armed(&l->timer));
-        MUST(l->state != LEASE_WAITING || l->pool == pool_of(l->image));
-        MUST(!l->image->row.removing);
-        MUST(l->state != LEASE_ACTIVE || !l->call);
-        MUST(!l->trace_due || (l->state == LEASE_ACTIVE && !l->trace));
-        MUST(!l->trace || !l->stages);
+        MUST(l->state != LEASE_WAITING || l->pool == l->image->pool);
+        MUST(!entry_is_going(l->image));
+        MUST(l->state != LEASE_ACTIVE || !pending_waits(&l->pending));
+        MUST(!l->story.trace_due || (l->state == LEASE_ACTIVE && !l->story.trace));
+        MUST(!l->story.trace || !l->story.stages);
         MUST(!l->expires_ms || l->state != LEASE_ACTIVE || timer_armed(&l->timer));
         list_each (other, &s->core.leases) {
-            const struct lease *o = container_of(other, struct lease, in_core);
+            const struct lease *o = lease_at(other);
             MUST(o == l || !l->name[0] || strcmp(o->name, l->name));
             MUST(o == l || !l->id || o->id != l->id);
         }
     }
-    MUST(in_flight == s->core.completing);
+    MUST(in_flight == s->core.background.in_flight);
 }
 
 static void check_pool(struct sim *s, const struct pool *p)
 {
     unsigned count[SLOT_STATE_COUNT] = {0}, total = 0;
-    list_each (node, &p->slots) {
-        count[container_of(node, struct slot, in_pool)->state]++;
+    list_each (node, &p->set.slots) {
+        count[container_of(node, struct slot, in_set)->state]++;
         total++;
     }
-    MUST(!memcmp(count, p->count, sizeof count));
-    MUST(total == p->total);
+    MUST(!memcmp(count, p->set.count, sizeof count));
+    MUST(total == p->set.total);
     /* Nobody waits beside a warm slot. */
-    MUST(list_empty(&p->waiting) || list_empty(&p->warm));
+    MUST(list_empty(&p->waiting) || list_empty(&p->set.warm));
 }
 
 /* A check of the file comes to an end, or is tried again. */
-static void check_verified(struct sim *s, const struct pool *p, bool checking)
+static void check_verified(struct sim *s, const struct entry *im, bool checking)
 {
-    MUST(!p->checking || p->unverified);
-    MUST(!p->unverified || !p->damage[0]);
-    MUST(!p->unverified || checking || timer_armed(&p->backoff) || timer_armed(&s->core.kick) ||
+    if (im->state != ENTRY_UNVERIFIED && im->state != ENTRY_CHECKING)
+        return;
+    MUST(checking || timer_armed(&im->checks.pause) || timer_armed(&s->core.background.kick) ||
          s->core.state == CORE_STOPPING);
-    MUST(!p->unverified || !p->total || p->count[SLOT_BUILDING] + p->count[SLOT_WARM] == 0);
+    MUST(pool_building(im->own) + im->own->set.count[SLOT_WARM] == 0);
+}
+
+static unsigned leases_of(struct sim *s, const struct entry *im)
+{
+    unsigned n = 0;
+    list_each (node, &s->core.leases)
+        n += lease_at(node)->image == im;
+    return n;
+}
+
+static void check_image(struct sim *s, const struct entry *im)
+{
+    char path[IMAGE_PATH_SIZE];
+    bool damaged = im->state == ENTRY_DAMAGED;
+    entry_path(im, path);
+    MUST(damaged || !access(path, F_OK));
+    MUST((im->base != NULL) == entry_is_derived(im) || damaged);
+    MUST(im->row.removing == entry_is_going(im));
+    MUST(im->own->set.image == im);
+    MUST(im->pool == (im->base ? im->base->own : im->own));
+    MUST(!im->base || (!im->base->base && !entry_is_going(im->base)));
+    MUST(!im->base || (list_empty(&im->own->waiting) && list_empty(&im->own->set.warm)));
+    MUST(im->leases == leases_of(s, im));
 }
 
 static void check_images(struct sim *s)
 {
     bool checking = false;
-    list_each (node, &s->core.pools)
-        checking |= container_of(node, struct pool, in_core)->checking;
-    list_each (node, &s->core.pools) {
-        const struct pool *p = container_of(node, struct pool, in_core);
-        char path[400];
-        pool_path(p, path, sizeof path);
-        MUST(p->damage[0] || !access(path, F_OK));
-        MUST((p->base != NULL) == pool_is_derived(p) || p->damage[0]);
-        MUST(!p->base || (!p->base->base && !p->base->row.removing));
-        MUST(!p->base || (list_empty(&p->waiting) && list_empty(&p->warm)));
-        check_verified(s, p, checking);
+    list_each (node, &s->core.images)
+        checking |= entry_at(node)->state == ENTRY_CHECKING;
+    list_each (node, &s->core.images) {
+        check_image(s, entry_at(node));
+        check_verified(s, entry_at(node), checking);
     }
-    list_each (node, &s->core.image_jobs) {
+    list_each (node, &s->core.jobs) {
         const struct image_job *job = container_of(node, struct image_job, node);
-        MUST(job->helper || job->busy);
+        MUST(job->helper || job->state == JOB_RECORDING);
     }
 }
 
@@ -142,8 +163,8 @@ void sim_check(struct sim *s)
     check_domains(s);
     check_slots(s);
     check_leases(s);
-    list_each (node, &s->core.pools)
-        check_pool(s, container_of(node, struct pool, in_core));
+    list_each (node, &s->core.images)
+        check_pool(s, pool_at(node));
     check_images(s);
     list_each (node, &s->clients) {
         const struct sim_client *c = container_of(node, struct sim_client, node);
@@ -176,9 +197,9 @@ static void check_trace(struct sim *s, const struct lease *l)
     struct lease_lookup lookup = {.id = l->id};
     const struct db_op op = {.kind = DB_LEASE_FIND, .lookup = &lookup};
     struct error e;
-    MUST(!l->trace_due);
+    MUST(!l->story.trace_due);
     MUST(!db_apply(s->db, &op, 1, &e) && !lookup.rc && lookup.found);
-    MUST(!l->trace || (lookup.row.trace && !strcmp(l->trace, lookup.row.trace)));
+    MUST(!l->story.trace || (lookup.row.trace && !strcmp(l->story.trace, lookup.row.trace)));
     free(lookup.row.trace);
 }
 
@@ -186,19 +207,19 @@ static void check_trace(struct sim *s, const struct lease *l)
 static void check_files(struct sim *s, const struct db_rows *rows)
 {
     size_t n = 0;
-    list_each (node, &s->core.pools) {
-        const struct pool *p = container_of(node, struct pool, in_core);
+    list_each (node, &s->core.images) {
+        const struct entry *im = entry_at(node);
         n++;
-        MUST(list_empty(&p->old));
+        MUST(list_empty(&im->old));
         const struct image_row *found = NULL;
         for (size_t i = 0; i < rows->n_images; i++)
-            if (!strcmp(rows->images[i].name, p->row.name))
+            if (!strcmp(rows->images[i].name, im->row.name))
                 found = &rows->images[i];
-        MUST(found && !strcmp(found->file, p->row.file) && !memcmp(found->id, p->row.id, 16) &&
-             !memcmp(found->base, p->row.base, 16) && found->removing == p->row.removing);
+        MUST(found && !strcmp(found->file, im->row.file) && !memcmp(found->id, im->row.id, 16) &&
+             !memcmp(found->base, im->row.base, 16) && found->removing == im->row.removing);
     }
     MUST(n == rows->n_images);
-    MUST(!list_empty(&s->core.image_jobs) || sim_image_files(s) == n);
+    MUST(!list_empty(&s->core.jobs) || sim_image_files(s) == n);
 }
 
 static bool list_has(const json_t *list, const char *path)
@@ -213,35 +234,35 @@ static bool list_has(const json_t *list, const char *path)
 }
 
 /* All that the slots may become, where there is room for all, and nothing else. */
-static void check_expected(struct sim *s, const struct pool *p)
+static void check_prefetched(struct sim *s, const struct pool *p)
 {
-    char path[400];
+    char path[IMAGE_PATH_SIZE];
     size_t n = 0, found = 0;
     uint64_t bytes = 0;
-    list_each (node, &s->core.pools) {
-        const struct pool *image = container_of(node, struct pool, in_core);
-        if (image->base != p || image->damage[0] || image->unverified || image->row.removing)
+    list_each (node, &s->core.images) {
+        const struct entry *image = entry_at(node);
+        if (image->base != p->set.image || image->state != ENTRY_SOUND)
             continue;
-        pool_path(image, path, sizeof path);
-        found += list_has(p->expected, path);
+        entry_path(image, path);
+        found += list_has(p->prefetched, path);
         bytes += image->facts.info.payload_pages * PAGE_BYTES;
         n++;
     }
-    MUST(json_array_size(p->expected) == found);
+    MUST(json_array_size(p->prefetched) == found);
     MUST(found == n || n > 16 || bytes > p->settings.expect_max);
 }
 
 /* The helpers of warm slots know. */
 static void check_told(struct sim *s, const struct pool *p)
 {
-    list_each (node, &p->slots) {
-        const struct slot *slot = container_of(node, struct slot, in_pool);
+    list_each (node, &p->set.slots) {
+        const struct slot *slot = container_of(node, struct slot, in_set);
         if (slot->state != SLOT_WARM)
             continue;
         const json_t *told = sim_helper_expects(slot->helper);
-        MUST(json_array_size(told) == json_array_size(p->expected));
+        MUST(json_array_size(told) == json_array_size(p->prefetched));
         for (size_t i = 0; i < json_array_size(told); i++) /* in an older order, maybe */
-            MUST(list_has(p->expected, json_string_value(json_array_get(told, i))));
+            MUST(list_has(p->prefetched, json_string_value(json_array_get(told, i))));
     }
 }
 
@@ -250,25 +271,24 @@ void sim_check_quiet(struct sim *s)
     struct db_rows rows;
     struct error e;
     size_t n_slots = 0, n_leases = 0;
-    MUST(!s->core.db_failing && list_empty(&s->writes));
+    MUST(s->core.database.state == DATABASE_WORKS && list_empty(&s->writes));
     if (db_load(s->db, &rows, &e))
         sim_violated(s, __FILE__, __LINE__, e.text);
     list_each (node, &s->core.slots) {
         n_slots++;
-        MUST(rows_have_slot(&rows, container_of(node, struct slot, in_core)));
+        MUST(rows_have_slot(&rows, slot_at(node)));
     }
     list_each (node, &s->core.leases) {
         n_leases++;
-        MUST(rows_have_lease(&rows, container_of(node, struct lease, in_core)));
-        check_trace(s, container_of(node, struct lease, in_core));
+        MUST(rows_have_lease(&rows, lease_at(node)));
+        check_trace(s, lease_at(node));
     }
     MUST(n_slots == rows.n_slots && n_leases == rows.n_leases);
     MUST(sim_domains(s) == n_slots);
     check_files(s, &rows);
-    list_each (node, &s->core.pools) {
-        const struct pool *p = container_of(node, struct pool, in_core);
-        check_expected(s, p);
-        check_told(s, p);
+    list_each (node, &s->core.images) {
+        check_prefetched(s, pool_at(node));
+        check_told(s, pool_at(node));
     }
     db_rows_dispose(&rows);
 }

@@ -110,6 +110,18 @@ static void temporary(char *out, size_t size, const char *path)
 }
 
 /* A daemon that was killed discards nothing. */
+void sim_images_list(struct world *w, const char *path,
+                     void (*found)(struct world *w, const char *name))
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    if (!dir)
+        abort();
+    while ((entry = readdir(dir)))
+        found(w, entry->d_name);
+    closedir(dir);
+}
+
 void sim_image_discard(struct world *w, const char *path)
 {
     struct sim *s = container_of(w, struct sim, world);
@@ -126,7 +138,7 @@ void sim_image_rot(struct sim *s, const char *name)
 {
     char path[400];
     struct file f;
-    pool_path(sim_pool(s, name), path, sizeof path);
+    entry_path(sim_entry(s, name), path);
     if (file_read(path, &f) && f.rotten)
         return;
     FILE *out = fopen(path, "a");
@@ -374,14 +386,13 @@ static void leave(struct helper *h)
 }
 
 /* The image whose file this is, in its present version. */
-static struct pool *pool_at_path(struct sim *s, const char *path)
+static struct entry *entry_at_path(struct sim *s, const char *path)
 {
-    char own[400];
-    list_each (node, &s->core.pools) {
-        struct pool *p = container_of(node, struct pool, in_core);
-        pool_path(p, own, sizeof own);
+    char own[IMAGE_PATH_SIZE];
+    list_each (node, &s->core.images) {
+        entry_path(entry_at(node), own);
         if (!strcmp(own, path))
-            return p;
+            return entry_at(node);
     }
     return NULL;
 }
@@ -390,8 +401,8 @@ static struct pool *pool_at_path(struct sim *s, const char *path)
 static void complete(struct helper *h, const json_t *message)
 {
     struct sim *s = h->sim;
-    struct pool *p = pool_at_path(s, get(message, "image"));
-    MUST(p && !memcmp(h->holds, pool_of(p)->row.id, sizeof h->holds));
+    struct entry *im = entry_at_path(s, get(message, "image"));
+    MUST(im && !memcmp(h->holds, im->pool->set.image->row.id, sizeof h->holds));
     if (h->fate != FATE_COMPLETE_HANGS)
         sim_at(s, s->complete_us, complete_done, h);
 }
@@ -524,7 +535,8 @@ static json_t *make_image(struct helper *h)
     char aside[420];
     const char *path = get(h->request, "image");
     struct sim *s = h->sim;
-    uuid_random(f.id);
+    s->world.ops->random(&s->world, f.id, sizeof f.id);
+    uuid_version4(f.id);
     memcpy(f.base, h->base, sizeof f.base);
     temporary(aside, sizeof aside, path);
     file_write(s, aside, &f);

@@ -1,4 +1,4 @@
-/* What warm slots are told to expect: pool/core/expect.h. */
+/* What warm slots are told to expect: pool/core/prefetch.h. */
 #include "tests/sim/fixture.h"
 
 #include "pool/core/pool.h"
@@ -11,10 +11,10 @@ static void assert_expected(const char *const *names, size_t n)
     char path[400];
     sim_run(&sim, 2000);
     sim_check_quiet(&sim); /* every helper has been told the same */
-    assert_int_equal(json_array_size(p->expected), n);
+    assert_int_equal(json_array_size(p->prefetched), n);
     for (size_t i = 0; i < n; i++) {
-        pool_path(sim_pool(&sim, names[i]), path, sizeof path);
-        assert_string_equal(json_string_value(json_array_get(p->expected, i)), path);
+        entry_path(sim_entry(&sim, names[i]), path);
+        assert_string_equal(json_string_value(json_array_get(p->prefetched, i)), path);
     }
 }
 
@@ -60,8 +60,8 @@ static void test_order_alone(void **state)
     expect("PoolSet", json_pack("{s:s, s:{s:s}}", "image", "base", "settings", "min", "2"), NULL);
     EXPECTED("wiki", "shop", "mail");
     struct pool *p = sim_pool(&sim, "base");
-    const struct slot *newest = container_of(p->warm.prev, struct slot, in_warm);
-    pool_path(sim_pool(&sim, "wiki"), first, sizeof first);
+    const struct slot *newest = container_of(p->set.warm.prev, struct slot, in_warm);
+    entry_path(sim_entry(&sim, "wiki"), first);
     use("shop");
     EXPECTED("shop", "wiki", "mail");
     const json_t *told = sim_helper_expects(newest->helper);
@@ -95,7 +95,7 @@ static void test_images_come_and_go(void **state)
 
 static void set_pages(const char *image, uint64_t pages)
 {
-    sim_pool(&sim, image)->facts.info.payload_pages = pages;
+    sim_entry(&sim, image)->facts.info.payload_pages = pages;
 }
 
 static void test_limit(void **state)
@@ -121,13 +121,13 @@ static void test_limit(void **state)
 static void test_damage(void **state)
 {
     (void)state;
-    pool_damaged(sim_pool(&sim, "shop"), "of the test");
+    entry_damaged(sim_entry(&sim, "shop"), "of the test");
     EXPECTED("wiki", "mail");
 }
 
 static size_t n_expected(void)
 {
-    return json_array_size(sim_pool(&sim, "base")->expected);
+    return json_array_size(sim_pool(&sim, "base")->prefetched);
 }
 
 /* What is expected is found out anew, of files that have been checked. */
@@ -158,9 +158,9 @@ static void test_many(void **state)
     use("mail");
     sim_run(&sim, 5000);
     char path[400];
-    pool_path(sim_pool(&sim, "mail"), path, sizeof path);
+    entry_path(sim_entry(&sim, "mail"), path);
     assert_int_equal(n_expected(), 16);
-    assert_string_equal(json_string_value(json_array_get(p->expected, 0)), path);
+    assert_string_equal(json_string_value(json_array_get(p->prefetched, 0)), path);
 }
 
 #define TEST(name) TEST_OF(FAMILY, name)

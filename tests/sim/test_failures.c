@@ -32,10 +32,10 @@ static void test_builds_fail(void **state)
         sim_call(waiting, "Allocate", want("fire", 600000));
         sim_run(&sim, 60000);
         const struct pool *p = sim_pool(&sim, "fire");
-        assert_true(p->failures >= 4 && p->failures < 12); /* it backs off */
-        assert_true(pool_backoff_ms(p) > 0);
-        assert_true(p->last_error[0]);
-        assert_int_equal(p->total, 0);
+        assert_true(p->failures.n >= 4 && p->failures.n < 12); /* it backs off */
+        assert_true(failures_pause_ms(&p->failures) > 0);
+        assert_true(p->failures.text[0]);
+        assert_int_equal(p->set.total, 0);
         assert_int_equal(sim_domains(&sim), 0);
         const char *expected = fates[i] == FATE_BUILD_NO_MEMORY ? "NoHostMemory" : "ImageBroken";
         json_t *reply = sim_reply(root);
@@ -58,9 +58,9 @@ static void test_broken_image_alone(void **state)
     sim.faults.fate = FATE_BUILD_FAILS;
     sim.faults.fate_for = 1;
     sim_run(&sim, 10000);
-    assert_int_equal(sim_pool(&sim, "ice")->count[SLOT_WARM], 2);
+    assert_int_equal(sim_pool(&sim, "ice")->set.count[SLOT_WARM], 2);
     assert_int_equal(warm("fire"), 2);
-    assert_int_equal(sim_pool(&sim, "ice")->failures, 0);
+    assert_int_equal(sim_pool(&sim, "ice")->failures.n, 0);
 }
 
 static void test_warm_helper_dies(void **state)
@@ -69,7 +69,7 @@ static void test_warm_helper_dies(void **state)
     sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
     sim.faults.fate = FATE_WARM_DIES;
     sim_run(&sim, 20000);
-    assert_true(sim_pool(&sim, "fire")->total <= 3);
+    assert_true(sim_pool(&sim, "fire")->set.total <= 3);
     recovered(60000);
 }
 
@@ -86,7 +86,7 @@ static void test_retries(void **state)
     sim_expect(root, "PoolWait", NULL, 20000, NULL);
     sim_expect(root, "Allocate", want("fire", 0), 1000, NULL); /* the third one is good */
     sim_run(&sim, 10000);
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_BROKEN], 0);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_BROKEN], 0);
     assert_int_equal(sim_domains(&sim), 5);
     sim_check_quiet(&sim);
 }
@@ -124,7 +124,7 @@ static void test_completed_helper_hangs(void **state)
     sim_run(&sim, 5000);
     sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
     sim_run(&sim, 10000); /* it is killed, the lease lives */
-    assert_true(list_empty(&sim.helpers) || sim_pool(&sim, "fire")->count[SLOT_LEASED] == 1);
+    assert_true(list_empty(&sim.helpers) || sim_pool(&sim, "fire")->set.count[SLOT_LEASED] == 1);
     sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
     sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 1000, NULL); /* before it is killed */
     recovered(10000);
@@ -136,7 +136,7 @@ static void test_destroy_fails(void **state)
     sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
     sim.faults.destroy_fails = 3;
     sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 5000, "Internal");
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_BROKEN], 1);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_BROKEN], 1);
     assert_int_equal(sim_domains(&sim), 3);
     sim_run(&sim, 60000);
     assert_int_equal(sim_domains(&sim), 2);
@@ -153,7 +153,7 @@ static void test_list_fails(void **state)
     sim_expect(root, "Allocate", want("fire", 0), 100, NULL);
     sim.faults.list_fails = 1000000;
     sim_run(&sim, 120000);
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 1);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 1);
     json_t *reply = sim_ask(root, "Status", NULL, 10);
     assert_true(json_is_false(json_object_get(json_object_get(reply, "parameters"), "xen")));
     json_decref(reply);
@@ -175,9 +175,9 @@ static void test_database_fails(void **state)
     sim_expect(root, "Allocate", want("fire", 0), 1000, "Internal"); /* finds out */
     sim_expect(root, "Allocate", want("fire", 0), 1000, "Internal"); /* knows */
     sim_run(&sim, 20000);
-    unsigned leased = sim_pool(&sim, "fire")->count[SLOT_LEASED];
+    unsigned leased = sim_pool(&sim, "fire")->set.count[SLOT_LEASED];
     assert_int_equal(leased, 1); /* runs on */
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_BUILDING], 0);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_BUILDING], 0);
     sim_expect(root, "PoolSet",
                json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "1"), 100,
                "Internal");
@@ -220,7 +220,7 @@ static void test_import_write_fails(void **state)
     assert_string_equal(sim_error_name(reply), "Internal");
     json_decref(reply);
     assert_int_equal(sim.discarded, 1);
-    assert_null(pool_find(&sim.core, "ice"));
+    assert_null(entry_find(&sim.core, "ice"));
     recovered(10000);
 }
 

@@ -29,7 +29,7 @@ static void test_interleaved(void **state)
         json_decref(reply);
     }
     settled("base");
-    assert_int_equal(sim_pool(&sim, "mail")->total, 0);
+    assert_int_equal(sim_pool(&sim, "mail")->set.total, 0);
     for (int again = 0; again < 2; again++) {
         json_t *reply = sim_ask(root, "List", NULL, 10);
         json_t *leases = json_object_get(answer(reply), "leases"), *lease;
@@ -83,7 +83,7 @@ static void test_refused(void **state)
     char lease[32];
     (void)state;
     uint64_t slots = sim.core.next_slot;
-    assert_int_equal(sim_pool(&sim, "base")->count[SLOT_WARM], 2);
+    assert_int_equal(sim_pool(&sim, "base")->set.count[SLOT_WARM], 2);
     sim.faults.complete.fate = FATE_REFUSED;
     for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
         clients[i] = sim_connect(&sim, 1000);
@@ -96,8 +96,8 @@ static void test_refused(void **state)
         json_decref(reply);
     }
     sim.faults.complete.fate = FATE_GOOD;
-    assert_int_equal(sim_pool(&sim, "base")->count[SLOT_WARM], 2);
-    assert_int_equal(sim_pool(&sim, "base")->failures, 0);
+    assert_int_equal(sim_pool(&sim, "base")->set.count[SLOT_WARM], 2);
+    assert_int_equal(sim_pool(&sim, "base")->failures.n, 0);
     assert_int_equal(sim.core.next_slot, slots);
     sim_check_quiet(&sim);
     expect("Allocate", want("shop", 0), "ImageBroken");
@@ -217,7 +217,7 @@ static void base_goes(const char *method, json_t *(*what)(void), uint64_t us)
     bool refused = json_object_get(gone, "error");
     assert_string_equal(sim_error_name(gone), refused ? "ImageInUse" : "");
     assert_string_equal(sim_error_name(made), refused ? "" : "NoSuchImage");
-    assert_int_equal(pool_find(&sim.core, "x") != NULL, refused);
+    assert_int_equal(entry_find(&sim.core, "x") != NULL, refused);
     json_decref(made);
     json_decref(gone);
     sim_run(&sim, 1000);
@@ -282,7 +282,7 @@ static void test_removed_while_replaced(void **state)
         assert_true(c->answered == 1 && other->answered == 1);
         sim_check_quiet(&sim);
         json_t *made = sim_reply(c), *gone = sim_reply(other);
-        bool there = pool_find(&sim.core, "base") != NULL;
+        bool there = entry_find(&sim.core, "base") != NULL;
         assert_true(!there == !json_object_get(gone, "error"));
         json_decref(made);
         json_decref(gone);
@@ -306,7 +306,7 @@ static void test_reports_are_checked(void **state)
         json_decref(reply);
         sim_run(&sim, 10000);
         sim_check_quiet(&sim);
-        assert_int_equal(pool_find(&sim.core, "x") != NULL, done);
+        assert_int_equal(entry_find(&sim.core, "x") != NULL, done);
     }
 }
 
@@ -319,7 +319,7 @@ static void test_done_hangs(void **state)
     expect("ImageImport", import_of("x", NULL, true), NULL);
     expect("ImageImport", import_of("x", NULL, true), NULL);
     settled("x");
-    assert_true(list_empty(&sim.core.image_jobs));
+    assert_true(list_empty(&sim.core.jobs));
 }
 
 /* ---- the check at the start ---- */
@@ -329,8 +329,8 @@ static void test_damaged_base(void **state)
     (void)state;
     sim_image_rot(&sim, "base");
     restart(NULL);
-    assert_true(sim_pool(&sim, "base")->damage[0]);
-    assert_int_equal(sim_pool(&sim, "base")->total, 0);
+    assert_int_equal(sim_entry(&sim, "base")->state, ENTRY_DAMAGED);
+    assert_int_equal(sim_pool(&sim, "base")->set.total, 0);
     for (const char *const *name = family; *name; name++)
         expect("Allocate", want(*name, 1000), "ImageBroken");
     expect_text("Allocate", want("base", 1000), "ImageBroken", "digests");
@@ -367,6 +367,12 @@ static void test_damaged_while_waited_for(void **state)
     }
 }
 
+static bool is_unchecked(const char *image)
+{
+    enum entry_state state = sim_entry(&sim, image)->state;
+    return state == ENTRY_UNVERIFIED || state == ENTRY_CHECKING;
+}
+
 /* Derived ones first; no slot before its base and all that is derived from it are checked. */
 static void test_check_order(void **state)
 {
@@ -380,15 +386,15 @@ static void test_check_order(void **state)
     for (unsigned i = 0; i < 400; i++) {
         bool derived_left = false;
         for (const char *const *name = family; *name; name++)
-            derived_left |= sim_pool(&sim, *name)->unverified;
-        assert_true(!derived_left || !sim_pool(&sim, "base")->checking);
-        assert_true(!sim_pool(&sim, "base")->unverified || !sim_pool(&sim, "base")->total);
+            derived_left |= is_unchecked(*name);
+        assert_true(!derived_left || sim_entry(&sim, "base")->state != ENTRY_CHECKING);
+        assert_true(!is_unchecked("base") || !sim_pool(&sim, "base")->set.total);
         assert_true(!derived_left || i < 310);
         sim_run(&sim, 10);
     }
     expect_text("Allocate", want("mail", 0), "PoolEmpty", "still being checked");
     sim_run(&sim, 1200);
-    assert_false(sim_pool(&sim, "base")->unverified);
+    assert_false(is_unchecked("base"));
     sim.build_ms = 500;
     settled("base");
 }
@@ -403,7 +409,7 @@ static void test_check_dies(void **state)
         sim.faults.work = (struct sim_doom){fates[i], 0};
         sim_restart(&sim, config, NULL);
         root = sim_connect(&sim, 0);
-        assert_int_equal(sim_pool(&sim, "base")->total, 0);
+        assert_int_equal(sim_pool(&sim, "base")->set.total, 0);
         expect_text("Allocate", want("mail", 1000), "ImageBroken", "could not be checked");
         expect_text("Allocate", want("base", 1000), "ImageBroken", "could not be checked");
         sim.faults.work = (struct sim_doom){0};
@@ -498,7 +504,7 @@ static void test_capture(void **state)
     expect("ImageCapture", capture_of(lease, false), NULL);
     snprintf(text, sizeof text, "%u", domid);
     uuid_format(sim_domain_find(&sim, domid)->d.uuid, uuid);
-    pool_path(sim_pool(&sim, "base"), path, sizeof path);
+    entry_path(sim_entry(&sim, "base"), path);
     assert_string_equal(text_of(sim.asked, "op"), "capture");
     assert_string_equal(text_of(sim.asked, "domain"), text);
     assert_string_equal(text_of(sim.asked, "uuid"), uuid);
@@ -507,7 +513,7 @@ static void test_capture(void **state)
     assert_int_equal(json_array_size(json_object_get(sim.asked, "cow")), 1);
     assert_int_equal(json_integer_value(json_object_get(sim.asked, "timeout_ms")), 60000);
     assert_int_equal(sim_domain_find(&sim, domid)->d.state, HOST_DOMAIN_ALIVE);
-    assert_true(pool_of(sim_pool(&sim, "x")) == sim_pool(&sim, "base"));
+    assert_true(sim_entry(&sim, "x")->pool == sim_pool(&sim, "base"));
     /* What the caller says of a disk goes before. */
     json_t *request = json_pack("{s:s, s:s, s:b, s:{s:s}, s:i}", "name", "x", "domain", lease,
                                 "replace", 1, "disks", "xvda", "ro:/dev/other", "timeout_ms", 5);
@@ -619,9 +625,9 @@ static void test_capture_given_up(void **state)
             sim_run(&sim, 20000);
             assert_int_equal(sim_domain_find(&sim, domid)->d.state, HOST_DOMAIN_ALIVE);
             assert_int_equal(sim.stranded, 0);
-            assert_true(list_empty(&sim.core.image_jobs));
+            assert_true(list_empty(&sim.core.jobs));
             assert_non_null(lease_find(&sim.core, lease));
-            assert_int_equal(sim_image_files(&sim), pool_find(&sim.core, "x") ? 2 : 1);
+            assert_int_equal(sim_image_files(&sim), entry_find(&sim.core, "x") ? 2 : 1);
             sim_end(&sim);
         }
 }

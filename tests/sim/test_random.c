@@ -173,7 +173,7 @@ static void do_read_image(void)
 static void do_rot(void)
 {
     const char *name = images[sim_random(&sim, ARRAY_SIZE(images))];
-    if (!sim_random(&sim, 4) && pool_find(&sim.core, name))
+    if (!sim_random(&sim, 4) && entry_find(&sim.core, name))
         sim_image_rot(&sim, name);
 }
 
@@ -207,9 +207,10 @@ static void check_answered(void)
 static void check_calm(void)
 {
     for (size_t i = 0; i < ARRAY_SIZE(images); i++) {
-        const struct pool *p = pool_find(&sim.core, images[i]);
-        unsigned wanted = p && !p->base && !p->damage[0] ? p->settings.min : 0;
-        if (p && (p->total != pool_warm(p) || p->total != wanted))
+        const struct entry *im = entry_find(&sim.core, images[i]);
+        const struct pool *p = im ? im->own : NULL;
+        unsigned wanted = p && !im->base && im->state != ENTRY_DAMAGED ? p->settings.min : 0;
+        if (p && (p->set.total != pool_warm(p) || p->set.total != wanted))
             sim_violated(&sim, __FILE__, __LINE__, "a pool is not at its minimum");
     }
     if (!list_empty(&sim.core.leases))

@@ -80,13 +80,13 @@ static void check_one(const char *slot_state, enum lease_kind lease, enum fate f
     sim.orphans = false;
     sim_restart(&sim, config, NULL);
     bool expected = lives_on(slot_state, lease, fate, domid_known);
-    unsigned leased = sim_pool(&sim, "fire")->count[SLOT_LEASED];
+    unsigned leased = sim_pool(&sim, "fire")->set.count[SLOT_LEASED];
     if (leased != (expected ? 1 : 0))
         fail_msg("%s lease %d fate %d domid known %d: %u leased", slot_state, lease, fate,
                  domid_known, leased);
     sim_run(&sim, 10000);
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_WARM], 1);
-    assert_int_equal(sim_pool(&sim, "fire")->total, expected ? 2 : 1);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_WARM], 1);
+    assert_int_equal(sim_pool(&sim, "fire")->set.total, expected ? 2 : 1);
     bool stranger = fate == REUSED_DOMID;
     unsigned n = 0;
     list_each (node, &sim.domains)
@@ -120,14 +120,14 @@ static void test_kill_at_each_moment(void **state)
     (void)state;
     for (unsigned us = 0; us < 8000; us += 40) {
         struct sim_client *c = sim_connect(&sim, 0);
-        unsigned before = sim_pool(&sim, "fire")->count[SLOT_LEASED];
+        unsigned before = sim_pool(&sim, "fire")->set.count[SLOT_LEASED];
         sim_call(c, "Allocate", json_pack("{s:s}", "image", "fire"));
         sim_run_us(&sim, us);
         bool answered = c->answered != 0;
         sim_crash(&sim);
         sim_restart(&sim, config, NULL);
         sim_run(&sim, 3000);
-        unsigned after = sim_pool(&sim, "fire")->count[SLOT_LEASED];
+        unsigned after = sim_pool(&sim, "fire")->set.count[SLOT_LEASED];
         /* Whoever was told of a lease has it; a lease that was not told may exist or not. */
         assert_true(after == before + 1 || (after == before && !answered));
         sim_check_quiet(&sim);
@@ -168,7 +168,7 @@ static void test_late_orphan(void **state)
     (void)state;
     sim.orphans = true;
     sim_domain_add(&sim, "late", sim.core.tag, NULL);
-    core_look(&sim.core);
+    domains_list(&sim.core);
     sim_run(&sim, 5000);
     sim.orphans = false;
     assert_int_equal(sim_domains(&sim), 1);
@@ -202,7 +202,7 @@ static void test_host_rebooted(void **state)
     sim.next_domid = 1;
     sim_domain_add(&sim, "other", "", NULL); /* numbers start over */
     sim_restart(&sim, config, "boot-two");
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 0);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 0);
     sim_run(&sim, 5000);
     assert_int_equal(sim_domains(&sim), 1);
     assert_true(sim.core.next_lease == 2);
@@ -228,7 +228,7 @@ static void test_stop_and_start(void **state)
     assert_int_equal(json_integer_value(json_object_get(lease, "owner_uid")), 1000);
     json_decref(reply);
     sim_run(&sim, 600000); /* its time is over */
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 0);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 0);
     sim_check_quiet(&sim);
 }
 
@@ -238,14 +238,14 @@ static void test_images(void **state)
     char path[300];
     (void)state;
     sim_image(&sim, "ice");
-    snprintf(path, sizeof path, "%s/images/%s", sim.dir, sim_pool(&sim, "ice")->row.file);
+    snprintf(path, sizeof path, "%s/images/%s", sim.dir, sim_entry(&sim, "ice")->row.file);
     sim_crash(&sim);
     assert_int_equal(truncate(path, 3), 0);
     snprintf(path, sizeof path, "%s/images/0b7e1c1a-0000-4000-8000-000000000000.img", sim.dir);
     close(open(path, O_CREAT | O_WRONLY, 0600));
     sim_restart(&sim, config, NULL);
     assert_int_equal(access(path, F_OK), -1);
-    assert_true(sim_pool(&sim, "ice")->damage[0]);
+    assert_int_equal(sim_entry(&sim, "ice")->state, ENTRY_DAMAGED);
     struct sim_client *c = sim_connect(&sim, 0);
     sim_expect(c, "Allocate", json_pack("{s:s, s:i}", "image", "ice", "wait_ms", 9000), 10,
                "ImageBroken");
@@ -268,7 +268,7 @@ static void test_removal_goes_on(void **state)
     sim_crash(&sim);
     sim_restart(&sim, config, NULL);
     sim_run(&sim, 10000);
-    assert_null(pool_find(&sim.core, "fire"));
+    assert_null(entry_find(&sim.core, "fire"));
     assert_int_equal(sim_domains(&sim), 0);
     sim_check_quiet(&sim);
 }

@@ -66,11 +66,11 @@ static void test_refill_after_reply(void **state)
     (void)state;
     sim_call(root, "Allocate", want("fire", 0));
     while (!root->answered) {
-        assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_BUILDING], 0);
+        assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_BUILDING], 0);
         sim_run_us(&sim, 20);
     }
     sim_run(&sim, 1);
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_BUILDING], 1);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_BUILDING], 1);
 }
 
 /* Destroying waits while somebody is being served, but not for ever. */
@@ -80,7 +80,7 @@ static void test_destroy_steps_aside(void **state)
     take_as(root, "fire", NULL);
     sim.complete_us = 60000;
     struct sim_client *c = sim_connect(&sim, ALICE);
-    struct slot *s = container_of(sim_pool(&sim, "fire")->slots.next, struct slot, in_pool);
+    struct slot *s = container_of(sim_pool(&sim, "fire")->set.slots.next, struct slot, in_set);
     sim_call(c, "Allocate", want("fire", 0));
     sim_call(root, "Release", names("l1"));
     sim_run(&sim, 55);
@@ -219,7 +219,7 @@ static void test_names(void **state)
     (void)state;
     sim_domain_add(&sim, "taken", "", NULL);
     sim_domain_add(&sim, "fire-l1", "", NULL);
-    core_look(&sim.core);
+    domains_list(&sim.core);
     sim_run(&sim, 10);
     sim_expect(root, "Allocate", json_pack("{s:s, s:s}", "image", "fire", "name", "taken"), 10,
                "NameInUse");
@@ -255,7 +255,7 @@ static void test_name_is_free_again(void **state)
         sim.list_us = 30000;
         sim_call(root, "Release", names(lease));
         sim_run_us(&sim, us);
-        core_look(&sim.core);
+        domains_list(&sim.core);
         while (!(reply = sim_reply(root)))
             sim_run_us(&sim, 100);
         answer(reply);
@@ -335,7 +335,7 @@ static void test_completing_client_dies(void **state)
         bool answered = c->answered != 0;
         sim_disconnect(c);
         sim_run(&sim, 8000);
-        unsigned leased = sim_pool(&sim, "fire")->count[SLOT_LEASED];
+        unsigned leased = sim_pool(&sim, "fire")->set.count[SLOT_LEASED];
         assert_int_equal(leased, answered ? 1 : 0);
         sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 1000, NULL);
         sim_run(&sim, 5000);
@@ -395,37 +395,37 @@ static void test_domain_ends(void **state)
     assert_null(sim_domain_find(&sim, domid[0]));
     assert_null(sim_domain_find(&sim, domid[1]));
     assert_non_null(sim_domain_find(&sim, domid[3])); /* is not ours to destroy meanwhile */
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 1);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 1);
     uint8_t uuid[16];
     memcpy(uuid, sim_domain_find(&sim, domid[3])->d.uuid, sizeof uuid);
     sim.restored = true;
     sim_domain_destroy(&sim, domid[3]); /* saved: the lease keeps its disks */
     sim_run(&sim, 10000);
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 0);
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_SAVED], 1);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 0);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_SAVED], 1);
     /* xl restore makes a domain of the same UUID: first a paused one, and that one may fail. */
     struct sim_domain *back = sim_domain_add(&sim, "back", "", uuid);
     back->d.paused = true;
     sim_run(&sim, 70000); /* longer than between two listings */
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 1);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 1);
     sim_domain_destroy(&sim, back->d.domid);
     sim_run(&sim, 10000);
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_SAVED], 1);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_SAVED], 1);
     /* This one runs; when it ends, the lease ends. */
     back = sim_domain_add(&sim, "back", "", uuid);
     sim_run(&sim, 70000);
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 1);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 1);
     sim_domain_destroy(&sim, back->d.domid);
     sim_run(&sim, 10000);
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_LEASED], 0);
-    assert_int_equal(sim_pool(&sim, "fire")->count[SLOT_SAVED], 0);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 0);
+    assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_SAVED], 0);
     sim_check_quiet(&sim);
 }
 
 static void test_warm_domain_ends(void **state)
 {
     (void)state;
-    struct slot *s = container_of(sim_pool(&sim, "fire")->warm.next, struct slot, in_warm);
+    struct slot *s = container_of(sim_pool(&sim, "fire")->set.warm.next, struct slot, in_warm);
     sim_domain_destroy(&sim, (uint32_t)s->domid);
     sim_run(&sim, 100);
     assert_int_equal(warm("fire"), 1);
@@ -476,7 +476,7 @@ static void test_max(void **state)
     sim_expect(root, "Allocate", want("fire", 3000), 3000, NULL);
     sim_expect(root, "Allocate", want("fire", 0), 100, "LimitReached");
     sim_expect(root, "Allocate", want("fire", 2000), 2100, "LimitReached");
-    assert_int_equal(sim_pool(&sim, "fire")->total, 3);
+    assert_int_equal(sim_pool(&sim, "fire")->set.total, 3);
     /* A place that becomes free goes to whoever waits. */
     struct sim_client *c = sim_connect(&sim, ALICE);
     sim_call(c, "Allocate", want("fire", 60000));
@@ -512,7 +512,7 @@ static void test_image_remove(void **state)
     sim_expect(root, "ImageRemove", json_pack("{s:s}", "name", "fire"), 100, "ImageInUse");
     sim_expect(root, "Release", names(lease), 1000, NULL);
     sim_expect(root, "ImageRemove", json_pack("{s:s}", "name", "fire"), 5000, NULL);
-    assert_null(pool_find(&sim.core, "fire"));
+    assert_null(entry_find(&sim.core, "fire"));
     assert_int_equal(sim_domains(&sim), 0);
     assert_int_equal(sim.discarded, 1);
     sim_image(&sim, "fire"); /* the name is free again */
@@ -531,7 +531,7 @@ static void test_import(void **state)
                "ImageExists");
     sim_disconnect(c); /* cancels it */
     sim_run(&sim, 2000);
-    assert_null(pool_find(&sim.core, "ice"));
+    assert_null(entry_find(&sim.core, "ice"));
     assert_int_equal(sim.discarded, 1);
     sim.faults.work.fate = FATE_WORK_FAILS;
     sim_expect(root, "ImageImport", json_pack("{s:s, s:s}", "name", "ice", "path", "/save"), 2000,

@@ -21,10 +21,10 @@ static void watch(const char *image, unsigned ms, struct census *c)
     for (unsigned i = 0; i < ms * 2; i++) {
         sim_run_us(&sim, 500);
         const struct pool *p = sim_pool(&sim, image);
-        unsigned turning = 0, warm = p->count[SLOT_WARM];
-        list_each (node, &p->slots) {
-            const struct slot *s = container_of(node, struct slot, in_pool);
-            turning += s->state == SLOT_BUILDING && s->turning;
+        unsigned turning = 0, warm = p->set.count[SLOT_WARM];
+        list_each (node, &p->set.slots) {
+            const struct slot *s = container_of(node, struct slot, in_set);
+            turning += s->state == SLOT_TURNING;
         }
         c->least_warm = warm < c->least_warm ? warm : c->least_warm;
         c->most_turning = turning > c->most_turning ? turning : c->most_turning;
@@ -39,11 +39,11 @@ static void test_replace(void **state)
     expect("PoolSet", json_pack("{s:s, s:{s:s}}", "image", "base", "settings", "min", "5"), NULL);
     uint32_t domid = take("base", lease);
     settled("base");
-    pool_path(sim_pool(&sim, "base"), path, sizeof path);
-    snprintf(before, sizeof before, "%s", sim_pool(&sim, "base")->row.file);
+    entry_path(sim_entry(&sim, "base"), path);
+    snprintf(before, sizeof before, "%s", sim_entry(&sim, "base")->row.file);
     sim.turn_ms = 300;
     replace("base", NULL);
-    assert_string_not_equal(before, sim_pool(&sim, "base")->row.file);
+    assert_string_not_equal(before, sim_entry(&sim, "base")->row.file);
     assert_int_equal(pool_warm(sim_pool(&sim, "base")), 0);
     assert_int_equal(access(path, F_OK), 0); /* slots hold the old version yet */
     sim_expect(root, "PoolWait", json_pack("{s:s, s:i}", "image", "base", "timeout_ms", 10), 100,
@@ -117,7 +117,7 @@ static void test_turn_refused(void **state)
         expect("PoolSet", json_pack("{s:s, s:{s:s}}", "image", "base", "settings", "min", text),
                NULL);
         settled("base");
-        pool_path(sim_pool(&sim, "base"), path, sizeof path);
+        entry_path(sim_entry(&sim, "base"), path);
         sim.faults.turn = (struct sim_doom){FATE_TURN_REFUSED, 0};
         sim.turned = 0;
         replace("base", NULL);
@@ -126,7 +126,7 @@ static void test_turn_refused(void **state)
         assert_int_equal(sim.turned, 0);
         assert_int_equal(census.least_warm, min - 1);
         assert_int_equal(access(path, F_OK), -1);
-        assert_int_equal(sim_pool(&sim, "base")->failures, 0);
+        assert_int_equal(sim_pool(&sim, "base")->failures.n, 0);
         settled("base");
     }
 }
@@ -195,9 +195,9 @@ static void test_maker_exits_late(void **state)
     struct sim_client *c = sim_connect(&sim, 0);
     sim_call(c, "Allocate", want("x", 0));
     replace("x", NULL);
-    assert_false(list_empty(&sim.core.image_jobs));
+    assert_false(list_empty(&sim.core.jobs));
     sim_run(&sim, 10000); /* the file is opened at the end of the completion */
-    assert_true(list_empty(&sim.core.image_jobs));
+    assert_true(list_empty(&sim.core.jobs));
     json_t *reply = sim_reply(c);
     answer(reply);
     json_decref(reply);
@@ -214,7 +214,7 @@ static void test_replace_derived(void **state)
     take("mail", lease);
     sim_run(&sim, 3000);
     sim.complete_us = 1500000;
-    pool_path(sim_pool(&sim, "mail"), path, sizeof path);
+    entry_path(sim_entry(&sim, "mail"), path);
     struct sim_client *c = sim_connect(&sim, 0), *later = sim_connect(&sim, 0);
     sim_call(c, "Allocate", want("mail", 0));
     replace("mail", "base");
@@ -262,13 +262,13 @@ static void test_lineage_changes(void **state)
         json_decref(reply);
         sim_disconnect(c);
         sim_run(&sim, 60000);
-        assert_int_equal(sim_pool(&sim, "shop")->base != NULL, base != NULL);
+        assert_int_equal(sim_entry(&sim, "shop")->base != NULL, base != NULL);
         restart(NULL);
         sim_run(&sim, 60000);
         sim_check_quiet(&sim);
         release_all();
         sim_run(&sim, 60000);
-        assert_int_equal(sim_pool(&sim, "shop")->total, base ? 0 : 2);
+        assert_int_equal(sim_pool(&sim, "shop")->set.total, base ? 0 : 2);
         sim_check_quiet(&sim);
     }
 }
@@ -323,7 +323,7 @@ static void kill_at(uint64_t us, const char *method, json_t *request, const char
     struct sim_client *c = sim_connect(&sim, 0);
     uint8_t before[16] = {0};
     char lease[32];
-    const struct pool *p = pool_find(&sim.core, name);
+    const struct entry *p = entry_find(&sim.core, name);
     if (p)
         memcpy(before, p->row.id, sizeof before);
     sim.build_ms = 2;
@@ -332,12 +332,12 @@ static void kill_at(uint64_t us, const char *method, json_t *request, const char
     sim_run_us(&sim, us);
     bool answered = c->answered;
     restart(NULL);
-    p = pool_find(&sim.core, name);
+    p = entry_find(&sim.core, name);
     if (answered)
         assert_true(p && memcmp(p->row.id, before, sizeof before) != 0);
     else
         assert_true(p || !memcmp(before, (uint8_t[16]){0}, sizeof before));
-    assert_true(!p || !p->damage[0]);
+    assert_true(!p || p->state != ENTRY_DAMAGED);
     sim_run(&sim, 20000);
     sim_check_quiet(&sim);
     if (p)

@@ -131,6 +131,17 @@ static uint64_t ops_mono_us(struct world *w)
     return sim_of(w)->now_us;
 }
 
+/* Not of the sequence that draws faults: what the core asks for must not change these. */
+static void ops_random(struct world *w, void *out, size_t n)
+{
+    struct sim *s = container_of(w, struct sim, world);
+    unsigned char *at = out;
+    for (size_t i = 0; i < n; i++) {
+        s->identities = s->identities * 6364136223846793005ull + 1442695040888963407ull;
+        at[i] = (unsigned char)(s->identities >> 56);
+    }
+}
+
 static int64_t ops_wall_ms(struct world *w)
 {
     return (int64_t)(1700000000000ull + sim_of(w)->now_us / 1000);
@@ -318,7 +329,7 @@ static void write_finish(struct sim *s, void *arg)
     else
         w->rc = db_apply(s->db, w->ops, w->n, &w->error);
     /* After a write that was lost a later one may contradict what is there. */
-    if (w->rc && w->rc != -ENOSPC && !s->core.db_failing)
+    if (w->rc && w->rc != -ENOSPC && s->core.database.state == DATABASE_WORKS)
         sim_violated(s, __FILE__, __LINE__, w->error.text);
     sim_memory_restore(false);
     w->done(w);
@@ -350,6 +361,8 @@ static void ops_write_start(struct world *w, struct db_write *write)
 static const struct world_ops ops = {
     .mono_us = ops_mono_us,
     .wall_ms = ops_wall_ms,
+    .random = ops_random,
+    .images_list = sim_images_list,
     .alarm_at = ops_alarm_at,
     .alarm_off = ops_alarm_off,
     .helper_start = sim_helper_start,
@@ -377,10 +390,10 @@ static void core_stopped(struct core *core)
 {
     struct sim *s = core->owner;
     s->stopped = true;
-    s->stopped_idle = !core->list_running && !core->memory_running;
+    s->stopped_idle = core->listing.state == LISTING_IDLE && !core->listing.measuring;
 }
 
-static void core_moved(struct core *core, const void *slot, int from, int to)
+static void core_moved(struct core *core, const struct slot *slot, int from, int to)
 {
     (void)slot;
     (void)from;
@@ -421,8 +434,8 @@ static void daemon_begin(struct sim *s, const char *config_text)
     }
     core_init(&s->core, &s->world, make_config(s, config_text));
     s->core.owner = s;
-    s->core.on_started = core_started;
-    s->core.on_stopped = core_stopped;
+    s->core.startup.on_started = core_started;
+    s->core.startup.on_stopped = core_stopped;
     s->core.on_move = core_moved;
     api_init(&s->service, &s->core);
     sim_memory_restore(before);
@@ -557,7 +570,12 @@ void sim_derive(struct sim *s, const char *name, const char *base)
 
 struct pool *sim_pool(struct sim *s, const char *name)
 {
-    struct pool *p = pool_find(&s->core, name);
-    MUST(p);
-    return p;
+    return sim_entry(s, name)->own;
+}
+
+struct entry *sim_entry(struct sim *s, const char *name)
+{
+    struct entry *im = entry_find(&s->core, name);
+    MUST(im);
+    return im;
 }

@@ -10,6 +10,7 @@
 
 #include "pool/core/api.h"
 #include "pool/core/core.h"
+#include "pool/core/domains.h"
 #include "pool/core/lease.h"
 
 /* An assertion that stays in every build. Needs a `struct sim *s`. */
@@ -90,7 +91,7 @@ struct sim {
     struct service service;
     struct db *db;
     char dir[64], boot[48];
-    uint64_t now_us, seq, alarm_us, random;
+    uint64_t now_us, seq, alarm_us, random, identities;
     struct list events, domains, helpers, writes, clients;
     struct sim_faults faults;
     uint32_t next_domid;
@@ -139,6 +140,7 @@ void sim_image_rot(struct sim *s, const char *name);
 /* Files in the directory of images. */
 unsigned sim_image_files(struct sim *s);
 struct pool *sim_pool(struct sim *s, const char *name);
+struct entry *sim_entry(struct sim *s, const char *name);
 
 /* ---- clients ---- */
 
@@ -196,6 +198,8 @@ void sim_helper_kill(struct helper *h);
 const json_t *sim_helper_expects(const struct helper *h);
 void sim_helpers_drop(struct sim *s);
 int sim_image_read(struct world *w, const char *path, struct image_facts *out, struct error *e);
+void sim_images_list(struct world *w, const char *dir,
+                     void (*found)(struct world *w, const char *name));
 void sim_image_discard(struct world *w, const char *path);
 
 /* sim_check.c: what must always hold. */

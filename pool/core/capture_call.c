@@ -1,0 +1,100 @@
+/* The method ImageCapture: see capture_call.h. */
+#include "pool/core/capture_call.h"
+
+#include "base/util.h"
+#include "pool/core/lease.h"
+
+#include <string.h>
+
+static const struct image_job_kind capture_kind = {"capture of image", true, recording_result,
+                                                   recording_end, NULL};
+
+/*
+ * The disks of an older version of the image are not on record: after a restart even which version
+ * a slot was built of is not, but a lease from before the image was made has an older one.
+ */
+static bool lease_disks_known(const struct lease *l)
+{
+    return uuid_is_none(l->slot->holds) ? l->created_ms >= l->pool->set.image->row.created_ms
+                                        : slot_is_current(l->slot);
+}
+
+/*
+ * A lease's disks are those of its base, whatever devices it sees them through; cow names those
+ * whose private view must not have been written. What the caller gave overrides that.
+ */
+static bool lease_disks(const struct lease *l, json_t *disks, json_t *cow)
+{
+    size_t i;
+    json_t *v;
+    bool ok = disks && cow;
+    json_array_foreach (json_object_get(l->pool->set.image->facts.config, "disks"), i, v) {
+        const char *vdev = json_string_value(json_object_get(v, "vdev"));
+        const char *kind = json_string_value(json_object_get(v, "kind"));
+        const char *path = json_string_value(json_object_get(v, "path"));
+        json_int_t size = json_integer_value(json_object_get(v, "size_bytes"));
+        if (!vdev || !kind || json_object_get(disks, vdev))
+            continue;
+        ok = ok && !json_object_set_new(disks, vdev,
+                                        path ? json_sprintf("%s:%s", kind, path)
+                                             : json_sprintf("%s:%lld", kind, (long long)size));
+        if (!strcmp(kind, "cow"))
+            ok = ok && !json_array_append_new(cow, json_string(vdev));
+    }
+    return ok;
+}
+
+/* Of a lease domid and uuid are known; the helper looks for any other domain on the host. NULL: no
+ * memory. */
+static json_t *capture_message(const struct recording *rec, const struct capture_request *rq,
+                               const struct lease *l, const char *base)
+{
+    char uuid[UUID_TEXT_SIZE] = "", domid[24];
+    json_t *disks = rq->disks ? json_copy((json_t *)rq->disks) : json_object();
+    json_t *cow = json_array();
+    if (l) {
+        uuid_format(l->slot->uuid, uuid);
+        format_fits(domid, sizeof domid, "%lld", (long long)l->slot->domid);
+        if (lease_disks_known(l) && !lease_disks(l, disks, cow)) {
+            json_decref(disks);
+            json_decref(cow);
+            return NULL;
+        }
+    }
+    json_t *request = json_pack("{s:s, s:s, s:s, s:o, s:b, s:o, s:b, s:I}", "op", "capture",
+                                "domain", l ? domid : rq->domain, "image", rec->path, "disks",
+                                disks, "disk_digests", (int)rq->disk_digests, "cow", cow, "stop",
+                                (int)rq->stop, "timeout_ms", (json_int_t)rq->timeout_ms);
+    return image_job_with(image_job_with(request, "uuid", uuid), "base", base);
+}
+
+static int capture_check(const struct lease *l, const struct capture_request *rq, struct error *e)
+{
+    if (!l)
+        return 0;
+    if (l->slot->state == SLOT_SAVED)
+        return error_set(e, ANSWER_BAD_VALUE,
+                         "domain %s is saved in a file: restore it first (xl restore)", l->name);
+    if (!rq->disks && !lease_disks_known(l))
+        return error_set(e, ANSWER_BAD_VALUE,
+                         "domain %s runs an older version of image %s, whose disks are not on "
+                         "record any more: name them",
+                         l->name, l->pool->set.image->row.name);
+    return 0;
+}
+
+const struct answered *capture_call(struct core *core, struct call *call,
+                                    const struct capture_request *rq)
+{
+    struct error e;
+    char base[IMAGE_PATH_SIZE];
+    const struct lease *l = lease_find(core, rq->domain);
+    struct recording *rec =
+        capture_check(l, rq, &e) ? NULL : recording_new(core, &rq->image, base, &e);
+    if (!rec)
+        return call_refuse(call, e.code, e.text);
+    if (l)
+        memcpy(rec->domain, l->slot->uuid, sizeof rec->domain);
+    rec->stop = rq->stop;
+    return recording_run(rec, core, &capture_kind, call, capture_message(rec, rq, l, base));
+}

@@ -1,0 +1,153 @@
+/* Which domains there are: see domains.h. */
+#include "pool/core/domains.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void list_again(struct timer *t)
+{
+    domains_list(container_of(t, struct core, listing.next));
+}
+
+/* Introducing a domain is such an event: the listing that it causes waits until nobody is kept
+ * waiting by its questions to xenstored. */
+static void world_domains_changed(struct world *w)
+{
+    struct core *core = w->owner;
+    uint64_t aside_ms = core_aside_ms(core);
+    if (aside_ms && core->listing.state == LISTING_IDLE)
+        timer_start(&core->timers, &core->listing.next, aside_ms, list_again);
+    else
+        domains_list(core);
+}
+
+void domains_init(struct core *core)
+{
+    core->world->domains_changed = world_domains_changed;
+}
+
+void domains_dispose(struct core *core)
+{
+    free(core->listing.domains);
+    core->listing.domains = NULL;
+    free(core->listing.gone);
+    core->listing.gone = NULL;
+}
+
+bool domains_named(const struct core *core, const char *name)
+{
+    for (size_t i = 0; i < core->listing.n_domains; i++)
+        if (!strcmp(core->listing.domains[i].name, name))
+            return true;
+    return false;
+}
+
+static void forget(struct listing *l, const uint8_t uuid[16])
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < l->n_domains; i++)
+        if (memcmp(l->domains[i].uuid, uuid, sizeof l->domains[i].uuid) != 0)
+            l->domains[kept++] = l->domains[i];
+    l->n_domains = kept;
+}
+
+static bool gone_add(struct listing *l, const uint8_t uuid[16])
+{
+    if (l->n_gone == l->gone_size) {
+        size_t size = l->gone_size ? 2 * l->gone_size : 16;
+        void *bigger = realloc(l->gone, size * sizeof *l->gone);
+        if (!bigger)
+            return false;
+        l->gone = bigger;
+        l->gone_size = size;
+    }
+    memcpy(l->gone[l->n_gone++], uuid, sizeof *l->gone);
+    return true;
+}
+
+void domains_gone(struct core *core, const uint8_t uuid[16])
+{
+    struct listing *l = &core->listing;
+    forget(l, uuid);
+    if (l->state != LISTING_IDLE && !gone_add(l, uuid))
+        l->state = LISTING_AGAIN;
+}
+
+static void take(struct listing *l)
+{
+    free(l->domains);
+    l->domains = l->job.domains;
+    l->n_domains = l->job.n_domains;
+    l->job.domains = NULL;
+    for (size_t i = 0; i < l->n_gone; i++)
+        forget(l, l->gone[i]);
+}
+
+static void xen_said(struct listing *l)
+{
+    int rc = l->job.rc;
+    if (rc && l->xen_ok)
+        log_error("%s; leased domains are not touched", l->job.error.text);
+    else if (!rc && !l->xen_ok)
+        log_info("the host answers again");
+    l->xen_ok = !rc;
+    if (rc)
+        l->xen_error = l->job.error;
+}
+
+static void list_done(struct host_job *job)
+{
+    struct core *core = container_of(job, struct core, listing.job);
+    struct listing *l = &core->listing;
+    bool again = l->state == LISTING_AGAIN;
+    l->state = LISTING_IDLE;
+    xen_said(l);
+    if (!job->rc)
+        take(l);
+    uint64_t delay_ms = core->up->listed(core, job->rc, &job->error);
+    if (again && !job->rc)
+        domains_list(core);
+    else if (l->state == LISTING_IDLE)
+        timer_start(&core->timers, &l->next, delay_ms, list_again);
+    core_kick(core);
+}
+
+void domains_list(struct core *core)
+{
+    struct listing *l = &core->listing;
+    if (l->state != LISTING_IDLE) {
+        l->state = LISTING_AGAIN;
+        return;
+    }
+    timer_stop(&l->next);
+    l->state = LISTING_RUNNING;
+    l->n_gone = 0;
+    l->started++;
+    l->job.kind = HOST_JOB_LIST;
+    l->job.done = list_done;
+    core->world->ops->host_start(core->world, &l->job);
+    domains_measure(core);
+}
+
+static void memory_done(struct host_job *job)
+{
+    struct core *core = container_of(job, struct core, listing.memory_job);
+    core->listing.measuring = false;
+    if (!job->rc)
+        core->listing.memory = job->memory;
+    if (core->state == CORE_STOPPING)
+        core_kick(core);
+}
+
+void domains_measure(struct core *core)
+{
+    struct listing *l = &core->listing;
+    if (l->measuring)
+        return;
+    l->measuring = true;
+    l->memory_job.kind = HOST_JOB_MEMORY;
+    l->memory_job.done = memory_done;
+    core->world->ops->host_start(core->world, &l->memory_job);
+}

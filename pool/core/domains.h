@@ -1,0 +1,25 @@
+/*
+ * Which domains the host has, as far as its last listing knows, and how much memory. The host is
+ * asked when it says that domains came or went, when somebody here wants to know, and now and then
+ * in case an event was lost.
+ */
+#ifndef POOL_DOMAINS_H
+#define POOL_DOMAINS_H
+
+#include "pool/core/ground.h"
+
+/* The world's domains_changed becomes the core's. */
+void domains_init(struct core *core);
+void domains_dispose(struct core *core);
+
+/* Domains may have come or gone: lists them soon. The end is upcalls.listed. */
+void domains_list(struct core *core);
+/* Refreshes core->listing.memory. */
+void domains_measure(struct core *core);
+
+/* A domain is known to be gone: its name is free from now on, whatever a listing says that runs. */
+void domains_gone(struct core *core, const uint8_t uuid[16]);
+/* True when a domain of that name exists, as far as the last listing knows. */
+bool domains_named(const struct core *core, const char *name);
+
+#endif

@@ -1,0 +1,18 @@
+/* The method ImageImport: an image of a save file. */
+#ifndef POOL_IMPORT_CALL_H
+#define POOL_IMPORT_CALL_H
+
+#include "pool/core/recording.h"
+
+struct import_request {
+    struct recording_request image;
+    const char *path;
+    const json_t *disks; /* NULL: as configured in the save file */
+    bool disk_digests;
+};
+
+/* Answers or defers the call. */
+const struct answered *import_call(struct core *core, struct call *call,
+                                   const struct import_request *rq);
+
+#endif

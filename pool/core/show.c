@@ -1,0 +1,23 @@
+/* Pieces of the API's replies: see show.h. */
+#include "pool/core/show.h"
+
+#include "base/util.h"
+
+#include <inttypes.h>
+
+json_t *show_id(char kind, uint64_t id)
+{
+    return json_sprintf("%c%" PRIu64, kind, id);
+}
+
+json_t *show_text(const char *text)
+{
+    return text[0] ? json_string(text) : json_null();
+}
+
+json_t *show_uuid(const uint8_t uuid[16])
+{
+    char text[UUID_TEXT_SIZE];
+    uuid_format(uuid, text);
+    return json_string(text);
+}

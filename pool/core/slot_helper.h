@@ -1,0 +1,33 @@
+/*
+ * A slot's helper process, dompool-slot: what it is told and what it says (restore/protocol/). It
+ * builds the domain, holds it while it is warm, writes new versions of the image over it, completes
+ * it for a lease, and leaves. What it says becomes a move of the slot and an upcall.
+ */
+#ifndef POOL_SLOT_HELPER_H
+#define POOL_SLOT_HELPER_H
+
+#include "pool/core/slot.h"
+
+/* What a helper says of a slot that it has completed. */
+struct completion {
+    int64_t delta_pages;
+    uint64_t start_us; /* when it began, by the monotonic clock; 0: it does not say */
+    uint64_t total_us; /* how long it took */
+    json_t *stages;    /* an array as it sent it, borrowed; NULL: none */
+};
+
+/* Starts to build a slot. False: no memory; it could not even be started. */
+bool slot_build(struct slot_set *set);
+/* Sends a warm slot's helper to write what the present version of its image changes. */
+void slot_turn(struct slot *s);
+/* Sends a warm slot's helper to make it the image at path, for its lease (s->lease). name: the
+ * domain's. */
+void slot_complete(struct slot *s, const char *path, const char *name, bool paused);
+/* Tells a warm slot's helper which images (paths) it should open ahead. False: no memory. */
+bool slot_prefetch(struct slot *s, const json_t *paths);
+/* Lets the helper of a leased slot go, now that the lease's owner has been told. */
+void slot_dismiss(struct slot *s);
+/* From a reload: helpers log what the configuration now says. */
+void slots_set_log_level(struct core *core);
+
+#endif

@@ -189,6 +189,23 @@ static void test_database_fails(void **state)
     recovered(20000);
 }
 
+/* A setting that cannot be recorded is refused and not in force, then or later. */
+static void test_setting_write_fails(void **state)
+{
+    (void)state;
+    sim.faults.write_fails = 1;
+    sim_expect(root, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "7"), 1000,
+               "Internal");
+    assert_int_equal(sim_pool(&sim, "fire")->settings.min, 2);
+    recovered(20000);
+    assert_int_equal(sim_pool(&sim, "fire")->settings.min, 2);
+    assert_int_equal(warm("fire"), 2);
+    sim_expect(root, "PoolSet",
+               json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "3"), 1000, NULL);
+    assert_int_equal(sim_pool(&sim, "fire")->settings.min, 3);
+}
+
 /* Each single write fails once, while a lease begins and ends. */
 static void test_each_write_fails(void **state)
 {
@@ -250,6 +267,7 @@ int main(void)
         TEST(test_destroy_fails),
         TEST(test_list_fails),
         TEST(test_database_fails),
+        TEST(test_setting_write_fails),
         TEST(test_each_write_fails),
         TEST(test_import_write_fails),
         TEST(test_stop_is_bounded),

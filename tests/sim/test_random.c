@@ -16,6 +16,7 @@
 
 #define CLIENTS 6
 #define STEPS 120
+#define AGAIN 10       /* every so many sequences one is run twice, and must be the same */
 #define HANG_MS 300000 /* nothing but its client bounds work on images */
 #define CALM_MS 900000 /* the longest backoff, and then some */
 
@@ -217,7 +218,8 @@ static void check_calm(void)
         sim_violated(&sim, __FILE__, __LINE__, "a lease is left");
 }
 
-static void run_seed(unsigned seed)
+/* Returns the digest of all that happened. */
+static uint64_t run_seed(unsigned seed)
 {
     memset(clients, 0, sizeof clients);
     sim_start(&sim, config);
@@ -242,6 +244,7 @@ static void run_seed(unsigned seed)
     if (sim_domains(&sim))
         sim_violated(&sim, __FILE__, __LINE__, "a stopped daemon has left a domain");
     sim_end(&sim);
+    return sim.digest;
 }
 
 int main(int argc, char **argv)
@@ -252,7 +255,11 @@ int main(int argc, char **argv)
     for (unsigned seed = first; seed < first + n; seed++) {
         fprintf(stdout, "\rseed %u ", seed);
         fflush(stdout);
-        run_seed(seed);
+        uint64_t digest = run_seed(seed);
+        if (seed % AGAIN == 0 && run_seed(seed) != digest) {
+            fprintf(stderr, "seed %u: the same sequence went another way the second time\n", seed);
+            return 1;
+        }
     }
     printf("\n%u sequences of %d steps\n", n, STEPS);
     return 0;

@@ -466,6 +466,43 @@ static void test_settings(void **state)
     assert_int_equal(warm("fire"), 2);
 }
 
+/* Each of the two fits what is in force, and the first one is on record before the second one is
+ * looked at. */
+static void test_settings_at_once(void **state)
+{
+    (void)state;
+    struct sim_client *second = sim_connect(&sim, ROOT);
+    sim_call(root, "PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "5"));
+    sim_call(second, "PoolSet",
+             json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "max", "3"));
+    sim_run(&sim, 100);
+    json_t *reply = sim_reply(root);
+    answer(reply);
+    json_decref(reply);
+    reply = sim_reply(second);
+    assert_string_equal(sim_error_name(reply), "BadValue");
+    json_decref(reply);
+    assert_int_equal(sim_pool(&sim, "fire")->settings.min, 5);
+    assert_int_equal(sim_pool(&sim, "fire")->settings.max, 0);
+}
+
+/* The settings of a client that is gone are set all the same. */
+static void test_settings_client_gone(void **state)
+{
+    (void)state;
+    struct sim_client *first = sim_connect(&sim, ROOT), *second = sim_connect(&sim, ROOT);
+    sim_call(first, "PoolSet",
+             json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "3"));
+    sim_call(second, "PoolSet",
+             json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "max", "6"));
+    sim_disconnect(first);
+    sim_disconnect(second);
+    sim_run(&sim, 10000);
+    assert_int_equal(sim_pool(&sim, "fire")->settings.min, 3);
+    assert_int_equal(sim_pool(&sim, "fire")->settings.max, 6);
+    sim_check_quiet(&sim);
+}
+
 static void test_max(void **state)
 {
     (void)state;
@@ -656,6 +693,8 @@ int main(void)
         TEST(test_domain_ends),
         TEST(test_warm_domain_ends),
         TEST(test_settings),
+        TEST(test_settings_at_once),
+        TEST(test_settings_client_gone),
         TEST(test_max),
         TEST(test_pool_wait),
         TEST(test_image_remove),

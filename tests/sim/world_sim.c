@@ -393,12 +393,23 @@ static void core_stopped(struct core *core)
     s->stopped_idle = core->listing.state == LISTING_IDLE && !core->listing.measuring;
 }
 
+/* FNV-1a. */
+static void digest_add(struct sim *s, const void *data, size_t n)
+{
+    const unsigned char *at = data;
+    for (size_t i = 0; i < n; i++)
+        s->digest = (s->digest ^ at[i]) * 0x100000001b3ull;
+}
+
 static void core_moved(struct core *core, const struct slot *slot, int from, int to)
 {
-    (void)slot;
-    (void)from;
-    (void)to;
-    ((struct sim *)core->owner)->moves++;
+    struct sim *s = core->owner;
+    s->moves++;
+    digest_add(s, &s->now_us, sizeof s->now_us);
+    digest_add(s, slot->uuid, sizeof slot->uuid);
+    digest_add(s, &slot->domid, sizeof slot->domid);
+    digest_add(s, &from, sizeof from);
+    digest_add(s, &to, sizeof to);
 }
 
 static struct config *make_config(struct sim *s, const char *text)

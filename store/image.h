@@ -16,7 +16,7 @@
  *   RECORDS     the machine state besides memory: {u32 type, u32 length, body,
  *               padded to 8} in the order of the save stream; types and bodies are
  *               those of Xen's libxc migration stream (docs/specs of Xen)
- *   CONFIG      the domain's configuration as JSON (see restore/domconf.h)
+ *   CONFIG      the domain's configuration as JSON (see restore/formats/domconf.h)
  *
  * A file is written under a temporary name in the same directory, synced, and
  * renamed when it is committed, so a name ending in .img is always whole. The

@@ -3,7 +3,7 @@
  * image over its base. Walked in the order of pfns, without a copy of anything.
  *
  * What a derived image does not list is as in its base; it can change pages, but
- * neither add nor remove any (restore/lineage.h), so apply and diff are inverse:
+ * neither add nor remove any (restore/formats/lineage.h), so apply and diff are inverse:
  * the walk over (base, delta) gives exactly the memory that delta was made from.
  */
 #ifndef STORE_MEMORY_H

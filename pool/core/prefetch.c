@@ -3,7 +3,7 @@
 
 #include "base/util.h"
 #include "pool/core/slot_helper.h"
-#include "restore/slot_protocol.h"
+#include "restore/protocol/slot_protocol.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -46,7 +46,7 @@ static const char *first_stage(const struct story *st)
     return st->cold ? "wait" : "pick";
 }
 
-/* As in restore/warm/trace.h. */
+/* As in restore/engine/trace.h. */
 static void probe(const struct slot *s, const char *name, uint64_t us)
 {
     DTRACE_PROBE6(dompool, stage, "allocate", name, us, (uint64_t)0, (uint64_t)0, s->domid);

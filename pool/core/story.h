@@ -39,7 +39,7 @@ void story_dispose(struct story *st);
 
 /*
  * The daemon's own stages as USDT probes of provider `dompool`, each a no-op in the code while
- * nobody watches: `stage`, with the arguments that restore/warm/trace.h gives it, operation
+ * nobody watches: `stage`, with the arguments that restore/engine/trace.h gives it, operation
  * "allocate". Called when picked_us, completed_us and replied_us have been set; handover can be told
  * from return only at completed_us, so both end there.
  */

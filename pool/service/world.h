@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/list.h"
-#include "restore/host.h"
+#include "restore/xen/host.h"
 #include "store/db.h"
 #include "store/image.h"
 
@@ -36,7 +36,7 @@ struct helper_events {
     void (*ended)(struct helper *h, void *owner, const char *how);
 };
 
-/* ---- jobs on the host: blocking calls of restore/host.h, done elsewhere ---- */
+/* ---- jobs on the host: blocking calls of restore/xen/host.h, done elsewhere ---- */
 
 enum host_job_kind { HOST_JOB_LIST, HOST_JOB_DESTROY, HOST_JOB_MEMORY, HOST_JOB_SWEEP };
 

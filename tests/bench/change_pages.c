@@ -26,8 +26,8 @@
  * A PVH guest's tables are pages like any other. Prints one line of JSON: pages and tables changed,
  * free pages there were. Exit status 1 when the file cannot be used; it may be half changed then.
  */
-#include "restore/domconf.h"
-#include "restore/savefile.h"
+#include "restore/formats/domconf.h"
+#include "restore/formats/savefile.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 /*
  * ways: what it costs to bring pages from a file into a domain, by each way there is and with
- * windows of several sizes. The engine's page writer (restore/page_writer.c) is what this decides.
+ * windows of several sizes. The engine's page writer (restore/engine/page_writer.c) is what this
+ * decides.
  *
  *   ways PAGES REPEAT
  *
@@ -24,8 +25,8 @@
  *
  * Exit status 1 when something cannot be done. The domain is destroyed in any case.
  */
+#include "base/crew.h"
 #include "base/util.h"
-#include "restore/crew.h"
 
 #include <errno.h>
 #include <fcntl.h>

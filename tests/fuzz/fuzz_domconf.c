@@ -1,7 +1,7 @@
 /* Configurations: what is accepted can be written, read again, and is then the same. */
 #include "tests/fuzz/fuzz.h"
 
-#include "restore/domconf.h"
+#include "restore/formats/domconf.h"
 
 #include <string.h>
 

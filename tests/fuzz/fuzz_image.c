@@ -6,7 +6,7 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "restore/guest_check.h"
+#include "restore/formats/guest_check.h"
 #include "store/image_format.h"
 #include "store/memory.h"
 #include "tests/fuzz/image_base.h"

@@ -1,9 +1,9 @@
 /* A whole import, to memory where there is /dev/shm; an image that results is read and verified. */
 #include "tests/fuzz/fuzz.h"
 
-#include "restore/domconf.h"
-#include "restore/import.h"
-#include "restore/source.h"
+#include "restore/formats/domconf.h"
+#include "restore/formats/source.h"
+#include "restore/imaging/image_import.h"
 
 #include <stdio.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
 /* The bare libxc stream. First byte: guest kind, second: number of vCPUs. */
 #include "tests/fuzz/fuzz.h"
 
-#include "restore/guest_check.h"
-#include "restore/stream.h"
+#include "restore/formats/guest_check.h"
+#include "restore/formats/stream.h"
 
 #define PFN_LIMIT (1u << 21)
 

@@ -1,4 +1,4 @@
-/* restore/host.h over the fake host's directory (fake.h), to be linked into dompoold-sim. */
+/* restore/xen/host.h over the fake host's directory (fake.h), to be linked into dompoold-sim. */
 #include "base/util.h"
 #include "tests/sim/fake.h"
 

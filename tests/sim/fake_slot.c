@@ -1,8 +1,9 @@
-/* dompool-slot for the fake host: speaks restore/slot_protocol.h, makes no domain but a file. */
+/* dompool-slot for the fake host: speaks restore/protocol/slot_protocol.h, makes no domain but a
+ * file. */
 #include "base/log.h"
 #include "base/message.h"
 #include "base/util.h"
-#include "restore/slot_protocol.h"
+#include "restore/protocol/slot_protocol.h"
 #include "store/image.h"
 #include "tests/sim/fake.h"
 

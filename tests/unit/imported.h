@@ -8,8 +8,8 @@
 
 #include "tests/unit/check.h"
 
-#include "restore/export.h"
-#include "restore/import.h"
+#include "restore/imaging/image_export.h"
+#include "restore/imaging/image_import.h"
 #include "tests/fake_xen/fake_xen.h"
 #include "tests/unit/stream_build.h"
 

@@ -6,9 +6,9 @@
 #include "tests/unit/stream_build.h"
 
 #include "base/util.h"
-#include "restore/domconf.h"
-#include "restore/import.h"
-#include "restore/savefile.h"
+#include "restore/formats/domconf.h"
+#include "restore/formats/savefile.h"
+#include "restore/imaging/image_import.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
- * restore/capture.h with a Xen that is played here: one domain, its xenstore nodes, and a guest
- * that answers a request to suspend in one way or another. What must hold whatever happens: the
- * domain goes on, no request and no watch remains, and a failure leaves no file.
+ * restore/imaging/capture.h with a Xen that is played here: one domain, its xenstore nodes, and a
+ * guest that answers a request to suspend in one way or another. What must hold whatever happens:
+ * the domain goes on, no request and no watch remains, and a failure leaves no file.
  *
  * The functions of the Xen libraries below stand in front of the libraries' own.
  */
@@ -9,11 +9,11 @@
 #include "tests/unit/stream_build.h"
 
 #include "base/util.h"
-#include "restore/capture.h"
-#include "restore/domconf.h"
-#include "restore/suspend.h"
-#include "restore/userdata.h"
-#include "restore/xen.h"
+#include "restore/formats/domconf.h"
+#include "restore/imaging/capture.h"
+#include "restore/imaging/suspend.h"
+#include "restore/xen/userdata.h"
+#include "restore/xen/xen.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -284,7 +284,7 @@ bool xs_resume_domain(struct xs_handle *h, unsigned domid)
     return true;
 }
 
-/* ---- what restore/userdata.c reads from /var/lib/xen ---- */
+/* ---- what restore/xen/userdata.c reads from /var/lib/xen ---- */
 
 int userdata_read(uint32_t domid, const char *uuid, size_t max, char **json, size_t *len,
                   struct error *e)

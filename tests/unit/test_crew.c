@@ -1,8 +1,8 @@
-/* restore/crew.h: every part is done once, and a failure is told. */
+/* base/crew.h: every part is done once, and a failure is told. */
 #include "tests/unit/check.h"
 
+#include "base/crew.h"
 #include "base/util.h"
-#include "restore/crew.h"
 
 #include <errno.h>
 #include <stdatomic.h>

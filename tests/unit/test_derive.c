@@ -6,8 +6,8 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
-#include "restore/import.h"
-#include "restore/lineage.h"
+#include "restore/formats/lineage.h"
+#include "restore/imaging/image_import.h"
 #include "store/memory.h"
 
 #include <errno.h>

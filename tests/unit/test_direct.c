@@ -10,15 +10,15 @@
  */
 #include "tests/unit/imported.h"
 
-#include "restore/direct.h"
-#include "restore/engine.h"
-#include "restore/source.h"
+#include "restore/engine/direct.h"
+#include "restore/engine/engine.h"
+#include "restore/formats/source.h"
 
 #include <inttypes.h>
 
 #define CASES 2000u
 #define PFNS 1600u
-#define CLEARS_BATCH 512u /* restore/page_writer.c */
+#define CLEARS_BATCH 512u /* restore/engine/page_writer.c */
 #define EXTENDED_BYTES ((unsigned)sizeof(struct xen_domctl_ext_vcpucontext))
 #define STORE_PORT 5u
 #define CONSOLE_PORT 6u

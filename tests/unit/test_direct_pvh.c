@@ -8,7 +8,7 @@
  */
 #include "tests/unit/imported.h"
 
-#include "restore/engine.h"
+#include "restore/engine/engine.h"
 
 #include <inttypes.h>
 #include <xen/grant_table.h>

@@ -1,8 +1,8 @@
-/* restore/domconf.h: xl's JSON, our own, disk names and specifications. */
+/* restore/formats/domconf.h: xl's JSON, our own, disk names and specifications. */
 #include "tests/unit/check.h"
 
 #include "base/util.h"
-#include "restore/domconf.h"
+#include "restore/formats/domconf.h"
 
 #include <errno.h>
 

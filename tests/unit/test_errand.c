@@ -1,9 +1,9 @@
-/* restore/errand.h: an errand is done once, its answer is told, also where no thread is to be had.
+/* base/task.h: an errand is done once, its answer is told, also where no thread is to be had.
  */
 #include "tests/unit/check.h"
 
+#include "base/task.h"
 #include "base/util.h"
-#include "restore/errand.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
-/* Images that a warm slot expects: restore/expected.h, and what store/image.h has for it. */
-#include "restore/expected.h"
+/* Images that a warm slot expects: restore/warm/prefetch.h, and what store/image.h has for it. */
+#include "restore/warm/prefetch.h"
 #include "tests/unit/check.h"
 
 #include <errno.h>

@@ -1,14 +1,15 @@
 /*
- * restore/export.h and restore/stream_write.h: what an export writes, the importer reads
- * as the same guest; and an export that is refused, stopped or fails leaves nothing behind.
+ * restore/imaging/image_export.h and restore/formats/stream_write.h: what an export writes, the
+ * importer reads as the same guest; and an export that is refused, stopped or fails leaves nothing
+ * behind.
  */
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
 #include "base/util.h"
-#include "restore/export.h"
-#include "restore/import.h"
-#include "restore/stream_write.h"
+#include "restore/formats/stream_write.h"
+#include "restore/imaging/image_export.h"
+#include "restore/imaging/image_import.h"
 
 #include <errno.h>
 #include <fcntl.h>

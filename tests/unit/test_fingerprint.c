@@ -1,9 +1,10 @@
-/* restore/fingerprint.h: what is noted of a disk, which changes are noticed, and by which check. */
+/* restore/formats/fingerprint.h: what is noted of a disk, which changes are noticed, and by which
+ * check. */
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
-#include "restore/fingerprint.h"
-#include "restore/import.h"
+#include "restore/formats/fingerprint.h"
+#include "restore/imaging/image_import.h"
 
 #include <errno.h>
 #include <sys/stat.h>

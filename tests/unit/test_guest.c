@@ -1,9 +1,9 @@
-/* restore/guest_check.h, through whole imports: records that contradict memory. */
+/* restore/formats/guest_check.h, through whole imports: records that contradict memory. */
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
 #include "base/util.h"
-#include "restore/guest_check.h"
+#include "restore/formats/guest_check.h"
 
 #include <errno.h>
 #include <xen/hvm/params.h>

@@ -1,9 +1,10 @@
-/* restore/image_diff.h: each count, against guests whose differences are written down here. */
+/* restore/imaging/image_diff.h: each count, against guests whose differences are written down here.
+ */
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
-#include "restore/image_diff.h"
-#include "restore/import.h"
+#include "restore/imaging/image_diff.h"
+#include "restore/imaging/image_import.h"
 
 #include <errno.h>
 

@@ -1,14 +1,14 @@
 /*
- * restore/import.h and the helper dompool-image: what ends up in the image, and
+ * restore/imaging/image_import.h and the helper dompool-image: what ends up in the image, and
  * that a refused, failed, stopped or killed import leaves nothing behind.
  */
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
 #include "base/message.h"
-#include "restore/domconf.h"
-#include "restore/import.h"
-#include "restore/slot_protocol.h"
+#include "restore/formats/domconf.h"
+#include "restore/imaging/image_import.h"
+#include "restore/protocol/slot_protocol.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,9 +8,9 @@
 #include "tests/unit/stream_build.h"
 
 #include "base/util.h"
-#include "restore/domconf.h"
-#include "restore/export.h"
-#include "restore/import.h"
+#include "restore/formats/domconf.h"
+#include "restore/imaging/image_export.h"
+#include "restore/imaging/image_import.h"
 
 #include <errno.h>
 #include <jansson.h>

@@ -1,4 +1,4 @@
-/* restore/savefile.h and restore/source.h: what is around the libxc stream. */
+/* restore/formats/savefile.h and restore/formats/source.h: what is around the libxc stream. */
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 

@@ -1,5 +1,5 @@
 /*
- * restore/stream.h: the reader takes valid streams and refuses, with record and
+ * restore/formats/stream.h: the reader takes valid streams and refuses, with record and
  * offset, everything that differs from them in one point.
  */
 #include "tests/unit/check.h"

@@ -1,12 +1,13 @@
 /*
- * stream_write_changes of restore/stream_write.h, by which a slot is turned to another version of
- * its base: what it writes is taken apart here by the specification, and read by the importer.
+ * stream_write_changes of restore/formats/stream_write.h, by which a slot is turned to another
+ * version of its base: what it writes is taken apart here by the specification, and read by the
+ * importer.
  */
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
-#include "restore/import.h"
-#include "restore/stream_write.h"
+#include "restore/formats/stream_write.h"
+#include "restore/imaging/image_import.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,8 +1,8 @@
-/* restore/trace.h: what a stage counts, and that a trace that is too long stays whole. */
+/* restore/engine/trace.h: what a stage counts, and that a trace that is too long stays whole. */
 #include "tests/unit/check.h"
 
-#include "restore/trace.h"
-#include "restore/xen.h"
+#include "restore/engine/trace.h"
+#include "restore/xen/xen.h"
 
 #include <jansson.h>
 

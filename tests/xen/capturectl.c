@@ -1,6 +1,6 @@
 /*
- * capturectl: captures a running domain without a daemon. For tests of restore/capture.h on the
- * embedded Xen.
+ * capturectl: captures a running domain without a daemon. For tests of restore/imaging/capture.h on
+ * the embedded Xen.
  *
  *   capturectl [--base BASE.img] [--stop] [--timeout MS] [--cancel MIB] DOMID IMAGE.img
  *   capturectl --undo DOMID
@@ -10,8 +10,8 @@
  */
 #include "base/log.h"
 #include "base/util.h"
-#include "restore/capture.h"
-#include "restore/suspend.h"
+#include "restore/imaging/capture.h"
+#include "restore/imaging/suspend.h"
 
 #include <getopt.h>
 #include <inttypes.h>

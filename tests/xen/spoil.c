@@ -5,8 +5,8 @@
  *
  *   spoil IMAGE.img
  */
-#include "restore/pte.h"
-#include "restore/stream.h"
+#include "restore/formats/pte.h"
+#include "restore/formats/stream.h"
 #include "store/image_format.h"
 
 #include <fcntl.h>

@@ -1,0 +1,91 @@
+/*
+ * The parts of engine `direct` and what they share. The order in which they are called, and why, is
+ * at the top of engine_direct.c.
+ */
+#ifndef RESTORE_DIRECT_H
+#define RESTORE_DIRECT_H
+
+#include "restore/engine/frames.h"
+#include "restore/engine/page_writer.h"
+#include "restore/engine/table_pins.h"
+#include "restore/formats/lineage.h"
+#include "restore/warm/warm.h"
+#include "store/memory.h"
+
+#include <xenforeignmemory.h>
+
+#define DIRECT_PARAMS 64u /* HVM parameters, by index; more than Xen has */
+
+/*
+ * What a derived image, or a new version of the base, changes: pages of one image's file, in its
+ * table or in a list made for it, and of PV the start info as this domain is to see it. Pages that
+ * are kept are passed over, and so is the table's start info. Borrows from the image, and its list
+ * of what pins are about from struct direct, so that there is one at a time.
+ *
+ * An allocation goes through all of them twice, to look at their types and to write them; pins are
+ * about few.
+ */
+struct changes {
+    struct page_range range; /* besides: the start info, whose content is in struct direct */
+    struct image_page *own;  /* what range.pages is, when it is no table of an image */
+    const uint64_t *typed;   /* pfns of those that will be tables, or are pinned now */
+    size_t n_typed;
+};
+
+struct direct {
+    _Alignas(PAGE_BYTES) uint8_t start_info[PAGE_BYTES]; /* PV; on its way into the domain */
+    struct slot *slot;
+    struct lineage base; /* what the base's records say */
+    struct frames frames;
+    struct crew *crew;
+    struct page_writer *writer;
+    struct table_pins pins;
+    /* PV */
+    uint64_t *tables; /* pfns of page tables of the base */
+    size_t n_tables;
+    uint64_t *typed; /* room for a list of changes that pins are about, see engine_direct.c */
+    size_t typed_room;
+    struct changes changes; /* of the image that is being completed */
+    void *shared_info;      /* mapped when built */
+    xenforeignmemory_handle *memory;
+    uint64_t shared_info_frame;
+    /* PVH: what has been set */
+    uint64_t params[DIRECT_PARAMS];
+    uint64_t params_set; /* bit n */
+};
+
+/* The body of the image's record of this type; NULL when it has none. */
+const void *direct_record(const struct image *im, uint32_t type, uint32_t *length);
+
+/* page_writer_add, counted for the stage that is running. */
+int direct_write_page(struct direct *d, uint64_t pfn, unsigned type, const void *content,
+                      struct error *e);
+
+/* X86_TSC_INFO, for both kinds. */
+int direct_set_tsc(struct direct *d, const struct image *im, struct error *e);
+
+/* ---- PV: direct_pv.c ---- */
+
+/* Before the base's pages: the frames of the guest's p2m list, written and kept. */
+int direct_pv_write_p2m(struct direct *d, struct error *e);
+/* After the base's pages: shared_info mapped, ring pages kept; *store and *console are their
+ * frames. */
+int direct_pv_prepare(struct direct *d, uint64_t *store, uint64_t *console, struct error *e);
+/* Fills d->start_info: that of im, with this domain's frames and ports. *pfn is where it goes. */
+int direct_pv_start_info(struct direct *d, const struct image *im, uint64_t *pfn, struct error *e);
+/* -EINVAL once a vCPU has been set. */
+int direct_pv_write_shared_info(struct direct *d, const struct image *im, struct error *e);
+/* All vCPUs of the image. Nothing may be queued, and nothing is written afterwards. */
+int direct_pv_set_vcpus(struct direct *d, const struct image *im, struct error *e);
+
+/* ---- PVH: direct_pvh.c ---- */
+
+/* Before the base's pages: the ring pages, cleared and kept. */
+int direct_pvh_clear_rings(struct direct *d, struct error *e);
+/* The event channels' parameters, and the base's. *store and *console are the rings' frames. */
+int direct_pvh_prepare(struct direct *d, uint64_t *store, uint64_t *console, struct error *e);
+/* What of im's parameters is not set yet. */
+int direct_pvh_set_params(struct direct *d, const struct image *im, struct error *e);
+int direct_pvh_set_context(struct direct *d, const struct image *im, struct error *e);
+
+#endif

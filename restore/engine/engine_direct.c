@@ -1,0 +1,514 @@
+/*
+ * Engine `direct`: our own writer of a guest's memory, so that a completion costs what the delta
+ * costs and nothing else.
+ *
+ * build, whatever does not depend on the image that will be asked for:
+ *
+ *   1. CPU policy; Xen takes it only before the domain runs.
+ *   2. Frames for every page, in large extents where possible. From here on the frame of each
+ *      pfn is known, and with it all that follows from frames.
+ *   3. Pages that are the toolstack's, written now and kept: of PV the p2m list, which says where
+ *      the frames are; of PVH the rings, which a resuming guest finds empty.
+ *   4. The base's pages; page tables go from pfns to frames.
+ *   5. PV: every L1 table is pinned, which is nearly all of the validation that Xen does (512
+ *      entries a table). No table above: one changed L1 would undo them all.
+ *   6. What names pages that no image changes: grants for the two rings (xenstored maps its ring by
+ *      its grant, so they come before the domain is introduced), HVM parameters, the mapping of
+ *      shared_info.
+ *   7. What a completion reads of the base is touched, and its threads wait: a page fault or a new
+ *      thread costs as much as dozens of hypercalls.
+ *
+ * Until it is asked, the slot's helper opens and maps images that it expects
+ * (restore/warm/prefetch.h).
+ *
+ * write, PV; a completion's first half:
+ *
+ *   1. list     which of the image's changes concern page tables.
+ *   2. unpin    L1 tables that the image changes: Xen lets nobody write a page that is a table.
+ *   3. delta    the image's pages, and the start info with this domain's frames and ports. Any
+ *               page that becomes a table is mapped read-only in the image, so an L1 table that
+ *               maps it writable in the base is changed by the image too and has been unpinned.
+ *
+ * finish, PV; the second:
+ *
+ *   4. pin      L1 tables among the image's pages, while that is cheap: setting a vCPU validates
+ *               what is left, with the hypervisor's domctl lock held.
+ *   5. state    shared_info, before vCPU 0, with which Xen sets the wall clock in it; TSC.
+ *   6. vcpus    from here on all tables that they reach are Xen's.
+ *   7. tables   pins that the image declares, and no others: L1 tables that it does not declare are
+ *               unpinned, so that the guest can free them.
+ *
+ * PVH: write is the delta; finish HVM parameters that differ, TSC, context. Nothing is typed.
+ *
+ * No guest page is mapped at any time (restore/engine/page_writer.h). What may be written, pinned
+ * or unpinned when is asserted in one place (restore/engine/frames.h).
+ */
+#include "restore/engine/direct.h"
+
+#include "base/log.h"
+#include "restore/engine/engine.h"
+#include "restore/engine/populate.h"
+#include "restore/formats/stream.h"
+#include "restore/xen/cpu_policy.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xenguest.h>
+
+#define GNTDEV "/dev/xen/gntdev"
+
+static bool is_pv(const struct direct *d)
+{
+    return image_info(d->base.base)->guest == IMAGE_GUEST_PV;
+}
+
+const void *direct_record(const struct image *im, uint32_t type, uint32_t *length)
+{
+    struct image_record r;
+    size_t cursor = 0;
+    while (image_next_record(im, &cursor, &r))
+        if (r.type == type) {
+            *length = r.length;
+            return r.body;
+        }
+    *length = 0;
+    return NULL;
+}
+
+int direct_set_tsc(struct direct *d, const struct image *im, struct error *e)
+{
+    struct {
+        uint32_t mode, khz;
+        uint64_t nsec;
+        uint32_t incarnation, reserved;
+    } tsc;
+    uint32_t length;
+    const void *body = direct_record(im, RECORD_X86_TSC_INFO, &length);
+    if (length != sizeof tsc)
+        return error_set(e, -EINVAL, "the image's TSC record has %u bytes", length);
+    memcpy(&tsc, body, sizeof tsc);
+    if (xc_domain_set_tsc_info(d->slot->xen.xch, d->slot->domid, tsc.mode, tsc.nsec, tsc.khz,
+                               tsc.incarnation))
+        return xen_error(&d->slot->xen, e, "domain %u: set its TSC (mode %u, %u kHz)",
+                         d->slot->domid, tsc.mode, tsc.khz);
+    return 0;
+}
+
+/* ---- accepts ---- */
+
+/* Pages that have been lost or never had content are libxenguest's to deal with. */
+static int accepts_page(const struct image_page *p, struct error *e)
+{
+    unsigned type = image_page_type(p);
+    if (type == PAGE_NOTAB || page_type_is_table(type))
+        return 0;
+    return error_set(e, ANSWER_IMAGE_REFUSED,
+                     "engine direct takes no page of type %#x (pfn %#" PRIx64 ")", type,
+                     image_page_pfn(p));
+}
+
+static int accepts_pages(const struct image *im, struct error *e)
+{
+    const struct image_page *pages = image_pages(im);
+    int rc = 0;
+    for (uint64_t i = 0; i < image_info(im)->pages && !rc; i++)
+        rc = accepts_page(&pages[i], e);
+    return rc;
+}
+
+static int accepts(const struct image *base, struct error *e)
+{
+    int rc = accepts_pages(base, e);
+    if (rc)
+        return rc;
+    if (access(GNTDEV, R_OK | W_OK))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "engine direct needs " GNTDEV ": %s",
+                         strerror(errno));
+    return 0;
+}
+
+/* ---- pages, from an image into the domain ---- */
+
+int direct_write_page(struct direct *d, uint64_t pfn, unsigned type, const void *content,
+                      struct error *e)
+{
+    trace_pages(&d->slot->trace, 1);
+    return page_writer_add(d->writer, pfn, type, content, e);
+}
+
+static int write_range(struct direct *d, const struct page_range *range, struct error *e)
+{
+    uint64_t written;
+    int rc = page_writer_write(d->writer, range, &written, e);
+    trace_pages(&d->slot->trace, written);
+    return rc;
+}
+
+static int write_base(struct direct *d, struct error *e)
+{
+    const struct image *im = d->base.base;
+    struct page_range all = {im, image_pages(im), image_info(im)->pages, FRAME_NONE};
+    return write_range(d, &all, e);
+}
+
+static int typed_reserve(struct direct *d, size_t room, struct error *e)
+{
+    uint64_t *bigger = realloc(d->typed, room * sizeof *bigger);
+    if (!bigger)
+        return error_set(e, -ENOMEM, "out of memory for a list of %zu page tables", room);
+    d->typed = bigger;
+    d->typed_room = room;
+    return 0;
+}
+
+static int typed_add(struct direct *d, struct changes *c, uint64_t pfn, struct error *e)
+{
+    int rc = c->n_typed == d->typed_room ? typed_reserve(d, d->typed_room * 2 + 64, e) : 0;
+    if (!rc)
+        d->typed[c->n_typed++] = pfn;
+    return rc;
+}
+
+/* Looks at each change once: is it one that the engine takes, and are pins about it? */
+static int changes_look(struct direct *d, struct changes *c, struct error *e)
+{
+    const struct page_range *r = &c->range;
+    int rc = 0;
+    if (frames_pin_level(&d->frames, r->besides))
+        rc = typed_add(d, c, r->besides, e);
+    for (uint64_t i = 0; i < r->n && !rc; i++) {
+        uint64_t pfn = image_page_pfn(&r->pages[i]);
+        rc = accepts_page(&r->pages[i], e);
+        if (rc ||
+            (image_page_type(&r->pages[i]) == PAGE_NOTAB && !frames_pin_level(&d->frames, pfn)))
+            continue;
+        if (!page_range_passes_over(r, &d->frames, pfn))
+            rc = typed_add(d, c, pfn, e);
+    }
+    c->typed = d->typed;
+    return rc;
+}
+
+static int unpin_changed(struct direct *d, const struct changes *c, struct error *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < c->n_typed && !rc; i++)
+        if (frames_pin_level(&d->frames, c->typed[i]))
+            rc = table_unpin(&d->pins, c->typed[i], e);
+    return rc ? rc : table_pins_flush(&d->pins, e);
+}
+
+static int write_changed(struct direct *d, const struct changes *c, struct error *e)
+{
+    int rc = 0;
+    if (c->range.besides != FRAME_NONE)
+        rc = direct_write_page(d, c->range.besides, PAGE_NOTAB, d->start_info, e);
+    return rc ? rc : write_range(d, &c->range, e);
+}
+
+static bool is_l1(const struct direct *d, uint64_t pfn)
+{
+    unsigned type = frames_type(&d->frames, pfn);
+    return is_pv(d) && type != FRAME_EMPTY && page_type_is_table(type) &&
+           (type & PAGE_TYPE_LEVEL_MASK) == PAGE_L1TAB;
+}
+
+static int pin_changed(struct direct *d, const struct changes *c, struct error *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < c->n_typed && !rc; i++)
+        if (is_l1(d, c->typed[i]))
+            rc = table_pin(&d->pins, c->typed[i], e);
+    return rc ? rc : table_pins_flush(&d->pins, e);
+}
+
+/* The image's own table: an allocation makes no copy of it. */
+static int changes_of_image(struct direct *d, const struct image *im, struct changes *c,
+                            struct error *e)
+{
+    uint64_t n = im == d->base.base ? 0 : image_info(im)->pages;
+    *c = (struct changes){.range = {im, image_pages(im), n, FRAME_NONE}};
+    int rc = is_pv(d) ? direct_pv_start_info(d, im, &c->range.besides, e) : 0;
+    return rc ? rc : changes_look(d, c, e);
+}
+
+/* ---- tables ---- */
+
+static int tables_list(struct direct *d, const struct image *im, struct error *e)
+{
+    const struct image_page *p = image_pages(im);
+    size_t n = 0;
+    for (uint64_t i = 0; i < image_info(im)->pages; i++)
+        n += page_type_is_table(image_page_type(&p[i]));
+    free(d->tables);
+    d->n_tables = 0;
+    d->tables = calloc(n + 1, sizeof *d->tables);
+    if (!d->tables)
+        return error_set(e, -ENOMEM, "out of memory for a list of %zu page tables", n);
+    for (uint64_t i = 0; i < image_info(im)->pages; i++)
+        if (page_type_is_table(image_page_type(&p[i])))
+            d->tables[d->n_tables++] = image_page_pfn(&p[i]);
+    return 0;
+}
+
+static int pin_base(struct direct *d, struct error *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < d->n_tables && !rc; i++)
+        if (is_l1(d, d->tables[i]))
+            rc = table_pin(&d->pins, d->tables[i], e);
+    return rc ? rc : table_pins_flush(&d->pins, e);
+}
+
+static bool is_declared(const struct direct *d, uint64_t pfn)
+{
+    unsigned type = frames_type(&d->frames, pfn);
+    return type != FRAME_EMPTY && page_type_is_table(type) && type & PAGE_TYPE_PINNED;
+}
+
+static int settle_pin(struct direct *d, uint64_t pfn, bool pin, struct error *e)
+{
+    bool pinned = frames_pin_level(&d->frames, pfn) != 0, declared = is_declared(d, pfn);
+    if (pin && declared && !pinned)
+        return table_pin(&d->pins, pfn, e);
+    if (!pin && pinned && !declared)
+        return table_unpin(&d->pins, pfn, e);
+    return 0;
+}
+
+/* Pins what is declared, then unpins what is not: every table is in the base's list or among the
+ * changes. */
+static int settle_pins(struct direct *d, const struct changes *c, struct error *e)
+{
+    int rc = 0;
+    for (int pin = 1; pin >= 0; pin--) {
+        for (size_t i = 0; i < d->n_tables && !rc; i++)
+            rc = settle_pin(d, d->tables[i], pin, e);
+        for (size_t i = 0; i < c->n_typed && !rc; i++)
+            rc = settle_pin(d, c->typed[i], pin, e);
+    }
+    return rc ? rc : table_pins_flush(&d->pins, e);
+}
+
+/* ---- build ---- */
+
+static int open_direct(struct slot *s, struct direct **out, struct error *e)
+{
+    struct direct *d =
+        aligned_alloc(PAGE_BYTES, (sizeof *d + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ul));
+    if (!d)
+        return error_set(e, -ENOMEM, "out of memory for the engine");
+    memset(d, 0, sizeof *d);
+    s->engine_state = d;
+    *out = d;
+    d->slot = s;
+    int rc = lineage_init(&d->base, s->base, e);
+    if (!rc)
+        rc = frames_init(&d->frames, image_info(s->base)->max_pfn + 1, e);
+    table_pins_init(&d->pins, &s->xen, s->domid, &d->frames);
+    return rc;
+}
+
+static int seed_grants(struct direct *d, struct error *e)
+{
+    struct slot *s = d->slot;
+    xen_log_clear(&s->xen);
+    if (xc_dom_gnttab_seed(s->xen.xch, s->domid, !is_pv(d), s->console_gfn, s->store_gfn, 0, 0))
+        return xen_error(&s->xen, e, "domain %u: put its rings into its grant table", s->domid);
+    return 0;
+}
+
+/* One step, and its stage in the trace. */
+#define STEP(name, call)                                                                           \
+    do {                                                                                           \
+        d->slot->step = (name);                                                                    \
+        int step_rc = (call);                                                                      \
+        if (step_rc)                                                                               \
+            return step_rc;                                                                        \
+        trace_stage_end(&d->slot->trace, (name));                                                  \
+    } while (0)
+
+static int open_writer(struct direct *d, struct error *e)
+{
+    struct slot *s = d->slot;
+    return page_writer_open(&s->xen, s->domid, image_info(s->base)->guest, &d->frames, &d->writer,
+                            e);
+}
+
+/* A slot is filled by one thread, since nobody waits for it; only a completion takes more. Without
+ * memory for them it does without. */
+static void hire(struct direct *d)
+{
+    struct error e;
+    if (crew_new(crew_size_best(), &d->crew, &e) || page_writer_helped(d->writer, d->crew, &e))
+        log_warning("domain %u: large deltas will be written by one thread: %s", d->slot->domid,
+                    e.text);
+}
+
+/* What a completion reads of the base is in memory before one is asked for. */
+static int prefault(struct direct *d, struct error *e)
+{
+    uint64_t pfn;
+    image_prefault_records(d->base.base);
+    hire(d);
+    int rc = typed_reserve(d, 2 * d->n_tables + 64, e);
+    if (!rc)
+        memset(d->typed, 0, d->typed_room * sizeof *d->typed);
+    return !rc && is_pv(d) ? direct_pv_start_info(d, d->base.base, &pfn, e) : rc;
+}
+
+static int build_tables(struct direct *d, struct error *e)
+{
+    int rc = tables_list(d, d->base.base, e);
+    return rc ? rc : pin_base(d, e);
+}
+
+static int build(struct slot *s, struct error *e)
+{
+    struct direct *d = NULL;
+    int rc = open_direct(s, &d, e);
+    if (rc)
+        return rc;
+    bool pv = is_pv(d);
+    STEP("policy", cpu_policy_apply(&s->xen, s->domid, &s->conf, s->base, e));
+    STEP("populate", populate(&s->xen, s->domid, s->base, &d->frames, e));
+    STEP("writer", open_writer(d, e));
+    STEP("own", pv ? direct_pv_write_p2m(d, e) : direct_pvh_clear_rings(d, e));
+    STEP("pages", write_base(d, e));
+    if (pv)
+        STEP("pin", build_tables(d, e));
+    STEP("prepare", pv ? direct_pv_prepare(d, &s->store_gfn, &s->console_gfn, e)
+                       : direct_pvh_prepare(d, &s->store_gfn, &s->console_gfn, e));
+    STEP("grants", seed_grants(d, e));
+    STEP("prefault", prefault(d, e));
+    return 0;
+}
+
+/* ---- turn ---- */
+
+static int changes_between(const struct direct *d, const struct image *to, struct changes *c,
+                           struct error *e)
+{
+    const struct image_memory from_memory = {d->base.base, NULL}, to_memory = {to, NULL};
+    struct memory_diff walk;
+    struct memory_difference diff;
+    *c = (struct changes){.own = calloc(image_info(to)->pages + 1, sizeof *c->own)};
+    c->range = (struct page_range){to, c->own, 0, FRAME_NONE};
+    if (!c->own)
+        return error_set(e, -ENOMEM, "out of memory for a list of pages");
+    memory_diff_start(&walk, &from_memory, &to_memory);
+    while (memory_diff_next(&walk, &diff)) {
+        if (diff.change != MEMORY_CHANGED)
+            return error_set(e, -EINVAL, "the new version populates other pages");
+        c->own[c->range.n++] = (struct image_page){
+            diff.to.pfn | (uint64_t)diff.to.type << IMAGE_TYPE_SHIFT, diff.to.payload};
+    }
+    return 0;
+}
+
+static int write_changes(struct direct *d, const struct changes *c, struct error *e)
+{
+    int rc = unpin_changed(d, c, e);
+    if (!rc)
+        rc = write_changed(d, c, e);
+    return rc ? rc : pin_changed(d, c, e);
+}
+
+/* The slot keeps its frames and its kept pages: lineage has it that both versions want the same. */
+static int turn(struct slot *s, const struct image *to, struct error *e)
+{
+    struct direct *d = s->engine_state;
+    struct lineage base;
+    struct changes c;
+    int rc = lineage_init(&base, to, e);
+    if (!rc)
+        rc = accepts_pages(to, e);
+    if (rc) {
+        lineage_dispose(&base);
+        return rc;
+    }
+    rc = changes_between(d, to, &c, e);
+    if (!rc)
+        rc = changes_look(d, &c, e);
+    if (!rc)
+        rc = write_changes(d, &c, e);
+    free(c.own);
+    if (!rc && is_pv(d))
+        rc = tables_list(d, to, e);
+    lineage_dispose(&d->base);
+    d->base = base;
+    return rc;
+}
+
+/* ---- complete ---- */
+
+static int write_delta(struct slot *s, const struct image *im, uint64_t *delta_pages,
+                       struct error *e)
+{
+    struct direct *d = s->engine_state;
+    struct changes *c = &d->changes;
+    *delta_pages = im == s->base ? 0 : image_info(im)->pages;
+    STEP("list", changes_of_image(d, im, c, e));
+    s->untouched = false;
+    if (is_pv(d))
+        STEP("unpin", unpin_changed(d, c, e));
+    STEP("delta", write_changed(d, c, e));
+    return 0;
+}
+
+static int finish_pv(struct direct *d, const struct image *im, struct error *e)
+{
+    STEP("pin", pin_changed(d, &d->changes, e));
+    STEP("shared-info", direct_pv_write_shared_info(d, im, e));
+    STEP("tsc", direct_set_tsc(d, im, e));
+    STEP("vcpus", direct_pv_set_vcpus(d, im, e));
+    STEP("tables", settle_pins(d, &d->changes, e));
+    return 0;
+}
+
+static int finish_pvh(struct direct *d, const struct image *im, struct error *e)
+{
+    STEP("params", direct_pvh_set_params(d, im, e));
+    STEP("tsc", direct_set_tsc(d, im, e));
+    STEP("vcpus", direct_pvh_set_context(d, im, e));
+    return 0;
+}
+
+static int finish(struct slot *s, const struct image *im, struct error *e)
+{
+    struct direct *d = s->engine_state;
+    return is_pv(d) ? finish_pv(d, im, e) : finish_pvh(d, im, e);
+}
+
+static void dispose(struct slot *s)
+{
+    struct direct *d = s->engine_state;
+    if (!d)
+        return;
+    page_writer_close(d->writer);
+    crew_free(d->crew);
+    if (d->shared_info)
+        xenforeignmemory_unmap(d->memory, d->shared_info, 1);
+    if (d->memory)
+        xenforeignmemory_close(d->memory);
+    frames_dispose(&d->frames);
+    lineage_dispose(&d->base);
+    free(d->tables);
+    free(d->typed);
+    free(d);
+    s->engine_state = NULL;
+}
+
+const struct engine engine_direct = {
+    .name = "direct",
+    .introduces_early = true,
+    .accepts = accepts,
+    .build = build,
+    .turn = turn,
+    .write = write_delta,
+    .finish = finish,
+    .dispose = dispose,
+};

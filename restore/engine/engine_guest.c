@@ -1,0 +1,235 @@
+/*
+ * Engine `guest`: libxenguest restores, from a stream that we write.
+ *
+ * A thread of this process runs xc_domain_restore() on a pipe. The stream that we put in is
+ * an ordinary libxc migration stream, and what makes a slot warm is that it stalls:
+ *
+ *   build      headers, static records, PAGE_DATA of the base ... and no more. libxenguest
+ *              has written every page and waits in read(2) for the next record.
+ *   complete   PAGE_DATA of the delta, the image's vCPU and platform records, END.
+ *              libxenguest writes the delta, sets the vCPUs, pins page tables, returns.
+ *
+ * That is what it does in a live migration between two rounds, so nothing here is
+ * beyond what the library supports. To know that the last base page is in, an
+ * optional record (which readers ignore by specification) follows it: once the
+ * pipe is empty, libxenguest has read that record, so it has finished the batch before.
+ *
+ * vCPU records of the base are never sent: an optional one that the image lacks would
+ * stay in force.
+ *
+ * The stream's pieces are written by restore/formats/stream_write.h.
+ */
+#include "restore/engine/engine.h"
+
+#include "base/log.h"
+#include "base/util.h"
+#include "restore/formats/stream_write.h"
+#include "restore/xen/cpu_policy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <xenguest.h>
+
+/* The most that an unprivileged pipe may hold. Against the default of 64 KiB it takes a quarter off
+ * a completion with 1,000 pages. */
+#define PIPE_BYTES (1 << 20)
+
+#define RECORD_SENTINEL 0x800000ffu
+
+struct guest_engine {
+    int feed, drain; /* the pipe: ours, libxenguest's */
+    pthread_t thread;
+    bool started;
+    atomic_bool done;
+    int rc, errnum; /* of xc_domain_restore */
+    unsigned long store_gfn, console_gfn;
+    struct restore_callbacks callbacks;
+};
+
+/* ---- the side that libxenguest runs on ---- */
+
+/* Streams of version 2 carry no CPU policy; the toolstack has to supply one, as libxl does. */
+static int static_data_done(unsigned int missing, void *data)
+{
+    struct slot *s = data;
+    return missing ? cpu_policy_default(&s->xen, s->domid, &s->conf) : 0;
+}
+
+static void *restore_thread(void *data)
+{
+    struct slot *s = data;
+    struct guest_engine *g = s->engine_state;
+    g->rc =
+        xc_domain_restore(s->xen.xch, g->drain, s->domid, s->store_port, &g->store_gfn, 0,
+                          s->console_port, &g->console_gfn, 0, XC_STREAM_PLAIN, &g->callbacks, -1);
+    g->errnum = errno;
+    atomic_store(&g->done, true);
+    fd_close(&g->drain); /* a writer on our side gets EPIPE instead of waiting for ever */
+    return NULL;
+}
+
+/* ---- the side that feeds it ---- */
+
+/* What went wrong: libxenguest's reason if it has given up, else ours. */
+static int feed_failed(struct slot *s, int rc, const char *what, struct error *e)
+{
+    struct guest_engine *g = s->engine_state;
+    if (rc == -EPIPE || atomic_load(&g->done)) {
+        pthread_join(g->thread, NULL);
+        g->started = false;
+        errno = g->errnum;
+        return xen_error(&s->xen, e, "domain %u: libxenguest gave up while %s", s->domid, what);
+    }
+    return error_errno(e, -rc, "domain %u: feed libxenguest while %s", s->domid, what);
+}
+
+/* ---- build ---- */
+
+static int accepts(const struct image *base, struct error *e)
+{
+    (void)base;
+    (void)e;
+    return 0; /* whatever the importer lets through, libxenguest restores */
+}
+
+static int start(struct slot *s, struct error *e)
+{
+    struct guest_engine *g = calloc(1, sizeof *g);
+    if (!g)
+        return error_set(e, -ENOMEM, "out of memory for the engine");
+    s->engine_state = g;
+    g->feed = g->drain = -1;
+    g->callbacks.static_data_done = static_data_done;
+    g->callbacks.data = s;
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC))
+        return error_errno(e, errno, "make a pipe to libxenguest");
+    g->drain = fds[0];
+    g->feed = fds[1];
+    if (fcntl(g->feed, F_SETPIPE_SZ, PIPE_BYTES) < 0)
+        log_debug("pipe to libxenguest stays at its default size");
+    xen_log_clear(&s->xen);
+    int rc = thread_start(&g->thread, restore_thread, s);
+    if (rc)
+        return error_errno(e, rc, "start the restore thread");
+    g->started = true;
+    return 0;
+}
+
+/* Returns once libxenguest has taken everything out of the pipe. */
+static int wait_drained(struct guest_engine *g)
+{
+    for (;;) {
+        int left;
+        if (atomic_load(&g->done))
+            return -EPIPE;
+        if (ioctl(g->feed, FIONREAD, &left))
+            return -errno;
+        if (!left)
+            return 0;
+        usleep(500);
+    }
+}
+
+static int build(struct slot *s, struct error *e)
+{
+    int rc = start(s, e);
+    if (rc)
+        return rc;
+    struct guest_engine *g = s->engine_state;
+    trace_pages(&s->trace, image_info(s->base)->pages);
+    rc = stream_write_headers(g->feed, s->base);
+    if (!rc)
+        rc = stream_write_static(g->feed, s->base);
+    if (!rc)
+        rc = stream_write_table(g->feed, s->base);
+    if (!rc)
+        rc = stream_write_record(g->feed, RECORD_SENTINEL, NULL, 0);
+    if (!rc)
+        rc = wait_drained(g);
+    return rc ? feed_failed(s, rc, "writing the base's pages", e) : 0;
+}
+
+/* ---- turn ---- */
+
+/* libxenguest takes pages again and again, as in the rounds of a live migration. */
+static int turn(struct slot *s, const struct image *to, struct error *e)
+{
+    struct guest_engine *g = s->engine_state;
+    const struct image_memory from_memory = {s->base, NULL}, to_memory = {to, NULL};
+    int rc = stream_write_changes(g->feed, &from_memory, &to_memory);
+    if (!rc)
+        rc = stream_write_record(g->feed, RECORD_SENTINEL, NULL, 0);
+    if (!rc)
+        rc = wait_drained(g);
+    return rc ? feed_failed(s, rc, "writing what a new version changes", e) : 0;
+}
+
+/* ---- complete ---- */
+
+static int write_delta(struct slot *s, const struct image *im, uint64_t *delta_pages,
+                       struct error *e)
+{
+    struct guest_engine *g = s->engine_state;
+    s->untouched = false;
+    *delta_pages = im == s->base ? 0 : image_info(im)->pages;
+    trace_pages(&s->trace, *delta_pages);
+    int rc = im == s->base ? 0 : stream_write_table(g->feed, im);
+    return rc ? feed_failed(s, rc, "writing the delta", e) : 0;
+}
+
+static int feed_state(struct slot *s, const struct image *im, struct error *e)
+{
+    struct guest_engine *g = s->engine_state;
+    int rc = stream_write_state(g->feed, im);
+    if (!rc)
+        rc = stream_write_record(g->feed, RECORD_END, NULL, 0);
+    return rc ? feed_failed(s, rc, "writing the vCPUs", e) : 0;
+}
+
+static int finish(struct slot *s, const struct image *im, struct error *e)
+{
+    struct guest_engine *g = s->engine_state;
+    int rc = feed_state(s, im, e);
+    if (rc)
+        return rc;
+    trace_stage_end(&s->trace, "feed");
+    pthread_join(g->thread, NULL);
+    g->started = false;
+    if (g->rc) {
+        errno = g->errnum;
+        return xen_error(&s->xen, e, "domain %u: libxenguest could not complete it", s->domid);
+    }
+    trace_stage_end(&s->trace, "restore");
+    s->store_gfn = g->store_gfn;
+    s->console_gfn = g->console_gfn;
+    return 0;
+}
+
+static void dispose(struct slot *s)
+{
+    struct guest_engine *g = s->engine_state;
+    if (!g)
+        return;
+    fd_close(&g->feed); /* a stalled restore ends with an error */
+    if (g->started)
+        pthread_join(g->thread, NULL);
+    fd_close(&g->drain);
+    free(g);
+    s->engine_state = NULL;
+}
+
+const struct engine engine_guest = {
+    .name = "guest",
+    .accepts = accepts,
+    .build = build,
+    .turn = turn,
+    .write = write_delta,
+    .finish = finish,
+    .dispose = dispose,
+};

@@ -1,0 +1,30 @@
+/*
+ * Pins and unpins page tables of a PV domain, in batches. What may be pinned, and as what, is said
+ * by struct frames. The hypervisor stops at the first operation that it refuses and says which only
+ * in its debug log, so a failed batch leaves a domain that is good for nothing.
+ */
+#ifndef RESTORE_TABLE_PINS_H
+#define RESTORE_TABLE_PINS_H
+
+#include "restore/engine/frames.h"
+#include "restore/xen/xen.h"
+
+#define TABLE_PINS_BATCH 512u
+
+struct table_pins {
+    struct xen *xen;
+    struct frames *frames; /* borrowed */
+    uint32_t domid;
+    unsigned n;
+    uint64_t pfns[TABLE_PINS_BATCH];
+    struct mmuext_op ops[TABLE_PINS_BATCH];
+};
+
+void table_pins_init(struct table_pins *t, struct xen *x, uint32_t domid, struct frames *frames);
+/* Both may send a batch; in any case the order in which they are called is kept. */
+int table_pin(struct table_pins *t, uint64_t pfn, struct error *e);
+int table_unpin(struct table_pins *t, uint64_t pfn, struct error *e);
+/* Returns when all are done. */
+int table_pins_flush(struct table_pins *t, struct error *e);
+
+#endif

@@ -1,0 +1,467 @@
+/*
+ * Domain configurations in our own JSON form, and what belongs to both forms:
+ * disk names and disk specifications. xl's form is read in domconf_xl.c.
+ *
+ * The form is kept inside image files, so its keys are a format:
+ *
+ *   guest                "pv" or "pvh"
+ *   name, uuid           of the saved domain; informational
+ *   max_vcpus            1 to 128
+ *   online_vcpus         array of vCPU numbers below max_vcpus
+ *   max_mem_kib, target_mem_kib, shadow_mem_kib
+ *   tsc_mode             "default" "always_emulate" "native" "native_paravirt"
+ *   max_grant_frames, max_maptrack_frames   left out: Xen's default
+ *   max_event_channels
+ *   nested_hvm, nomigrate
+ *   disks                array of {vdev, kind, path} or {vdev, kind, size_bytes}
+ *
+ * Reading is strict: a key that is missing, unknown or of another type is an
+ * error, for it means that the image was written by something else.
+ */
+#include "restore/formats/domconf_private.h"
+
+#include "base/util.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const disk_kinds[] = {"phy", "ro", "cow", "scratch"};
+static const char *const tsc_modes[] = {"default", "always_emulate", "native", "native_paravirt"};
+
+void domconf_init(struct domconf *c)
+{
+    *c = (struct domconf){.max_grant_frames = UINT32_MAX, .max_maptrack_frames = UINT32_MAX};
+}
+
+void domconf_dispose(struct domconf *c)
+{
+    for (unsigned i = 0; i < c->n_disks; i++)
+        free(c->disks[i].path);
+    free(c->disks);
+    domconf_init(c);
+}
+
+const char *disk_kind_name(enum disk_kind kind)
+{
+    return disk_kinds[kind];
+}
+
+static int name_index(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(names[i], name))
+            return (int)i;
+    return -1;
+}
+
+/* ---- disk names: Xen's docs/man/xen-vbd-interface.7 ---- */
+
+struct disk_bus {
+    const char *prefix;
+    uint32_t disks, partitions; /* numbers go to one less */
+};
+
+static const struct disk_bus bus_xvd = {"xvd", 1u << 20, 256};
+static const struct disk_bus bus_hd = {"hd", 4, 64};
+static const struct disk_bus bus_sd = {"sd", 16, 16};
+
+/* Decimal without leading zero, below limit. */
+static bool number_parse_at(const char *text, uint32_t limit, uint32_t *out)
+{
+    uint64_t value;
+    if (text[0] == '0' && text[1])
+        return false;
+    if (number_parse(text, 0, limit - 1, &value))
+        return false;
+    *out = (uint32_t)value;
+    return true;
+}
+
+/* "b", "aa12": letters count a, b, ... z, aa, ab, ...; digits are the partition. */
+static bool disk_name_parse(const char *vdev, const struct disk_bus *bus, uint32_t *disk,
+                            uint32_t *partition)
+{
+    size_t len = strlen(bus->prefix);
+    if (strncmp(vdev, bus->prefix, len))
+        return false;
+    const char *at = vdev + len;
+    uint64_t number = 0;
+    for (; *at >= 'a' && *at <= 'z'; at++) {
+        number = number * 26 + (uint64_t)(*at - 'a') + 1;
+        if (number > bus->disks)
+            return false;
+    }
+    if (!number)
+        return false;
+    *disk = (uint32_t)number - 1;
+    *partition = 0;
+    return !*at || (*at != '0' && number_parse_at(at, bus->partitions, partition));
+}
+
+/* "d536p37", "d0" */
+static bool disk_number_parse(const char *vdev, uint32_t *disk, uint32_t *partition)
+{
+    char text[16];
+    if (vdev[0] != 'd' || !format_fits(text, sizeof text, "%s", vdev + 1))
+        return false;
+    char *p = strchr(text, 'p');
+    if (p)
+        *p = '\0';
+    *partition = 0;
+    return number_parse_at(text, bus_xvd.disks, disk) &&
+           (!p || number_parse_at(p + 1, bus_xvd.partitions, partition));
+}
+
+int vdev_to_devid(const char *vdev, uint32_t *devid)
+{
+    uint32_t disk, part;
+    if (disk_number_parse(vdev, &disk, &part) || disk_name_parse(vdev, &bus_xvd, &disk, &part))
+        *devid =
+            disk < 16 && part < 16 ? 202u << 8 | disk << 4 | part : 1u << 28 | disk << 8 | part;
+    else if (disk_name_parse(vdev, &bus_sd, &disk, &part))
+        *devid = 8u << 8 | disk << 4 | part;
+    else if (disk_name_parse(vdev, &bus_hd, &disk, &part))
+        *devid = (disk < 2 ? 3u : 22u) << 8 | (disk & 1) << 6 | part;
+    else
+        return -1;
+    return 0;
+}
+
+/* ---- disk specifications ---- */
+
+static struct disk_conf *disk_find(struct domconf *c, const char *vdev)
+{
+    uint32_t devid;
+    if (vdev_to_devid(vdev, &devid))
+        return NULL;
+    for (unsigned i = 0; i < c->n_disks; i++)
+        if (c->disks[i].devid == devid) /* xvda and d0p0 are the same disk */
+            return &c->disks[i];
+    return NULL;
+}
+
+static int disk_spec_parse(const char *vdev, const char *spec, struct disk_conf *out,
+                           struct error *e)
+{
+    const char *colon = strchr(spec, ':');
+    char kind[16] = "";
+    if (colon)
+        (void)format_fits(kind, sizeof kind, "%.*s", (int)(colon - spec), spec);
+    int index = name_index(disk_kinds, ARRAY_SIZE(disk_kinds), kind);
+    if (index < 0)
+        return error_set(e, ANSWER_BAD_VALUE,
+                         "disk %s: \"%s\" is none of ro:PATH, phy:PATH, cow:PATH, scratch:SIZE",
+                         vdev, spec);
+    out->kind = (enum disk_kind)index;
+    const char *rest = colon + 1;
+    if (out->kind == DISK_SCRATCH) {
+        if (size_parse_bytes(rest, &out->size_bytes) || !out->size_bytes || out->size_bytes % 512)
+            return error_set(e, ANSWER_BAD_VALUE,
+                             "disk %s: \"%s\" is no size (like 512M, in whole sectors)", vdev,
+                             rest);
+        return 0;
+    }
+    if (rest[0] != '/' || strlen(rest) >= PATH_MAX)
+        return error_set(e, ANSWER_BAD_VALUE, "disk %s: path \"%s\" is not absolute or too long",
+                         vdev, rest);
+    json_t *text = json_string(rest); /* NULL when it is not UTF-8: JSON could not keep it */
+    if (!text)
+        return error_set(e, ANSWER_BAD_VALUE, "disk %s: path \"%s\" is not UTF-8", vdev, rest);
+    json_decref(text);
+    out->path = strdup(rest);
+    return out->path ? 0 : error_set(e, -ENOMEM, "disk %s: out of memory", vdev);
+}
+
+int domconf_set_disk(struct domconf *c, const char *vdev, const char *spec, struct error *e)
+{
+    struct disk_conf *disk = disk_find(c, vdev), parsed = {.path = NULL};
+    if (!disk)
+        return error_set(e, ANSWER_BAD_VALUE, "disk %s: the configuration has no such disk", vdev);
+    int rc = disk_spec_parse(vdev, spec, &parsed, e);
+    if (rc)
+        return rc;
+    free(disk->path);
+    disk->kind = parsed.kind;
+    disk->path = parsed.path;
+    disk->size_bytes = parsed.size_bytes;
+    return 0;
+}
+
+/* ---- writing our form ---- */
+
+/* NULL: none, or no memory. */
+static json_t *fingerprint_to_json(const struct disk_fingerprint *f)
+{
+    if (!f->taken)
+        return NULL;
+    char digest[2 * sizeof f->digest + 1];
+    hex_format(f->digest, sizeof f->digest, digest);
+    return json_pack("{sI sI ss*}", "bytes", (json_int_t)f->bytes, "mtime_ns",
+                     (json_int_t)f->mtime_ns, "digest", f->digested ? digest : NULL);
+}
+
+static json_t *disk_to_json(const struct disk_conf *d)
+{
+    if (d->kind == DISK_SCRATCH)
+        return json_pack("{ss ss sI}", "vdev", d->vdev, "kind", disk_kind_name(d->kind),
+                         "size_bytes", (json_int_t)d->size_bytes);
+    return json_pack("{ss ss ss so*}", "vdev", d->vdev, "kind", disk_kind_name(d->kind), "path",
+                     d->path, "was", fingerprint_to_json(&d->was));
+}
+
+static json_t *disks_to_json(const struct domconf *c)
+{
+    json_t *array = json_array();
+    for (unsigned i = 0; array && i < c->n_disks; i++)
+        if (json_array_append_new(array, disk_to_json(&c->disks[i]))) {
+            json_decref(array);
+            array = NULL;
+        }
+    return array;
+}
+
+static json_t *online_to_json(const struct domconf *c)
+{
+    json_t *array = json_array();
+    for (unsigned i = 0; array && i < DOMCONF_VCPUS_MAX; i++)
+        if (c->online[i / 8] >> i % 8 & 1 && json_array_append_new(array, json_integer(i))) {
+            json_decref(array);
+            array = NULL;
+        }
+    return array;
+}
+
+/* A limit at Xen's default is left out. */
+static int limit_to_json(json_t *o, const char *key, unsigned value)
+{
+    return value == UINT32_MAX ? 0 : json_object_set_new(o, key, json_integer(value));
+}
+
+int domconf_to_json(const struct domconf *c, char **text, struct error *e)
+{
+    char uuid[UUID_TEXT_SIZE];
+    uuid_format(c->uuid, uuid);
+    *text = NULL;
+    json_t *o = json_pack("{ss ss ss sI so sI sI sI ss sI sb sb so}", "guest",
+                          c->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "name", c->name, "uuid", uuid,
+                          "max_vcpus", (json_int_t)c->max_vcpus, "online_vcpus", online_to_json(c),
+                          "max_mem_kib", (json_int_t)c->max_mem_kib, "target_mem_kib",
+                          (json_int_t)c->target_mem_kib, "shadow_mem_kib",
+                          (json_int_t)c->shadow_mem_kib, "tsc_mode", tsc_modes[c->tsc_mode],
+                          "max_event_channels", (json_int_t)c->max_event_channels, "nested_hvm",
+                          c->nested_hvm, "nomigrate", c->nomigrate, "disks", disks_to_json(c));
+    if (o && !limit_to_json(o, "max_grant_frames", c->max_grant_frames) &&
+        !limit_to_json(o, "max_maptrack_frames", c->max_maptrack_frames))
+        *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    json_decref(o);
+    return *text ? 0 : error_set(e, -ENOMEM, "out of memory writing a configuration");
+}
+
+/* ---- what both forms must keep to ---- */
+
+static int disks_check(const struct domconf *c, struct error *e)
+{
+    if (c->n_disks > DOMCONF_DISKS_MAX)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: %u disks, at most %u are "
+                         "supported",
+                         c->n_disks, DOMCONF_DISKS_MAX);
+    for (unsigned i = 0; i < c->n_disks; i++)
+        for (unsigned k = 0; k < i; k++)
+            if (c->disks[i].devid == c->disks[k].devid)
+                return error_set(e, ANSWER_IMAGE_REFUSED,
+                                 "configuration: disks %s and %s are the same device",
+                                 c->disks[k].vdev, c->disks[i].vdev);
+    return 0;
+}
+
+int domconf_check(const struct domconf *c, struct error *e)
+{
+    if (!c->max_vcpus || c->max_vcpus > DOMCONF_VCPUS_MAX)
+        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: %u vCPUs, expected 1 to %u",
+                         c->max_vcpus, DOMCONF_VCPUS_MAX);
+    for (unsigned i = c->max_vcpus; i < DOMCONF_VCPUS_MAX; i++)
+        if (c->online[i / 8] >> i % 8 & 1)
+            return error_set(e, ANSWER_IMAGE_REFUSED,
+                             "configuration: vCPU %u is online, but there are only %u", i,
+                             c->max_vcpus);
+    if (!(c->online[0] & 1))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: vCPU 0 is not online");
+    if (!c->max_mem_kib || c->max_mem_kib > DOMCONF_MEM_KIB_MAX ||
+        c->target_mem_kib > c->max_mem_kib || c->shadow_mem_kib > DOMCONF_MEM_KIB_MAX)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: %llu KiB of at most %llu KiB memory, %llu KiB paging pool",
+                         (unsigned long long)c->target_mem_kib, (unsigned long long)c->max_mem_kib,
+                         (unsigned long long)c->shadow_mem_kib);
+    return disks_check(c, e);
+}
+
+int tsc_mode_parse(const char *name, unsigned *mode)
+{
+    int index = name_index(tsc_modes, ARRAY_SIZE(tsc_modes), name);
+    if (index < 0)
+        return -1;
+    *mode = (unsigned)index;
+    return 0;
+}
+
+int vcpus_online_parse(const json_t *array, uint8_t online[DOMCONF_VCPUS_MAX / 8], const char *key,
+                       struct error *e)
+{
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const json_t *item = json_array_get(array, i);
+        json_int_t id = json_integer_value(item);
+        if (!json_is_integer(item) || id < 0 || id >= DOMCONF_VCPUS_MAX)
+            return error_set(e, ANSWER_IMAGE_REFUSED,
+                             "configuration: %s: entry %zu is no vCPU number below %u", key, i,
+                             DOMCONF_VCPUS_MAX);
+        online[id / 8] |= (uint8_t)(1u << id % 8);
+    }
+    return 0;
+}
+
+int disk_name_set(struct disk_conf *d, const char *vdev, struct error *e)
+{
+    if (!vdev || !format_fits(d->vdev, sizeof d->vdev, "%s", vdev) ||
+        vdev_to_devid(vdev, &d->devid))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "\"%s\" is no disk name like xvda",
+                         vdev ? vdev : "");
+    return 0;
+}
+
+/* ---- reading our form ---- */
+
+static int fingerprint_from_json(json_t *o, struct disk_fingerprint *f, struct error *e)
+{
+    const char *digest = NULL;
+    json_int_t bytes, mtime;
+    json_error_t why;
+    if (json_unpack_ex(o, &why, JSON_STRICT, "{s:I s:I s?s}", "bytes", &bytes, "mtime_ns", &mtime,
+                       "digest", &digest))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "was: %s", why.text);
+    if (bytes < 0 || (digest && hex_parse(digest, f->digest, sizeof f->digest)))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "was: bytes or digest malformed");
+    f->taken = true;
+    f->bytes = (uint64_t)bytes;
+    f->mtime_ns = mtime;
+    f->digested = digest != NULL;
+    return 0;
+}
+
+static int disk_from_json(json_t *o, struct disk_conf *d, struct error *e)
+{
+    const char *vdev, *kind, *path = NULL;
+    json_int_t size = 0;
+    json_t *was = NULL;
+    json_error_t why;
+    if (json_unpack_ex(o, &why, JSON_STRICT, "{s:s s:s s?s s?I s?o}", "vdev", &vdev, "kind", &kind,
+                       "path", &path, "size_bytes", &size, "was", &was))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "%s", why.text);
+    int index = name_index(disk_kinds, ARRAY_SIZE(disk_kinds), kind);
+    if (index < 0 || (index == DISK_SCRATCH) == (path != NULL) ||
+        (index == DISK_SCRATCH) == (size <= 0) || (index == DISK_SCRATCH && was))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "kind \"%s\" does not fit its other keys", kind);
+    d->kind = (enum disk_kind)index;
+    d->size_bytes = (uint64_t)size;
+    if (path && (path[0] != '/' || strlen(path) >= PATH_MAX))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "path is not absolute or too long");
+    if (path && !(d->path = strdup(path)))
+        return error_set(e, -ENOMEM, "out of memory");
+    int rc = was ? fingerprint_from_json(was, &d->was, e) : 0;
+    return rc ? rc : disk_name_set(d, vdev, e);
+}
+
+int disks_from_json(const json_t *array, disk_parse *parse, struct domconf *c, struct error *e)
+{
+    size_t n = json_array_size(array);
+    if (n > DOMCONF_DISKS_MAX)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: %zu disks, at most %u are supported", n,
+                         DOMCONF_DISKS_MAX);
+    c->disks = calloc(n ? n : 1, sizeof *c->disks);
+    if (!c->disks)
+        return error_set(e, -ENOMEM, "out of memory for %zu disks", n);
+    for (size_t i = 0; i < n; i++) {
+        c->n_disks++; /* first, so that dispose finds what a failing parse has made */
+        int rc = parse(json_array_get(array, i), &c->disks[i], e);
+        if (rc) {
+            error_prefix(e, "configuration: disks[%zu]: ", i);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+struct own_form {
+    const char *guest, *name, *uuid, *tsc_mode;
+    json_t *online, *disks;
+    json_int_t vcpus, max_mem, target_mem, shadow_mem, grant, maptrack, channels;
+};
+
+static bool fits_unsigned(json_int_t n)
+{
+    return n >= 0 && n <= (json_int_t)UINT32_MAX;
+}
+
+static int own_form_take(const struct own_form *f, struct domconf *c, struct error *e)
+{
+    if ((strcmp(f->guest, "pv") && strcmp(f->guest, "pvh")) || uuid_parse(f->uuid, c->uuid) ||
+        tsc_mode_parse(f->tsc_mode, &c->tsc_mode) ||
+        !format_fits(c->name, sizeof c->name, "%s", f->name))
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: guest \"%s\", name \"%s\", uuid \"%s\" or tsc_mode \"%s\" "
+                         "malformed",
+                         f->guest, f->name, f->uuid, f->tsc_mode);
+    if (!fits_unsigned(f->vcpus) || !fits_unsigned(f->grant) || !fits_unsigned(f->maptrack) ||
+        !fits_unsigned(f->channels) || f->max_mem < 0 || f->target_mem < 0 || f->shadow_mem < 0)
+        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: a number is out of range");
+    if (!json_is_array(f->online) || !json_is_array(f->disks))
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: online_vcpus or disks is no array");
+    c->guest = strcmp(f->guest, "pv") ? IMAGE_GUEST_PVH : IMAGE_GUEST_PV;
+    c->max_vcpus = (unsigned)f->vcpus;
+    c->max_mem_kib = (uint64_t)f->max_mem;
+    c->target_mem_kib = (uint64_t)f->target_mem;
+    c->shadow_mem_kib = (uint64_t)f->shadow_mem;
+    c->max_grant_frames = (unsigned)f->grant;
+    c->max_maptrack_frames = (unsigned)f->maptrack;
+    c->max_event_channels = (unsigned)f->channels;
+    int rc = vcpus_online_parse(f->online, c->online, "online_vcpus", e);
+    return rc ? rc : disks_from_json(f->disks, disk_from_json, c, e);
+}
+
+static int domconf_from_object(json_t *o, struct domconf *c, struct error *e)
+{
+    struct own_form f = {.grant = UINT32_MAX, .maptrack = UINT32_MAX};
+    int nested, nomigrate;
+    json_error_t why;
+    if (json_unpack_ex(
+            o, &why, JSON_STRICT, "{s:s s:s s:s s:I s:o s:I s:I s:I s:s s?I s?I s:I s:b s:b s:o}",
+            "guest", &f.guest, "name", &f.name, "uuid", &f.uuid, "max_vcpus", &f.vcpus,
+            "online_vcpus", &f.online, "max_mem_kib", &f.max_mem, "target_mem_kib", &f.target_mem,
+            "shadow_mem_kib", &f.shadow_mem, "tsc_mode", &f.tsc_mode, "max_grant_frames", &f.grant,
+            "max_maptrack_frames", &f.maptrack, "max_event_channels", &f.channels, "nested_hvm",
+            &nested, "nomigrate", &nomigrate, "disks", &f.disks))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: %s", why.text);
+    c->nested_hvm = nested;
+    c->nomigrate = nomigrate;
+    int rc = own_form_take(&f, c, e);
+    return rc ? rc : domconf_check(c, e);
+}
+
+int domconf_from_json(const char *text, struct domconf *c, struct error *e)
+{
+    json_error_t why;
+    json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    if (!o)
+        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: line %d, column %d: %s", why.line,
+                         why.column, why.text);
+    domconf_dispose(c);
+    int rc = domconf_from_object(o, c, e);
+    json_decref(o);
+    if (rc)
+        domconf_dispose(c);
+    return rc;
+}

@@ -1,0 +1,94 @@
+/*
+ * The configuration of a domain, as far as dompool provides it: what it needs
+ * of the JSON that xl puts into a save file, in our own stable JSON inside
+ * image files. Knows no Xen call.
+ */
+#ifndef RESTORE_DOMCONF_H
+#define RESTORE_DOMCONF_H
+
+#include "base/error.h"
+#include "store/image.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * How a disk is provided to a slot.
+ *   phy      the path itself, read-write: what is written is seen by every lease
+ *            and by the next one; for disks that are meant to be shared
+ *   ro       the path itself, read-only
+ *   cow      a private copy-on-write view of the path, thrown away with the domain:
+ *            every lease finds the disk as it was saved. Default for writable disks
+ *   scratch  an empty disk of a size, thrown away with the domain
+ */
+enum disk_kind { DISK_PHY, DISK_RO, DISK_COW, DISK_SCRATCH };
+
+/*
+ * What a disk was when the state was saved: a kernel that comes back has parts of its file
+ * systems in memory, so they must not have changed underneath. See restore/formats/fingerprint.h.
+ */
+struct disk_fingerprint {
+    bool taken;
+    uint64_t bytes;
+    int64_t mtime_ns; /* of a file; 0 for a block device, which has none */
+    bool digested;
+    uint8_t digest[32]; /* BLAKE2b-256 of the whole disk */
+};
+
+struct disk_conf {
+    char vdev[16];  /* xvda, sdb1, hdc, d0p1 as Xen writes them */
+    uint32_t devid; /* 51712 for xvda: the number under device/vbd */
+    enum disk_kind kind;
+    char *path;          /* block device or raw image file; NULL for scratch */
+    uint64_t size_bytes; /* scratch only */
+    struct disk_fingerprint was;
+};
+
+#define DOMCONF_VCPUS_MAX 128u /* HVM_MAX_VCPUS; PV domains with more are refused as well */
+#define DOMCONF_DISKS_MAX 64u
+
+struct domconf {
+    enum image_guest guest;
+    char name[64];    /* the saved domain's; informational */
+    uint8_t uuid[16]; /* the saved domain's; informational */
+    unsigned max_vcpus;
+    uint8_t online[DOMCONF_VCPUS_MAX / 8]; /* bit n: vCPU n is available */
+    uint64_t max_mem_kib;
+    uint64_t target_mem_kib;
+    uint64_t shadow_mem_kib; /* PVH: paging pool; 0: libxl's formula */
+    unsigned
+        tsc_mode; /* libxl_tsc_mode: 0 default, 1 always_emulate, 2 native, 3 native_paravirt */
+    unsigned max_grant_frames, max_maptrack_frames; /* UINT32_MAX: Xen's default */
+    unsigned max_event_channels;                    /* libxl default 1023 */
+    bool nested_hvm, nomigrate;                     /* nomigrate: invariant TSC */
+    unsigned n_disks;
+    struct disk_conf *disks;
+};
+
+void domconf_init(struct domconf *c);
+void domconf_dispose(struct domconf *c);
+
+/* From xl's JSON (libxl_domain_config). ANSWER_IMAGE_REFUSED, naming the key, for what
+ * dompool cannot provide: HVM with a device model, network interfaces and every other
+ * device class but disks and the console, disk back ends that are not block devices or
+ * raw files, driver domains. */
+int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct error *e);
+
+/* Points the disk called vdev of xl's JSON (its array "disks") at a block device or raw file. A
+ * disk that is not there is left out of account. 0, or -ENOMEM. */
+int domconf_xl_set_disk(json_t *disks, const char *vdev, const char *path, bool writable);
+
+/* Our own form, kept in the image's CONFIG section. The JSON text is malloc'd. */
+int domconf_to_json(const struct domconf *c, char **text, struct error *e);
+int domconf_from_json(const char *text, struct domconf *c, struct error *e);
+
+/* "ro:PATH" "phy:PATH" "cow:PATH" "scratch:SIZE" onto the disk called vdev, which must exist.
+ * ANSWER_BAD_VALUE. PATH must be absolute. */
+int domconf_set_disk(struct domconf *c, const char *vdev, const char *spec, struct error *e);
+
+/* Disk name to device number by Xen's rule (docs/man/xen-vbd-interface.7): 0 or -1. */
+int vdev_to_devid(const char *vdev, uint32_t *devid);
+const char *disk_kind_name(enum disk_kind kind);
+
+#endif

@@ -1,0 +1,24 @@
+/* What domconf.c and domconf_xl.c share; of no use to anybody else. */
+#ifndef RESTORE_DOMCONF_PRIVATE_H
+#define RESTORE_DOMCONF_PRIVATE_H
+
+#include "restore/formats/domconf.h"
+
+/* More would not fit below IMAGE_PFN_LIMIT. */
+#define DOMCONF_MEM_KIB_MAX (IMAGE_PFN_LIMIT * (PAGE_BYTES / 1024))
+
+typedef int disk_parse(json_t *o, struct disk_conf *d, struct error *e);
+
+/* Every rule that holds for a configuration, wherever it comes from. */
+int domconf_check(const struct domconf *c, struct error *e);
+/* libxl's names of TSC modes; 0 or -1. */
+int tsc_mode_parse(const char *name, unsigned *mode);
+/* Sets the bits that the array of numbers names. */
+int vcpus_online_parse(const json_t *array, uint8_t online[DOMCONF_VCPUS_MAX / 8], const char *key,
+                       struct error *e);
+/* Sets vdev and devid. */
+int disk_name_set(struct disk_conf *d, const char *vdev, struct error *e);
+/* Fills c->disks with one call of parse for each entry. */
+int disks_from_json(const json_t *array, disk_parse *parse, struct domconf *c, struct error *e);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * Writer of the libxc migration stream: what an image holds goes out as Xen's
+ * docs/specs/libxc-migration-stream has it, page contents straight from the image's
+ * mapping. The reader is restore/formats/stream.h.
+ *
+ * The engine `guest` sends the pieces one by one, and stalls between them; an export
+ * writes the stream whole (stream_write).
+ *
+ * Every function writes all of its piece to fd, blocking, and returns 0 or a negated
+ * errno; -EPIPE: the reader of a pipe has gone. After a failure nobody knows how much
+ * has been written.
+ */
+#ifndef RESTORE_STREAM_WRITE_H
+#define RESTORE_STREAM_WRITE_H
+
+#include "restore/formats/stream.h"
+#include "store/memory.h"
+
+#include <stdint.h>
+
+/* Which Xen wrote the stream that the image was made from, and in which version; 3 and 4.17
+ * when the image does not tell (the importer always notes it). */
+struct image_record_origin stream_origin(const struct image *im);
+
+/* The two headers, by the image's origin and kind of guest. */
+int stream_write_headers(int fd, const struct image *im);
+/* One record, padded. */
+int stream_write_record(int fd, uint32_t type, const void *body, uint32_t length);
+/* The image's records that stand before PAGE_DATA, in their order. Records that are none of the
+ * stream's (IMAGE_RECORD_...) are left out here and below. */
+int stream_write_static(int fd, const struct image *im);
+/* Those that stand after it, vCPUs and platform, without the END record. */
+int stream_write_state(int fd, const struct image *im);
+/* PAGE_DATA of the pages in this image's own table: of a delta only what differs. */
+int stream_write_table(int fd, const struct image *im);
+
+/* PAGE_DATA of the pages in which `to` differs from `from`. -EINVAL when it populates others. */
+int stream_write_changes(int fd, const struct image_memory *from, const struct image_memory *to);
+
+/* Called before the first page and after every batch, with bytes of guest memory.
+ * Not 0: the writing stops with -ECANCELED. */
+typedef int stream_progress(uint64_t done, uint64_t total, void *data);
+
+/*
+ * The whole stream of a guest, from its headers to END: memory from base and delta merged,
+ * records from the delta if there is one. progress may be NULL.
+ */
+int stream_write(int fd, const struct image_memory *m, stream_progress *progress, void *data);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * Capture: a running domain becomes an image file, without xl and without a save file.
+ *
+ *   configuration (running_conf.h) --------------------------------> importer
+ *   domain -> suspended with its help -> xc_domain_save() -> pipe -> (image_import.h) -> image
+ *                                        a thread of ours
+ *
+ * libxenguest reads the suspended domain and writes the same stream as for `xl save`; the importer
+ * checks it as it checks a save file, for a guest's memory is as hostile as a file. The domain
+ * stands still from its suspension until its last byte is in the pipe; sorting, digests and
+ * syncing happen while it runs again.
+ *
+ * Whatever happens, the domain goes on: after a failure, a refusal, a cancellation. It stays
+ * suspended only after a success with `stop`. When this process is killed in between, a guard lets
+ * it go on (guard.h). Log-dirty mode is not used, and no mapping, watch or request is left.
+ *
+ * One thing changes, as with `xl save -c`: the process that `xl create` leaves behind to act on
+ * on_poweroff and on_reboot takes the suspension for the end of the domain and exits. A guest
+ * that powers off later stays in `xl list` until it is destroyed by hand.
+ *
+ * The image names the disks that the domain has now. For a lease those are its private views,
+ * which end with it: whoever captures a lease gives `disks`.
+ */
+#ifndef RESTORE_CAPTURE_H
+#define RESTORE_CAPTURE_H
+
+#include "restore/imaging/image_import.h"
+
+#include <stdbool.h>
+
+struct capture_options {
+    uint32_t domid;
+    const uint8_t *uuid;    /* the domain must have this one: domids are used again */
+    const char *image_path; /* see struct import_options, also for the next four */
+    const char *base_path;
+    const struct import_disk *disks;
+    size_t n_disks;
+    bool disk_digests; /* the domain stands still while its disks are read */
+    bool stop;         /* leave it suspended when the image is there: the caller destroys it */
+    unsigned suspend_timeout_ms; /* how long the guest may take to answer */
+    /* Called as for an import; done and total are bytes of memory, total is about right. */
+    int (*progress)(uint64_t done, uint64_t total, void *data);
+    void *progress_data;
+    uint64_t *still_us; /* out, may be NULL: how long the domain stood still; 0 with stop */
+};
+
+/*
+ * Blocking: the guest's answer, the copying of its memory, and a sync. One thread of this process
+ * runs besides. A signal that interrupts the caller's read(2) is taken as a reason to ask
+ * `progress`, also while the guest has yet to answer.
+ *
+ * On success the image is durable, *info describes it, and the domain runs (or, with stop, is
+ * suspended). On failure nothing is left on disk and the domain runs, unless the text says that it
+ * stands still.
+ *
+ *   ANSWER_NO_SUCH_LEASE   no domain has this domid and uuid, or it went away meanwhile
+ *   ANSWER_BAD_VALUE       domain 0; paused, shut down or suspended already; has another shutdown
+ *                          request to answer; powered off, rebooted or crashed instead
+ *   ANSWER_IMAGE_REFUSED   of a kind that is not supported (a device model, no configuration of
+ *                          xl's, devices), or its state makes no sense
+ *   ANSWER_TIMED_OUT       the guest did not suspend in time
+ *   ANSWER_XEN_UNAVAILABLE, -ECANCELED (progress), or an I/O error
+ */
+int capture_domain(const struct capture_options *o, struct image_info *info, struct error *e);
+
+#endif

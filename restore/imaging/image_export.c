@@ -1,0 +1,186 @@
+/*
+ * Export: see image_export.h.
+ *
+ * Nothing is kept in memory but one batch of page entries: contents go from the
+ * images' mappings to the file. What is checked here is what an image may lack though
+ * image_open takes it; the digests of its sections are not looked at (image_verify).
+ */
+#include "restore/imaging/image_export.h"
+
+#include "base/util.h"
+#include "restore/formats/savefile.h"
+#include "restore/formats/stream_write.h"
+#include "restore/imaging/image_import.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct export
+{
+    const struct export_options *options;
+    struct image *image, *base; /* base: NULL unless the image is derived */
+    struct image_memory memory;
+    const char *xl_config; /* inside the image's mapping */
+    uint32_t xl_config_len;
+    char *temp_path; /* NULL once there is nothing to unlink */
+    int fd;
+};
+
+static void export_init(struct export *x, const struct export_options *o)
+{
+    *x = (struct export){.options = o, .fd = -1};
+}
+
+static void export_dispose(struct export *x)
+{
+    if (x->temp_path)
+        unlink(x->temp_path);
+    fd_close(&x->fd);
+    free(x->temp_path);
+    image_close(x->image);
+    image_close(x->base);
+    export_init(x, x->options);
+}
+
+static int export_failed(const struct export *x, int rc, const char *doing, struct error *e)
+{
+    return error_errno(e, -rc, "save file %s: %s", x->options->save_path, doing);
+}
+
+/* ---- what goes in ---- */
+
+static int images_open(struct export *x, struct error *e)
+{
+    const struct export_options *o = x->options;
+    int rc = image_open(o->image_path, &x->image, e);
+    if (rc)
+        return rc;
+    if (!o->base_path && !image_is_base(image_info(x->image)))
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "image file %s: is derived, it needs its base to be exported",
+                         o->image_path);
+    if (o->base_path && (rc = image_open(o->base_path, &x->base, e)))
+        return rc;
+    x->memory.base = x->base ? x->base : x->image;
+    x->memory.delta = x->base ? x->image : NULL;
+    rc = memory_check(&x->memory, e);
+    if (rc)
+        error_prefix(e, "image file %s: ", o->image_path);
+    return rc;
+}
+
+static bool record_find(const struct image *im, uint32_t type, struct image_record *out)
+{
+    size_t cursor = 0;
+    while (image_next_record(im, &cursor, out))
+        if (out->type == type)
+            return true;
+    return false;
+}
+
+static int config_find(struct export *x, struct error *e)
+{
+    struct image_record r;
+    if (!record_find(x->image, IMAGE_RECORD_XL_CONFIG, &r))
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "image file %s: holds no xl configuration, which a save file needs",
+                         x->options->image_path);
+    if (!r.length || r.length > SAVEFILE_JSON_BYTES_MAX || memchr(r.body, 0, r.length))
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "image file %s: its xl configuration of %u bytes is no text, or none "
+                         "of 1 to %u bytes",
+                         x->options->image_path, r.length, SAVEFILE_JSON_BYTES_MAX);
+    x->xl_config = r.body;
+    x->xl_config_len = r.length;
+    return 0;
+}
+
+static int origin_check(const struct export *x, struct error *e)
+{
+    struct image_record r;
+    uint32_t version = stream_origin(x->image).stream_version;
+    if (!record_find(x->image, IMAGE_RECORD_ORIGIN, &r) ||
+        r.length != sizeof(struct image_record_origin) || version < 2 || version > 3)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "image file %s: does not tell the version of its stream, or not 2 or 3",
+                         x->options->image_path);
+    return 0;
+}
+
+/* ---- what comes out ---- */
+
+static int target_create(struct export *x, struct error *e)
+{
+    const char *path = x->options->save_path;
+    struct stat st;
+    if (!lstat(path, &st))
+        return error_set(e, -EEXIST, "save file %s exists already", path);
+    char *temp_path = format_new("%s.tmp-XXXXXX", path);
+    if (!temp_path)
+        return error_set(e, -ENOMEM, "save file %s: out of memory", path);
+    x->fd = mkostemp(temp_path, O_CLOEXEC); /* mode 0600 */
+    if (x->fd < 0) {
+        int rc = error_errno(e, errno, "save file %s: create %s", path, temp_path);
+        free(temp_path);
+        return rc;
+    }
+    x->temp_path = temp_path;
+    return 0;
+}
+
+static int target_write(struct export *x, struct error *e)
+{
+    const struct export_options *o = x->options;
+    int rc = savefile_write_head(x->fd, x->xl_config, x->xl_config_len);
+    if (rc)
+        return export_failed(x, rc, "write its header", e);
+    rc = stream_write(x->fd, &x->memory, o->progress, o->progress_data);
+    if (rc == -ECANCELED)
+        return error_set(e, rc, "save file %s: export stopped", o->save_path);
+    if (rc)
+        return export_failed(x, rc, "write the guest's memory and state", e);
+    rc = savefile_write_end(x->fd);
+    return rc ? export_failed(x, rc, "write its end", e) : 0;
+}
+
+/* Gives the file its name. What has come there meanwhile is not touched. */
+static int target_publish(struct export *x, struct error *e)
+{
+    const char *path = x->options->save_path;
+    if (fsync(x->fd))
+        return export_failed(x, -errno, "sync", e);
+    int rc = rename_new(x->temp_path, path);
+    if (rc == -EEXIST)
+        return error_set(e, rc, "save file %s exists already", path);
+    if (rc)
+        return export_failed(x, rc, "rename to it", e);
+    free(x->temp_path);
+    x->temp_path = NULL;
+    rc = fsync_parent(path, e);
+    if (rc)
+        unlink(path); /* not durable, so not there */
+    return rc;
+}
+
+int export_save_file(const struct export_options *o, struct error *e)
+{
+    struct export x;
+    export_init(&x, o);
+    int rc = images_open(&x, e);
+    if (!rc)
+        rc = config_find(&x, e);
+    if (!rc)
+        rc = origin_check(&x, e);
+    if (!rc)
+        rc = target_create(&x, e);
+    if (!rc)
+        rc = target_write(&x, e);
+    if (!rc)
+        rc = target_publish(&x, e);
+    export_dispose(&x);
+    return rc;
+}

@@ -1,0 +1,64 @@
+/*
+ * Import: the file that `xl save` writes becomes an image file.
+ *
+ *   xl header -> JSON configuration -> libxl stream v2 -> libxc stream v2 or v3
+ *
+ * One pass, constant memory but for 16 bytes a page of the guest. Every length,
+ * count and order is checked before use: the file is hostile until it is read.
+ * Runs in a process of its own (restore/imaging/image_main.c, installed as
+ * libexec/dompool/dompool-image), so that a fault here costs one import.
+ */
+#ifndef RESTORE_IMAGE_IMPORT_H
+#define RESTORE_IMAGE_IMPORT_H
+
+#include "base/error.h"
+#include "store/image.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A record of our own, beside those of the stream, in the RECORDS section of an image:
+ * XL_CONFIG is the save file's JSON configuration, without a NUL, and verbatim but for disks that
+ * the import was told to provide otherwise (import_options.disks): an allocated domain gets it back
+ * (with its own name, uuid and disk paths) as the configuration that xl keeps for `xl list -l` and
+ * `xl save`.
+ */
+#define IMAGE_RECORD_XL_CONFIG 0xd0000002u
+
+struct import_disk {
+    const char *vdev, *spec; /* see domconf_set_disk */
+};
+
+struct import_options {
+    const char *save_path;  /* read */
+    const char *image_path; /* written; must not exist */
+    const char *base_path;  /* image file of the base to derive from; NULL: stored whole */
+    const struct import_disk *disks;
+    size_t n_disks;
+    bool disk_digests; /* fingerprints of the disks hold a digest of their content */
+    /* Called now and then with bytes read and the file's size (0: not known). May be NULL.
+     * Not 0: the import stops with -ECANCELED. */
+    int (*progress)(uint64_t done, uint64_t total, void *data);
+    void *progress_data;
+};
+
+/* Blocking. On success the image is durable and *info describes it; on failure
+ * nothing is left on disk. Errors: negative for I/O, ANSWER_IMAGE_REFUSED with what and where
+ * (record kind and byte offset). */
+int import_save_file(const struct import_options *o, struct image_info *info, struct error *e);
+
+/*
+ * The same from a configuration as xl writes it and a bare libxc stream, which is what a capture
+ * has; save_path is not used.
+ */
+struct source;
+int import_stream(const char *xl_config, size_t xl_config_len, struct source *libxc_stream,
+                  const struct import_options *o, struct image_info *info, struct error *e);
+
+/* The same from an open source (memory, a descriptor); save_path and progress are not used. */
+int import_source(struct source *src, const struct import_options *o, struct image_info *info,
+                  struct error *e);
+
+#endif

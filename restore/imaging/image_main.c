@@ -1,0 +1,513 @@
+/*
+ * dompool-image: one piece of work on image files in a process of its own, so that whatever a
+ * hostile file provokes costs that piece of work and nothing else.
+ *
+ * Started by the daemon it has no arguments and speaks restore/protocol/slot_protocol.h on
+ * descriptor 3. It ends with its parent (PR_SET_PDEATHSIG), on SIGTERM, and when
+ * the socket closes, and takes back what it has done: a file is removed, a suspended
+ * domain goes on. By hand it is
+ *
+ *   dompool-image REQUEST
+ *
+ * with a request of that protocol as JSON text, and prints the result. Exit status: 0 done,
+ * 1 refused or failed, 64 wrong usage.
+ */
+#include "base/log.h"
+#include "base/message.h"
+#include "base/util.h"
+#include "restore/formats/fingerprint.h"
+#include "restore/imaging/capture.h"
+#include "restore/imaging/image_diff.h"
+#include "restore/imaging/image_export.h"
+#include "restore/imaging/image_import.h"
+#include "restore/imaging/suspend.h"
+#include "restore/protocol/parent.h"
+#include "restore/xen/host.h"
+#include "restore/xen/snapshot.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PROGRESS_INTERVAL_US 200000u
+#define EXIT_USAGE 64 /* EX_USAGE of sysexits.h */
+
+static volatile sig_atomic_t stop_asked;
+static bool by_hand;
+
+static void on_signal(int signum)
+{
+    (void)signum;
+    stop_asked = 1;
+}
+
+static void signals_catch(void)
+{
+    struct sigaction sa = {.sa_handler = on_signal}; /* no SA_RESTART: read(2) must return */
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGINT, &sa, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- progress ---- */
+
+static bool socket_closed(void)
+{
+    struct pollfd p = {.fd = HELPER_FD, .events = POLLIN | POLLRDHUP};
+    char byte;
+    if (poll(&p, 1, 0) <= 0)
+        return false;
+    return p.revents & (POLLHUP | POLLRDHUP | POLLERR) ||
+           recv(HELPER_FD, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* Tells the daemon now and then; not 0: the work is to stop. */
+static int progress(uint64_t done, uint64_t total, void *data)
+{
+    uint64_t *last_us = data, now = clock_mono_us();
+    if (stop_asked || (!by_hand && socket_closed()))
+        return 1;
+    if (by_hand || now - *last_us < PROGRESS_INTERVAL_US)
+        return 0;
+    *last_us = now;
+    return helper_send_message(json_pack("{ss sI sI}", "event", "progress", "done",
+                                         (json_int_t)done, "total", (json_int_t)total),
+                               NULL);
+}
+
+/* ---- results ---- */
+
+static json_t *config_load(const char *path, struct error *e)
+{
+    struct image *im;
+    if (image_open(path, &im, e))
+        return NULL;
+    json_t *config = json_loads(image_config(im), 0, NULL);
+    image_close(im);
+    return config;
+}
+
+/* What was made. */
+static int info_to_json(const struct image_info *info, const char *path, json_t **out,
+                        struct error *e)
+{
+    char id[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
+    uuid_format(info->id, id);
+    uuid_format(info->base_id, base);
+    json_t *config = config_load(path, e);
+    if (!config)
+        return e->code ? e->code : error_set(e, -ENOMEM, "out of memory");
+    *out = json_pack(
+        "{ss ss ss sI sI sI sI sI sI sI sI sI sI so}", "id", id, "base_id", base, "guest",
+        info->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "vcpus", (json_int_t)info->vcpus, "max_pfn",
+        (json_int_t)info->max_pfn, "populated", (json_int_t)info->populated, "pages",
+        (json_int_t)info->pages, "zero_pages", (json_int_t)info->zero_pages, "repeated_pages",
+        (json_int_t)info->repeated_pages, "free_pages", (json_int_t)info->free_pages,
+        "payload_pages", (json_int_t)info->payload_pages, "file_bytes",
+        (json_int_t)info->file_bytes, "created_ms", (json_int_t)info->created_ms, "config", config);
+    return *out ? 0 : error_set(e, -ENOMEM, "out of memory");
+}
+
+/* ---- the pieces of work; the strings of a request stay its own ---- */
+
+static int malformed(const json_error_t *why, struct error *e)
+{
+    return error_set(e, -EPROTO, "malformed request: %s", why->text);
+}
+
+static int disks_parse(json_t *map, struct import_disk *disks, size_t *n, struct error *e)
+{
+    const char *vdev;
+    json_t *spec;
+    json_object_foreach (map, vdev, spec) {
+        if (*n == DOMCONF_DISKS_MAX || !json_is_string(spec))
+            return error_set(e, ANSWER_BAD_VALUE, "disk %s: no string, or too many disks", vdev);
+        disks[(*n)++] = (struct import_disk){vdev, json_string_value(spec)};
+    }
+    return 0;
+}
+
+static int run_import(json_t *request, json_t **result, struct error *e)
+{
+    struct import_disk disks[DOMCONF_DISKS_MAX];
+    uint64_t last_us = clock_mono_us();
+    struct import_options o = {.disks = disks, .progress = progress, .progress_data = &last_us};
+    struct image_info info;
+    json_t *map = NULL;
+    int digest = 0;
+    json_error_t why;
+    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s:s s?s s?o s?b}", "op", &(char *){0},
+                       "save", &o.save_path, "image", &o.image_path, "base", &o.base_path, "disks",
+                       &map, "disk_digests", &digest))
+        return malformed(&why, e);
+    o.disk_digests = digest;
+    int rc = disks_parse(map, disks, &o.n_disks, e);
+    if (!rc)
+        rc = import_save_file(&o, &info, e);
+    return rc ? rc : info_to_json(&info, o.image_path, result, e);
+}
+
+struct capture_request {
+    struct capture_options options;
+    struct import_disk disks[DOMCONF_DISKS_MAX];
+    uint8_t uuid[16];
+    json_t *cow; /* array of vdevs, or NULL */
+    bool leased;
+};
+
+/* A lease's domain is given with its uuid; any other is looked for, and must be nobody's slot. */
+static int domain_resolve(struct capture_request *r, const char *domain, struct error *e)
+{
+    struct host *host;
+    struct host_domain *list;
+    size_t n;
+    uint64_t number = UINT64_MAX;
+    (void)number_parse(domain, 0, UINT32_MAX, &number);
+    r->options.domid = (uint32_t)number;
+    if (r->leased)
+        return 0;
+    int rc = host_open(&host, e);
+    if (rc)
+        return rc;
+    rc = host_list(host, &list, &n, e);
+    host_close(host);
+    if (rc)
+        return rc;
+    rc = error_set(e, ANSWER_NO_SUCH_LEASE, "no lease, domain name or domid matches %.80s", domain);
+    for (size_t i = 0; i < n && rc == ANSWER_NO_SUCH_LEASE; i++) {
+        if (list[i].domid != number && strcmp(list[i].name, domain) != 0)
+            continue;
+        rc = list[i].tag[0] ? error_set(e, ANSWER_BAD_VALUE,
+                                        "domain %.80s is a slot of a pool: only a lease can be "
+                                        "captured",
+                                        domain)
+                            : 0;
+        r->options.domid = list[i].domid;
+        memcpy(r->uuid, list[i].uuid, sizeof r->uuid);
+    }
+    free(list);
+    return rc;
+}
+
+static int capture_parse(json_t *request, struct capture_request *r, struct error *e)
+{
+    const char *domain, *uuid = NULL;
+    json_t *map = NULL;
+    int stop = 0, digests = 0, timeout_ms;
+    json_error_t why;
+    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s?s s:s s?s s?o s?b s?o s?b s:i}",
+                       "op", &(char *){0}, "domain", &domain, "uuid", &uuid, "image",
+                       &r->options.image_path, "base", &r->options.base_path, "disks", &map,
+                       "disk_digests", &digests, "cow", &r->cow, "stop", &stop, "timeout_ms",
+                       &timeout_ms))
+        return malformed(&why, e);
+    if ((uuid && uuid_parse(uuid, r->uuid)) || timeout_ms <= 0)
+        return error_set(e, -EPROTO, "malformed request: uuid or timeout_ms");
+    r->leased = uuid != NULL;
+    r->options.uuid = r->uuid;
+    r->options.stop = stop;
+    r->options.disk_digests = digests;
+    r->options.suspend_timeout_ms = (unsigned)timeout_ms;
+    r->options.disks = r->disks;
+    int rc = disks_parse(map, r->disks, &r->options.n_disks, e);
+    return rc ? rc : domain_resolve(r, domain, e);
+}
+
+/* What a domain wrote to a private view of a disk goes with the domain; its kernel remembers it. */
+static int cow_check(const struct capture_request *r, struct error *e)
+{
+    char uuid[UUID_TEXT_SIZE];
+    size_t i;
+    json_t *v;
+    uuid_format(r->uuid, uuid);
+    json_array_foreach (r->cow, i, v) {
+        const char *vdev = json_string_value(v);
+        bool written;
+        int rc = vdev ? snapshot_written(uuid, vdev, &written, e)
+                      : error_set(e, -EPROTO, "malformed request: cow");
+        if (rc)
+            return rc;
+        if (written)
+            return error_set(e, ANSWER_IMAGE_REFUSED,
+                             "disk %s was written since the domain was allocated, and what was "
+                             "written goes with the domain, while the captured kernel remembers "
+                             "it; if that does no harm, say so with --disk %s=cow:PATH",
+                             vdev, vdev);
+    }
+    return 0;
+}
+
+/* A domain that stays suspended until its image is on record, and then is to end. */
+static struct stopped {
+    bool waits, leased;
+    uint32_t domid;
+    uint8_t uuid[16];
+    char image[PATH_MAX];
+} stopped;
+
+/* xl knows what else belongs to a domain that it made. A lease's is the daemon's to destroy. */
+static void stopped_end(void)
+{
+    char domid[16];
+    char *const argv[] = {"xl", "destroy", domid, NULL};
+    pid_t pid;
+    int status = -1;
+    if (stopped.leased)
+        return;
+    snprintf(domid, sizeof domid, "%u", stopped.domid);
+    if (!posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ))
+        waitpid(pid, &status, 0);
+    if (status)
+        log_warning("domain %s was captured and is suspended, but xl destroy failed", domid);
+}
+
+/* The image is none after all: the domain goes on. */
+static void stopped_undo(void)
+{
+    struct xen x;
+    struct error e = {0};
+    if (!xen_open(&x, &e) && !suspend_undo(&x, stopped.domid, stopped.uuid, NULL, &e))
+        log_info("domain %u goes on: its image was not recorded", stopped.domid);
+    else
+        log_error("domain %u stands still after a capture: %s", stopped.domid, e.text);
+    xen_close(&x);
+    unlink(stopped.image);
+}
+
+/* What the daemon says about the image: true for "recorded", false for anything else, its end and
+ * SIGTERM included. */
+static bool recorded(void)
+{
+    struct pollfd p = {.fd = HELPER_FD, .events = POLLIN};
+    struct message_reader reader;
+    json_t *message = NULL;
+    if (by_hand)
+        return true;
+    while (!stop_asked && poll(&p, 1, 1000) <= 0)
+        ;
+    if (stop_asked)
+        return false;
+    message_reader_init(&reader, HELPER_MESSAGE_LIMIT);
+    bool yes = message_receive(HELPER_FD, &reader, &message, NULL) == 1 &&
+               json_is_string(json_object_get(message, "op")) &&
+               !strcmp(json_string_value(json_object_get(message, "op")), "recorded");
+    json_decref(message);
+    message_reader_dispose(&reader);
+    return yes;
+}
+
+static int run_capture(json_t *request, json_t **result, struct error *e)
+{
+    uint64_t last_us = clock_mono_us();
+    struct capture_request r = {.options = {.progress = progress, .progress_data = &last_us}};
+    struct image_info info;
+    int rc = capture_parse(request, &r, e);
+    if (!rc)
+        rc = capture_domain(&r.options, &info, e);
+    if (rc)
+        return rc;
+    rc = cow_check(&r, e);
+    if (!rc)
+        rc = info_to_json(&info, r.options.image_path, result, e);
+    stopped = (struct stopped){.waits = r.options.stop, .leased = r.leased};
+    stopped.domid = r.options.domid;
+    memcpy(stopped.uuid, r.uuid, sizeof stopped.uuid);
+    (void)format_fits(stopped.image, sizeof stopped.image, "%s", r.options.image_path);
+    if (rc && stopped.waits)
+        stopped_undo();
+    else if (rc)
+        unlink(r.options.image_path);
+    return rc;
+}
+
+static int run_export(json_t *request, json_t **result, struct error *e)
+{
+    uint64_t last_us = clock_mono_us();
+    struct export_options o = {.progress = progress, .progress_data = &last_us};
+    json_error_t why;
+    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s?s s:s}", "op", &(char *){0}, "image",
+                       &o.image_path, "base", &o.base_path, "save", &o.save_path))
+        return malformed(&why, e);
+    int rc = export_save_file(&o, e);
+    if (rc)
+        return rc;
+    *result = json_object();
+    return *result ? 0 : error_set(e, -ENOMEM, "out of memory");
+}
+
+static int run_verify(json_t *request, json_t **result, struct error *e)
+{
+    const char *path;
+    struct image *im;
+    int disks = 0;
+    json_error_t why;
+    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s?b}", "op", &(char *){0}, "image",
+                       &path, "disks", &disks))
+        return malformed(&why, e);
+    int rc = image_open(path, &im, e);
+    if (rc)
+        return rc;
+    rc = image_verify(im, e);
+    if (!rc && disks)
+        rc = fingerprints_verify(im, e);
+    image_close(im);
+    if (rc)
+        return rc;
+    *result = json_object();
+    return *result ? 0 : error_set(e, -ENOMEM, "out of memory");
+}
+
+/* One side of a comparison: an image, and its base if it is derived. */
+struct side {
+    struct image *base, *delta;
+};
+
+static int side_open(const char *path, const char *base_path, struct side *s, struct error *e)
+{
+    int rc = image_open(base_path ? base_path : path, &s->base, e);
+    if (!rc && base_path)
+        rc = image_open(path, &s->delta, e);
+    struct image_memory m = {s->base, s->delta};
+    return rc ? rc : memory_check(&m, e);
+}
+
+static void side_close(struct side *s)
+{
+    image_close(s->base);
+    image_close(s->delta);
+}
+
+static int run_diff(json_t *request, json_t **result, struct error *e)
+{
+    const char *a, *b, *a_base = NULL, *b_base = NULL;
+    struct side x = {0}, y = {0};
+    uint64_t last_us = clock_mono_us();
+    json_error_t why;
+    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s:s s?s s?s}", "op", &(char *){0}, "a",
+                       &a, "b", &b, "a_base", &a_base, "b_base", &b_base))
+        return malformed(&why, e);
+    int rc = side_open(a, a_base, &x, e);
+    if (!rc)
+        rc = side_open(b, b_base, &y, e);
+    struct image_memory from = {x.base, x.delta}, to = {y.base, y.delta};
+    if (!rc)
+        rc = image_diff(&from, &to, progress, &last_us, result, e);
+    side_close(&x);
+    side_close(&y);
+    return rc;
+}
+
+/* makes: the request's key with the path of the file that the work writes, NULL: none */
+static const struct work {
+    const char *op, *makes;
+    int (*run)(json_t *request, json_t **result, struct error *e);
+} works[] = {
+    {"import", "image", run_import}, {"capture", "image", run_capture},
+    {"export", "save", run_export},  {"verify", NULL, run_verify},
+    {"diff", NULL, run_diff},
+};
+
+static const struct work *work_find(const json_t *request)
+{
+    const char *op = json_string_value(json_object_get(request, "op"));
+    for (size_t i = 0; i < ARRAY_SIZE(works); i++)
+        if (op && !strcmp(works[i].op, op))
+            return &works[i];
+    return NULL;
+}
+
+static int report(json_t *result, struct error *e)
+{
+    if (stop_asked)
+        return error_set(e, -ECANCELED, "stopped");
+    if (!by_hand)
+        return helper_send_message(json_pack("{ss sO}", "event", "done", "result", result), e);
+    json_dumpf(result, stdout, JSON_INDENT(2));
+    putchar('\n');
+    return fflush(stdout) ? error_errno(e, errno, "print the result") : 0;
+}
+
+static int request_run(json_t *request, struct error *e)
+{
+    json_t *result = NULL;
+    const struct work *w = work_find(request);
+    if (!w)
+        return error_set(e, -EPROTO, "malformed request: no \"op\" that is known");
+    int rc = w->run(request, &result, e);
+    if (rc)
+        return rc;
+    rc = report(result, e);
+    json_decref(result);
+    if (stopped.waits && !rc && recorded())
+        stopped_end();
+    else if (stopped.waits)
+        stopped_undo();
+    else if (rc && w->makes)
+        unlink(json_string_value(json_object_get(request, w->makes))); /* nobody will hear of it */
+    return rc;
+}
+
+/* ---- as a helper of the daemon, or by hand ---- */
+
+static int usage(void)
+{
+    fprintf(stderr,
+            "dompool-image: descriptor %d is no socket of the parent; by hand: dompool-image "
+            "REQUEST, for example '{\"op\":\"verify\",\"image\":\"/path/x.img\"}'\n",
+            HELPER_FD);
+    return EXIT_USAGE;
+}
+
+static int helper_main(void)
+{
+    struct error e = {0};
+    struct message_reader reader;
+    json_t *request = NULL;
+    if (!helper_attach(SIGTERM)) /* a domain that it has suspended is to go on */
+        return usage();
+    message_reader_init(&reader, HELPER_MESSAGE_LIMIT);
+    int rc = message_receive(HELPER_FD, &reader, &request, &e);
+    if (rc == 1)
+        rc = request_run(request, &e);
+    else if (rc == 0)
+        rc = error_set(&e, -EPROTO, "socket closed before a request came");
+    json_decref(request);
+    message_reader_dispose(&reader);
+    if (!rc)
+        return EXIT_SUCCESS;
+    (void)helper_send_message(
+        json_pack("{ss ss ss*}", "event", "failed", "answer", answer_name(e.code), "error", e.text),
+        NULL);
+    return EXIT_FAILURE;
+}
+
+static int hand_main(const char *text)
+{
+    struct error e = {0};
+    json_t *request = json_loads(text, 0, NULL);
+    by_hand = true;
+    if (!request)
+        return usage();
+    int rc = request_run(request, &e);
+    json_decref(request);
+    if (!rc)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "dompool-image: %s\n", e.text);
+    return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    signals_catch();
+    if (argc > 2)
+        return usage();
+    return argc == 1 ? helper_main() : hand_main(argv[1]);
+}

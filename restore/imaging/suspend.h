@@ -1,0 +1,61 @@
+/*
+ * Suspending a running domain with its help, and letting it go on.
+ *
+ * A guest is asked through its xenstore node control/shutdown, acknowledges by clearing it, stops
+ * its devices and ends in the hypercall SCHEDOP_shutdown(SHUTDOWN_suspend). From then on its vCPUs
+ * and page tables are in a state that can be saved. Going on means that this hypercall returns 1
+ * ("suspend cancelled"): the guest takes its devices up again where it left them, in the same
+ * domain. Linux has known that since 2.6.22; there is no way to ask a guest whether it does, and
+ * `xl save -c` supposes it as well.
+ *
+ * The dialogue is that of libxl (tools/libs/light/libxl_dom_suspend.c in Xen). All calls block.
+ */
+#ifndef RESTORE_SUSPEND_H
+#define RESTORE_SUSPEND_H
+
+#include "restore/xen/xen.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* The domain with this id, if it still is the one with this uuid; else ANSWER_NO_SUCH_LEASE. */
+int suspend_find(struct xen *x, uint32_t domid, const uint8_t uuid[16], xc_domaininfo_t *out,
+                 struct error *e);
+
+/* True when it has shut itself down in order to be saved. */
+bool suspend_is_suspended(const xc_domaininfo_t *info);
+
+struct suspend_options {
+    uint32_t domid;
+    const uint8_t *uuid;
+    unsigned timeout_ms;     /* for the guest's acknowledgement */
+    const atomic_bool *stop; /* once true, an unanswered request is taken back; may be NULL */
+};
+
+/*
+ * Returns 0 once the domain is suspended. Else it runs as before, and nothing of the request is
+ * left: it is taken back in a transaction, so that a guest acknowledges it before or never.
+ *
+ * What a guest has acknowledged cannot be taken back. From then on it has another 60 s to suspend
+ * (libxl's limit), whatever `stop` says. One that suspends after that remains suspended.
+ *
+ *   ANSWER_TIMED_OUT      the guest did not acknowledge, or not suspend, in time
+ *   ANSWER_BAD_VALUE      it powered off, rebooted or crashed instead; or another request is
+ * pending ANSWER_NO_SUCH_LEASE  the domain has gone -ECANCELED            *stop
+ */
+int suspend_domain(struct xen *x, const struct suspend_options *o, struct error *e);
+
+enum suspend_undone {
+    UNDONE_NOTHING,    /* it ran, and no request was pending: it may have acknowledged one */
+    UNDONE_REQUEST,    /* it ran, and now it never will suspend */
+    UNDONE_SUSPENSION, /* it goes on */
+};
+
+/* Lets a suspended domain go on; 0 as well when it runs already. Also takes back a request that the
+ * guest has not acknowledged. For who finds a domain as a killed capture has left it, too: called
+ * until something has been undone, because what the guest had acknowledged by then it still does.
+ * what: may be NULL. */
+int suspend_undo(struct xen *x, uint32_t domid, const uint8_t uuid[16], enum suspend_undone *what,
+                 struct error *e);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * Images that a warm slot will probably be completed with. They are opened, checked and mapped in
+ * ahead of the request, a little at a time, so that a request waits neither for that nor for their
+ * pages to be read. What is no longer expected is let go of in the same way, since taking pages out
+ * of a mapping costs as much.
+ *
+ * Nothing depends on it: an image that is not ready, or cannot be opened, is opened when it is
+ * asked for, and what is wrong with it is said then.
+ */
+#ifndef RESTORE_PREFETCH_H
+#define RESTORE_PREFETCH_H
+
+#include "restore/protocol/slot_protocol.h"
+#include "store/image.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct expected_image {
+    char *path;
+    struct image *image; /* NULL: not opened */
+    bool done;           /* as ready as it gets */
+};
+
+/* All zero: nothing is expected. */
+struct expected {
+    struct expected_image wanted[EXPECTED_MAX]; /* the likeliest first */
+    size_t n_wanted;
+    struct image **unwanted; /* still open */
+    size_t n_unwanted;
+};
+
+/* Replaces what was expected; n is at most EXPECTED_MAX. Opens, closes and maps nothing yet.
+ * -ENOMEM: not all of them are expected. */
+int expected_set(struct expected *x, const char *const *paths, size_t n, struct error *e);
+/* Does some of the work. Blocking, for some milliseconds. False: there is none left. */
+bool expected_work(struct expected *x);
+/* The image at path, as it is there now: the one that is ready, else it is opened. *im stays x's.
+ * Errors: image_open's; -ENOMEM. */
+int expected_open(struct expected *x, const char *path, struct image **im, struct error *e);
+void expected_dispose(struct expected *x);
+
+#endif

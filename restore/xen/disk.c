@@ -1,0 +1,326 @@
+/*
+ * A slot's disks: see disk.h.
+ *
+ * The kernel's blkback needs no hotplug script: it opens what physical-device names, and goes
+ * to InitWait by itself. A script node must be there all the same, since libxl runs it when
+ * xl destroys the domain; /bin/true does.
+ *
+ * Descriptors of loop devices are kept open until blkback has the device: they are
+ * in autoclear mode, so an attached device that nobody uses would vanish.
+ *
+ * Sources: docs/misc/xenstore-paths, xen/io/blkif.h, libxl's device_disk_add.
+ */
+#include "restore/xen/disk.h"
+
+#include "base/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include <xen/io/xenbus.h>
+
+#define SECTOR_BYTES 512u
+
+static int file_attach(const char *path, bool read_only, struct loop *out, uint64_t *bytes,
+                       struct error *e)
+{
+    int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(e, errno, "open %s", path);
+    struct stat st = {0};
+    int rc = fstat(fd, &st) ? error_errno(e, errno, "stat %s", path) : 0;
+    if (!rc && (st.st_size < (off_t)SECTOR_BYTES))
+        rc = error_set(e, -EINVAL, "%s holds no disk: it has %" PRId64 " bytes", path,
+                       (int64_t)st.st_size);
+    if (!rc)
+        rc = loop_attach(fd, path, read_only, out, e);
+    fd_close(&fd);
+    *bytes = (uint64_t)st.st_size;
+    return rc;
+}
+
+static int block_size(const char *path, uint64_t *bytes, struct error *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(e, errno, "open %s", path);
+    int rc = ioctl(fd, BLKGETSIZE64, bytes) ? error_errno(e, errno, "size of %s", path) : 0;
+    fd_close(&fd);
+    return rc;
+}
+
+/* The device that holds the configured path: itself, or a loop device over the file. */
+static int origin_open(struct disk *d, bool read_only, dev_t *dev, uint64_t *bytes, struct error *e)
+{
+    const char *path = d->conf->path;
+    struct stat st;
+    if (stat(path, &st))
+        return error_errno(e, errno, "look for %s", path);
+    if (S_ISBLK(st.st_mode)) {
+        *dev = st.st_rdev;
+        return block_size(path, bytes, e);
+    }
+    if (!S_ISREG(st.st_mode))
+        return error_set(e, -EINVAL, "%s is neither a block device nor a file", path);
+    int rc = file_attach(path, read_only, &d->file, bytes, e);
+    *dev = d->file.dev;
+    return rc;
+}
+
+/* A nameless sparse file of the size on a loop device: gone with its last user. */
+static int scratch_attach(const char *dir, const char *name, uint64_t bytes, struct loop *out,
+                          struct error *e)
+{
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return error_errno(e, errno, "make a temporary file in %s", dir);
+    int rc =
+        ftruncate(fd, (off_t)bytes)
+            ? error_errno(e, errno, "grow a temporary file in %s to %" PRIu64 " bytes", dir, bytes)
+            : loop_attach(fd, name, false, out, e);
+    fd_close(&fd);
+    return rc;
+}
+
+static int open_plain(struct disk *d, const struct disk_place *place, struct error *e)
+{
+    (void)place;
+    uint64_t bytes;
+    d->writable = d->conf->kind == DISK_PHY;
+    snprintf(d->path, sizeof d->path, "%s", d->conf->path);
+    return origin_open(d, !d->writable, &d->dev, &bytes, e);
+}
+
+static int open_scratch(struct disk *d, const struct disk_place *place, struct error *e)
+{
+    struct snapshot_id id = {place->tag, place->uuid, d->conf->vdev};
+    char name[SNAPSHOT_NAME_SIZE];
+    d->writable = true;
+    int rc = scratch_attach(place->cow_dir, "dompool-scratch", d->conf->size_bytes, &d->cow, e);
+    /* Named: a loop device's number may be somebody else's disk after xl save and before xl
+     * restore. */
+    if (!rc)
+        rc = snapshot_create_scratch(&id, d->cow.dev, d->conf->size_bytes / SECTOR_BYTES, &d->dev,
+                                     name, e);
+    if (!rc)
+        snprintf(d->path, sizeof d->path, "/dev/mapper/%s", name);
+    return rc;
+}
+
+static int open_cow(struct disk *d, const struct disk_place *place, struct error *e)
+{
+    d->writable = true;
+    dev_t origin = 0;
+    uint64_t bytes = 0;
+    int rc = origin_open(d, true, &origin, &bytes, e);
+    if (rc)
+        return rc;
+    /* Every chunk may change; one more page absorbs rounding up to whole chunks. */
+    rc = scratch_attach(place->cow_dir, "dompool-cow", bytes + 64 * 1024, &d->cow, e);
+    if (rc)
+        return rc;
+    struct snapshot_id id = {place->tag, place->uuid, d->conf->vdev};
+    char name[SNAPSHOT_NAME_SIZE];
+    rc = snapshot_create(&id, origin, d->cow.dev, bytes / SECTOR_BYTES, &d->dev, name, e);
+    if (!rc)
+        snprintf(d->path, sizeof d->path, "/dev/mapper/%s", name);
+    return rc;
+}
+
+/* Whether the device takes discards, as far as sysfs says (Documentation/ABI/stable/sysfs-block;
+ * a partition's queue is that of its disk). */
+static bool takes_discards(dev_t dev)
+{
+    static const char *const queues[] = {"queue", "../queue"};
+    for (size_t i = 0; i < ARRAY_SIZE(queues); i++) {
+        char path[96], *text;
+        struct error ignored;
+        size_t length;
+        snprintf(path, sizeof path, "/sys/dev/block/%u:%u/%s/discard_max_bytes", major(dev),
+                 minor(dev), queues[i]);
+        if (read_file(path, 64, &text, &length, &ignored))
+            continue;
+        bool takes = strtoull(text, NULL, 10) != 0;
+        free(text);
+        return takes;
+    }
+    return true;
+}
+
+int disk_open(struct disk *d, const struct disk_conf *conf, const struct disk_place *place,
+              struct error *e)
+{
+    static int (*const open_kind[])(struct disk *, const struct disk_place *, struct error *) = {
+        [DISK_PHY] = open_plain,
+        [DISK_RO] = open_plain,
+        [DISK_COW] = open_cow,
+        [DISK_SCRATCH] = open_scratch,
+    };
+    *d = (struct disk){.conf = conf, .file.fd = -1, .cow.fd = -1};
+    int rc = open_kind[conf->kind](d, place, e);
+    if (rc) {
+        disk_close(d);
+        error_prefix(e, "disk %s: ", conf->vdev);
+        return rc;
+    }
+    d->discards = takes_discards(d->dev);
+    return 0;
+}
+
+void disk_close(struct disk *d)
+{
+    loop_close(&d->file);
+    loop_close(&d->cow);
+}
+
+static void backend_nodes(const struct disk *d, uint32_t domid, struct xstree *t)
+{
+    xstree_put(t, "frontend-id", "%u", domid);
+    xstree_put(t, "online", "1");
+    xstree_put(t, "removable", "0");
+    xstree_put(t, "bootable", "1");
+    xstree_put(t, "state", "%d", XenbusStateInitialising);
+    xstree_put(t, "dev", "%s", d->conf->vdev);
+    xstree_put(t, "type", "phy");
+    xstree_put(t, "mode", "%s", d->writable ? "w" : "r");
+    xstree_put(t, "device-type", "disk");
+    xstree_put(t, "discard-enable", "%d", d->writable && d->discards);
+    xstree_put(t, "specification", "xen");
+    xstree_put(t, "params", "%s", d->path);
+    xstree_put(t, "script", "/bin/true");
+    xstree_put(t, "hotplug-status", "connected");
+    /* Hexadecimal major:minor; blkback opens the device when this node comes. */
+    xstree_put(t, "physical-device", "%x:%x", major(d->dev), minor(d->dev));
+    xstree_put(t, "physical-device-path", "%s", d->path);
+}
+
+void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, struct xstree *t)
+{
+    uint32_t devid = d->conf->devid;
+    xstree_base(t, "/libxl/%u/device/vbd/%u", domid, devid);
+    xstree_put(t, "frontend", "/local/domain/%u/device/vbd/%u", domid, devid);
+    xstree_put(t, "backend", "/local/domain/0/backend/vbd/%u/%u", domid, devid);
+    backend_nodes(d, domid, t);
+
+    xstree_base(t, "/local/domain/%u/device/vbd/%u", domid, devid);
+    xstree_dir(t, "", XS_GUEST_OWNS_SHARED);
+    xstree_put(t, "backend", "/local/domain/0/backend/vbd/%u/%u", domid, devid);
+    xstree_put(t, "backend-id", "0");
+    xstree_put(t, "state", "%d", XenbusStateInitialising);
+    xstree_put(t, "virtual-device", "%u", devid);
+    xstree_put(t, "device-type", "disk");
+    xstree_put(t, "trusted", "1");
+    if (guest == IMAGE_GUEST_PV)
+        xstree_put(t, "protocol", "x86_64-abi");
+
+    xstree_base(t, "/local/domain/0/backend/vbd/%u/%u", domid, devid);
+    xstree_dir(t, "", XS_GUEST_READS);
+    xstree_put(t, "frontend", "/local/domain/%u/device/vbd/%u", domid, devid);
+    backend_nodes(d, domid, t);
+}
+
+/* ---- waiting for InitWait ---- */
+
+static int backend_state(struct xs_handle *xs, uint32_t domid, const struct disk *d)
+{
+    char *text = xs_get(xs, "/local/domain/0/backend/vbd/%u/%u/state", domid, d->conf->devid);
+    int state = text ? atoi(text) : XenbusStateUnknown;
+    free(text);
+    return state;
+}
+
+/* InitWait comes before the device is opened; blkback's attribute in sysfs after it. */
+static bool backend_has_device(uint32_t domid, const struct disk *d)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/sys/bus/xen-backend/devices/vbd-%u-%u/physical_device", domid,
+             d->conf->devid);
+    return !access(path, F_OK);
+}
+
+/* The first disk whose back end is not ready yet, or NULL; *failed when it gave up. */
+static const struct disk *first_unready(struct xs_handle *xs, uint32_t domid,
+                                        const struct disk *disks, size_t n, bool *failed)
+{
+    for (size_t i = 0; i < n; i++) {
+        int state = backend_state(xs, domid, &disks[i]);
+        *failed = state >= XenbusStateClosing;
+        if (state < XenbusStateInitWait || *failed || !backend_has_device(domid, &disks[i]))
+            return &disks[i];
+    }
+    return NULL;
+}
+
+static int not_ready(struct xs_handle *xs, uint32_t domid, const struct disk *d, struct error *e)
+{
+    uint32_t devid = d->conf->devid;
+    int state = backend_state(xs, domid, d);
+    char *said = xs_get(xs, "/local/domain/0/error/backend/vbd/%u/%u/error", domid, devid);
+    int rc = error_set(e, -ETIMEDOUT,
+                       "disk %s: back end did not get ready for %s (state %d%s%s); is the "
+                       "xen-blkback module loaded?",
+                       d->conf->vdev, d->path, state, said ? ", it said: " : "", said ? said : "");
+    free(said);
+    return rc;
+}
+
+/* Until something may have changed: a state, which is an event, or an open device, which is none.
+ */
+static int wait_event(struct xs_handle *xs, uint64_t deadline_us, struct error *e)
+{
+    uint64_t now = clock_mono_us();
+    if (now >= deadline_us)
+        return 1;
+    struct pollfd p = {.fd = xs_fileno(xs), .events = POLLIN};
+    if (poll(&p, 1, 10) < 0 && errno != EINTR)
+        return error_errno(e, errno, "wait for xenstore");
+    for (;;) {
+        char **event = xs_check_watch(xs);
+        if (!event)
+            return 0;
+        free(event);
+    }
+}
+
+static int wait_ready(struct xs_handle *xs, uint32_t domid, const struct disk *disks, size_t n,
+                      uint64_t deadline_us, struct error *e)
+{
+    bool failed = false;
+    const struct disk *unready;
+    while ((unready = first_unready(xs, domid, disks, n, &failed))) {
+        int rc = failed ? 1 : wait_event(xs, deadline_us, e);
+        if (rc)
+            return rc < 0 ? rc : not_ready(xs, domid, unready, e);
+    }
+    return 0;
+}
+
+int disks_wait(uint32_t domid, const struct disk *disks, size_t n, unsigned timeout_ms,
+               struct error *e)
+{
+    if (!n)
+        return 0;
+    char watched[64];
+    snprintf(watched, sizeof watched, "/local/domain/0/backend/vbd/%u", domid);
+    /* A connection of its own: one that has ever watched answers every later request through a
+     * second thread, and requests on the way of an allocate must not pay for that. */
+    struct xs_handle *xs = xs_open(0);
+    if (!xs || !xs_watch(xs, watched, "vbd")) {
+        int rc = error_errno(e, errno, "watch %s", watched);
+        if (xs)
+            xs_close(xs);
+        return rc;
+    }
+    int rc = wait_ready(xs, domid, disks, n, clock_mono_us() + timeout_ms * 1000ull, e);
+    xs_close(xs);
+    return rc;
+}

@@ -1,0 +1,46 @@
+/*
+ * A slot's disks: the block device behind each one (loop device, snapshot,
+ * or the path itself) and its nodes in xenstore. No script, no process.
+ */
+#ifndef RESTORE_DISK_H
+#define RESTORE_DISK_H
+
+#include "restore/formats/domconf.h"
+#include "restore/xen/loop.h"
+#include "restore/xen/snapshot.h"
+#include "restore/xen/xen.h"
+#include "restore/xen/xstree.h"
+
+struct disk {
+    const struct disk_conf *conf;
+    struct loop file, cow; /* fd -1 where there is none */
+    dev_t dev;             /* what blkback opens */
+    char path[4096];       /* what xenstore and xl show for it */
+    bool writable;
+    /* Where it takes none, blkback is told so, and need not write down itself that it offers none,
+     * of which it is then told as well: two of its requests to xenstored while the guest waits. */
+    bool discards;
+};
+
+struct disk_place {
+    const char *cow_dir; /* where copy-on-write files live; must exist, on a local file system */
+    const char *tag;     /* the daemon's */
+    const char *uuid;    /* text of the domain's UUID */
+};
+
+/* Prepares the block device behind a disk. On failure nothing stays. Blocking. */
+int disk_open(struct disk *d, const struct disk_conf *conf, const struct disk_place *place,
+              struct error *e);
+/* Closes our descriptors. Devices that a back end has opened stay until it closes them; a
+ * snapshot stays until snapshot_remove. */
+void disk_close(struct disk *d);
+
+/* Adds front end, back end and libxl's mirror of the vbd to the tree. */
+void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, struct xstree *t);
+
+/* Waits until every back end has opened its device and waits for its front end (InitWait).
+ * -ETIMEDOUT names the first that did not come; an error that the back end left is quoted. */
+int disks_wait(uint32_t domid, const struct disk *disks, size_t n, unsigned timeout_ms,
+               struct error *e);
+
+#endif

@@ -1,0 +1,143 @@
+/*
+ * The domain itself: see domain.h.
+ *
+ * The steps and their values are those of libxl for a restore (Xen 4.17,
+ * tools/libs/light: libxl__domain_make, libxl__build_pre,
+ * libxl__arch_domain_create), so that a domain of ours has the limits its saved
+ * self had.
+ */
+#include "restore/xen/domain.h"
+
+#include "base/log.h"
+#include "base/util.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <xen/hvm/params.h>
+
+/* libxl's LIBXL_MAXMEM_CONSTANT: room beyond the target for what Xen accounts to a domain
+ * besides its pages. */
+#define MAXMEM_SLACK_KIB 1024u
+
+/* no_delay_for_missed_ticks, libxl's default: not in the save stream, and with Xen's own default
+ * guest time would stand still while the guest is not scheduled. */
+#define TIMER_MODE 1
+
+/* libxl_get_required_shadow_memory: 1 MiB a vCPU for shadows and 8 KiB a MiB of memory for
+ * the p2m and the resident shadows. */
+uint64_t domain_paging_pool_kib(const struct domconf *c)
+{
+    if (c->guest == IMAGE_GUEST_PV)
+        return 0;
+    if (c->shadow_mem_kib)
+        return c->shadow_mem_kib;
+    return 4 * (256 * (uint64_t)c->max_vcpus + 2 * (c->max_mem_kib / 1024));
+}
+
+/* The newest grant-table version that this hypervisor was built with, as libxl picks it. */
+static uint32_t grant_version(struct xen *x)
+{
+    xc_physinfo_t info;
+    if (!xc_physinfo(x->xch, &info) && !(info.capabilities & XEN_SYSCTL_PHYSCAP_gnttab_v2))
+        return 1;
+    return 2;
+}
+
+static struct xen_domctl_createdomain create_request(struct xen *x, const struct domconf *c,
+                                                     const uint8_t uuid[16])
+{
+    struct xen_domctl_createdomain create = {
+        .max_vcpus = c->max_vcpus,
+        .max_evtchn_port = c->max_event_channels,
+        .max_grant_frames = (int32_t)c->max_grant_frames, /* UINT32_MAX reads as -1: default */
+        .max_maptrack_frames = (int32_t)c->max_maptrack_frames,
+        .grant_opts = XEN_DOMCTL_GRANT_version(grant_version(x)),
+    };
+    memcpy(create.handle, uuid, sizeof create.handle);
+    if (c->guest == IMAGE_GUEST_PVH) {
+        create.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap | XEN_DOMCTL_CDF_oos_off;
+        if (c->nested_hvm)
+            create.flags |= XEN_DOMCTL_CDF_nested_virt;
+        create.arch.emulation_flags = XEN_X86_EMU_LAPIC;
+    }
+    return create;
+}
+
+static int create_empty(struct xen *x, const struct domconf *c, const uint8_t uuid[16],
+                        uint32_t *domid, struct error *e)
+{
+    struct xen_domctl_createdomain create = create_request(x, c, uuid);
+    uint32_t id = 0; /* 0: the hypervisor picks a free one */
+    xen_log_clear(x);
+    if (!xc_domain_create(x->xch, &id, &create)) {
+        *domid = id;
+        return 0;
+    }
+    if (errno == ENOMEM)
+        return error_set(e, ANSWER_NO_HOST_MEMORY,
+                         "create a domain: the hypervisor is out of "
+                         "memory; release leases or lower the pools");
+    return xen_error(x, e, "create a %s domain with %u vCPUs",
+                     c->guest == IMAGE_GUEST_PV ? "PV" : "PVH", c->max_vcpus);
+}
+
+static int set_guest_kind(struct xen *x, const struct domconf *c, uint32_t domid, struct error *e)
+{
+    if (c->guest == IMAGE_GUEST_PV) {
+        if (xc_domain_set_memmap_limit(x->xch, domid, c->max_mem_kib))
+            return xen_error(x, e, "domain %u: set the memory map's limit to %" PRIu64 " KiB",
+                             domid, c->max_mem_kib);
+        return 0;
+    }
+    uint64_t kib = domain_paging_pool_kib(c);
+    uint64_t bytes = (kib * 1024 + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    if (xc_set_paging_mempool_size(x->xch, domid, bytes))
+        return xen_error(x, e, "domain %u: set the paging pool to %" PRIu64 " KiB", domid, kib);
+    if (xc_hvm_param_set(x->xch, domid, HVM_PARAM_TIMER_MODE, TIMER_MODE))
+        return xen_error(x, e, "domain %u: set its timer mode", domid);
+    return 0;
+}
+
+int domain_create(struct xen *x, const struct domconf *c, const uint8_t uuid[16], uint64_t pages,
+                  uint32_t *domid, struct error *e)
+{
+    *domid = DOMID_INVALID;
+    int rc = create_empty(x, c, uuid, domid, e);
+    if (rc)
+        return rc;
+    if (xc_domain_max_vcpus(x->xch, *domid, c->max_vcpus))
+        return xen_error(x, e, "domain %u: make %u vCPUs", *domid, c->max_vcpus);
+    uint64_t kib = pages * (PAGE_BYTES / 1024);
+    kib = (kib > c->target_mem_kib ? kib : c->target_mem_kib) + MAXMEM_SLACK_KIB;
+    if (xc_domain_setmaxmem(x->xch, *domid, kib))
+        return xen_error(x, e, "domain %u: set the memory limit to %" PRIu64 " KiB", *domid, kib);
+    if (xc_domain_set_tsc_info(x->xch, *domid, c->tsc_mode, 0, 0, 0))
+        return xen_error(x, e, "domain %u: set TSC mode %u", *domid, c->tsc_mode);
+    return set_guest_kind(x, c, *domid, e);
+}
+
+int domain_event_channel(struct xen *x, uint32_t domid, uint32_t *port, struct error *e)
+{
+    int rc = xc_evtchn_alloc_unbound(x->xch, domid, 0);
+    if (rc < 0)
+        return xen_error(x, e, "domain %u: allocate an event channel for dom0", domid);
+    *port = (uint32_t)rc;
+    return 0;
+}
+
+int domain_memory_check(struct xen *x, uint64_t need_kib, uint64_t reserve_kib, struct error *e)
+{
+    xc_physinfo_t info;
+    xen_log_clear(x);
+    if (xc_physinfo(x->xch, &info))
+        return xen_error(x, e, "ask the hypervisor for its free memory");
+    uint64_t free_kib = (info.free_pages + info.scrub_pages) * (PAGE_BYTES / 1024);
+    if (free_kib < need_kib || free_kib - need_kib < reserve_kib)
+        return error_set(e, ANSWER_NO_HOST_MEMORY,
+                         "a domain of %" PRIu64 " MiB does not fit: %" PRIu64
+                         " MiB are free and %" PRIu64 " MiB are to stay free (memory_reserve); "
+                         "release leases or lower the pools",
+                         need_kib / 1024, free_kib / 1024, reserve_kib / 1024);
+    return 0;
+}

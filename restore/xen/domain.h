@@ -1,0 +1,29 @@
+/*
+ * The domain itself: created, given its vCPUs, memory limit and event
+ * channels, as libxl does it for the same configuration; and destroyed.
+ */
+#ifndef RESTORE_DOMAIN_H
+#define RESTORE_DOMAIN_H
+
+#include "restore/formats/domconf.h"
+#include "restore/xen/xen.h"
+
+/*
+ * Creates a paused, empty domain for the configuration: vCPU structures, memory limit for
+ * `pages` populated pages, PVH's paging pool. *domid is valid as soon as the domain
+ * exists, also when a later step fails (it is set to DOMID_INVALID before).
+ * ANSWER_NO_HOST_MEMORY when Xen has no memory for it.
+ */
+int domain_create(struct xen *x, const struct domconf *c, const uint8_t uuid[16], uint64_t pages,
+                  uint32_t *domid, struct error *e);
+
+/* What Xen sets aside for the domain's paging structures: 0 for PV. */
+uint64_t domain_paging_pool_kib(const struct domconf *c);
+
+/* A port of the domain that dom0's xenstored or xenconsoled will bind to. */
+int domain_event_channel(struct xen *x, uint32_t domid, uint32_t *port, struct error *e);
+
+/* ANSWER_NO_HOST_MEMORY when less than need_kib + reserve_kib is free, scrubbing included. */
+int domain_memory_check(struct xen *x, uint64_t need_kib, uint64_t reserve_kib, struct error *e);
+
+#endif

@@ -1,0 +1,248 @@
+/*
+ * A domain's nodes: see domtree.h. The set is libxl's (libxl__domain_make,
+ * libxl__build_post, libxl__device_console_add), described in Xen's docs/misc/xenstore-paths.
+ */
+#include "restore/xen/domtree.h"
+
+#include "base/util.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <xen/io/xenbus.h>
+
+/* A console's type says who serves it. xenconsoled leaves every other type alone, and looks again
+ * when the node changes (Xen's tools/console/daemon/io.c, console_create_ring). */
+#define CONSOLE_SERVED "xenconsoled"
+#define CONSOLE_WAITS "dompool"
+
+/* libxl's LIBXL_XENCONSOLE_LIMIT: how much output xenconsoled keeps for a reader. */
+#define CONSOLE_LIMIT_BYTES 1048576
+
+static const struct {
+    const char *path;
+    enum xs_access access;
+} directories[] = {
+    {"", XS_GUEST_READS},
+    {"cpu", XS_GUEST_READS},
+    {"memory", XS_GUEST_READS},
+    {"device", XS_GUEST_READS},
+    {"device/suspend/event-channel", XS_GUEST_OWNS},
+    {"control", XS_GUEST_READS},
+    {"control/shutdown", XS_GUEST_OWNS},
+    {"control/feature-poweroff", XS_GUEST_OWNS},
+    {"control/feature-reboot", XS_GUEST_OWNS},
+    {"control/feature-suspend", XS_GUEST_OWNS},
+    {"control/sysrq", XS_GUEST_OWNS},
+    {"data", XS_GUEST_OWNS},
+    {"drivers", XS_GUEST_OWNS},
+    {"feature", XS_GUEST_OWNS},
+    {"attr", XS_GUEST_OWNS},
+    {"error", XS_GUEST_OWNS},
+};
+
+static void guest_nodes(const struct domtree *d, const struct domconf *c, struct xstree *t)
+{
+    xstree_base(t, "/local/domain/%u", d->domid);
+    for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
+        xstree_dir(t, directories[i].path, directories[i].access);
+    xstree_put(t, "vm", "/vm/%s", d->uuid);
+    xstree_put(t, "name", "%s", d->name);
+    xstree_put(t, "domid", "%u", d->domid);
+    xstree_put(t, "control/platform-feature-multiprocessor-suspend", "1");
+    xstree_put(t, "control/platform-feature-xs_reset_watches", "1");
+    xstree_put(t, "memory/static-max", "%" PRIu64, c->max_mem_kib);
+    xstree_put(t, "memory/target", "%" PRIu64, c->target_mem_kib);
+    xstree_put(t, "memory/videoram", "0");
+    xstree_put(t, "store/port", "%u", d->store_port);
+    for (unsigned v = 0; v < c->max_vcpus; v++) {
+        char path[40];
+        snprintf(path, sizeof path, "cpu/%u/availability", v);
+        xstree_put(t, path, "%s", c->online[v / 8] & (1u << v % 8) ? "online" : "offline");
+    }
+}
+
+static void vm_nodes(const struct domtree *d, const struct domconf *c, struct xstree *t)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    xstree_base(t, "/vm/%s", d->uuid);
+    xstree_dir(t, "", XS_GUEST_READS);
+    xstree_put(t, "uuid", "%s", d->uuid);
+    xstree_put(t, "name", "%s", d->name);
+    xstree_put(t, "start_time", "%lld.%02ld", (long long)now.tv_sec, now.tv_nsec / 10000000);
+    if (c->guest == IMAGE_GUEST_PV)
+        xstree_put(t, "image/ostype", "linux");
+}
+
+static void libxl_nodes(const struct domtree *d, const struct domconf *c, struct xstree *t)
+{
+    xstree_base(t, "/libxl/%u", d->domid);
+    xstree_dir(t, "", XS_DOM0);
+    xstree_dir(t, "device", XS_DOM0);
+    xstree_put(t, "type", "%s", c->guest == IMAGE_GUEST_PV ? "pv" : "pvh");
+    xstree_put(t, "dompool/tag", "%s", d->tag);
+}
+
+static void console_backend(const struct domtree *d, struct xstree *t)
+{
+    xstree_put(t, "frontend-id", "%u", d->domid);
+    xstree_put(t, "online", "1");
+    xstree_put(t, "state", "%d", XenbusStateInitialising);
+    xstree_put(t, "protocol", "vt100");
+}
+
+static void console_nodes(const struct domtree *d, struct xstree *t)
+{
+    /* libxl's mirror: without it xl destroy leaves the console's back end behind. */
+    xstree_base(t, "/libxl/%u/device/console/0", d->domid);
+    xstree_put(t, "frontend", "/local/domain/%u/console", d->domid);
+    xstree_put(t, "backend", "/local/domain/0/backend/console/%u/0", d->domid);
+    console_backend(d, t);
+
+    xstree_base(t, "/local/domain/%u/console", d->domid);
+    xstree_dir(t, "", XS_GUEST_READS);
+    xstree_put(t, "backend", "/local/domain/0/backend/console/%u/0", d->domid);
+    xstree_put(t, "backend-id", "0");
+    xstree_put(t, "limit", "%d", CONSOLE_LIMIT_BYTES);
+    xstree_put(t, "type", "%s", d->waits ? CONSOLE_WAITS : CONSOLE_SERVED);
+    xstree_put(t, "output", "pty");
+    xstree_put(t, "tty", "%s", "");
+    xstree_put(t, "port", "%u", d->console_port);
+
+    xstree_base(t, "/local/domain/0/backend/console/%u/0", d->domid);
+    xstree_dir(t, "", XS_GUEST_READS);
+    xstree_put(t, "frontend", "/local/domain/%u/console", d->domid);
+    console_backend(d, t);
+}
+
+void domtree_nodes(const struct domtree *d, const struct domconf *c, struct xstree *t)
+{
+    guest_nodes(d, c, t);
+    vm_nodes(d, c, t);
+    libxl_nodes(d, c, t);
+    console_nodes(d, t);
+}
+
+static int introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn, struct error *e)
+{
+    /* C xenstored maps grant 1, oxenstored this frame: both are given. */
+    if (!xs_introduce_domain(x->xs, d->domid, (unsigned long)store_gfn, d->store_port))
+        return error_errno(e, errno, "domain %u: introduce it to xenstore", d->domid);
+    return 0;
+}
+
+int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn,
+                      uint64_t console_gfn, struct error *e)
+{
+    char store[24], console[24];
+    snprintf(store, sizeof store, "%" PRIu64, store_gfn);
+    snprintf(console, sizeof console, "%" PRIu64, console_gfn);
+    const struct {
+        const char *value, *path;
+    } nodes[] = {
+        {d->name, "name"},
+        {store, "store/ring-ref"},
+        {console, "console/ring-ref"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/local/domain/%u/%s", d->domid, nodes[i].path);
+        int rc = xs_put(x->xs, nodes[i].value, e, "%s", path);
+        if (rc)
+            return rc;
+    }
+    return introduce(x, d, store_gfn, e);
+}
+
+int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e)
+{
+    return xs_put(x->xs, name, e, "/local/domain/%u/name", domid);
+}
+
+int domtree_serve_console(struct xen *x, uint32_t domid, struct error *e)
+{
+    return xs_put(x->xs, CONSOLE_SERVED, e, "/local/domain/%u/console/type", domid);
+}
+
+bool domtree_console_waits(struct xen *x, uint32_t domid)
+{
+    char *type = xs_get(x->xs, "/local/domain/%u/console/type", domid);
+    bool waits = type && !strcmp(type, CONSOLE_WAITS);
+    free(type);
+    return waits;
+}
+
+/* For each child of a directory; stops at the first return other than 0. */
+static int each_child(struct xen *x, const char *path,
+                      int (*call)(struct xen *x, const char *path, const char *child, void *data),
+                      void *data)
+{
+    unsigned n = 0;
+    char **children = xs_directory(x->xs, XBT_NULL, path, &n);
+    int rc = 0;
+    for (unsigned i = 0; children && i < n && !rc; i++)
+        rc = call(x, path, children[i], data);
+    free(children);
+    return rc;
+}
+
+#define STATE_CLOSING "5" /* XenbusState of xen/include/public/io/xenbus.h */
+#define STATE_CLOSED "6"
+
+/* online 0 and state Closing is how the kernel is told that the front end will not come back; a
+ * back end that is Closed already, be it in this moment, stays so: nobody would close it again. */
+static int close_backend(struct xen *x, const char *path, const char *devid, void *data)
+{
+    struct xstree *t = data;
+    (void)x;
+    xstree_base(t, "%s/%s", path, devid);
+    xstree_change(t, "online", "0", NULL);
+    xstree_change(t, "state", STATE_CLOSING, STATE_CLOSED);
+    return 0;
+}
+
+int domtree_remove_frontends(struct xen *x, uint32_t domid, struct error *e)
+{
+    struct xstree t;
+    char backends[64];
+    xstree_init(&t);
+    xstree_remove(&t, "/local/domain/%u/device", domid);
+    snprintf(backends, sizeof backends, "/local/domain/0/backend/vbd/%u", domid);
+    each_child(x, backends, close_backend, &t);
+    int rc = xstree_write(&t, x->xs, domid, e);
+    xstree_dispose(&t);
+    return rc;
+}
+
+struct removal {
+    struct xstree tree;
+    uint32_t domid;
+};
+
+static int remove_backend(struct xen *x, const char *path, const char *kind, void *data)
+{
+    struct removal *r = data;
+    (void)x;
+    xstree_remove(&r->tree, "%s/%s/%u", path, kind, r->domid);
+    xstree_remove(&r->tree, "/local/domain/0/error/backend/%s/%u", kind, r->domid);
+    return 0;
+}
+
+int domtree_remove(struct xen *x, uint32_t domid, const char *uuid, struct error *e)
+{
+    struct removal r = {.domid = domid};
+    xstree_init(&r.tree);
+    /* Every kind, not only ours: xl may have attached more. */
+    each_child(x, "/local/domain/0/backend", remove_backend, &r);
+    if (uuid)
+        xstree_remove(&r.tree, "/vm/%s", uuid);
+    xstree_remove(&r.tree, "/local/domain/%u", domid);
+    xstree_remove(&r.tree, "/libxl/%u", domid);
+    int rc = xstree_write(&r.tree, x->xs, domid, e);
+    xstree_dispose(&r.tree);
+    return rc;
+}

@@ -1,0 +1,40 @@
+/*
+ * The handles through which everything here speaks to Xen: libxenctrl,
+ * xenstore, and a logger that keeps what the libraries say, so that an error
+ * of ours can end with their reason. This is the only way in; a process or
+ * thread opens its own.
+ */
+#ifndef RESTORE_XEN_H
+#define RESTORE_XEN_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <xenctrl.h>
+#include <xenstore.h>
+
+struct xen_log;
+
+struct xen {
+    xc_interface *xch;
+    struct xs_handle *xs;
+    struct xen_log *log;
+};
+
+/* Opens all handles. ANSWER_XEN_UNAVAILABLE with the reason (not a Xen host, no rights,
+ * xenstored not running). Blocking. xen_close may be called twice. */
+int xen_open(struct xen *x, struct error *e);
+void xen_close(struct xen *x);
+
+/* Like error_errno with the present errno, and the libraries' last complaint appended. */
+int xen_error(struct xen *x, struct error *e, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Forgets older complaints; called before a call whose failure will be reported. */
+void xen_log_clear(struct xen *x);
+
+/* Hypercalls issued by this process so far through libxencall, where they are counted
+ * (restore/warm/hypercalls.c is linked in); else 0. */
+uint64_t xen_hypercalls(void) __attribute__((weak));
+
+#endif

@@ -1,0 +1,241 @@
+/* Xenstore nodes in one transaction: see xstree.h. */
+#include "restore/xen/xstree.h"
+
+#include "base/util.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A transaction that conflicts is tried again after 1 to 16 ms; 200 tries are some
+ * seconds, far beyond what two creators can cause each other. */
+#define TRANSACTION_TRIES 200
+
+void xstree_init(struct xstree *t)
+{
+    *t = (struct xstree){0};
+}
+
+void xstree_dispose(struct xstree *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        free(t->nodes[i].path);
+        free(t->nodes[i].value);
+    }
+    for (size_t i = 0; i < t->n_removals; i++)
+        free(t->removals[i]);
+    free(t->nodes);
+    free(t->removals);
+    xstree_init(t);
+}
+
+void xstree_base(struct xstree *t, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(t->base, sizeof t->base, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof t->base)
+        t->failed = -ENAMETOOLONG;
+}
+
+/* NULL: there was no memory for it. */
+static struct xstree_node *node_add(struct xstree *t, const char *path, char *value,
+                                    enum xs_access access)
+{
+    if (t->n == t->size) {
+        size_t size = t->size ? 2 * t->size : 64;
+        struct xstree_node *bigger = realloc(t->nodes, size * sizeof *bigger);
+        if (!bigger) {
+            t->failed = -ENOMEM;
+            free(value);
+            return NULL;
+        }
+        t->nodes = bigger;
+        t->size = size;
+    }
+    char *full = format_new("%s%s%s", t->base, *path ? "/" : "", path);
+    if (!full)
+        t->failed = -ENOMEM;
+    t->nodes[t->n] = (struct xstree_node){.path = full, .value = value, .access = access};
+    return &t->nodes[t->n++];
+}
+
+void xstree_dir(struct xstree *t, const char *path, enum xs_access access)
+{
+    node_add(t, path, NULL, access);
+}
+
+void xstree_put(struct xstree *t, const char *path, const char *fmt, ...)
+{
+    char *value;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&value, fmt, ap);
+    va_end(ap);
+    if (n < 0) {
+        t->failed = -ENOMEM;
+        return;
+    }
+    node_add(t, path, value, XS_INHERIT);
+}
+
+void xstree_change(struct xstree *t, const char *path, const char *value, const char *unless)
+{
+    char *copy = strdup(value);
+    struct xstree_node *node = copy ? node_add(t, path, copy, XS_INHERIT) : NULL;
+    if (!node) {
+        t->failed = -ENOMEM;
+        return;
+    }
+    node->change = true;
+    node->unless = unless;
+}
+
+void xstree_remove(struct xstree *t, const char *fmt, ...)
+{
+    if (t->n_removals == t->removals_size) {
+        size_t size = t->removals_size ? 2 * t->removals_size : 16;
+        char **bigger = realloc(t->removals, size * sizeof *bigger);
+        if (!bigger) {
+            t->failed = -ENOMEM;
+            return;
+        }
+        t->removals = bigger;
+        t->removals_size = size;
+    }
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&t->removals[t->n_removals], fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        t->failed = -ENOMEM;
+    else
+        t->n_removals++;
+}
+
+static bool set_access(struct xs_handle *xs, xs_transaction_t tx, const char *path,
+                       enum xs_access access, uint32_t domid)
+{
+    struct xs_permissions dom0 = {.id = 0, .perms = XS_PERM_NONE};
+    struct xs_permissions guest = {.id = domid, .perms = XS_PERM_NONE};
+    struct xs_permissions reads = {.perms = XS_PERM_READ};
+    struct xs_permissions perms[2];
+    unsigned n = 2;
+    switch (access) {
+    case XS_INHERIT:
+        return true;
+    case XS_DOM0:
+        perms[0] = dom0;
+        n = 1;
+        break;
+    case XS_GUEST_READS:
+        perms[0] = dom0;
+        perms[1] = reads;
+        perms[1].id = domid;
+        break;
+    case XS_GUEST_OWNS:
+        perms[0] = guest;
+        n = 1;
+        break;
+    case XS_GUEST_OWNS_SHARED:
+        perms[0] = guest;
+        perms[1] = reads;
+        perms[1].id = 0;
+        break;
+    }
+    return xs_set_permissions(xs, tx, path, perms, n);
+}
+
+/* False with errno 0: it is to be left as it is. */
+static bool node_to_change(struct xs_handle *xs, xs_transaction_t tx,
+                           const struct xstree_node *node)
+{
+    unsigned len;
+    char *now = xs_read(xs, tx, node->path, &len);
+    bool change = now && (!node->unless || strcmp(now, node->unless) != 0);
+    if (now || errno == ENOENT)
+        errno = 0;
+    free(now);
+    return change;
+}
+
+static bool node_write(struct xs_handle *xs, xs_transaction_t tx, const struct xstree_node *node,
+                       uint32_t domid)
+{
+    if (node->change && !node_to_change(xs, tx, node))
+        return errno == 0;
+    bool ok = node->value ? xs_write(xs, tx, node->path, node->value, (unsigned)strlen(node->value))
+                          : xs_mkdir(xs, tx, node->path);
+    return ok && set_access(xs, tx, node->path, node->access, domid);
+}
+
+/* One try. 0, -EAGAIN when it conflicted, or an error. */
+static int tree_try(struct xstree *t, struct xs_handle *xs, uint32_t domid, struct error *e)
+{
+    xs_transaction_t tx = xs_transaction_start(xs);
+    if (tx == XBT_NULL)
+        return error_errno(e, errno, "start a xenstore transaction");
+    for (size_t i = 0; i < t->n_removals; i++) {
+        if (!xs_rm(xs, tx, t->removals[i]) && errno != ENOENT) {
+            int rc = error_errno(e, errno, "remove xenstore node %s", t->removals[i]);
+            xs_transaction_end(xs, tx, true);
+            return rc;
+        }
+    }
+    for (size_t i = 0; i < t->n; i++) {
+        if (!node_write(xs, tx, &t->nodes[i], domid)) {
+            int rc = error_errno(e, errno, "write xenstore node %s", t->nodes[i].path);
+            xs_transaction_end(xs, tx, true);
+            return rc;
+        }
+    }
+    if (!xs_transaction_end(xs, tx, false))
+        return error_errno(e, errno, "commit a xenstore transaction");
+    return 0;
+}
+
+int xstree_write(struct xstree *t, struct xs_handle *xs, uint32_t domid, struct error *e)
+{
+    if (t->failed)
+        return error_errno(e, -t->failed, "domain %u: collect xenstore nodes", domid);
+    int rc = -EAGAIN;
+    for (int i = 0; i < TRANSACTION_TRIES && rc == -EAGAIN; i++) {
+        if (i)
+            usleep((useconds_t)(1000 + (clock_mono_us() * 7919) % 15000)); /* jitter */
+        rc = tree_try(t, xs, domid, e);
+    }
+    return rc;
+}
+
+char *xs_get(struct xs_handle *xs, const char *fmt, ...)
+{
+    char path[512];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(path, sizeof path, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof path) {
+        errno = ENAMETOOLONG;
+        return NULL;
+    }
+    unsigned len;
+    return xs_read(xs, XBT_NULL, path, &len);
+}
+
+int xs_put(struct xs_handle *xs, const char *value, struct error *e, const char *fmt, ...)
+{
+    char path[512];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(path, sizeof path, fmt, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return error_set(e, -ENAMETOOLONG, "xenstore path too long");
+    if (!xs_write(xs, XBT_NULL, path, value, (unsigned)strlen(value)))
+        return error_errno(e, errno, "write xenstore node %s", path);
+    return 0;
+}

@@ -1,7 +1,7 @@
 /* The frames of a domain: see frames.h. */
 #include "restore/engine/frames.h"
 
-#include "restore/formats/stream.h"
+#include "restore/formats/records.h"
 
 #include <errno.h>
 #include <inttypes.h>

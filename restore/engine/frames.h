@@ -19,7 +19,7 @@
  * Nobody says a level: it follows from the type with which the content came (an image's PAGES
  * table). A refusal is a fault of this program, not of an image; it ends the slot.
  *
- * No call here speaks to Xen. Page types are those of enum page_type (restore/formats/stream.h).
+ * No call here speaks to Xen. Page types are those of enum page_type (restore/formats/records.h).
  */
 #ifndef RESTORE_FRAMES_H
 #define RESTORE_FRAMES_H

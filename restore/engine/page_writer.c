@@ -2,7 +2,7 @@
 #include "restore/engine/page_writer.h"
 
 #include "restore/formats/pte.h"
-#include "restore/formats/stream.h"
+#include "restore/formats/records.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* Pins of page tables: see table_pins.h. */
 #include "restore/engine/table_pins.h"
 
-#include "restore/formats/stream.h"
+#include "restore/formats/records.h"
 
 #include <inttypes.h>
 

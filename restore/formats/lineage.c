@@ -9,7 +9,7 @@
 
 #include "base/util.h"
 #include "restore/formats/pte.h"
-#include "restore/imaging/image_import.h"
+#include "restore/formats/records.h"
 #include "store/memory.h"
 
 #include <inttypes.h>

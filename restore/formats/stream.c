@@ -94,7 +94,6 @@ struct stream {
 typedef int record_check(struct stream *s, const uint8_t *body, uint32_t length, struct error *e);
 
 struct rule {
-    const char *name;
     unsigned guests;    /* PV, HVM; none: refused, refusal says why */
     uint32_t needs;     /* must have come, as far as this guest and version have it */
     uint32_t not_after; /* must not have come */
@@ -112,85 +111,53 @@ static record_check pv_info_check, p2m_frames_check, vcpu_check, tsc_check, hvm_
      BIT(RECORD_X86_PV_VCPU_XSAVE) | BIT(RECORD_X86_PV_VCPU_MSRS))
 #define STATIC_DATA_DONE                                                                           \
     (BIT(RECORD_STATIC_DATA_END) | BIT(RECORD_X86_PV_P2M_FRAMES) | BIT(RECORD_PAGE_DATA))
+#define WHOLE_GUEST                                                                                \
+    (BIT(RECORD_X86_PV_P2M_FRAMES) | BIT(RECORD_PAGE_DATA) | BIT(RECORD_X86_TSC_INFO) |            \
+     BIT(RECORD_SHARED_INFO) | BIT(RECORD_X86_PV_VCPU_BASIC) | BIT(RECORD_HVM_CONTEXT) |           \
+     BIT(RECORD_HVM_PARAMS))
 #define CHECKPOINTED "belongs to a checkpointed (Remus or COLO) stream, which no save file is"
 
 static const struct rule rules[RECORD_TYPES] = {
-    [RECORD_X86_PV_INFO] = {"X86_PV_INFO", PV, .min = 8, .max = 8, .check = pv_info_check},
-    [RECORD_X86_CPUID_POLICY] = {"X86_CPUID_POLICY", PV | HVM, .not_after = STATIC_DATA_DONE,
-                                 .min = 1, .max = SMALL_BYTES_MAX, .check = cpuid_policy_check},
-    [RECORD_X86_MSR_POLICY] = {"X86_MSR_POLICY", PV | HVM, .not_after = STATIC_DATA_DONE, .min = 1,
+    [RECORD_X86_PV_INFO] = {PV, .min = 8, .max = 8, .check = pv_info_check},
+    [RECORD_X86_CPUID_POLICY] = {PV | HVM, .not_after = STATIC_DATA_DONE, .min = 1,
+                                 .max = SMALL_BYTES_MAX, .check = cpuid_policy_check},
+    [RECORD_X86_MSR_POLICY] = {PV | HVM, .not_after = STATIC_DATA_DONE, .min = 1,
                                .max = SMALL_BYTES_MAX, .check = msr_policy_check},
-    [RECORD_STATIC_DATA_END] = {"STATIC_DATA_END", PV | HVM, .needs = BIT(RECORD_X86_PV_INFO),
+    [RECORD_STATIC_DATA_END] = {PV | HVM, .needs = BIT(RECORD_X86_PV_INFO),
                                 .not_after = STATIC_DATA_DONE},
-    [RECORD_X86_PV_P2M_FRAMES] = {"X86_PV_P2M_FRAMES", PV,
+    [RECORD_X86_PV_P2M_FRAMES] = {PV,
                                   .needs = BIT(RECORD_X86_PV_INFO) | BIT(RECORD_STATIC_DATA_END),
                                   .min = P2M_FRAMES_HEADER_BYTES + 8, .max = RECORD_BYTES_MAX,
                                   .check = p2m_frames_check},
-    [RECORD_PAGE_DATA] = {"PAGE_DATA", PV | HVM,
+    [RECORD_PAGE_DATA] = {PV | HVM,
                           .needs = BIT(RECORD_STATIC_DATA_END) | BIT(RECORD_X86_PV_P2M_FRAMES),
                           .not_after = VCPU_RECORDS | BIT(RECORD_HVM_PARAMS),
                           .min = PAGE_DATA_HEADER_BYTES + 8, .max = RECORD_BYTES_MAX,
                           .repeats = true},
-    [RECORD_X86_TSC_INFO] = {"X86_TSC_INFO", PV | HVM, .min = 24, .max = 24, .check = tsc_check},
-    [RECORD_SHARED_INFO] = {"SHARED_INFO", PV, .needs = BIT(RECORD_X86_PV_INFO), .min = PAGE_BYTES,
+    [RECORD_X86_TSC_INFO] = {PV | HVM, .min = 24, .max = 24, .check = tsc_check},
+    [RECORD_SHARED_INFO] = {PV, .needs = BIT(RECORD_X86_PV_INFO), .min = PAGE_BYTES,
                             .max = PAGE_BYTES},
-    [RECORD_X86_PV_VCPU_BASIC] = {"X86_PV_VCPU_BASIC", PV, .needs = BIT(RECORD_PAGE_DATA),
+    [RECORD_X86_PV_VCPU_BASIC] = {PV, .needs = BIT(RECORD_PAGE_DATA),
                                   .min = VCPU_HEADER_BYTES + sizeof(struct vcpu_guest_context),
                                   .max = VCPU_HEADER_BYTES + sizeof(struct vcpu_guest_context),
                                   .repeats = true, .check = vcpu_check},
-    [RECORD_X86_PV_VCPU_EXTENDED] = {"X86_PV_VCPU_EXTENDED", PV, .needs = BIT(RECORD_PAGE_DATA),
-                                     .min = VCPU_HEADER_BYTES,
+    [RECORD_X86_PV_VCPU_EXTENDED] = {PV, .needs = BIT(RECORD_PAGE_DATA), .min = VCPU_HEADER_BYTES,
                                      .max = VCPU_HEADER_BYTES + EXTENDED_BYTES_MAX, .repeats = true,
                                      .check = vcpu_check},
-    [RECORD_X86_PV_VCPU_XSAVE] = {"X86_PV_VCPU_XSAVE", PV, .needs = BIT(RECORD_PAGE_DATA),
-                                  .min = VCPU_HEADER_BYTES, .max = SMALL_BYTES_MAX, .repeats = true,
-                                  .check = vcpu_check},
-    [RECORD_X86_PV_VCPU_MSRS] = {"X86_PV_VCPU_MSRS", PV, .needs = BIT(RECORD_PAGE_DATA),
-                                 .min = VCPU_HEADER_BYTES, .max = SMALL_BYTES_MAX, .repeats = true,
-                                 .check = vcpu_check},
-    [RECORD_HVM_CONTEXT] = {"HVM_CONTEXT", HVM, .min = 16, .max = HVM_CONTEXT_BYTES_MAX,
+    [RECORD_X86_PV_VCPU_XSAVE] = {PV, .needs = BIT(RECORD_PAGE_DATA), .min = VCPU_HEADER_BYTES,
+                                  .max = SMALL_BYTES_MAX, .repeats = true, .check = vcpu_check},
+    [RECORD_X86_PV_VCPU_MSRS] = {PV, .needs = BIT(RECORD_PAGE_DATA), .min = VCPU_HEADER_BYTES,
+                                 .max = SMALL_BYTES_MAX, .repeats = true, .check = vcpu_check},
+    [RECORD_HVM_CONTEXT] = {HVM, .min = 16, .max = HVM_CONTEXT_BYTES_MAX,
                             .check = hvm_context_check},
-    [RECORD_HVM_PARAMS] = {"HVM_PARAMS", HVM, .needs = BIT(RECORD_PAGE_DATA),
-                           .min = HVM_PARAMS_HEADER_BYTES, .max = SMALL_BYTES_MAX,
-                           .check = hvm_params_check},
-    [RECORD_END] = {"END", PV | HVM,
-                    .needs = BIT(RECORD_X86_PV_P2M_FRAMES) | BIT(RECORD_PAGE_DATA) |
-                             BIT(RECORD_X86_TSC_INFO) | BIT(RECORD_SHARED_INFO) |
-                             BIT(RECORD_X86_PV_VCPU_BASIC) | BIT(RECORD_HVM_CONTEXT) |
-                             BIT(RECORD_HVM_PARAMS)},
-    [RECORD_TOOLSTACK] = {"TOOLSTACK", .refusal = "is obsolete and belongs in no stream"},
-    [RECORD_VERIFY] = {"VERIFY", .refusal = "starts a debugging aid, not more of the guest"},
-    [RECORD_CHECKPOINT] = {"CHECKPOINT", .refusal = CHECKPOINTED},
-    [RECORD_CHECKPOINT_DIRTY_PFN_LIST] = {"CHECKPOINT_DIRTY_PFN_LIST", .refusal = CHECKPOINTED},
+    [RECORD_HVM_PARAMS] = {HVM, .needs = BIT(RECORD_PAGE_DATA), .min = HVM_PARAMS_HEADER_BYTES,
+                           .max = SMALL_BYTES_MAX, .check = hvm_params_check},
+    [RECORD_END] = {PV | HVM, .needs = WHOLE_GUEST},
+    [RECORD_TOOLSTACK] = {.refusal = "is obsolete and belongs in no stream"},
+    [RECORD_VERIFY] = {.refusal = "starts a debugging aid, not more of the guest"},
+    [RECORD_CHECKPOINT] = {.refusal = CHECKPOINTED},
+    [RECORD_CHECKPOINT_DIRTY_PFN_LIST] = {.refusal = CHECKPOINTED},
 };
-
-bool record_is_static(uint32_t type)
-{
-    switch (type) {
-    case RECORD_X86_PV_INFO:
-    case RECORD_X86_CPUID_POLICY:
-    case RECORD_X86_MSR_POLICY:
-    case RECORD_STATIC_DATA_END:
-    case RECORD_X86_PV_P2M_FRAMES:
-        return true;
-    default:
-        return false;
-    }
-}
-
-const char *record_name(uint32_t type)
-{
-    if (type == IMAGE_RECORD_ORIGIN)
-        return "ORIGIN";
-    return type < RECORD_TYPES ? rules[type].name : "unknown record";
-}
-
-bool page_type_is_table(unsigned type)
-{
-    unsigned level = type & PAGE_TYPE_LEVEL_MASK;
-    return (type & ~(PAGE_TYPE_PINNED | PAGE_TYPE_LEVEL_MASK)) == 0 && level >= PAGE_L1TAB &&
-           level <= PAGE_L4TAB;
-}
 
 static int refuse(const struct stream *s, struct error *e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -488,7 +455,7 @@ static uint32_t padded(uint32_t length)
 
 static int body_read(struct stream *s, uint32_t length, const uint8_t **body, struct error *e)
 {
-    const char *name = rules[s->type].name;
+    const char *name = record_name(s->type);
     if (padded(length) <= SOURCE_WINDOW_BYTES)
         return source_take(s->src, padded(length), name, body, e);
     int rc = body_gather(s, padded(length), name, e);

@@ -2,7 +2,7 @@
 #include "restore/formats/stream_write.h"
 
 #include "base/util.h"
-#include "restore/imaging/image_import.h"
+#include "restore/formats/records.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /*
  * Writer of the libxc migration stream: what an image holds goes out as Xen's
  * docs/specs/libxc-migration-stream has it, page contents straight from the image's
- * mapping. The reader is restore/formats/stream.h.
+ * mapping. The reader is restore/formats/records.h.
  *
  * The engine `guest` sends the pieces one by one, and stalls between them; an export
  * writes the stream whole (stream_write).
@@ -13,7 +13,7 @@
 #ifndef RESTORE_STREAM_WRITE_H
 #define RESTORE_STREAM_WRITE_H
 
-#include "restore/formats/stream.h"
+#include "restore/formats/records.h"
 #include "store/memory.h"
 
 #include <stdint.h>

@@ -2,8 +2,7 @@
 #include "restore/imaging/image_diff.h"
 
 #include "restore/formats/lineage.h"
-#include "restore/formats/stream.h"
-#include "restore/imaging/image_import.h"
+#include "restore/formats/records.h"
 
 #include <errno.h>
 #include <string.h>

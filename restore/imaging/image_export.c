@@ -8,9 +8,9 @@
 #include "restore/imaging/image_export.h"
 
 #include "base/util.h"
+#include "restore/formats/records.h"
 #include "restore/formats/savefile.h"
 #include "restore/formats/stream_write.h"
-#include "restore/imaging/image_import.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -18,15 +18,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * A record of our own, beside those of the stream, in the RECORDS section of an image:
- * XL_CONFIG is the save file's JSON configuration, without a NUL, and verbatim but for disks that
- * the import was told to provide otherwise (import_options.disks): an allocated domain gets it back
- * (with its own name, uuid and disk paths) as the configuration that xl keeps for `xl list -l` and
- * `xl save`.
- */
-#define IMAGE_RECORD_XL_CONFIG 0xd0000002u
-
 struct import_disk {
     const char *vdev, *spec; /* see domconf_set_disk */
 };

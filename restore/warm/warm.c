@@ -7,7 +7,7 @@
 #include "restore/engine/engine.h"
 #include "restore/formats/fingerprint.h"
 #include "restore/formats/lineage.h"
-#include "restore/imaging/image_import.h"
+#include "restore/formats/records.h"
 
 #include <errno.h>
 #include <inttypes.h>

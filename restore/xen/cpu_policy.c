@@ -1,7 +1,7 @@
 /* CPU policy: see cpu_policy.h. */
 #include "restore/xen/cpu_policy.h"
 
-#include "restore/formats/stream.h"
+#include "restore/formats/records.h"
 
 #include <xenguest.h>
 

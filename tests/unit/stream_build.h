@@ -6,7 +6,7 @@
 #ifndef TESTS_UNIT_STREAM_BUILD_H
 #define TESTS_UNIT_STREAM_BUILD_H
 
-#include "restore/formats/stream.h"
+#include "restore/formats/records.h"
 
 #include <stddef.h>
 #include <stdint.h>

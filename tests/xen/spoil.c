@@ -6,7 +6,7 @@
  *   spoil IMAGE.img
  */
 #include "restore/formats/pte.h"
-#include "restore/formats/stream.h"
+#include "restore/formats/records.h"
 #include "store/image_format.h"
 
 #include <fcntl.h>

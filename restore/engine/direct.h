@@ -5,11 +5,11 @@
 #ifndef RESTORE_DIRECT_H
 #define RESTORE_DIRECT_H
 
+#include "restore/engine/engine.h"
 #include "restore/engine/frames.h"
 #include "restore/engine/page_writer.h"
 #include "restore/engine/table_pins.h"
 #include "restore/formats/lineage.h"
-#include "restore/warm/warm.h"
 #include "store/memory.h"
 
 #include <xenforeignmemory.h>
@@ -34,7 +34,7 @@ struct changes {
 
 struct direct {
     _Alignas(PAGE_BYTES) uint8_t start_info[PAGE_BYTES]; /* PV; on its way into the domain */
-    struct slot *slot;
+    struct target *target;
     struct lineage base; /* what the base's records say */
     struct frames frames;
     struct crew *crew;

@@ -38,7 +38,7 @@ static int p2m_frame_write(struct direct *d, uint64_t index, uint64_t pfn, struc
                          index, pfn);
     memcpy(entries, image_payload(d->base.base, page->payload), sizeof entries);
     p2m_frame_fill(d, index, entries);
-    trace_pages(&d->slot->trace, 1);
+    trace_pages(&d->target->trace, 1);
     return page_writer_add(d->writer, pfn, PAGE_NOTAB, entries, e);
 }
 
@@ -59,22 +59,22 @@ int direct_pv_write_p2m(struct direct *d, struct error *e)
 
 static int map_shared_info(struct direct *d, struct error *e)
 {
-    struct slot *s = d->slot;
+    struct target *t = d->target;
     xc_domaininfo_t info;
     int err = 0;
-    if (xc_domain_getinfolist(s->xen.xch, s->domid, 1, &info) != 1 || info.domain != s->domid)
-        return xen_error(&s->xen, e, "domain %u: ask for its shared_info", s->domid);
+    if (xc_domain_getinfolist(t->xen.xch, t->domid, 1, &info) != 1 || info.domain != t->domid)
+        return xen_error(&t->xen, e, "domain %u: ask for its shared_info", t->domid);
     d->shared_info_frame = info.shared_info_frame;
     d->memory = xenforeignmemory_open(NULL, 0);
     if (!d->memory)
-        return xen_error(&s->xen, e, "open /dev/xen/privcmd for foreign memory");
+        return xen_error(&t->xen, e, "open /dev/xen/privcmd for foreign memory");
     xen_pfn_t frame = d->shared_info_frame;
     d->shared_info =
-        xenforeignmemory_map(d->memory, s->domid, PROT_READ | PROT_WRITE, 1, &frame, &err);
+        xenforeignmemory_map(d->memory, t->domid, PROT_READ | PROT_WRITE, 1, &frame, &err);
     if (d->shared_info && !err)
         return 0;
     errno = err ? -err : errno;
-    return xen_error(&s->xen, e, "domain %u: map its shared_info", s->domid);
+    return xen_error(&t->xen, e, "domain %u: map its shared_info", t->domid);
 }
 
 int direct_pv_prepare(struct direct *d, uint64_t *store, uint64_t *console, struct error *e)
@@ -114,9 +114,9 @@ static int start_info_fill(const struct direct *d, start_info_t *si, struct erro
     if (si->store_mfn != g->store_pfn || si->console.domU.mfn != g->console_pfn)
         return error_set(e, -EINVAL, "the image has its rings elsewhere than its base");
     si->store_mfn = frames_mfn(&d->frames, g->store_pfn);
-    si->store_evtchn = d->slot->store_port;
+    si->store_evtchn = d->target->store_port;
     si->console.domU.mfn = frames_mfn(&d->frames, g->console_pfn);
-    si->console.domU.evtchn = d->slot->console_port;
+    si->console.domU.evtchn = d->target->console_port;
     si->nr_pages = d->frames.count;
     si->shared_info = d->shared_info_frame << 12;
     si->flags = 0;
@@ -245,7 +245,7 @@ static int context_localise(const struct direct *d, uint32_t id, vcpu_guest_cont
 
 static int set_basic(struct direct *d, uint32_t id, const struct blob *b, struct error *e)
 {
-    struct slot *s = d->slot;
+    struct target *t = d->target;
     vcpu_guest_context_any_t context;
     if (b->length != sizeof context.x64)
         return error_set(e, -EINVAL, "vCPU %u: a context of %u bytes", id, b->length);
@@ -256,58 +256,58 @@ static int set_basic(struct direct *d, uint32_t id, const struct blob *b, struct
         error_prefix(e, "vCPU %u: ", id);
         return rc;
     }
-    if (xc_vcpu_setcontext(s->xen.xch, s->domid, id, &context))
-        return xen_error(&s->xen, e, "domain %u: set vCPU %u", s->domid, id);
+    if (xc_vcpu_setcontext(t->xen.xch, t->domid, id, &context))
+        return xen_error(&t->xen, e, "domain %u: set vCPU %u", t->domid, id);
     return 0;
 }
 
 static int set_extended(struct direct *d, uint32_t id, const struct blob *b, struct error *e)
 {
-    struct slot *s = d->slot;
-    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_set_ext_vcpucontext, .domain = (domid_t)s->domid};
+    struct target *t = d->target;
+    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_set_ext_vcpucontext, .domain = (domid_t)t->domid};
     size_t size = sizeof domctl.u.ext_vcpucontext;
     memcpy(&domctl.u.ext_vcpucontext, b->bytes, b->length < size ? b->length : size);
     domctl.u.ext_vcpucontext.vcpu = id;
-    if (xc_domctl(s->xen.xch, &domctl))
-        return xen_error(&s->xen, e, "domain %u: set the callbacks of vCPU %u", s->domid, id);
+    if (xc_domctl(t->xen.xch, &domctl))
+        return xen_error(&t->xen, e, "domain %u: set the callbacks of vCPU %u", t->domid, id);
     return 0;
 }
 
 static int set_xsave(struct direct *d, uint32_t id, const struct blob *b, struct error *e)
 {
-    struct slot *s = d->slot;
-    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_setvcpuextstate, .domain = (domid_t)s->domid};
+    struct target *t = d->target;
+    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_setvcpuextstate, .domain = (domid_t)t->domid};
     DECLARE_HYPERCALL_BUFFER(void, buffer);
-    buffer = xc_hypercall_buffer_alloc(s->xen.xch, buffer, b->length);
+    buffer = xc_hypercall_buffer_alloc(t->xen.xch, buffer, b->length);
     if (!buffer)
         return error_set(e, -ENOMEM, "out of memory for the xsave state of vCPU %u", id);
     memcpy(buffer, b->bytes, b->length);
     domctl.u.vcpuextstate.vcpu = id;
     domctl.u.vcpuextstate.size = b->length;
     set_xen_guest_handle(domctl.u.vcpuextstate.buffer, buffer);
-    int rc = xc_domctl(s->xen.xch, &domctl);
+    int rc = xc_domctl(t->xen.xch, &domctl);
     if (rc)
-        rc = xen_error(&s->xen, e, "domain %u: set the xsave state of vCPU %u", s->domid, id);
-    xc_hypercall_buffer_free(s->xen.xch, buffer);
+        rc = xen_error(&t->xen, e, "domain %u: set the xsave state of vCPU %u", t->domid, id);
+    xc_hypercall_buffer_free(t->xen.xch, buffer);
     return rc;
 }
 
 static int set_msrs(struct direct *d, uint32_t id, const struct blob *b, struct error *e)
 {
-    struct slot *s = d->slot;
-    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_set_vcpu_msrs, .domain = (domid_t)s->domid};
+    struct target *t = d->target;
+    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_set_vcpu_msrs, .domain = (domid_t)t->domid};
     DECLARE_HYPERCALL_BUFFER(xen_domctl_vcpu_msr_t, buffer);
-    buffer = xc_hypercall_buffer_alloc(s->xen.xch, buffer, b->length);
+    buffer = xc_hypercall_buffer_alloc(t->xen.xch, buffer, b->length);
     if (!buffer)
         return error_set(e, -ENOMEM, "out of memory for the MSRs of vCPU %u", id);
     memcpy(buffer, b->bytes, b->length);
     domctl.u.vcpu_msrs.vcpu = id;
     domctl.u.vcpu_msrs.msr_count = b->length / (uint32_t)sizeof(xen_domctl_vcpu_msr_t);
     set_xen_guest_handle(domctl.u.vcpu_msrs.msrs, buffer);
-    int rc = xc_domctl(s->xen.xch, &domctl);
+    int rc = xc_domctl(t->xen.xch, &domctl);
     if (rc)
-        rc = xen_error(&s->xen, e, "domain %u: set the MSRs of vCPU %u", s->domid, id);
-    xc_hypercall_buffer_free(s->xen.xch, buffer);
+        rc = xen_error(&t->xen, e, "domain %u: set the MSRs of vCPU %u", t->domid, id);
+    xc_hypercall_buffer_free(t->xen.xch, buffer);
     return rc;
 }
 

@@ -4,7 +4,7 @@
  */
 #include "restore/engine/direct.h"
 
-#include "restore/formats/stream.h"
+#include "restore/formats/records.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -54,14 +54,14 @@ int direct_pvh_clear_rings(struct direct *d, struct error *e)
 
 static int set_param(struct direct *d, uint64_t index, uint64_t value, struct error *e)
 {
-    struct slot *s = d->slot;
+    struct target *t = d->target;
     if (index >= DIRECT_PARAMS)
         return error_set(e, -EINVAL, "there is no HVM parameter %" PRIu64, index);
     if (d->params_set >> index & 1 && d->params[index] == value)
         return 0;
-    if (xc_hvm_param_set(s->xen.xch, s->domid, (uint32_t)index, value))
-        return xen_error(&s->xen, e, "domain %u: set HVM parameter %" PRIu64 " to %#" PRIx64,
-                         s->domid, index, value);
+    if (xc_hvm_param_set(t->xen.xch, t->domid, (uint32_t)index, value))
+        return xen_error(&t->xen, e, "domain %u: set HVM parameter %" PRIu64 " to %#" PRIx64,
+                         t->domid, index, value);
     d->params_set |= 1ull << index;
     d->params[index] = value;
     return 0;
@@ -84,21 +84,21 @@ int direct_pvh_prepare(struct direct *d, uint64_t *store, uint64_t *console, str
     *console = d->base.guest.console_pfn;
     int rc = direct_pvh_set_params(d, d->base.base, e);
     if (!rc)
-        rc = set_param(d, HVM_PARAM_STORE_EVTCHN, d->slot->store_port, e);
+        rc = set_param(d, HVM_PARAM_STORE_EVTCHN, d->target->store_port, e);
     if (!rc)
-        rc = set_param(d, HVM_PARAM_CONSOLE_EVTCHN, d->slot->console_port, e);
+        rc = set_param(d, HVM_PARAM_CONSOLE_EVTCHN, d->target->console_port, e);
     return rc;
 }
 
 int direct_pvh_set_context(struct direct *d, const struct image *im, struct error *e)
 {
-    struct slot *s = d->slot;
+    struct target *t = d->target;
     uint32_t length;
     const void *body = direct_record(im, RECORD_HVM_CONTEXT, &length);
     if (!body)
         return error_set(e, -EINVAL, "the image has no HVM context");
     int rc = frames_go_live(&d->frames, e);
-    if (!rc && xc_domain_hvm_setcontext(s->xen.xch, s->domid, (uint8_t *)(uintptr_t)body, length))
-        return xen_error(&s->xen, e, "domain %u: set its HVM context", s->domid);
+    if (!rc && xc_domain_hvm_setcontext(t->xen.xch, t->domid, (uint8_t *)(uintptr_t)body, length))
+        return xen_error(&t->xen, e, "domain %u: set its HVM context", t->domid);
     return rc;
 }

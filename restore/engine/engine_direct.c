@@ -18,9 +18,6 @@
  *   7. What a completion reads of the base is touched, and its threads wait: a page fault or a new
  *      thread costs as much as dozens of hypercalls.
  *
- * Until it is asked, the slot's helper opens and maps images that it expects
- * (restore/warm/prefetch.h).
- *
  * write, PV; a completion's first half:
  *
  *   1. list     which of the image's changes concern page tables.
@@ -48,7 +45,7 @@
 #include "base/log.h"
 #include "restore/engine/engine.h"
 #include "restore/engine/populate.h"
-#include "restore/formats/stream.h"
+#include "restore/formats/records.h"
 #include "restore/xen/cpu_policy.h"
 
 #include <errno.h>
@@ -90,10 +87,10 @@ int direct_set_tsc(struct direct *d, const struct image *im, struct error *e)
     if (length != sizeof tsc)
         return error_set(e, -EINVAL, "the image's TSC record has %u bytes", length);
     memcpy(&tsc, body, sizeof tsc);
-    if (xc_domain_set_tsc_info(d->slot->xen.xch, d->slot->domid, tsc.mode, tsc.nsec, tsc.khz,
+    if (xc_domain_set_tsc_info(d->target->xen.xch, d->target->domid, tsc.mode, tsc.nsec, tsc.khz,
                                tsc.incarnation))
-        return xen_error(&d->slot->xen, e, "domain %u: set its TSC (mode %u, %u kHz)",
-                         d->slot->domid, tsc.mode, tsc.khz);
+        return xen_error(&d->target->xen, e, "domain %u: set its TSC (mode %u, %u kHz)",
+                         d->target->domid, tsc.mode, tsc.khz);
     return 0;
 }
 
@@ -135,7 +132,7 @@ static int accepts(const struct image *base, struct error *e)
 int direct_write_page(struct direct *d, uint64_t pfn, unsigned type, const void *content,
                       struct error *e)
 {
-    trace_pages(&d->slot->trace, 1);
+    trace_pages(&d->target->trace, 1);
     return page_writer_add(d->writer, pfn, type, content, e);
 }
 
@@ -143,7 +140,7 @@ static int write_range(struct direct *d, const struct page_range *range, struct 
 {
     uint64_t written;
     int rc = page_writer_write(d->writer, range, &written, e);
-    trace_pages(&d->slot->trace, written);
+    trace_pages(&d->target->trace, written);
     return rc;
 }
 
@@ -295,46 +292,46 @@ static int settle_pins(struct direct *d, const struct changes *c, struct error *
 
 /* ---- build ---- */
 
-static int open_direct(struct slot *s, struct direct **out, struct error *e)
+static int open_direct(struct target *t, struct direct **out, struct error *e)
 {
     struct direct *d =
         aligned_alloc(PAGE_BYTES, (sizeof *d + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1ul));
     if (!d)
         return error_set(e, -ENOMEM, "out of memory for the engine");
     memset(d, 0, sizeof *d);
-    s->engine_state = d;
+    t->engine_state = d;
     *out = d;
-    d->slot = s;
-    int rc = lineage_init(&d->base, s->base, e);
+    d->target = t;
+    int rc = lineage_init(&d->base, t->base, e);
     if (!rc)
-        rc = frames_init(&d->frames, image_info(s->base)->max_pfn + 1, e);
-    table_pins_init(&d->pins, &s->xen, s->domid, &d->frames);
+        rc = frames_init(&d->frames, image_info(t->base)->max_pfn + 1, e);
+    table_pins_init(&d->pins, &t->xen, t->domid, &d->frames);
     return rc;
 }
 
 static int seed_grants(struct direct *d, struct error *e)
 {
-    struct slot *s = d->slot;
-    xen_log_clear(&s->xen);
-    if (xc_dom_gnttab_seed(s->xen.xch, s->domid, !is_pv(d), s->console_gfn, s->store_gfn, 0, 0))
-        return xen_error(&s->xen, e, "domain %u: put its rings into its grant table", s->domid);
+    struct target *t = d->target;
+    xen_log_clear(&t->xen);
+    if (xc_dom_gnttab_seed(t->xen.xch, t->domid, !is_pv(d), t->console_gfn, t->store_gfn, 0, 0))
+        return xen_error(&t->xen, e, "domain %u: put its rings into its grant table", t->domid);
     return 0;
 }
 
 /* One step, and its stage in the trace. */
 #define STEP(name, call)                                                                           \
     do {                                                                                           \
-        d->slot->step = (name);                                                                    \
+        d->target->step = (name);                                                                  \
         int step_rc = (call);                                                                      \
         if (step_rc)                                                                               \
             return step_rc;                                                                        \
-        trace_stage_end(&d->slot->trace, (name));                                                  \
+        trace_stage_end(&d->target->trace, (name));                                                \
     } while (0)
 
 static int open_writer(struct direct *d, struct error *e)
 {
-    struct slot *s = d->slot;
-    return page_writer_open(&s->xen, s->domid, image_info(s->base)->guest, &d->frames, &d->writer,
+    struct target *t = d->target;
+    return page_writer_open(&t->xen, t->domid, image_info(t->base)->guest, &d->frames, &d->writer,
                             e);
 }
 
@@ -344,7 +341,7 @@ static void hire(struct direct *d)
 {
     struct error e;
     if (crew_new(crew_size_best(), &d->crew, &e) || page_writer_helped(d->writer, d->crew, &e))
-        log_warning("domain %u: large deltas will be written by one thread: %s", d->slot->domid,
+        log_warning("domain %u: large deltas will be written by one thread: %s", d->target->domid,
                     e.text);
 }
 
@@ -366,22 +363,22 @@ static int build_tables(struct direct *d, struct error *e)
     return rc ? rc : pin_base(d, e);
 }
 
-static int build(struct slot *s, struct error *e)
+static int build(struct target *t, struct error *e)
 {
     struct direct *d = NULL;
-    int rc = open_direct(s, &d, e);
+    int rc = open_direct(t, &d, e);
     if (rc)
         return rc;
     bool pv = is_pv(d);
-    STEP("policy", cpu_policy_apply(&s->xen, s->domid, &s->conf, s->base, e));
-    STEP("populate", populate(&s->xen, s->domid, s->base, &d->frames, e));
+    STEP("policy", cpu_policy_apply(&t->xen, t->domid, &t->conf, t->base, e));
+    STEP("populate", populate(&t->xen, t->domid, t->base, &d->frames, e));
     STEP("writer", open_writer(d, e));
     STEP("own", pv ? direct_pv_write_p2m(d, e) : direct_pvh_clear_rings(d, e));
     STEP("pages", write_base(d, e));
     if (pv)
         STEP("pin", build_tables(d, e));
-    STEP("prepare", pv ? direct_pv_prepare(d, &s->store_gfn, &s->console_gfn, e)
-                       : direct_pvh_prepare(d, &s->store_gfn, &s->console_gfn, e));
+    STEP("prepare", pv ? direct_pv_prepare(d, &t->store_gfn, &t->console_gfn, e)
+                       : direct_pvh_prepare(d, &t->store_gfn, &t->console_gfn, e));
     STEP("grants", seed_grants(d, e));
     STEP("prefault", prefault(d, e));
     return 0;
@@ -418,9 +415,9 @@ static int write_changes(struct direct *d, const struct changes *c, struct error
 }
 
 /* The slot keeps its frames and its kept pages: lineage has it that both versions want the same. */
-static int turn(struct slot *s, const struct image *to, struct error *e)
+static int turn(struct target *t, const struct image *to, struct error *e)
 {
-    struct direct *d = s->engine_state;
+    struct direct *d = t->engine_state;
     struct lineage base;
     struct changes c;
     int rc = lineage_init(&base, to, e);
@@ -445,14 +442,14 @@ static int turn(struct slot *s, const struct image *to, struct error *e)
 
 /* ---- complete ---- */
 
-static int write_delta(struct slot *s, const struct image *im, uint64_t *delta_pages,
+static int write_delta(struct target *t, const struct image *im, uint64_t *delta_pages,
                        struct error *e)
 {
-    struct direct *d = s->engine_state;
+    struct direct *d = t->engine_state;
     struct changes *c = &d->changes;
-    *delta_pages = im == s->base ? 0 : image_info(im)->pages;
+    *delta_pages = im == t->base ? 0 : image_info(im)->pages;
     STEP("list", changes_of_image(d, im, c, e));
-    s->untouched = false;
+    t->untouched = false;
     if (is_pv(d))
         STEP("unpin", unpin_changed(d, c, e));
     STEP("delta", write_changed(d, c, e));
@@ -477,15 +474,15 @@ static int finish_pvh(struct direct *d, const struct image *im, struct error *e)
     return 0;
 }
 
-static int finish(struct slot *s, const struct image *im, struct error *e)
+static int finish(struct target *t, const struct image *im, struct error *e)
 {
-    struct direct *d = s->engine_state;
+    struct direct *d = t->engine_state;
     return is_pv(d) ? finish_pv(d, im, e) : finish_pvh(d, im, e);
 }
 
-static void dispose(struct slot *s)
+static void dispose(struct target *t)
 {
-    struct direct *d = s->engine_state;
+    struct direct *d = t->engine_state;
     if (!d)
         return;
     page_writer_close(d->writer);
@@ -499,7 +496,7 @@ static void dispose(struct slot *s)
     free(d->tables);
     free(d->typed);
     free(d);
-    s->engine_state = NULL;
+    t->engine_state = NULL;
 }
 
 const struct engine engine_direct = {

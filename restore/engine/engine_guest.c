@@ -56,17 +56,17 @@ struct guest_engine {
 /* Streams of version 2 carry no CPU policy; the toolstack has to supply one, as libxl does. */
 static int static_data_done(unsigned int missing, void *data)
 {
-    struct slot *s = data;
-    return missing ? cpu_policy_default(&s->xen, s->domid, &s->conf) : 0;
+    struct target *t = data;
+    return missing ? cpu_policy_default(&t->xen, t->domid, &t->conf) : 0;
 }
 
 static void *restore_thread(void *data)
 {
-    struct slot *s = data;
-    struct guest_engine *g = s->engine_state;
+    struct target *t = data;
+    struct guest_engine *g = t->engine_state;
     g->rc =
-        xc_domain_restore(s->xen.xch, g->drain, s->domid, s->store_port, &g->store_gfn, 0,
-                          s->console_port, &g->console_gfn, 0, XC_STREAM_PLAIN, &g->callbacks, -1);
+        xc_domain_restore(t->xen.xch, g->drain, t->domid, t->store_port, &g->store_gfn, 0,
+                          t->console_port, &g->console_gfn, 0, XC_STREAM_PLAIN, &g->callbacks, -1);
     g->errnum = errno;
     atomic_store(&g->done, true);
     fd_close(&g->drain); /* a writer on our side gets EPIPE instead of waiting for ever */
@@ -76,16 +76,16 @@ static void *restore_thread(void *data)
 /* ---- the side that feeds it ---- */
 
 /* What went wrong: libxenguest's reason if it has given up, else ours. */
-static int feed_failed(struct slot *s, int rc, const char *what, struct error *e)
+static int feed_failed(struct target *t, int rc, const char *what, struct error *e)
 {
-    struct guest_engine *g = s->engine_state;
+    struct guest_engine *g = t->engine_state;
     if (rc == -EPIPE || atomic_load(&g->done)) {
         pthread_join(g->thread, NULL);
         g->started = false;
         errno = g->errnum;
-        return xen_error(&s->xen, e, "domain %u: libxenguest gave up while %s", s->domid, what);
+        return xen_error(&t->xen, e, "domain %u: libxenguest gave up while %s", t->domid, what);
     }
-    return error_errno(e, -rc, "domain %u: feed libxenguest while %s", s->domid, what);
+    return error_errno(e, -rc, "domain %u: feed libxenguest while %s", t->domid, what);
 }
 
 /* ---- build ---- */
@@ -97,15 +97,15 @@ static int accepts(const struct image *base, struct error *e)
     return 0; /* whatever the importer lets through, libxenguest restores */
 }
 
-static int start(struct slot *s, struct error *e)
+static int start(struct target *t, struct error *e)
 {
     struct guest_engine *g = calloc(1, sizeof *g);
     if (!g)
         return error_set(e, -ENOMEM, "out of memory for the engine");
-    s->engine_state = g;
+    t->engine_state = g;
     g->feed = g->drain = -1;
     g->callbacks.static_data_done = static_data_done;
-    g->callbacks.data = s;
+    g->callbacks.data = t;
     int fds[2];
     if (pipe2(fds, O_CLOEXEC))
         return error_errno(e, errno, "make a pipe to libxenguest");
@@ -113,8 +113,8 @@ static int start(struct slot *s, struct error *e)
     g->feed = fds[1];
     if (fcntl(g->feed, F_SETPIPE_SZ, PIPE_BYTES) < 0)
         log_debug("pipe to libxenguest stays at its default size");
-    xen_log_clear(&s->xen);
-    int rc = thread_start(&g->thread, restore_thread, s);
+    xen_log_clear(&t->xen);
+    int rc = thread_start(&g->thread, restore_thread, t);
     if (rc)
         return error_errno(e, rc, "start the restore thread");
     g->started = true;
@@ -136,84 +136,84 @@ static int wait_drained(struct guest_engine *g)
     }
 }
 
-static int build(struct slot *s, struct error *e)
+static int build(struct target *t, struct error *e)
 {
-    int rc = start(s, e);
+    int rc = start(t, e);
     if (rc)
         return rc;
-    struct guest_engine *g = s->engine_state;
-    trace_pages(&s->trace, image_info(s->base)->pages);
-    rc = stream_write_headers(g->feed, s->base);
+    struct guest_engine *g = t->engine_state;
+    trace_pages(&t->trace, image_info(t->base)->pages);
+    rc = stream_write_headers(g->feed, t->base);
     if (!rc)
-        rc = stream_write_static(g->feed, s->base);
+        rc = stream_write_static(g->feed, t->base);
     if (!rc)
-        rc = stream_write_table(g->feed, s->base);
+        rc = stream_write_table(g->feed, t->base);
     if (!rc)
         rc = stream_write_record(g->feed, RECORD_SENTINEL, NULL, 0);
     if (!rc)
         rc = wait_drained(g);
-    return rc ? feed_failed(s, rc, "writing the base's pages", e) : 0;
+    return rc ? feed_failed(t, rc, "writing the base's pages", e) : 0;
 }
 
 /* ---- turn ---- */
 
 /* libxenguest takes pages again and again, as in the rounds of a live migration. */
-static int turn(struct slot *s, const struct image *to, struct error *e)
+static int turn(struct target *t, const struct image *to, struct error *e)
 {
-    struct guest_engine *g = s->engine_state;
-    const struct image_memory from_memory = {s->base, NULL}, to_memory = {to, NULL};
+    struct guest_engine *g = t->engine_state;
+    const struct image_memory from_memory = {t->base, NULL}, to_memory = {to, NULL};
     int rc = stream_write_changes(g->feed, &from_memory, &to_memory);
     if (!rc)
         rc = stream_write_record(g->feed, RECORD_SENTINEL, NULL, 0);
     if (!rc)
         rc = wait_drained(g);
-    return rc ? feed_failed(s, rc, "writing what a new version changes", e) : 0;
+    return rc ? feed_failed(t, rc, "writing what a new version changes", e) : 0;
 }
 
 /* ---- complete ---- */
 
-static int write_delta(struct slot *s, const struct image *im, uint64_t *delta_pages,
+static int write_delta(struct target *t, const struct image *im, uint64_t *delta_pages,
                        struct error *e)
 {
-    struct guest_engine *g = s->engine_state;
-    s->untouched = false;
-    *delta_pages = im == s->base ? 0 : image_info(im)->pages;
-    trace_pages(&s->trace, *delta_pages);
-    int rc = im == s->base ? 0 : stream_write_table(g->feed, im);
-    return rc ? feed_failed(s, rc, "writing the delta", e) : 0;
+    struct guest_engine *g = t->engine_state;
+    t->untouched = false;
+    *delta_pages = im == t->base ? 0 : image_info(im)->pages;
+    trace_pages(&t->trace, *delta_pages);
+    int rc = im == t->base ? 0 : stream_write_table(g->feed, im);
+    return rc ? feed_failed(t, rc, "writing the delta", e) : 0;
 }
 
-static int feed_state(struct slot *s, const struct image *im, struct error *e)
+static int feed_state(struct target *t, const struct image *im, struct error *e)
 {
-    struct guest_engine *g = s->engine_state;
+    struct guest_engine *g = t->engine_state;
     int rc = stream_write_state(g->feed, im);
     if (!rc)
         rc = stream_write_record(g->feed, RECORD_END, NULL, 0);
-    return rc ? feed_failed(s, rc, "writing the vCPUs", e) : 0;
+    return rc ? feed_failed(t, rc, "writing the vCPUs", e) : 0;
 }
 
-static int finish(struct slot *s, const struct image *im, struct error *e)
+static int finish(struct target *t, const struct image *im, struct error *e)
 {
-    struct guest_engine *g = s->engine_state;
-    int rc = feed_state(s, im, e);
+    struct guest_engine *g = t->engine_state;
+    int rc = feed_state(t, im, e);
     if (rc)
         return rc;
-    trace_stage_end(&s->trace, "feed");
+    trace_stage_end(&t->trace, "feed");
     pthread_join(g->thread, NULL);
     g->started = false;
     if (g->rc) {
         errno = g->errnum;
-        return xen_error(&s->xen, e, "domain %u: libxenguest could not complete it", s->domid);
+        return xen_error(&t->xen, e, "domain %u: libxenguest could not complete it", t->domid);
     }
-    trace_stage_end(&s->trace, "restore");
-    s->store_gfn = g->store_gfn;
-    s->console_gfn = g->console_gfn;
+    trace_stage_end(&t->trace, "restore");
+    t->store_gfn = g->store_gfn;
+    t->console_gfn = g->console_gfn;
     return 0;
 }
 
-static void dispose(struct slot *s)
+static void dispose(struct target *t)
 {
-    struct guest_engine *g = s->engine_state;
+    struct guest_engine *g = t->engine_state;
     if (!g)
         return;
     fd_close(&g->feed); /* a stalled restore ends with an error */
@@ -221,7 +221,7 @@ static void dispose(struct slot *s)
         pthread_join(g->thread, NULL);
     fd_close(&g->drain);
     free(g);
-    s->engine_state = NULL;
+    t->engine_state = NULL;
 }
 
 const struct engine engine_guest = {

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/message.h"
 #include "base/util.h"
-#include "restore/engine/engine.h"
 #include "restore/protocol/parent.h"
 #include "restore/warm/warm.h"
 
@@ -25,40 +24,41 @@
 enum phase { PHASE_NEW, PHASE_WARM, PHASE_COMPLETED, PHASE_LEFT };
 
 struct helper {
-    struct slot slot;
+    struct warm warm;
     struct message_reader reader;
     enum phase phase;
 };
 
-static int send_created(struct slot *s, void *data)
+static int send_created(struct warm *w, void *data)
 {
     (void)data;
-    return helper_send_message(json_pack("{s:s, s:i}", "event", "created", "domid", (int)s->domid),
-                               NULL);
+    return helper_send_message(
+        json_pack("{s:s, s:i}", "event", "created", "domid", (int)w->target.domid), NULL);
 }
 
-static int send_warm(const struct slot *s, struct error *e)
+static int send_warm(const struct warm *w, struct error *e)
 {
     return helper_send_message(json_pack("{s:s, s:i, s:s, s:o}", "event", "warm", "domid",
-                                         (int)s->domid, "engine", s->engine->name, "stages",
-                                         trace_to_json(&s->trace)),
+                                         (int)w->target.domid, "engine", w->engine->name, "stages",
+                                         trace_to_json(&w->target.trace)),
                                e);
 }
 
-static int send_completed(const struct slot *s, const struct slot_outcome *o, struct error *e)
+static int send_completed(const struct warm *w, const struct warm_outcome *o, struct error *e)
 {
-    return helper_send_message(
-        json_pack("{s:s, s:i, s:I, s:I, s:I, s:o}", "event", "completed", "domid", (int)s->domid,
-                  "delta_pages", (json_int_t)o->delta_pages, "start_us",
-                  (json_int_t)s->trace.start_us, "total_us", (json_int_t)trace_total_us(&s->trace),
-                  "stages", trace_to_json(&s->trace)),
-        e);
+    return helper_send_message(json_pack("{s:s, s:i, s:I, s:I, s:I, s:o}", "event", "completed",
+                                         "domid", (int)w->target.domid, "delta_pages",
+                                         (json_int_t)o->delta_pages, "start_us",
+                                         (json_int_t)w->target.trace.start_us, "total_us",
+                                         (json_int_t)trace_total_us(&w->target.trace), "stages",
+                                         trace_to_json(&w->target.trace)),
+                               e);
 }
 
 /* event: "failed", or "refused" */
-static int send_failure(const struct slot *s, const char *event, int rc, const struct error *e)
+static int send_failure(const struct warm *w, const char *event, int rc, const struct error *e)
 {
-    const char *step = s->step ? s->step : "start";
+    const char *step = w->target.step ? w->target.step : "start";
     log_warning("%s (stage %s)", e->text, step);
     return helper_send_message(json_pack("{s:s, s:s, s:s, s:s}", "event", event, "answer",
                                          answer_name(rc), "error", e->text, "stage", step),
@@ -67,7 +67,7 @@ static int send_failure(const struct slot *s, const char *event, int rc, const s
 
 static int build(struct helper *h, json_t *request, struct error *e)
 {
-    struct slot_request r = {0};
+    struct warm_request r = {0};
     json_int_t reserve = 0;
     json_error_t why;
     if (json_unpack_ex(request, &why, 0, "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s?I}", "slot",
@@ -78,11 +78,11 @@ static int build(struct helper *h, json_t *request, struct error *e)
         return error_set(e, -EPROTO, "malformed build request: %s", why.text);
     r.memory_reserve_kib = (uint64_t)reserve;
     background_group(true);
-    int rc = slot_build(&h->slot, &r, send_created, NULL, e);
+    int rc = warm_build(&h->warm, &r, send_created, NULL, e);
     background_group(false);
     if (rc)
         error_prefix(e, "slot %s: ", r.slot);
-    return rc ? rc : send_warm(&h->slot, e);
+    return rc ? rc : send_warm(&h->warm, e);
 }
 
 static int complete(struct helper *h, json_t *request, struct error *e)
@@ -93,14 +93,14 @@ static int complete(struct helper *h, json_t *request, struct error *e)
     if (json_unpack_ex(request, &why, 0, "{s:s, s:s, s?b}", "image", &image, "name", &name,
                        "paused", &paused))
         return error_set(e, -EPROTO, "malformed complete request: %s", why.text);
-    struct slot_outcome outcome = {0};
-    int rc = slot_complete(&h->slot, image, name, paused, &outcome, e);
+    struct warm_outcome outcome = {0};
+    int rc = warm_complete(&h->warm, image, name, paused, &outcome, e);
     if (!rc)
-        return send_completed(&h->slot, &outcome, e);
-    if (!h->slot.untouched)
+        return send_completed(&h->warm, &outcome, e);
+    if (!h->warm.target.untouched)
         return rc;
     h->phase = PHASE_WARM;
-    return send_failure(&h->slot, "refused", rc, e);
+    return send_failure(&h->warm, "refused", rc, e);
 }
 
 static int turn(struct helper *h, json_t *request, struct error *e)
@@ -110,9 +110,9 @@ static int turn(struct helper *h, json_t *request, struct error *e)
     if (json_unpack_ex(request, &why, 0, "{s:s}", "image", &image))
         return error_set(e, -EPROTO, "malformed turn request: %s", why.text);
     background_group(true);
-    int rc = slot_turn(&h->slot, image, e);
+    int rc = warm_turn(&h->warm, image, e);
     background_group(false);
-    return rc ? rc : send_warm(&h->slot, e);
+    return rc ? rc : send_warm(&h->warm, e);
 }
 
 static int expect(struct helper *h, json_t *request, struct error *e)
@@ -126,7 +126,7 @@ static int expect(struct helper *h, json_t *request, struct error *e)
     for (size_t i = 0; i < n; i++)
         if (!(paths[i] = json_string_value(json_array_get(images, i))))
             return error_set(e, -EPROTO, "malformed expect request: image %zu is no text", i);
-    if (slot_expect(&h->slot, paths, n, e))
+    if (warm_expect(&h->warm, paths, n, e))
         log_warning("%s", e->text); /* nothing depends on it */
     return 0;
 }
@@ -134,7 +134,7 @@ static int expect(struct helper *h, json_t *request, struct error *e)
 static int leave(struct helper *h, json_t *request, struct error *e)
 {
     (void)request;
-    if (slot_leave(&h->slot, e))
+    if (warm_leave(&h->warm, e))
         log_warning("%s: it has no console until the daemon is restarted", e->text);
     background_group(true); /* somebody's domain has begun to run, and the kernel unmaps much */
     return 0;
@@ -176,7 +176,7 @@ static bool request_waits(const struct helper *h)
 static void use_time(struct helper *h)
 {
     background_group(true);
-    while (!request_waits(h) && slot_prepare(&h->slot))
+    while (!request_waits(h) && warm_prepare(&h->warm))
         ;
     background_group(false);
 }
@@ -214,11 +214,11 @@ int main(int argc, char **argv)
         return 64;
     }
     (void)setpgid(0, 0); /* for background_group */
-    struct helper h = {.slot.domid = DOMID_INVALID};
+    struct helper h = {.warm.target.domid = DOMID_INVALID};
     message_reader_init(&h.reader, HELPER_MESSAGE_LIMIT);
     struct error e = {0};
     int rc = serve(&h, &e);
     if (rc && rc != -ESHUTDOWN)
-        (void)send_failure(&h.slot, "failed", rc, &e);
+        (void)send_failure(&h.warm, "failed", rc, &e);
     _exit(rc ? 1 : 0); /* no unmapping: see above */
 }

@@ -493,13 +493,10 @@ static void domains_equal(const struct fake_xen *a, const struct fake_xen *b, co
 
 /* ---- the cases ---- */
 
-static struct slot slot_of(struct image *im)
+static struct target target_of(struct image *im)
 {
-    return (struct slot){.base = im,
-                         .domid = 1,
-                         .store_port = STORE_PORT,
-                         .console_port = CONSOLE_PORT,
-                         .engine = &engine_direct};
+    return (struct target){
+        .base = im, .domid = 1, .store_port = STORE_PORT, .console_port = CONSOLE_PORT};
 }
 
 /* The engine, base and delta, into x. turned: by way of another version of the base. */
@@ -507,21 +504,21 @@ static int engine_run(struct fake_xen *x, struct image *first, struct image *ove
                       struct image *delta)
 {
     uint64_t delta_pages;
-    struct slot s = slot_of(first);
-    domconf_init(&s.conf);
+    struct target t = target_of(first);
+    domconf_init(&t.conf);
     fake_xen = x;
-    trace_start(&s.trace, "build", &s.domid);
-    int rc = engine_direct.build(&s, &err);
+    trace_start(&t.trace, "build", &t.domid);
+    int rc = engine_direct.build(&t, &err);
     if (!rc && first != over) {
-        rc = engine_direct.turn(&s, over, &err);
-        s.base = over;
+        rc = engine_direct.turn(&t, over, &err);
+        t.base = over;
     }
     if (!rc)
-        rc = engine_direct.write(&s, delta, &delta_pages, &err);
+        rc = engine_direct.write(&t, delta, &delta_pages, &err);
     if (!rc)
-        rc = engine_direct.finish(&s, delta, &err);
-    engine_direct.dispose(&s);
-    domconf_dispose(&s.conf);
+        rc = engine_direct.finish(&t, delta, &err);
+    engine_direct.dispose(&t);
+    domconf_dispose(&t.conf);
     return rc;
 }
 

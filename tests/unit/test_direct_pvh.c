@@ -138,28 +138,25 @@ static int engine_run(struct fake_xen *x, struct image *first, struct image *ove
                       struct image *delta, unsigned *calls)
 {
     uint64_t delta_pages;
-    struct slot s = {.base = first,
-                     .domid = 1,
-                     .store_port = STORE_PORT,
-                     .console_port = CONSOLE_PORT,
-                     .engine = &engine_direct};
-    domconf_init(&s.conf);
+    struct target t = {
+        .base = first, .domid = 1, .store_port = STORE_PORT, .console_port = CONSOLE_PORT};
+    domconf_init(&t.conf);
     fake_xen = x;
-    trace_start(&s.trace, "build", &s.domid);
-    int rc = engine_direct.build(&s, &err);
+    trace_start(&t.trace, "build", &t.domid);
+    int rc = engine_direct.build(&t, &err);
     if (!rc && first != over) {
-        rc = engine_direct.turn(&s, over, &err);
-        s.base = over;
+        rc = engine_direct.turn(&t, over, &err);
+        t.base = over;
     }
     unsigned before = x->calls;
     if (!rc)
-        rc = engine_direct.write(&s, delta, &delta_pages, &err);
+        rc = engine_direct.write(&t, delta, &delta_pages, &err);
     if (!rc)
-        rc = engine_direct.finish(&s, delta, &err);
+        rc = engine_direct.finish(&t, delta, &err);
     *calls = x->calls - before;
-    HOLDS(rc || (s.store_gfn == PFN_STORE && s.console_gfn == PFN_CONSOLE));
-    engine_direct.dispose(&s);
-    domconf_dispose(&s.conf);
+    HOLDS(rc || (t.store_gfn == PFN_STORE && t.console_gfn == PFN_CONSOLE));
+    engine_direct.dispose(&t);
+    domconf_dispose(&t.conf);
     return rc;
 }
 

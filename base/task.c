@@ -1,90 +1,90 @@
-/* Errands on a thread: see task.h. */
+/* Tasks on a thread: see task.h. */
 #include "base/task.h"
 
 #include "base/util.h"
 
 #include <assert.h>
 
-static void state_set(struct errand *r, enum errand_state to)
+static void state_set(struct task *t, enum task_state to)
 {
-    pthread_mutex_lock(&r->lock);
-    r->state = to;
-    pthread_cond_broadcast(&r->changed);
-    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_lock(&t->lock);
+    t->state = to;
+    pthread_cond_broadcast(&t->changed);
+    pthread_mutex_unlock(&t->lock);
 }
 
-static void do_task(struct errand *r)
+static void do_task(struct task *t)
 {
-    r->rc = r->task(r->data, &r->error);
+    t->rc = t->work(t->data, &t->error);
 }
 
 static void *thread_run(void *data)
 {
-    struct errand *r = data;
-    pthread_mutex_lock(&r->lock);
-    while (r->state != ERRAND_CLOSED) {
-        if (r->state == ERRAND_BEGUN) {
-            pthread_mutex_unlock(&r->lock);
-            do_task(r);
-            state_set(r, ERRAND_DONE);
-            pthread_mutex_lock(&r->lock);
+    struct task *t = data;
+    pthread_mutex_lock(&t->lock);
+    while (t->state != TASK_CLOSED) {
+        if (t->state == TASK_BEGUN) {
+            pthread_mutex_unlock(&t->lock);
+            do_task(t);
+            state_set(t, TASK_DONE);
+            pthread_mutex_lock(&t->lock);
         } else {
-            pthread_cond_wait(&r->changed, &r->lock);
+            pthread_cond_wait(&t->changed, &t->lock);
         }
     }
-    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_unlock(&t->lock);
     return NULL;
 }
 
-void errand_open(struct errand *r)
+void task_open(struct task *t)
 {
-    *r = (struct errand){.open = true};
-    pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->changed, NULL);
-    r->has_thread = !thread_start(&r->thread, thread_run, r);
+    *t = (struct task){.open = true};
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->changed, NULL);
+    t->has_thread = !thread_start(&t->thread, thread_run, t);
 }
 
 /* Whether one was begun, which is done now. */
-static bool wait_done(struct errand *r)
+static bool wait_done(struct task *t)
 {
-    pthread_mutex_lock(&r->lock);
-    while (r->state == ERRAND_BEGUN && r->has_thread)
-        pthread_cond_wait(&r->changed, &r->lock);
-    bool begun = r->state != ERRAND_NONE;
-    pthread_mutex_unlock(&r->lock);
+    pthread_mutex_lock(&t->lock);
+    while (t->state == TASK_BEGUN && t->has_thread)
+        pthread_cond_wait(&t->changed, &t->lock);
+    bool begun = t->state != TASK_NONE;
+    pthread_mutex_unlock(&t->lock);
     return begun;
 }
 
-void errand_close(struct errand *r)
+void task_close(struct task *t)
 {
-    if (!r->open)
+    if (!t->open)
         return;
-    if (r->has_thread) {
-        (void)wait_done(r);
-        state_set(r, ERRAND_CLOSED);
-        pthread_join(r->thread, NULL);
+    if (t->has_thread) {
+        (void)wait_done(t);
+        state_set(t, TASK_CLOSED);
+        pthread_join(t->thread, NULL);
     }
-    pthread_cond_destroy(&r->changed);
-    pthread_mutex_destroy(&r->lock);
-    *r = (struct errand){0};
+    pthread_cond_destroy(&t->changed);
+    pthread_mutex_destroy(&t->lock);
+    *t = (struct task){0};
 }
 
-void errand_begin(struct errand *r, errand_task *task, void *data)
+void task_begin(struct task *t, task_work *work, void *data)
 {
-    assert(r->open);
-    r->task = task;
-    r->data = data;
-    state_set(r, ERRAND_BEGUN);
+    assert(t->open);
+    t->work = work;
+    t->data = data;
+    state_set(t, TASK_BEGUN);
 }
 
-int errand_end(struct errand *r, struct error *e)
+int task_end(struct task *t, struct error *e)
 {
-    if (!wait_done(r))
+    if (!wait_done(t))
         return 0;
-    if (!r->has_thread)
-        do_task(r);
-    state_set(r, ERRAND_NONE);
-    if (r->rc)
-        *e = r->error;
-    return r->rc;
+    if (!t->has_thread)
+        do_task(t);
+    state_set(t, TASK_NONE);
+    if (t->rc)
+        *e = t->error;
+    return t->rc;
 }

@@ -1,9 +1,9 @@
 /*
- * An errand: what a thread of its own does meanwhile, because it is mostly waiting for somebody
+ * A task: what a thread of its own does meanwhile, because it is mostly waiting for somebody
  * else. For xenstored: each of its answers takes milliseconds, a new domain's nodes take some two
  * hundred of them, and a name takes as long as a whole delta when many domains talk to xenstored.
  *
- * The thread is there from errand_open on: starting one costs as much as half a completion's
+ * The thread is there from task_open on: starting one costs as much as half a completion's
  * hypercalls. It takes no signals.
  */
 #ifndef BASE_TASK_H
@@ -14,32 +14,32 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-typedef int errand_task(void *data, struct error *e);
+typedef int task_work(void *data, struct error *e);
 
-enum errand_state { ERRAND_NONE, ERRAND_BEGUN, ERRAND_DONE, ERRAND_CLOSED };
+enum task_state { TASK_NONE, TASK_BEGUN, TASK_DONE, TASK_CLOSED };
 
-struct errand {
+struct task {
     bool open, has_thread;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* under lock */
-    enum errand_state state;
-    errand_task *task;
+    enum task_state state;
+    task_work *work;
     void *data;
     int rc;
     struct error error;
 };
 
-/* Starts the thread. Cannot fail: where no thread is to be had, errand_end does the work. */
-void errand_open(struct errand *r);
-/* Waits for an errand that runs; one that has no thread is not done. An errand of zeros is fine. */
-void errand_close(struct errand *r);
+/* Starts the thread. Cannot fail: where no thread is to be had, task_end does the work. */
+void task_open(struct task *t);
+/* Waits for a task that runs; one that has no thread is not done. A task of zeros is fine. */
+void task_close(struct task *t);
 
-/* Does not block. task and data are borrowed until errand_end or errand_close; whatever the task
+/* Does not block. work and data are borrowed until task_end or task_close; whatever work
  * uses belongs to it until then. One at a time. */
-void errand_begin(struct errand *r, errand_task *task, void *data);
+void task_begin(struct task *t, task_work *work, void *data);
 /* Waits until it is done; its answer, and its error. 0 when none was begun. */
-int errand_end(struct errand *r, struct error *e);
+int task_end(struct task *t, struct error *e);
 
 #endif

@@ -90,7 +90,7 @@ static struct domtree tree_of(const struct warm *w, const char *name)
                             .waits = w->engine->introduces_early};
 }
 
-/* An errand: back ends see the devices before memory is there, and have looked at them by then. */
+/* A task: back ends see the devices before memory is there, and have looked at them by then. */
 static int write_tree(void *data, struct error *e)
 {
     const struct warm *w = data;
@@ -157,7 +157,7 @@ int warm_build(struct warm *w, const struct warm_request *r,
 {
     *w = (struct warm){.target.domid = DOMID_INVALID};
     domconf_init(&w->target.conf);
-    errand_open(&w->errand);
+    task_open(&w->task);
     trace_start(&w->target.trace, "build", &w->target.domid);
     STEP("request", take_request(w, r, e));
     STEP("open", xen_open(&w->target.xen, e));
@@ -166,10 +166,10 @@ int warm_build(struct warm *w, const struct warm_request *r,
     STEP("report", created(w, data));
     STEP("channels", open_channels(w, e));
     STEP("disks", open_disks(w, r, e));
-    errand_begin(&w->errand, write_tree, w);
+    task_begin(&w->task, write_tree, w);
     STEP("userdata", write_userdata(w, e));
     STEP("memory", w->engine->build(&w->target, e));
-    STEP("xenstore", errand_end(&w->errand, e));
+    STEP("xenstore", task_end(&w->task, e));
     STEP("backends", settle_disks(w, e));
     if (w->engine->introduces_early)
         STEP("introduce", introduce(w, w->name, e));
@@ -269,9 +269,9 @@ static int finish_and_name(struct warm *w, const struct image *im, const char *n
 {
     struct naming naming = {w, name};
     struct error of_name;
-    errand_begin(&w->errand, write_name, &naming);
+    task_begin(&w->task, write_name, &naming);
     int rc = w->engine->finish(&w->target, im, e);
-    int name_rc = errand_end(&w->errand, &of_name);
+    int name_rc = task_end(&w->task, &of_name);
     if (rc)
         return rc;
     w->target.step = "name";
@@ -290,7 +290,7 @@ static int finish_then_introduce(struct warm *w, const struct image *im, const c
     return rc;
 }
 
-/* An errand that nobody waits for: xenconsoled has much to do then, and the guest has begun to run.
+/* A task that nobody waits for: xenconsoled has much to do then, and the guest has begun to run.
  */
 static int serve_console(void *data, struct error *e)
 {
@@ -310,7 +310,7 @@ static int complete_into(struct warm *w, const struct image *im, const char *nam
         return rc;
     STEP("unpause", unpause(w, paused, e));
     if (w->engine->introduces_early)
-        errand_begin(&w->errand, serve_console, w);
+        task_begin(&w->task, serve_console, w);
     return 0;
 }
 
@@ -326,12 +326,12 @@ int warm_complete(struct warm *w, const char *image_path, const char *name, bool
 
 int warm_leave(struct warm *w, struct error *e)
 {
-    return errand_end(&w->errand, e);
+    return task_end(&w->task, e);
 }
 
 void warm_dispose(struct warm *w)
 {
-    errand_close(&w->errand);
+    task_close(&w->task);
     if (w->engine)
         w->engine->dispose(&w->target);
     close_disks(w);

@@ -31,7 +31,7 @@ struct warm {
     size_t n_disks;
     const struct engine *engine;
     struct expected expected;
-    struct errand errand; /* what xenstored is asked meanwhile: nodes, name, console */
+    struct task task; /* what xenstored is asked meanwhile: nodes, name, console */
 };
 
 /*

@@ -1,5 +1,4 @@
-/* base/task.h: an errand is done once, its answer is told, also where no thread is to be had.
- */
+/* base/task.h: a task is done once, its answer is told, also where no thread is to be had. */
 #include "tests/unit/check.h"
 
 #include "base/task.h"
@@ -36,33 +35,33 @@ static int do_work(void *data, struct error *e)
     w->takes_signals = !sigismember(&blocked, SIGTERM);
     w->by = pthread_self();
     atomic_fetch_add(&w->done, 1);
-    return w->answer ? error_set(e, w->answer, "errand %d", w->answer) : 0;
+    return w->answer ? error_set(e, w->answer, "task %d", w->answer) : 0;
 }
 
 static void done_and_told(void **state)
 {
     (void)state;
     for (int threads = 1; threads >= 0; threads--) {
-        struct errand r;
+        struct task t;
         struct error e = {0};
         no_threads = !threads;
-        errand_open(&r);
-        assert_int_equal(errand_end(&r, &e), 0); /* none was begun */
+        task_open(&t);
+        assert_int_equal(task_end(&t, &e), 0); /* none was begun */
         for (int i = 0; i < 200; i++) {
             struct work w = {.answer = i % 3 ? 0 : -i - 1};
             char text[32];
-            errand_begin(&r, do_work, &w);
-            assert_int_equal(errand_end(&r, &e), w.answer);
+            task_begin(&t, do_work, &w);
+            assert_int_equal(task_end(&t, &e), w.answer);
             assert_int_equal(atomic_load(&w.done), 1);
             assert_int_equal(!pthread_equal(w.by, pthread_self()), threads);
             assert_int_equal(w.takes_signals, !threads);
-            snprintf(text, sizeof text, "errand %d", w.answer);
+            snprintf(text, sizeof text, "task %d", w.answer);
             if (w.answer)
                 assert_string_equal(e.text, text);
-            assert_int_equal(errand_end(&r, &e), 0); /* it has been told */
+            assert_int_equal(task_end(&t, &e), 0); /* it has been told */
         }
-        errand_close(&r);
-        errand_close(&r);
+        task_close(&t);
+        task_close(&t);
     }
 }
 
@@ -71,16 +70,16 @@ static void meanwhile(void **state)
 {
     (void)state;
     struct work w = {.waits = true};
-    struct errand r;
+    struct task t;
     struct error e;
     no_threads = false;
-    errand_open(&r);
-    errand_begin(&r, do_work, &w);
+    task_open(&t);
+    task_begin(&t, do_work, &w);
     assert_int_equal(atomic_load(&w.done), 0);
     atomic_store(&w.may_end, true);
-    assert_int_equal(errand_end(&r, &e), 0);
+    assert_int_equal(task_end(&t, &e), 0);
     assert_int_equal(atomic_load(&w.done), 1);
-    errand_close(&r);
+    task_close(&t);
 }
 
 /* What runs is waited for: it uses what its caller is about to free. What nobody runs is left. */
@@ -89,15 +88,15 @@ static void closed_while_it_runs(void **state)
     (void)state;
     for (int threads = 1; threads >= 0; threads--) {
         struct work w = {0};
-        struct errand r;
+        struct task t;
         no_threads = !threads;
-        errand_open(&r);
-        errand_begin(&r, do_work, &w);
-        errand_close(&r);
+        task_open(&t);
+        task_begin(&t, do_work, &w);
+        task_close(&t);
         assert_int_equal(atomic_load(&w.done), threads);
     }
-    struct errand never = {0};
-    errand_close(&never);
+    struct task never = {0};
+    task_close(&never);
 }
 
 int main(void)

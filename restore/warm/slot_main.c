@@ -126,7 +126,7 @@ static int expect(struct helper *h, json_t *request, struct error *e)
     for (size_t i = 0; i < n; i++)
         if (!(paths[i] = json_string_value(json_array_get(images, i))))
             return error_set(e, -EPROTO, "malformed expect request: image %zu is no text", i);
-    if (warm_expect(&h->warm, paths, n, e))
+    if (warm_prefetch(&h->warm, paths, n, e))
         log_warning("%s", e->text); /* nothing depends on it */
     return 0;
 }

@@ -176,16 +176,16 @@ int warm_build(struct warm *w, const struct warm_request *r,
     return 0;
 }
 
-/* ---- expect ---- */
+/* ---- prefetch ---- */
 
-int warm_expect(struct warm *w, const char *const *paths, size_t n, struct error *e)
+int warm_prefetch(struct warm *w, const char *const *paths, size_t n, struct error *e)
 {
-    return expected_set(&w->expected, paths, n, e);
+    return prefetcher_set(&w->prefetcher, paths, n, e);
 }
 
 bool warm_prepare(struct warm *w)
 {
-    return expected_work(&w->expected);
+    return prefetcher_work(&w->prefetcher);
 }
 
 /* ---- turn ---- */
@@ -224,7 +224,7 @@ int warm_turn(struct warm *w, const char *image_path, struct error *e)
 /* ---- complete ---- */
 
 /*
- * The base itself when path is the base's, else an image that w->expected holds from now on:
+ * The base itself when path is the base's, else an image that w->prefetcher holds from now on:
  * opening one checks its whole table, which an allocation should not pay for, and closing one takes
  * it out of the mappings, for which nobody should wait.
  */
@@ -233,7 +233,7 @@ static int open_image(struct warm *w, const char *path, struct image **im, struc
     *im = w->target.base;
     if (image_is_at(w->target.base, path))
         return 0;
-    int rc = expected_open(&w->expected, path, im, e);
+    int rc = prefetcher_open(&w->prefetcher, path, im, e);
     if (!rc &&
         memcmp(image_info(*im)->base_id, image_info(w->target.base)->id, sizeof(uint8_t[16])))
         rc = error_set(e, ANSWER_IMAGE_REFUSED, "%s is not derived from the base of this slot",
@@ -336,7 +336,7 @@ void warm_dispose(struct warm *w)
         w->engine->dispose(&w->target);
     close_disks(w);
     free(w->disks);
-    expected_dispose(&w->expected);
+    prefetcher_dispose(&w->prefetcher);
     domconf_dispose(&w->target.conf);
     image_close(w->target.base);
     xen_close(&w->target.xen);

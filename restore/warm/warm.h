@@ -2,8 +2,8 @@
  * Room warm: one slot in its helper process, dompool-slot. A domain goes from nothing to warm to
  * running; the engine does its memory and its vCPUs, everything else is here.
  *
- * For others: this header, for slot_main.c and for tests. prefetch.h is a part of it. hypercalls.c
- * is linked into dompool-slot alone.
+ * For others: this header, for slot_main.c and for tests. prefetcher.h is a part of it.
+ * hypercalls.c is linked into dompool-slot alone.
  *
  * May include: engine, xen, formats, protocol, store, base.
  */
@@ -12,7 +12,7 @@
 
 #include "base/task.h"
 #include "restore/engine/engine.h"
-#include "restore/warm/prefetch.h"
+#include "restore/warm/prefetcher.h"
 #include "restore/xen/disk.h"
 
 #include <stdbool.h>
@@ -30,7 +30,7 @@ struct warm {
     struct disk *disks;
     size_t n_disks;
     const struct engine *engine;
-    struct expected expected;
+    struct prefetcher prefetcher;
     struct task task; /* what xenstored is asked meanwhile: nodes, name, console */
 };
 
@@ -48,14 +48,14 @@ struct warm_outcome {
 };
 
 /*
- * Between a slot's being warm and its request: opens, checks and maps some of what warm_expect has
- * been told, or lets go of some of what is expected no more. Blocking, for as long as a request may
- * wait. False: nothing is left to do.
+ * Between a slot's being warm and its request: opens, checks and maps some of what warm_prefetch
+ * has been told, or lets go of some of what is expected no more. Blocking, for as long as a request
+ * may wait. False: nothing is left to do.
  */
 bool warm_prepare(struct warm *w);
 /* paths replace those of the call before: images derived from the base, the likeliest first. None
  * of them is touched yet. -ENOMEM: not all of them are expected. */
-int warm_expect(struct warm *w, const char *const *paths, size_t n, struct error *e);
+int warm_prefetch(struct warm *w, const char *const *paths, size_t n, struct error *e);
 
 /*
  * Completes a warm slot into the image: delta, vCPUs, name, introduction, unpause.

@@ -7,8 +7,8 @@
  * Nothing depends on it: an image that is not ready, or cannot be opened, is opened when it is
  * asked for, and what is wrong with it is said then.
  */
-#ifndef RESTORE_PREFETCH_H
-#define RESTORE_PREFETCH_H
+#ifndef RESTORE_PREFETCHER_H
+#define RESTORE_PREFETCHER_H
 
 #include "restore/protocol/slot_protocol.h"
 #include "store/image.h"
@@ -16,15 +16,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct expected_image {
+struct prefetched {
     char *path;
     struct image *image; /* NULL: not opened */
     bool done;           /* as ready as it gets */
 };
 
 /* All zero: nothing is expected. */
-struct expected {
-    struct expected_image wanted[EXPECTED_MAX]; /* the likeliest first */
+struct prefetcher {
+    struct prefetched wanted[EXPECTED_MAX]; /* the likeliest first */
     size_t n_wanted;
     struct image **unwanted; /* still open */
     size_t n_unwanted;
@@ -32,12 +32,12 @@ struct expected {
 
 /* Replaces what was expected; n is at most EXPECTED_MAX. Opens, closes and maps nothing yet.
  * -ENOMEM: not all of them are expected. */
-int expected_set(struct expected *x, const char *const *paths, size_t n, struct error *e);
+int prefetcher_set(struct prefetcher *x, const char *const *paths, size_t n, struct error *e);
 /* Does some of the work. Blocking, for some milliseconds. False: there is none left. */
-bool expected_work(struct expected *x);
+bool prefetcher_work(struct prefetcher *x);
 /* The image at path, as it is there now: the one that is ready, else it is opened. *im stays x's.
  * Errors: image_open's; -ENOMEM. */
-int expected_open(struct expected *x, const char *path, struct image **im, struct error *e);
-void expected_dispose(struct expected *x);
+int prefetcher_open(struct prefetcher *x, const char *path, struct image **im, struct error *e);
+void prefetcher_dispose(struct prefetcher *x);
 
 #endif

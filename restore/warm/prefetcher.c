@@ -1,5 +1,5 @@
-/* Images that a warm slot expects: see prefetch.h. */
-#include "restore/warm/prefetch.h"
+/* Images that a warm slot expects: see prefetcher.h. */
+#include "restore/warm/prefetcher.h"
 
 #include "base/log.h"
 
@@ -11,14 +11,14 @@
  * takes: 16 us a page on an emulated machine, a hundredth of that on a real one. */
 #define STEP_PAGES 64u
 
-static void let_go(struct expected *x, struct image *im)
+static void let_go(struct prefetcher *x, struct image *im)
 {
     if (im)
         x->unwanted[x->n_unwanted++] = im;
 }
 
 /* Room to let go of everything that is open, and of one more. */
-static int unwanted_reserve(struct expected *x, struct error *e)
+static int unwanted_reserve(struct prefetcher *x, struct error *e)
 {
     size_t n = x->n_unwanted + x->n_wanted + 1;
     struct image **bigger = realloc(x->unwanted, n * sizeof(struct image *));
@@ -28,7 +28,7 @@ static int unwanted_reserve(struct expected *x, struct error *e)
     return 0;
 }
 
-static struct expected_image *find(struct expected_image *list, size_t n, const char *path)
+static struct prefetched *find(struct prefetched *list, size_t n, const char *path)
 {
     for (size_t i = 0; i < n; i++)
         if (!strcmp(list[i].path, path))
@@ -36,7 +36,7 @@ static struct expected_image *find(struct expected_image *list, size_t n, const 
     return NULL;
 }
 
-static void forget(struct expected *x, struct expected_image *list, size_t n)
+static void forget(struct prefetcher *x, struct prefetched *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         let_go(x, list[i].image);
@@ -45,11 +45,11 @@ static void forget(struct expected *x, struct expected_image *list, size_t n)
 }
 
 /* What is known of a path goes over from the old list. */
-static int add(struct expected *x, const char *path, struct expected_image *old, size_t n_old)
+static int add(struct prefetcher *x, const char *path, struct prefetched *old, size_t n_old)
 {
-    struct expected_image *known = find(old, n_old, path);
-    struct expected_image *own = &x->wanted[x->n_wanted];
-    *own = (struct expected_image){.path = strdup(path)};
+    struct prefetched *known = find(old, n_old, path);
+    struct prefetched *own = &x->wanted[x->n_wanted];
+    *own = (struct prefetched){.path = strdup(path)};
     if (!own->path)
         return -ENOMEM;
     if (known) {
@@ -61,9 +61,9 @@ static int add(struct expected *x, const char *path, struct expected_image *old,
     return 0;
 }
 
-int expected_set(struct expected *x, const char *const *paths, size_t n, struct error *e)
+int prefetcher_set(struct prefetcher *x, const char *const *paths, size_t n, struct error *e)
 {
-    struct expected_image old[EXPECTED_MAX];
+    struct prefetched old[EXPECTED_MAX];
     size_t n_old = x->n_wanted;
     int rc = unwanted_reserve(x, e);
     if (rc)
@@ -79,7 +79,7 @@ int expected_set(struct expected *x, const char *const *paths, size_t n, struct 
 
 /* ---- work ---- */
 
-static void unwanted_step(struct expected *x)
+static void unwanted_step(struct prefetcher *x)
 {
     struct image *im = x->unwanted[x->n_unwanted - 1];
     if (image_unfault(im, STEP_PAGES))
@@ -88,7 +88,7 @@ static void unwanted_step(struct expected *x)
     x->n_unwanted--;
 }
 
-static void wanted_step(struct expected_image *w)
+static void wanted_step(struct prefetched *w)
 {
     struct error e;
     if (w->image) {
@@ -101,7 +101,7 @@ static void wanted_step(struct expected_image *w)
     }
 }
 
-bool expected_work(struct expected *x)
+bool prefetcher_work(struct prefetcher *x)
 {
     if (x->n_unwanted) {
         unwanted_step(x);
@@ -117,9 +117,9 @@ bool expected_work(struct expected *x)
 
 /* ---- use ---- */
 
-int expected_open(struct expected *x, const char *path, struct image **im, struct error *e)
+int prefetcher_open(struct prefetcher *x, const char *path, struct image **im, struct error *e)
 {
-    struct expected_image *w = find(x->wanted, x->n_wanted, path);
+    struct prefetched *w = find(x->wanted, x->n_wanted, path);
     if (w && w->image && image_is_at(w->image, path)) {
         *im = w->image;
         return 0;
@@ -132,7 +132,7 @@ int expected_open(struct expected *x, const char *path, struct image **im, struc
     return rc;
 }
 
-void expected_dispose(struct expected *x)
+void prefetcher_dispose(struct prefetcher *x)
 {
     for (size_t i = 0; i < x->n_wanted; i++) {
         image_close(x->wanted[i].image);
@@ -141,5 +141,5 @@ void expected_dispose(struct expected *x)
     for (size_t i = 0; i < x->n_unwanted; i++)
         image_close(x->unwanted[i]);
     free(x->unwanted);
-    *x = (struct expected){0};
+    *x = (struct prefetcher){0};
 }

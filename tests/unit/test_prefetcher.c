@@ -1,5 +1,5 @@
-/* Images that a warm slot expects: restore/warm/prefetch.h, and what store/image.h has for it. */
-#include "restore/warm/prefetch.h"
+/* Images that a warm slot expects: restore/warm/prefetcher.h, and what store/image.h has for it. */
+#include "restore/warm/prefetcher.h"
 #include "tests/unit/check.h"
 
 #include <errno.h>
@@ -54,18 +54,18 @@ static long mapped_kib(const char *path)
     return all;
 }
 
-static void set(struct expected *x, const char *a, const char *b)
+static void set(struct prefetcher *x, const char *a, const char *b)
 {
     const char *paths[] = {a, b};
     struct error e = {0};
     size_t n = a ? b ? 2 : 1 : 0;
-    assert_int_equal(expected_set(x, paths, n, &e), 0);
+    assert_int_equal(prefetcher_set(x, paths, n, &e), 0);
 }
 
-static unsigned work(struct expected *x)
+static unsigned work(struct prefetcher *x)
 {
     unsigned steps = 0;
-    while (expected_work(x))
+    while (prefetcher_work(x))
         assert_true(++steps < 1000);
     return steps;
 }
@@ -116,32 +116,32 @@ static void shorter(void **state)
 static void ready_ahead(void **state)
 {
     (void)state;
-    struct expected x = {0};
+    struct prefetcher x = {0};
     struct error e;
     struct image *im;
     const char *a = scratch_path(&dir, "a.img"), *b = scratch_path(&dir, "b.img");
     make(a, 1);
     make(b, 2);
-    assert_false(expected_work(&x));
+    assert_false(prefetcher_work(&x));
     set(&x, a, b);
     assert_int_equal(mapped_kib(a), -1); /* nothing yet */
     assert_true(work(&x) > 2 * PAGES / 128);
     assert_true(mapped_kib(a) >= (long)PAGES * 4 && mapped_kib(b) >= (long)PAGES * 4);
-    assert_false(expected_work(&x));
-    assert_int_equal(expected_open(&x, b, &im, &e), 0);
+    assert_false(prefetcher_work(&x));
+    assert_int_equal(prefetcher_open(&x, b, &im, &e), 0);
     assert_ptr_equal(im, x.wanted[1].image);
     assert_int_equal(seed_of(im), 2);
     assert_int_equal(image_near(im), PAGES);
-    expected_dispose(&x);
+    prefetcher_dispose(&x);
     assert_int_equal(mapped_kib(a), -1);
-    expected_dispose(&x);
+    prefetcher_dispose(&x);
 }
 
 /* What stays keeps what it has; what goes goes step by step, with its file. */
 static void another_list(void **state)
 {
     (void)state;
-    struct expected x = {0};
+    struct prefetcher x = {0};
     const char *a = scratch_path(&dir, "a.img"), *b = scratch_path(&dir, "b.img");
     make(a, 1);
     make(b, 2);
@@ -151,7 +151,7 @@ static void another_list(void **state)
     const struct image *kept = x.wanted[0].image;
     set(&x, b, a);
     assert_ptr_equal(x.wanted[1].image, kept);
-    assert_true(expected_work(&x)); /* b is opened, a is ready */
+    assert_true(prefetcher_work(&x)); /* b is opened, a is ready */
     assert_non_null(x.wanted[0].image);
     assert_ptr_equal(x.wanted[1].image, kept);
     work(&x);
@@ -160,13 +160,13 @@ static void another_list(void **state)
     assert_true(work(&x) > PAGES / 128);
     assert_int_equal(mapped_kib(a), -1);
     set(&x, a, NULL); /* half way, it is wanted again */
-    expected_work(&x);
+    prefetcher_work(&x);
     set(&x, b, a);
     work(&x);
     assert_int_equal(x.n_wanted, 2);
     assert_int_equal(x.n_unwanted, 0);
     set(&x, NULL, NULL);
-    expected_dispose(&x); /* with everything still to be let go of */
+    prefetcher_dispose(&x); /* with everything still to be let go of */
     assert_int_equal(mapped_kib(b), -1);
 }
 
@@ -174,7 +174,7 @@ static void another_list(void **state)
 static void what_is_there_now(void **state)
 {
     (void)state;
-    struct expected x = {0};
+    struct prefetcher x = {0};
     struct error e;
     struct image *im, *again;
     const char *a = scratch_path(&dir, "a.img"), *b = scratch_path(&dir, "b.img");
@@ -183,19 +183,19 @@ static void what_is_there_now(void **state)
     set(&x, a, NULL);
     work(&x);
     assert_int_equal(rename(b, a), 0);
-    assert_int_equal(expected_open(&x, a, &im, &e), 0);
+    assert_int_equal(prefetcher_open(&x, a, &im, &e), 0);
     assert_int_equal(seed_of(im), 2);
-    assert_int_equal(expected_open(&x, a, &again, &e), 0);
+    assert_int_equal(prefetcher_open(&x, a, &again, &e), 0);
     assert_int_equal(seed_of(again), 2);
     assert_int_equal(seed_of(x.wanted[0].image), 1);
-    expected_dispose(&x);
+    prefetcher_dispose(&x);
 }
 
 /* Nobody is told before it is asked for. */
 static void cannot_be_opened(void **state)
 {
     (void)state;
-    struct expected x = {0};
+    struct prefetcher x = {0};
     struct error e;
     struct image *im;
     const char *a = scratch_path(&dir, "a.img"), *b = scratch_path(&dir, "b.img");
@@ -204,12 +204,12 @@ static void cannot_be_opened(void **state)
     work(&x);
     assert_null(x.wanted[0].image);
     assert_true(mapped_kib(b) >= (long)PAGES * 4);
-    assert_int_equal(expected_open(&x, a, &im, &e), -ENOENT);
+    assert_int_equal(prefetcher_open(&x, a, &im, &e), -ENOENT);
     assert_says(e.text, "a.img");
     make(a, 1);
-    assert_int_equal(expected_open(&x, a, &im, &e), 0);
+    assert_int_equal(prefetcher_open(&x, a, &im, &e), 0);
     assert_int_equal(seed_of(im), 1);
-    expected_dispose(&x);
+    prefetcher_dispose(&x);
 }
 
 int main(void)

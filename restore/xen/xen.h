@@ -1,8 +1,19 @@
 /*
- * The handles through which everything here speaks to Xen: libxenctrl,
- * xenstore, and a logger that keeps what the libraries say, so that an error
- * of ours can end with their reason. This is the only way in; a process or
- * thread opens its own.
+ * Room xen: one domain and its devices, one host; by calls of Xen's libraries, xenstore, device
+ * mapper and loop devices. All of it blocks.
+ *
+ * For the daemon: host.h alone. For the helpers besides:
+ *   domain.h        creates a domain
+ *   domtree.h       its nodes in xenstore, by xstree.h: a set of nodes in one transaction
+ *   disk.h          its disks, by loop.h and snapshot.h
+ *   cpu_policy.h    CPUID and MSRs
+ *   userdata.h      the configuration that xl keeps of it
+ *
+ * May include: formats, store, base.
+ *
+ * This header is what all of them need: the handles through which everything here speaks to Xen,
+ * libxenctrl's and xenstore's, and a logger that keeps the libraries' complaint, so that an error
+ * of ours can end with their reason. A process or thread opens its own.
  */
 #ifndef RESTORE_XEN_H
 #define RESTORE_XEN_H
@@ -27,7 +38,8 @@ struct xen {
 int xen_open(struct xen *x, struct error *e);
 void xen_close(struct xen *x);
 
-/* Like error_errno with the present errno, and the libraries' last complaint appended. */
+/* Like error_errno with the present errno, and the libraries' first complaint since the last
+ * xen_log_clear appended. */
 int xen_error(struct xen *x, struct error *e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Forgets older complaints; called before a call whose failure will be reported. */

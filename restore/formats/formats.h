@@ -1,0 +1,22 @@
+/*
+ * Room formats: the files that Xen's tools and ours write, and what they say of a guest. Nothing
+ * here calls Xen; of Xen only public headers are used, for structures and numbers.
+ *
+ * For others:
+ *   records.h       numbers of a stream's records and of our own; page types
+ *   source.h        bytes from a file, a pipe or memory
+ *   savefile.h      what `xl save` writes: header, configuration, stream
+ *   stream.h        reads a libxc stream; stream_write.h writes one
+ *   domconf.h       a domain's configuration, from xl's JSON or ours
+ *   fingerprint.h   whether a disk is still what it was
+ *   guest_check.h   whether records and memory agree
+ *   lineage.h       whether two images may be base and derived, or versions of one another
+ *   pte.h           page-table entries
+ * Inner: domconf_private.h.
+ *
+ * May include: store, base.
+ */
+#ifndef RESTORE_FORMATS_H
+#define RESTORE_FORMATS_H
+
+#endif

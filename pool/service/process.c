@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/message.h"
 #include "base/util.h"
-#include "restore/protocol/slot_protocol.h"
+#include "restore/protocol/protocol.h"
 
 #include <errno.h>
 #include <signal.h>

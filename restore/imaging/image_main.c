@@ -2,7 +2,7 @@
  * dompool-image: one piece of work on image files in a process of its own, so that whatever a
  * hostile file provokes costs that piece of work and nothing else.
  *
- * Started by the daemon it has no arguments and speaks restore/protocol/slot_protocol.h on
+ * Started by the daemon it has no arguments and speaks restore/protocol/image_protocol.h on
  * descriptor 3. It ends with its parent (PR_SET_PDEATHSIG), on SIGTERM, and when
  * the socket closes, and takes back what it has done: a file is removed, a suspended
  * domain goes on. By hand it is
@@ -22,6 +22,7 @@
 #include "restore/imaging/image_import.h"
 #include "restore/imaging/suspend.h"
 #include "restore/protocol/parent.h"
+#include "restore/protocol/protocol.h"
 #include "restore/xen/host.h"
 #include "restore/xen/snapshot.h"
 
@@ -78,9 +79,9 @@ static int progress(uint64_t done, uint64_t total, void *data)
     if (by_hand || now - *last_us < PROGRESS_INTERVAL_US)
         return 0;
     *last_us = now;
-    return helper_send_message(json_pack("{ss sI sI}", "event", "progress", "done",
-                                         (json_int_t)done, "total", (json_int_t)total),
-                               NULL);
+    return parent_tell(json_pack("{ss sI sI}", "event", "progress", "done", (json_int_t)done,
+                                 "total", (json_int_t)total),
+                       NULL);
 }
 
 /* ---- results ---- */
@@ -429,7 +430,7 @@ static int report(json_t *result, struct error *e)
     if (stop_asked)
         return error_set(e, -ECANCELED, "stopped");
     if (!by_hand)
-        return helper_send_message(json_pack("{ss sO}", "event", "done", "result", result), e);
+        return parent_tell(json_pack("{ss sO}", "event", "done", "result", result), e);
     json_dumpf(result, stdout, JSON_INDENT(2));
     putchar('\n');
     return fflush(stdout) ? error_errno(e, errno, "print the result") : 0;
@@ -471,7 +472,7 @@ static int helper_main(void)
     struct error e = {0};
     struct message_reader reader;
     json_t *request = NULL;
-    if (!helper_attach(SIGTERM)) /* a domain that it has suspended is to go on */
+    if (!parent_attach(SIGTERM)) /* a domain that it has suspended is to go on */
         return usage();
     message_reader_init(&reader, HELPER_MESSAGE_LIMIT);
     int rc = message_receive(HELPER_FD, &reader, &request, &e);
@@ -483,7 +484,7 @@ static int helper_main(void)
     message_reader_dispose(&reader);
     if (!rc)
         return EXIT_SUCCESS;
-    (void)helper_send_message(
+    (void)parent_tell(
         json_pack("{ss ss ss*}", "event", "failed", "answer", answer_name(e.code), "error", e.text),
         NULL);
     return EXIT_FAILURE;

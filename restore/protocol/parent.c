@@ -1,7 +1,8 @@
-/* Helper processes: see parent.h. */
+/* The daemon, for its helpers: see parent.h. */
 #include "restore/protocol/parent.h"
 
 #include "base/message.h"
+#include "restore/protocol/protocol.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -19,13 +20,13 @@ static bool parent_is_gone(void)
     return peer.pid > 0 && peer.pid != getppid();
 }
 
-bool helper_attach(int signum)
+bool parent_attach(int signum)
 {
     prctl(PR_SET_PDEATHSIG, signum);
     return !parent_is_gone();
 }
 
-int helper_send_message(json_t *message, struct error *e)
+int parent_tell(json_t *message, struct error *e)
 {
     if (!message)
         return error_set(e, -ENOMEM, "out of memory for a message");

@@ -1,5 +1,5 @@
 /*
- * dompool-slot: the helper process of one slot. Protocol: slot_protocol.h.
+ * dompool-slot: the helper process of one slot. Protocol: restore/protocol/slot_protocol.h.
  *
  * It builds the slot, turns it into another version of its image when told to, waits for the one
  * message that completes it, and for the one that lets it go.
@@ -10,6 +10,7 @@
 #include "base/message.h"
 #include "base/util.h"
 #include "restore/protocol/parent.h"
+#include "restore/protocol/protocol.h"
 #include "restore/warm/warm.h"
 
 #include <errno.h>
@@ -32,27 +33,26 @@ struct helper {
 static int send_created(struct warm *w, void *data)
 {
     (void)data;
-    return helper_send_message(
-        json_pack("{s:s, s:i}", "event", "created", "domid", (int)w->target.domid), NULL);
+    return parent_tell(json_pack("{s:s, s:i}", "event", "created", "domid", (int)w->target.domid),
+                       NULL);
 }
 
 static int send_warm(const struct warm *w, struct error *e)
 {
-    return helper_send_message(json_pack("{s:s, s:i, s:s, s:o}", "event", "warm", "domid",
-                                         (int)w->target.domid, "engine", w->engine->name, "stages",
-                                         trace_to_json(&w->target.trace)),
-                               e);
+    return parent_tell(json_pack("{s:s, s:i, s:s, s:o}", "event", "warm", "domid",
+                                 (int)w->target.domid, "engine", w->engine->name, "stages",
+                                 trace_to_json(&w->target.trace)),
+                       e);
 }
 
 static int send_completed(const struct warm *w, const struct warm_outcome *o, struct error *e)
 {
-    return helper_send_message(json_pack("{s:s, s:i, s:I, s:I, s:I, s:o}", "event", "completed",
-                                         "domid", (int)w->target.domid, "delta_pages",
-                                         (json_int_t)o->delta_pages, "start_us",
-                                         (json_int_t)w->target.trace.start_us, "total_us",
-                                         (json_int_t)trace_total_us(&w->target.trace), "stages",
-                                         trace_to_json(&w->target.trace)),
-                               e);
+    return parent_tell(json_pack("{s:s, s:i, s:I, s:I, s:I, s:o}", "event", "completed", "domid",
+                                 (int)w->target.domid, "delta_pages", (json_int_t)o->delta_pages,
+                                 "start_us", (json_int_t)w->target.trace.start_us, "total_us",
+                                 (json_int_t)trace_total_us(&w->target.trace), "stages",
+                                 trace_to_json(&w->target.trace)),
+                       e);
 }
 
 /* event: "failed", or "refused" */
@@ -60,9 +60,9 @@ static int send_failure(const struct warm *w, const char *event, int rc, const s
 {
     const char *step = w->target.step ? w->target.step : "start";
     log_warning("%s (stage %s)", e->text, step);
-    return helper_send_message(json_pack("{s:s, s:s, s:s, s:s}", "event", event, "answer",
-                                         answer_name(rc), "error", e->text, "stage", step),
-                               NULL);
+    return parent_tell(json_pack("{s:s, s:s, s:s, s:s}", "event", event, "answer", answer_name(rc),
+                                 "error", e->text, "stage", step),
+                       NULL);
 }
 
 static int build(struct helper *h, json_t *request, struct error *e)
@@ -208,7 +208,7 @@ int main(int argc, char **argv)
         log_level_parse(level, &max);
     log_init("dompool-slot", max);
     signal(SIGPIPE, SIG_IGN);
-    if (argc != 1 || !helper_attach(SIGKILL)) {
+    if (argc != 1 || !parent_attach(SIGKILL)) {
         fprintf(stderr, "dompool-slot is started by dompoold, with a socket as descriptor %d\n",
                 HELPER_FD);
         return 64;

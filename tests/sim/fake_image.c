@@ -2,7 +2,7 @@
  * domain is one like it. */
 #include "base/message.h"
 #include "base/util.h"
-#include "restore/protocol/slot_protocol.h"
+#include "restore/protocol/protocol.h"
 #include "store/image.h"
 #include "tests/sim/fake.h"
 

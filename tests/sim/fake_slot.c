@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/message.h"
 #include "base/util.h"
-#include "restore/protocol/slot_protocol.h"
+#include "restore/protocol/protocol.h"
 #include "store/image.h"
 #include "tests/sim/fake.h"
 

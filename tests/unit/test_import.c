@@ -8,7 +8,7 @@
 #include "base/message.h"
 #include "restore/formats/domconf.h"
 #include "restore/imaging/image_import.h"
-#include "restore/protocol/slot_protocol.h"
+#include "restore/protocol/protocol.h"
 
 #include <errno.h>
 #include <fcntl.h>

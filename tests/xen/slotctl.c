@@ -9,7 +9,7 @@
  */
 #include "base/message.h"
 #include "base/util.h"
-#include "restore/protocol/slot_protocol.h"
+#include "restore/protocol/protocol.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,0 +1,19 @@
+/*
+ * Room protocol: what the daemon and its helper processes say to one another.
+ *
+ * A helper is started with a connected stream socket as descriptor HELPER_FD and speaks
+ * NUL-terminated JSON (base/message.h) on it. It dies with its parent (PR_SET_PDEATHSIG) and when
+ * the socket closes.
+ *
+ * For the daemon: this header, and the messages in slot_protocol.h (dompool-slot) and
+ * image_protocol.h (dompool-image). For the helpers besides: parent.h, their end of the socket.
+ *
+ * May include: base.
+ */
+#ifndef RESTORE_PROTOCOL_H
+#define RESTORE_PROTOCOL_H
+
+#define HELPER_FD 3
+#define HELPER_MESSAGE_LIMIT (1u << 20) /* bytes */
+
+#endif

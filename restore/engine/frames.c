@@ -2,6 +2,7 @@
 #include "restore/engine/frames.h"
 
 #include "restore/formats/records.h"
+#include "store/image.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "restore/formats/domconf.h"
 #include "restore/formats/savefile.h"
+#include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"
 
 #include <stdio.h>

@@ -6,7 +6,9 @@
 #ifndef TESTS_UNIT_STREAM_BUILD_H
 #define TESTS_UNIT_STREAM_BUILD_H
 
+#include "base/error.h"
 #include "restore/formats/records.h"
+#include "store/image.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -7,6 +7,7 @@
 #include "tests/unit/stream_build.h"
 
 #include "restore/formats/lineage.h"
+#include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"
 #include "store/memory.h"
 

@@ -4,6 +4,7 @@
 #include "tests/unit/stream_build.h"
 
 #include "restore/formats/fingerprint.h"
+#include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"
 
 #include <errno.h>

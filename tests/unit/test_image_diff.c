@@ -3,6 +3,7 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
+#include "restore/formats/source.h"
 #include "restore/imaging/image_diff.h"
 #include "restore/imaging/image_import.h"
 

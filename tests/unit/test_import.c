@@ -7,6 +7,7 @@
 
 #include "base/message.h"
 #include "restore/formats/domconf.h"
+#include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"
 #include "restore/protocol/protocol.h"
 

@@ -9,6 +9,7 @@
 
 #include "base/util.h"
 #include "restore/formats/domconf.h"
+#include "restore/formats/source.h"
 #include "restore/imaging/image_export.h"
 #include "restore/imaging/image_import.h"
 

@@ -3,6 +3,7 @@
 #include "tests/unit/stream_build.h"
 
 #include "base/util.h"
+#include "restore/formats/source.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,6 +6,7 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
+#include "restore/formats/source.h"
 #include "restore/formats/stream_write.h"
 #include "restore/imaging/image_import.h"
 

@@ -13,9 +13,8 @@ struct list {
     struct list *prev, *next;
 };
 
-#define container_of(ptr, type, member)                                                            \
-    ((type *)(void *)((char *)(ptr)-offsetof(type, member))) /* void: members differ in alignment  \
-                                                              */
+/* Through void, because members differ in alignment. */
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {

@@ -57,8 +57,8 @@ struct domconf {
     uint64_t max_mem_kib;
     uint64_t target_mem_kib;
     uint64_t shadow_mem_kib; /* PVH: paging pool; 0: libxl's formula */
-    unsigned
-        tsc_mode; /* libxl_tsc_mode: 0 default, 1 always_emulate, 2 native, 3 native_paravirt */
+    /* libxl_tsc_mode: 0 default, 1 always_emulate, 2 native, 3 native_paravirt */
+    unsigned tsc_mode;
     unsigned max_grant_frames, max_maptrack_frames; /* UINT32_MAX: Xen's default */
     unsigned max_event_channels;                    /* libxl default 1023 */
     bool nested_hvm, nomigrate;                     /* nomigrate: invariant TSC */

@@ -15,8 +15,8 @@
 #include <xen/sched.h>
 #include <xenguest.h>
 
-#define SUSPEND_AFTER_ACK_MS                                                                       \
-    60000u /* as libxl: the guest freezes its tasks and devices meanwhile */
+/* As libxl: the guest freezes its tasks and devices meanwhile. */
+#define SUSPEND_AFTER_ACK_MS 60000u
 
 /* Watches tell of every step. This is for the stop flag, and for a watch that never fires. */
 #define POLL_MS 100

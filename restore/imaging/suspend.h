@@ -41,7 +41,9 @@ struct suspend_options {
  *
  *   ANSWER_TIMED_OUT      the guest did not acknowledge, or not suspend, in time
  *   ANSWER_BAD_VALUE      it powered off, rebooted or crashed instead; or another request is
- * pending ANSWER_NO_SUCH_LEASE  the domain has gone -ECANCELED            *stop
+ *                         pending
+ *   ANSWER_NO_SUCH_LEASE  the domain has gone
+ *   -ECANCELED            *stop
  */
 int suspend_domain(struct xen *x, const struct suspend_options *o, struct error *e);
 

@@ -19,7 +19,7 @@
  *     does not read pages on its free lists; Debian's zeroes them when it hands them out;
  *   - page tables of a PV guest, which an engine has to unpin, translate and pin again. Measured
  *     deltas of about 1,000 pages hold 8 to 16 L1 tables and 2 of each other level, so that many
- * are changed, whatever the size of the delta: the accessed bit of the first present entry. The
+ *     are changed, whatever the size of the delta: the accessed bit of the first present entry. The
  *     processor sets that bit itself, and no kernel minds when it is wrong;
  *   - nothing else. vCPUs and devices are the base's.
  *

@@ -22,7 +22,7 @@
  *
  * - ram: a page of data, as it is
  * - table: a page table (PV), entries with pfns; the sixteen entries of an L4 that are Xen's own
- * are left out
+ *   are left out
  * - p2m: a page of the guest's list of its frames (PV), with pfns, so it can be compared too; found
  *   by walking the guest's page tables at the address that it gave Xen
  * - start_info: the page that a restore tells the guest its frames and event channels in (PV), with
@@ -31,7 +31,7 @@
  * - console: the console ring; may differ: xenconsoled empties it when it comes around to it
  * - special: the other pages that HVM parameters name (PVH)
  * - shared_info: the page shared with Xen (PV), without clocks, which run, and pending events,
- * which come when back ends connect
+ *   which come when back ends connect
  * - grant: an entry of the grant table that is in use, without the bits that say who has it mapped
  * - vcpu: a part of a vCPU's context (PV)
  * - hvm: a record of the HVM context, or a parameter (PVH)

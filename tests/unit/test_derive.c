@@ -10,6 +10,7 @@
 #include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"
 #include "store/memory.h"
+#include "tests/random.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -767,22 +768,6 @@ struct model {
     struct cell cell[CELLS];
 };
 
-static uint64_t random_state;
-
-/* SplitMix64 */
-static uint64_t random_next(void)
-{
-    uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return z ^ z >> 31;
-}
-
-static unsigned below(unsigned n)
-{
-    return (unsigned)(random_next() % n);
-}
-
 static uint64_t cell_pfn(const struct model *m, size_t i)
 {
     return m->guest == PV ? cells_pv[i] : cells_pvh[i];
@@ -966,7 +951,7 @@ static void property(void **state)
     for (seed = first_seed; seed <= last_seed; seed++)
         for (enum image_guest guest = PV; guest <= PVH; guest++) {
             struct model base = {.guest = guest}, x;
-            random_state = seed;
+            random_seed(seed);
             model_change(&base, 100, 100);
             x = base;
             model_change_some(&x);

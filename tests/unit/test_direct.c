@@ -13,6 +13,7 @@
 #include "restore/engine/direct.h"
 #include "restore/engine/engine.h"
 #include "restore/formats/source.h"
+#include "tests/random.h"
 
 #include <inttypes.h>
 
@@ -30,22 +31,6 @@ static uint64_t seed, first_seed = 1, last_seed = CASES;
         if (!(condition))                                                                          \
             fail_msg("seed %" PRIu64 ": %s", seed, #condition);                                    \
     } while (0)
-
-static uint64_t random_state;
-
-/* SplitMix64 */
-static uint64_t random_next(void)
-{
-    uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return z ^ z >> 31;
-}
-
-static unsigned below(unsigned n)
-{
-    return (unsigned)(random_next() % n);
-}
 
 /* ---- guests as plain arrays ---- */
 
@@ -592,7 +577,7 @@ static void test_forests(void **state)
 {
     (void)state;
     for (seed = first_seed; seed <= last_seed; seed++) {
-        random_state = seed;
+        random_seed(seed);
         guest_random(&base);
         struct image *over = image_make("base.img", &base, NULL, NULL), *delta;
         if (seed % 8 == 0)
@@ -645,7 +630,7 @@ static void test_batches(void **state)
 {
     (void)state;
     for (seed = 0; seed < 2; seed++) {
-        random_state = seed;
+        random_seed(seed);
         guests_large();
         struct image *zeros = image_make("zeros.img", &base, NULL, NULL), *over, *delta;
         delta = image_make("delta.img", &image, zeros, &base);

@@ -6,6 +6,7 @@
 #include "tests/unit/check.h"
 
 #include "store/memory.h"
+#include "tests/random.h"
 
 #include <inttypes.h>
 
@@ -32,22 +33,6 @@ struct model {
     uint64_t max_pfn;
     struct cell cell[PFNS];
 };
-
-static uint64_t random_state;
-
-/* SplitMix64 */
-static uint64_t random_next(void)
-{
-    uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return z ^ z >> 31;
-}
-
-static unsigned below(unsigned n)
-{
-    return (unsigned)(random_next() % n);
-}
 
 /* Zeros, three words over and over, and pages that differ from one of those in one byte. */
 static void content_fill(unsigned content, uint8_t page[PAGE_BYTES])
@@ -282,7 +267,7 @@ static void random_guests(void **state)
     (void)state;
     for (seed = first_seed; seed <= last_seed; seed++) {
         struct model base, changed, other;
-        random_state = seed;
+        random_seed(seed);
         uint64_t max_pfn = below(PFNS);
         model_random(&base, max_pfn);
         changed = base;

@@ -8,8 +8,6 @@
 #include <spawn.h>
 #include <sys/wait.h>
 
-static struct scratch dir;
-
 static int setup(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* What every unit test needs: cmocka in its required order, a scratch directory and its fixtures.
- */
+/* What every unit test needs: cmocka in its required order, and a scratch directory. Every function
+ * fails the test when something is not as it says. */
 #ifndef TESTS_UNIT_CHECK_H
 #define TESTS_UNIT_CHECK_H
 
@@ -12,8 +12,6 @@
 
 #include "base/util.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,96 +19,30 @@
 #include <unistd.h>
 
 /* The text of an error must hold a part; prints both when it does not. */
-static inline void assert_says(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("\"%s\" does not say \"%s\"", text, part);
-}
-
-static inline void assert_refused(int rc, const struct error *e, const char *why)
-{
-    if (rc != ANSWER_IMAGE_REFUSED)
-        fail_msg("returned %d (%s), not a refusal because of \"%s\"", rc, e->text, why);
-    assert_says(e->text, why);
-}
+void assert_says(const char *text, const char *part);
+/* rc must say that the image was refused, and the text why. */
+void assert_refused(int rc, const struct error *e, const char *why);
 
 struct scratch {
     char dir[64];
 };
 
 /* In memory where that can be: images are synced when they are committed. */
-static inline void scratch_make(struct scratch *s)
-{
-    snprintf(s->dir, sizeof s->dir, "%s/dompool-test-XXXXXX",
-             access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
-    assert_non_null(mkdtemp(s->dir));
-}
-
+void scratch_make(struct scratch *s);
 /* Path of a name in the directory; valid until the eighth call after it. */
-static inline const char *scratch_path(const struct scratch *s, const char *name)
-{
-    static char paths[8][128];
-    static unsigned next;
-    char *path = paths[next++ % ARRAY_SIZE(paths)];
-    assert_true(format_fits(path, sizeof paths[0], "%s/%s", s->dir, name));
-    return path;
-}
-
-static inline void scratch_write(const struct scratch *s, const char *name, const void *bytes,
-                                 size_t size)
-{
-    int fd = open(scratch_path(s, name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(write_full(fd, bytes, size), 0);
-    close(fd);
-}
-
+const char *scratch_path(const struct scratch *s, const char *name);
+/* Makes or replaces a file. */
+void scratch_write(const struct scratch *s, const char *name, const void *bytes, size_t size);
 /* Number of files there; each is unlinked when `clean`. */
-static inline unsigned scratch_files(const struct scratch *s, bool clean)
-{
-    unsigned n = 0;
-    DIR *d = opendir(s->dir);
-    assert_non_null(d);
-    for (struct dirent *entry; (entry = readdir(d));) {
-        if (entry->d_name[0] == '.')
-            continue;
-        n++;
-        if (clean)
-            unlinkat(dirfd(d), entry->d_name, 0);
-    }
-    closedir(d);
-    return n;
-}
-
-static inline void scratch_remove(const struct scratch *s)
-{
-    scratch_files(s, true);
-    rmdir(s->dir);
-}
+unsigned scratch_files(const struct scratch *s, bool clean);
+/* The directory, with its files. */
+void scratch_remove(const struct scratch *s);
 
 /* The one directory of most tests: made and removed with their group, emptied after each. */
-static struct scratch dir __attribute__((unused));
-
-static inline int dir_setup(void **state)
-{
-    (void)state;
-    scratch_make(&dir);
-    return 0;
-}
-
-static inline int dir_teardown(void **state)
-{
-    (void)state;
-    scratch_remove(&dir);
-    return 0;
-}
-
-static inline int dir_clean(void **state)
-{
-    (void)state;
-    scratch_files(&dir, true);
-    return 0;
-}
+extern struct scratch dir;
+int dir_setup(void **state);
+int dir_teardown(void **state);
+int dir_clean(void **state);
 
 #define TEST_IN_DIR(f) cmocka_unit_test_setup_teardown(f, NULL, dir_clean)
 

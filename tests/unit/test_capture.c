@@ -53,7 +53,6 @@ static struct {
     bool save_ended;
 } world;
 
-static struct scratch dir;
 static char image_path[128];
 
 static void world_reset(enum image_guest guest)

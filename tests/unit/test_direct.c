@@ -8,7 +8,9 @@
  * so. A failure prints its seed: test_direct SEED repeats that case alone, test_direct FIRST LAST
  * those from one to another.
  */
+#include "tests/unit/check.h"
 #include "tests/unit/imported.h"
+#include "tests/unit/stream_build.h"
 
 #include "restore/engine/direct.h"
 #include "restore/engine/engine.h"

@@ -6,7 +6,9 @@
  * image's, no hypercall is made twice for a parameter that has its value already, and any call may
  * fail.
  */
+#include "tests/unit/check.h"
 #include "tests/unit/imported.h"
+#include "tests/unit/stream_build.h"
 
 #include "restore/engine/engine.h"
 #include "tests/random.h"

@@ -21,8 +21,6 @@
 #define PV IMAGE_GUEST_PV
 #define PVH IMAGE_GUEST_PVH
 
-/* Files of every test */
-static struct scratch dir;
 static char image_path[128], derived_path[128], save_path[128], again_path[128];
 
 static int setup(void **state)

@@ -8,6 +8,7 @@
 #include "restore/imaging/image_import.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #define DISK_BYTES 4096u

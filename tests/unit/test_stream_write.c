@@ -11,6 +11,7 @@
 #include "restore/imaging/image_import.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 

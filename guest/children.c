@@ -21,7 +21,7 @@
 enum {
     TREES_MAX = 8,
 
-    /* As wide as the limits of guest.c, and for the same reason. */
+    /* As wide as the limits of cpus.c and disks.c, and for the same reason. */
     TREE_LIMIT_MS = 30000,
     TREE_START_LIMIT_MS = 120000,
     POLL_MS = 10,
@@ -48,10 +48,8 @@ static void share_ask(struct tree_share *share)
 static size_t share_answers(const struct tree_share *share, size_t *good)
 {
     size_t answered = 0;
-
     for (uint32_t i = 0; i < share->processes; i++) {
         const struct tree_answer *a = &share->answers[i];
-
         if (__atomic_load_n(&a->round, __ATOMIC_ACQUIRE) != share->round_asked)
             continue;
         answered++;
@@ -63,7 +61,6 @@ static size_t share_answers(const struct tree_share *share, size_t *good)
 static uint64_t now_ms(void)
 {
     struct timespec t;
-
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
@@ -73,10 +70,9 @@ static uint64_t now_ms(void)
 static void nap(uint64_t *left_ms)
 {
     const struct timespec pause = {.tv_nsec = POLL_MS * 1000000};
-    uint64_t took = now_ms();
-
+    uint64_t before = now_ms();
     nanosleep(&pause, NULL);
-    took = now_ms() - took;
+    uint64_t took = now_ms() - before;
     if (took > NAP_LIMIT_MS)
         took = NAP_LIMIT_MS;
     *left_ms -= took < *left_ms ? took : *left_ms;
@@ -86,42 +82,40 @@ static size_t share_wait(const struct tree_share *share, uint64_t *left_ms)
 {
     for (;;) {
         size_t good = 0;
-
-        if (share_answers(share, &good) == share->processes || *left_ms == 0)
+        if (share_answers(share, &good) == share->processes || !*left_ms)
             return good;
         nap(left_ms);
     }
 }
 
-static bool spawn_tree(int fd)
+/* Starts a program that has fd as its descriptor `as`; its pid, or -1. */
+static pid_t spawn(const char *path, char *const *argv, int fd, int as)
 {
-    char *argv[] = {"work-tree", NULL};
     posix_spawn_file_actions_t actions;
     pid_t pid;
-    bool ok;
-
     posix_spawn_file_actions_init(&actions);
-    ok = posix_spawn_file_actions_adddup2(&actions, fd, TREE_FD) == 0 &&
-         posix_spawn(&pid, "/bin/work-tree", &actions, NULL, argv, no_environment) == 0;
+    bool ok = !posix_spawn_file_actions_adddup2(&actions, fd, as) &&
+              !posix_spawn(&pid, path, &actions, NULL, argv, no_environment);
     posix_spawn_file_actions_destroy(&actions);
-    return ok;
+    return ok ? pid : -1;
 }
 
 bool tree_start(unsigned long processes, uint64_t seed)
 {
+    char *argv[] = {"work-tree", NULL};
     struct tree_share *share = MAP_FAILED;
     int fd = memfd_create("tree", MFD_CLOEXEC);
     uint64_t left_ms = TREE_START_LIMIT_MS;
     bool ok = false;
-
     if (fd >= 0 && processes > 0 && processes <= TREE_PROCESSES_MAX && trees.count < TREES_MAX &&
-        ftruncate(fd, sizeof *share) == 0)
+        !ftruncate(fd, sizeof *share))
         share = mmap(NULL, sizeof *share, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (share != MAP_FAILED) {
         share->seed = seed;
         share->processes = (uint32_t)processes;
         share_ask(share);
-        ok = spawn_tree(fd) && share_wait(share, &left_ms) == processes;
+        ok = spawn("/bin/work-tree", argv, fd, TREE_FD) > 0 &&
+             share_wait(share, &left_ms) == processes;
     }
     if (fd >= 0)
         close(fd);
@@ -136,7 +130,6 @@ bool tree_start(unsigned long processes, uint64_t seed)
 size_t trees_size(void)
 {
     size_t n = 0;
-
     pthread_mutex_lock(&trees.lock);
     for (size_t i = 0; i < trees.count; i++)
         n += trees.shares[i]->processes;
@@ -157,7 +150,6 @@ size_t trees_wait(void)
 {
     uint64_t left_ms = TREE_LIMIT_MS;
     size_t good = 0;
-
     for (size_t i = 0; i < trees.asked; i++)
         good += share_wait(trees.shares[i], &left_ms);
     return good;
@@ -167,12 +159,11 @@ size_t trees_wait(void)
 static long read_filled(int fd)
 {
     FILE *f = fdopen(fd, "re");
-    long mib = -1;
-
-    if (f == NULL) {
+    if (!f) {
         close(fd);
         return -1;
     }
+    long mib = -1;
     if (fscanf(f, "free-pages: filled %ld MiB", &mib) != 1)
         mib = -1;
     fclose(f);
@@ -182,22 +173,14 @@ static long read_filled(int fd)
 long free_pages_run(const char *arg)
 {
     char *argv[] = {"free-pages", (char *)arg, NULL};
-    posix_spawn_file_actions_t actions;
     int out[2];
-    int status = 1;
-    pid_t pid;
-    long mib;
-    bool ok;
-
-    if (pipe2(out, O_CLOEXEC) != 0)
+    if (pipe2(out, O_CLOEXEC))
         return -1;
-    posix_spawn_file_actions_init(&actions);
-    ok = posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO) == 0 &&
-         posix_spawn(&pid, "/bin/free-pages", &actions, NULL, argv, no_environment) == 0;
-    posix_spawn_file_actions_destroy(&actions);
+    pid_t pid = spawn("/bin/free-pages", argv, out[1], STDOUT_FILENO);
     close(out[1]);
-    mib = read_filled(out[0]);
-    if (ok && waitpid(pid, &status, 0) == pid && status == 0)
+    long mib = read_filled(out[0]);
+    int status;
+    if (pid > 0 && waitpid(pid, &status, 0) == pid && !status)
         return mib;
     return -1;
 }

@@ -48,15 +48,13 @@ struct options {
 static unsigned long meminfo_kib(const char *text, const char *name)
 {
     const char *at = strstr(text, name);
-
-    return at != NULL ? strtoul(at + strlen(name), NULL, 10) : 0;
+    return at ? strtoul(at + strlen(name), NULL, 10) : 0;
 }
 
 static bool read_text(const char *path, char *text, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
-
     if (fd >= 0)
         close(fd);
     text[n > 0 ? n : 0] = '\0';
@@ -70,13 +68,10 @@ static bool read_text(const char *path, char *text, size_t size)
 static bool memory_left(const struct options *o)
 {
     char text[4096];
-    unsigned long reserve_kib;
-    unsigned long needed_kib;
-
     if (!read_text("/proc/sys/vm/min_free_kbytes", text, sizeof text))
         return false;
-    reserve_kib = 2 * strtoul(text, NULL, 10);
-    needed_kib = o->leave_kib + CHUNK_BYTES / 1024;
+    unsigned long reserve_kib = 2 * strtoul(text, NULL, 10);
+    unsigned long needed_kib = o->leave_kib + CHUNK_BYTES / 1024;
     return read_text("/proc/meminfo", text, sizeof text) &&
            meminfo_kib(text, "MemFree:") > needed_kib + reserve_kib &&
            meminfo_kib(text, "MemAvailable:") > needed_kib;
@@ -87,7 +82,6 @@ static bool chunk_take(uint64_t word)
 {
     uint64_t *words = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
     if (words == MAP_FAILED)
         return false;
     for (size_t i = 0; i < CHUNK_BYTES / sizeof *words; i++)
@@ -101,7 +95,6 @@ static bool stand_first_in_line(void)
     static const char score[] = "1000";
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     bool ok = fd >= 0 && write(fd, score, sizeof score - 1) == (ssize_t)sizeof score - 1;
-
     if (fd >= 0)
         close(fd);
     return ok;
@@ -117,14 +110,12 @@ static bool options_read(int argc, char **argv, struct options *o)
 {
     *o = (struct options){.leave_kib = DEFAULT_LEAVE_MIB * 1024ul, .word = IMAGE_FREE_WORD};
     for (int i = 1; i < argc; i++) {
-        char *end;
-
-        if (strcmp(argv[i], "--zero") == 0) {
+        if (!strcmp(argv[i], "--zero")) {
             o->word = 0;
-        } else if (strcmp(argv[i], "--leave") == 0 && i + 1 < argc) {
+        } else if (!strcmp(argv[i], "--leave") && i + 1 < argc) {
+            char *end;
             unsigned long mib = strtoul(argv[++i], &end, 10);
-
-            if (end == argv[i] || *end != '\0' || mib > UINT32_MAX)
+            if (end == argv[i] || *end || mib > UINT32_MAX)
                 return false;
             o->leave_kib = mib * 1024;
         } else {
@@ -137,14 +128,13 @@ static bool options_read(int argc, char **argv, struct options *o)
 int main(int argc, char **argv)
 {
     struct options o;
-    unsigned long chunks = 0;
-
     if (!options_read(argc, argv, &o))
         return usage();
     if (!stand_first_in_line()) {
         fprintf(stderr, "free-pages: cannot set oom_score_adj: %s\n", strerror(errno));
         return EXIT_FAILURE;
     }
+    unsigned long chunks = 0;
     while (memory_left(&o) && chunk_take(o.word))
         chunks++;
     printf("free-pages: filled %lu MiB\n", chunks * (CHUNK_BYTES / (1024 * 1024ul)));

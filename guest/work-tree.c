@@ -40,7 +40,6 @@ enum {
 static void *map_bytes(size_t bytes)
 {
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -52,33 +51,30 @@ static uint64_t own_seed(const struct tree_share *share, uint32_t number, size_t
 /* True when every process of the churn did what it should; memory that is short is no failure. */
 static bool churn(void)
 {
-    int status = 0;
-    pid_t pid;
     uint8_t *p = map_bytes(CHURN_BYTES);
-
-    if (p == NULL)
+    if (!p)
         return true;
     for (size_t i = 0; i < CHURN_BYTES; i += CHURN_STRIDE)
         p[i] = (uint8_t)(i / CHURN_STRIDE + 1);
-    pid = fork();
-    if (pid == 0) {
+    pid_t pid = fork();
+    if (!pid) {
         for (size_t i = 0; i < CHURN_BYTES; i += 2 * CHURN_STRIDE)
             p[i]++;
         _exit(p[CHURN_STRIDE] == 2 && p[0] == 2 ? 0 : 1);
     }
+    int status = 0;
     if (pid > 0 && waitpid(pid, &status, 0) != pid)
         status = 1;
     for (size_t i = 0; i < CHURN_BYTES; i += CHURN_STRIDE)
         if (p[i] != (uint8_t)(i / CHURN_STRIDE + 1))
             status = 1;
     munmap(p, CHURN_BYTES);
-    return status == 0;
+    return !status;
 }
 
 static bool pages_hold(const struct tree_share *share, uint32_t number, const uint64_t *pages)
 {
     bool ok = true;
-
     for (size_t i = 0; i < OWN_PAGES; i++)
         if (!page_holds(pages + i * PAGE_WORDS, own_seed(share, number, i)))
             ok = false;
@@ -90,7 +86,6 @@ static void wait_for_round(struct tree_share *share, uint32_t round)
 {
     long ms = (long)share->processes * CHURN_MS;
     struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-
     syscall(SYS_futex, &share->round_asked, FUTEX_WAIT, round, &limit, NULL, 0);
 }
 
@@ -99,15 +94,13 @@ static _Noreturn void live(struct tree_share *share, uint32_t number)
 {
     struct tree_answer *answer = &share->answers[number];
     uint64_t *pages = map_bytes(OWN_PAGES * PAGE_BYTES);
-    bool churns_ok = true;
-
-    if (pages == NULL)
+    if (!pages)
         exit(EXIT_FAILURE);
+    bool churns_ok = true;
     for (size_t i = 0; i < OWN_PAGES; i++)
         page_fill(pages + i * PAGE_WORDS, own_seed(share, number, i));
     for (;;) {
         uint32_t asked = __atomic_load_n(&share->round_asked, __ATOMIC_ACQUIRE);
-
         if (asked != __atomic_load_n(&answer->round, __ATOMIC_RELAXED)) {
             answer->ok = churns_ok && pages_hold(share, number, pages);
             __atomic_store_n(&answer->round, asked, __ATOMIC_RELEASE);
@@ -120,11 +113,9 @@ static _Noreturn void live(struct tree_share *share, uint32_t number)
 /* Starts the tree below process 0; returns in every process of it, with its number. */
 static uint32_t grow(const struct tree_share *share)
 {
-    uint32_t number = 0;
-    uint32_t child = 1;
-
+    uint32_t number = 0, child = 1;
     while (child <= 2 * number + 2 && child < share->processes) {
-        if (fork() != 0) {
+        if (fork()) {
             child++;
             continue;
         }
@@ -139,8 +130,7 @@ int main(void)
 {
     struct tree_share *share =
         mmap(NULL, sizeof *share, PROT_READ | PROT_WRITE, MAP_SHARED, TREE_FD, 0);
-
-    if (share == MAP_FAILED || share->processes == 0 || share->processes > TREE_PROCESSES_MAX)
+    if (share == MAP_FAILED || !share->processes || share->processes > TREE_PROCESSES_MAX)
         return EXIT_FAILURE;
     live(share, grow(share));
 }

@@ -138,6 +138,10 @@ bool image_is_at(const struct image *im, const char *path);
 uint64_t image_payload_offset(const struct image *im);
 /* Walks the records: *cursor starts at 0. True and *out, or false at the end. */
 bool image_next_record(const struct image *im, size_t *cursor, struct image_record *out);
+/* The record of this type, the nth of them from 0. *out as image_next_record's; false: there is
+ * none, and *out is all zero. */
+bool image_find_record(const struct image *im, uint32_t type, unsigned nth,
+                       struct image_record *out);
 /* NUL-terminated JSON text. */
 const char *image_config(const struct image *im);
 

@@ -417,6 +417,17 @@ bool image_next_record(const struct image *im, size_t *cursor, struct image_reco
     return true;
 }
 
+bool image_find_record(const struct image *im, uint32_t type, unsigned nth,
+                       struct image_record *out)
+{
+    size_t cursor = 0;
+    while (image_next_record(im, &cursor, out))
+        if (out->type == type && !nth--)
+            return true;
+    *out = (struct image_record){0};
+    return false;
+}
+
 const char *image_config(const struct image *im)
 {
     return (const char *)im->map + section(im, IMAGE_SECTION_CONFIG)->offset;

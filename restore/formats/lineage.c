@@ -153,16 +153,6 @@ int lineage_check_config(const struct lineage *l, const struct domconf *conf, st
 
 /* ---- records ---- */
 
-static const struct image_record *base_record(const struct lineage *l, uint32_t type,
-                                              struct image_record *r)
-{
-    size_t cursor = 0;
-    while (image_next_record(l->base, &cursor, r))
-        if (r->type == type)
-            return r;
-    return NULL;
-}
-
 static unsigned base_static_records(const struct lineage *l)
 {
     struct image_record r;
@@ -180,14 +170,16 @@ int lineage_check_record(struct lineage *l, uint32_t type, const uint8_t *body, 
     if (type == IMAGE_RECORD_ORIGIN) { /* its first field is the version of the stream */
         if (length < 4)
             return error_set(e, ANSWER_IMAGE_REFUSED, "record ORIGIN is malformed");
-        if (base_record(l, type, &r) && r.length >= 4 && get_u32(r.body) != get_u32(body))
+        if (image_find_record(l->base, type, 0, &r) && r.length >= 4 &&
+            get_u32(r.body) != get_u32(body))
             return differs(e, "the version of the stream", get_u32(r.body), get_u32(body));
         return 0;
     }
     if (!record_is_static(type))
         return 0;
     l->static_records++;
-    if (base_record(l, type, &r) && r.length == length && !memcmp(r.body, body, length))
+    if (image_find_record(l->base, type, 0, &r) && r.length == length &&
+        !memcmp(r.body, body, length))
         return 0;
     return error_set(e, ANSWER_IMAGE_REFUSED, "no delta over this base: record %s differs (%s)",
                      record_name(type),

@@ -191,10 +191,8 @@ struct image_record_origin stream_origin(const struct image *im)
 {
     struct image_record_origin origin = {.stream_version = 3, .xen_major = 4, .xen_minor = 17};
     struct image_record r;
-    size_t cursor = 0;
-    while (image_next_record(im, &cursor, &r))
-        if (r.type == IMAGE_RECORD_ORIGIN && r.length >= sizeof origin)
-            memcpy(&origin, r.body, sizeof origin);
+    if (image_find_record(im, IMAGE_RECORD_ORIGIN, 0, &r) && r.length >= sizeof origin)
+        memcpy(&origin, r.body, sizeof origin);
     return origin;
 }
 

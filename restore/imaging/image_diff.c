@@ -68,21 +68,12 @@ static const struct image *records_of(const struct image_memory *m)
     return m->delta ? m->delta : m->base;
 }
 
-/* The nth record of this type. */
-static bool record_find(const struct image *im, uint32_t type, unsigned nth, struct image_record *r)
-{
-    size_t cursor = 0;
-    while (image_next_record(im, &cursor, r))
-        if (r->type == type && !nth--)
-            return true;
-    return false;
-}
-
 static bool records_differ(const struct image *a, const struct image *b, uint32_t type)
 {
     struct image_record x, y;
     for (unsigned nth = 0;; nth++) {
-        bool in_a = record_find(a, type, nth, &x), in_b = record_find(b, type, nth, &y);
+        bool in_a = image_find_record(a, type, nth, &x);
+        bool in_b = image_find_record(b, type, nth, &y);
         if (in_a != in_b)
             return true;
         if (!in_a)

@@ -73,19 +73,10 @@ static int images_open(struct export *x, struct error *e)
     return rc;
 }
 
-static bool record_find(const struct image *im, uint32_t type, struct image_record *out)
-{
-    size_t cursor = 0;
-    while (image_next_record(im, &cursor, out))
-        if (out->type == type)
-            return true;
-    return false;
-}
-
 static int config_find(struct export *x, struct error *e)
 {
     struct image_record r;
-    if (!record_find(x->image, IMAGE_RECORD_XL_CONFIG, &r))
+    if (!image_find_record(x->image, IMAGE_RECORD_XL_CONFIG, 0, &r))
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "image file %s: holds no xl configuration, which a save file needs",
                          x->options->image_path);
@@ -103,7 +94,7 @@ static int origin_check(const struct export *x, struct error *e)
 {
     struct image_record r;
     uint32_t version = stream_origin(x->image).stream_version;
-    if (!record_find(x->image, IMAGE_RECORD_ORIGIN, &r) ||
+    if (!image_find_record(x->image, IMAGE_RECORD_ORIGIN, 0, &r) ||
         r.length != sizeof(struct image_record_origin) || version < 2 || version > 3)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "image file %s: does not tell the version of its stream, or not 2 or 3",

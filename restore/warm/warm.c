@@ -114,11 +114,9 @@ static int write_userdata(struct warm *w, struct error *e)
 {
     struct userdata u = {w->target.domid, w->uuid, w->name, w->disks, w->n_disks};
     struct image_record r;
-    size_t cursor = 0;
-    while (image_next_record(w->target.base, &cursor, &r))
-        if (r.type == IMAGE_RECORD_XL_CONFIG)
-            return userdata_write(&u, r.body, r.length, e);
-    return 0;
+    if (!image_find_record(w->target.base, IMAGE_RECORD_XL_CONFIG, 0, &r))
+        return 0;
+    return userdata_write(&u, r.body, r.length, e);
 }
 
 /* The back ends have the devices now. */

@@ -15,15 +15,10 @@ int cpu_policy_default(struct xen *x, uint32_t domid, const struct domconf *c)
 int cpu_policy_apply(struct xen *x, uint32_t domid, const struct domconf *c, const struct image *im,
                      struct error *e)
 {
-    struct image_record r, cpuid = {0}, msrs = {0};
-    size_t cursor = 0;
+    struct image_record cpuid, msrs;
     uint32_t leaf = UINT32_MAX, subleaf = UINT32_MAX, msr = UINT32_MAX;
-    while (image_next_record(im, &cursor, &r)) {
-        if (r.type == RECORD_X86_CPUID_POLICY)
-            cpuid = r;
-        if (r.type == RECORD_X86_MSR_POLICY)
-            msrs = r;
-    }
+    image_find_record(im, RECORD_X86_CPUID_POLICY, 0, &cpuid);
+    image_find_record(im, RECORD_X86_MSR_POLICY, 0, &msrs);
     xen_log_clear(x);
     if ((cpuid.length || msrs.length) &&
         xc_set_domain_cpu_policy(x->xch, domid, (uint32_t)(cpuid.length / sizeof(xen_cpuid_leaf_t)),

@@ -98,6 +98,12 @@ static void round_trip(void **state)
     assert_true(image_next_record(im, &cursor, &r));
     assert_int_equal(r.type, 9);
     assert_false(image_next_record(im, &cursor, &r));
+    assert_true(image_find_record(im, 7, 0, &r));
+    assert_memory_equal(r.body, "seven", 5);
+    assert_true(image_find_record(im, 9, 0, &r));
+    assert_int_equal(r.type, 9);
+    assert_false(image_find_record(im, 9, 1, &r));
+    assert_true(!r.type && !r.length && !r.body);
     assert_string_equal(image_config(im), "{\"x\":1}");
     assert_int_equal(image_verify(im, &e), 0);
     struct stat st;

@@ -54,16 +54,6 @@ struct direct {
     uint64_t params_set; /* bit n */
 };
 
-/* The body of the image's record of this type; NULL when it has none. */
-const void *direct_record(const struct image *im, uint32_t type, uint32_t *length);
-
-/* page_writer_add, counted for the stage that is running. */
-int direct_write_page(struct direct *d, uint64_t pfn, unsigned type, const void *content,
-                      struct error *e);
-
-/* X86_TSC_INFO, for both kinds. */
-int direct_set_tsc(struct direct *d, const struct image *im, struct error *e);
-
 /* ---- PV: direct_pv.c ---- */
 
 /* Before the base's pages: the frames of the guest's p2m list, written and kept. */

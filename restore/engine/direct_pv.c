@@ -38,7 +38,6 @@ static int p2m_frame_write(struct direct *d, uint64_t index, uint64_t pfn, struc
                          index, pfn);
     memcpy(entries, image_payload(d->base.base, page->payload), sizeof entries);
     p2m_frame_fill(d, index, entries);
-    trace_pages(&d->target->trace, 1);
     return page_writer_add(d->writer, pfn, PAGE_NOTAB, entries, e);
 }
 
@@ -143,12 +142,12 @@ int direct_pv_start_info(struct direct *d, const struct image *im, uint64_t *pfn
 int direct_pv_write_shared_info(struct direct *d, const struct image *im, struct error *e)
 {
     struct shared_info *to = d->shared_info;
-    uint32_t length;
+    struct image_record r;
     if (d->frames.live)
         return error_set(e, -EINVAL, "shared_info cannot be written, vCPUs have been set");
-    const struct shared_info *from = direct_record(im, RECORD_SHARED_INFO, &length);
-    if (length != PAGE_BYTES)
-        return error_set(e, -EINVAL, "the image's SHARED_INFO record has %u bytes", length);
+    if (!image_find_record(im, RECORD_SHARED_INFO, 0, &r) || r.length != PAGE_BYTES)
+        return error_set(e, -EINVAL, "the image's SHARED_INFO record has %u bytes", r.length);
+    const struct shared_info *from = r.body;
     memcpy(to->vcpu_info, from->vcpu_info, sizeof to->vcpu_info);
     memcpy(&to->arch, &from->arch, sizeof to->arch);
     to->arch.pfn_to_mfn_frame_list_list = 0;

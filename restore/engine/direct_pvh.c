@@ -19,11 +19,11 @@
 /* Walks the image's HVM_PARAMS record: *cursor starts at 0. */
 static bool next_param(const struct image *im, uint32_t *cursor, uint64_t *index, uint64_t *value)
 {
-    uint32_t length;
-    const uint8_t *body = direct_record(im, RECORD_HVM_PARAMS, &length);
+    struct image_record r;
+    image_find_record(im, RECORD_HVM_PARAMS, 0, &r);
+    const uint8_t *body = r.body;
     uint64_t at = PARAMS_HEADER_BYTES + (uint64_t)*cursor * PARAM_BYTES;
-    if (!body || length < PARAMS_HEADER_BYTES || *cursor >= get_u32(body) ||
-        at + PARAM_BYTES > length)
+    if (r.length < PARAMS_HEADER_BYTES || *cursor >= get_u32(body) || at + PARAM_BYTES > r.length)
         return false;
     *index = get_u64(body + at);
     *value = get_u64(body + at + 8);
@@ -45,7 +45,7 @@ int direct_pvh_clear_rings(struct direct *d, struct error *e)
     while (!rc && next_param(d->base.base, &cursor, &index, &pfn))
         if (names_ring(index) && frames_mfn(&d->frames, pfn) != FRAME_NONE &&
             !frames_is_kept(&d->frames, pfn)) {
-            rc = direct_write_page(d, pfn, PAGE_NOTAB, NULL, e);
+            rc = page_writer_add(d->writer, pfn, PAGE_NOTAB, NULL, e);
             if (!rc)
                 rc = frames_keep(&d->frames, pfn, e);
         }
@@ -93,12 +93,12 @@ int direct_pvh_prepare(struct direct *d, uint64_t *store, uint64_t *console, str
 int direct_pvh_set_context(struct direct *d, const struct image *im, struct error *e)
 {
     struct target *t = d->target;
-    uint32_t length;
-    const void *body = direct_record(im, RECORD_HVM_CONTEXT, &length);
-    if (!body)
+    struct image_record r;
+    if (!image_find_record(im, RECORD_HVM_CONTEXT, 0, &r))
         return error_set(e, -EINVAL, "the image has no HVM context");
     int rc = frames_go_live(&d->frames, e);
-    if (!rc && xc_domain_hvm_setcontext(t->xen.xch, t->domid, (uint8_t *)(uintptr_t)body, length))
+    if (!rc &&
+        xc_domain_hvm_setcontext(t->xen.xch, t->domid, (uint8_t *)(uintptr_t)r.body, r.length))
         return xen_error(&t->xen, e, "domain %u: set its HVM context", t->domid);
     return rc;
 }

@@ -62,31 +62,17 @@ static bool is_pv(const struct direct *d)
     return image_info(d->base.base)->guest == IMAGE_GUEST_PV;
 }
 
-const void *direct_record(const struct image *im, uint32_t type, uint32_t *length)
-{
-    struct image_record r;
-    size_t cursor = 0;
-    while (image_next_record(im, &cursor, &r))
-        if (r.type == type) {
-            *length = r.length;
-            return r.body;
-        }
-    *length = 0;
-    return NULL;
-}
-
-int direct_set_tsc(struct direct *d, const struct image *im, struct error *e)
+static int set_tsc(struct direct *d, const struct image *im, struct error *e)
 {
     struct {
         uint32_t mode, khz;
         uint64_t nsec;
         uint32_t incarnation, reserved;
     } tsc;
-    uint32_t length;
-    const void *body = direct_record(im, RECORD_X86_TSC_INFO, &length);
-    if (length != sizeof tsc)
-        return error_set(e, -EINVAL, "the image's TSC record has %u bytes", length);
-    memcpy(&tsc, body, sizeof tsc);
+    struct image_record r;
+    if (!image_find_record(im, RECORD_X86_TSC_INFO, 0, &r) || r.length != sizeof tsc)
+        return error_set(e, -EINVAL, "the image's TSC record has %u bytes", r.length);
+    memcpy(&tsc, r.body, sizeof tsc);
     if (xc_domain_set_tsc_info(d->target->xen.xch, d->target->domid, tsc.mode, tsc.nsec, tsc.khz,
                                tsc.incarnation))
         return xen_error(&d->target->xen, e, "domain %u: set its TSC (mode %u, %u kHz)",
@@ -129,26 +115,11 @@ static int accepts(const struct image *base, struct error *e)
 
 /* ---- pages, from an image into the domain ---- */
 
-int direct_write_page(struct direct *d, uint64_t pfn, unsigned type, const void *content,
-                      struct error *e)
-{
-    trace_pages(&d->target->trace, 1);
-    return page_writer_add(d->writer, pfn, type, content, e);
-}
-
-static int write_range(struct direct *d, const struct page_range *range, struct error *e)
-{
-    uint64_t written;
-    int rc = page_writer_write(d->writer, range, &written, e);
-    trace_pages(&d->target->trace, written);
-    return rc;
-}
-
 static int write_base(struct direct *d, struct error *e)
 {
     const struct image *im = d->base.base;
     struct page_range all = {im, image_pages(im), image_info(im)->pages, FRAME_NONE};
-    return write_range(d, &all, e);
+    return page_writer_write(d->writer, &all, e);
 }
 
 static int typed_reserve(struct direct *d, size_t room, struct error *e)
@@ -202,8 +173,8 @@ static int write_changed(struct direct *d, const struct changes *c, struct error
 {
     int rc = 0;
     if (c->range.besides != FRAME_NONE)
-        rc = direct_write_page(d, c->range.besides, PAGE_NOTAB, d->start_info, e);
-    return rc ? rc : write_range(d, &c->range, e);
+        rc = page_writer_add(d->writer, c->range.besides, PAGE_NOTAB, d->start_info, e);
+    return rc ? rc : page_writer_write(d->writer, &c->range, e);
 }
 
 static bool is_l1(const struct direct *d, uint64_t pfn)
@@ -331,8 +302,8 @@ static int seed_grants(struct direct *d, struct error *e)
 static int open_writer(struct direct *d, struct error *e)
 {
     struct target *t = d->target;
-    return page_writer_open(&t->xen, t->domid, image_info(t->base)->guest, &d->frames, &d->writer,
-                            e);
+    return page_writer_open(&t->xen, t->domid, image_info(t->base)->guest, &d->frames, &t->trace,
+                            &d->writer, e);
 }
 
 /* A slot is filled by one thread, since nobody waits for it; only a completion takes more. Without
@@ -460,7 +431,7 @@ static int finish_pv(struct direct *d, const struct image *im, struct error *e)
 {
     STEP("pin", pin_changed(d, &d->changes, e));
     STEP("shared-info", direct_pv_write_shared_info(d, im, e));
-    STEP("tsc", direct_set_tsc(d, im, e));
+    STEP("tsc", set_tsc(d, im, e));
     STEP("vcpus", direct_pv_set_vcpus(d, im, e));
     STEP("tables", settle_pins(d, &d->changes, e));
     return 0;
@@ -469,7 +440,7 @@ static int finish_pv(struct direct *d, const struct image *im, struct error *e)
 static int finish_pvh(struct direct *d, const struct image *im, struct error *e)
 {
     STEP("params", direct_pvh_set_params(d, im, e));
-    STEP("tsc", direct_set_tsc(d, im, e));
+    STEP("tsc", set_tsc(d, im, e));
     STEP("vcpus", direct_pvh_set_context(d, im, e));
     return 0;
 }

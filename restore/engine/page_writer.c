@@ -56,6 +56,7 @@ struct page_writer {
     uint32_t domid;
     enum image_guest guest;
     struct frames *frames;
+    struct trace *trace;
     struct crew *crew; /* NULL: nobody helps */
     bool failed;       /* nobody knows what has been written */
     bool clears_work;  /* the hypervisor clears pages for us; it does so for PV on PV alone */
@@ -125,7 +126,7 @@ static int open_handles(struct page_writer *w, struct error *e)
 }
 
 int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, struct frames *frames,
-                     struct page_writer **out, struct error *e)
+                     struct trace *trace, struct page_writer **out, struct error *e)
 {
     struct page_writer *w = aligned_alloc(PAGE_BYTES, sizeof *w);
     *out = w;
@@ -136,6 +137,7 @@ int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, stru
     w->domid = domid;
     w->guest = guest;
     w->frames = frames;
+    w->trace = trace;
     w->clears_work = guest == IMAGE_GUEST_PV;
     int rc = open_handles(w, e);
     if (rc) {
@@ -396,6 +398,7 @@ static int add(struct page_writer *w, uint64_t pfn, unsigned type, const void *c
 int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
                     struct error *e)
 {
+    trace_pages(w->trace, 1);
     return settle(w, add(w, pfn, type, content, e));
 }
 
@@ -514,8 +517,7 @@ static int range_write(struct page_writer *w, struct error *e)
     return rc ? rc : flush(w, e);
 }
 
-int page_writer_write(struct page_writer *w, const struct page_range *range, uint64_t *written,
-                      struct error *e)
+int page_writer_write(struct page_writer *w, const struct page_range *range, struct error *e)
 {
     w->range = (struct range){
         .of = *range,
@@ -528,8 +530,7 @@ int page_writer_write(struct page_writer *w, const struct page_range *range, uin
     int rc = settle(w, range_write(w, e));
     if (!rc)
         frames_writes_done(w->frames);
-    *written = 0;
     for (unsigned i = 0; i < CREW_MAX; i++)
-        *written += w->lanes[i].written;
+        trace_pages(w->trace, w->lanes[i].written);
     return rc;
 }

@@ -27,6 +27,7 @@
 
 #include "base/crew.h"
 #include "restore/engine/frames.h"
+#include "restore/engine/trace.h"
 #include "restore/xen/xen.h"
 #include "store/image.h"
 
@@ -35,10 +36,11 @@
 struct page_writer;
 
 /* frames is borrowed; it tells what may be written; its frames have to be populated
- * before they are added. Maps the grant table's first frame, takes half a MiB for pages on their
- * way. *out: page_writer_close. */
+ * before they are added. trace is borrowed; what is written is counted for the stage that is
+ * running. Maps the grant table's first frame, takes half a MiB for pages on their way. *out:
+ * page_writer_close. */
 int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, struct frames *frames,
-                     struct page_writer **out, struct error *e);
+                     struct trace *trace, struct page_writer **out, struct error *e);
 /* From now on crew helps with much; borrowed. Takes half a MiB for each thread. -ENOMEM: it does
  * not, and all else goes on. */
 int page_writer_helped(struct page_writer *w, struct crew *crew, struct error *e);
@@ -72,10 +74,8 @@ static inline bool page_range_passes_over(const struct page_range *r, const stru
     return pfn == r->besides || frames_is_kept(f, pfn);
 }
 
-/* Writes a range, and what was added before. Blocking: all is in the domain when it returns.
- * *written: how many of its pages were not passed over. */
-int page_writer_write(struct page_writer *w, const struct page_range *range, uint64_t *written,
-                      struct error *e);
+/* Writes a range, and what was added before. Blocking: all is in the domain when it returns. */
+int page_writer_write(struct page_writer *w, const struct page_range *range, struct error *e);
 
 /* Turns a table's present entries from pfns to machine frames. -EINVAL: see page_writer_add. */
 int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct error *e);

@@ -1,7 +1,7 @@
 /*
  * A fake host: a directory (environment DOMPOOL_FAKE_HOST) in which every domain is a file
- * named by its domid, holding "uuid name tag state reason". Daemon (fake_host.c in place of dp_xen),
- * helpers (fake_slot.c) and tests share it, so it survives a killed daemon as Xen does.
+ * named by its domid, holding "uuid name tag state reason". Daemon (fake_host.c in place of
+ * dp_xen), helpers (fake_slot.c) and tests share it, so it survives a killed daemon as Xen does.
  *
  * Faults are read from files in it, one word or number each:
  *

@@ -133,6 +133,7 @@ static void apply_config(struct daemon *d)
     const struct config *c = d->core.config;
     log_set_level((enum log_level)config_number(c, KEY_LOG_LEVEL));
     world_host_set_libexec(d->wh, config_text(c, KEY_LIBEXEC_DIR));
+    world_host_set_log_level(d->wh, config_text(c, KEY_LOG_LEVEL));
     if (d->server)
         server_set_max_clients(d->server, (unsigned)config_number(c, KEY_MAX_CLIENTS));
 }
@@ -288,8 +289,6 @@ static int start(struct daemon *d, struct config *config, struct error *e)
         rc = take_lock(d, config, e);
     if (!rc)
         rc = open_database(d, config, &rows, e);
-    /* For the helpers; before there are threads, which may be reading the environment. */
-    setenv("DOMPOOL_LOG_LEVEL", config_text(config, KEY_LOG_LEVEL), 1);
     if (!rc)
         rc = world_host_new(&d->loop, d->db, &d->wh, e);
     if (rc) {

@@ -3,6 +3,7 @@
 
 #include "base/util.h"
 #include "pool/core/lease.h"
+#include "restore/protocol/image_protocol.h"
 
 #include <string.h>
 
@@ -44,28 +45,39 @@ static bool lease_disks(const struct lease *l, json_t *disks, json_t *cow)
     return ok;
 }
 
+/* Fills in the disks of m, new references. False: no memory. */
+static bool disks_of(const struct capture_request *rq, const struct lease *l,
+                     struct image_capture_op *m)
+{
+    m->disks = rq->disks ? json_copy((json_t *)rq->disks) : json_object();
+    m->cow = json_array();
+    return m->disks && m->cow && (!l || !lease_disks_known(l) || lease_disks(l, m->disks, m->cow));
+}
+
 /* Of a lease domid and uuid are known; the helper looks for any other domain on the host. NULL: no
  * memory. */
 static json_t *capture_message(const struct recording *rec, const struct capture_request *rq,
                                const struct lease *l, const char *base)
 {
     char uuid[UUID_TEXT_SIZE] = "", domid[24];
-    json_t *disks = rq->disks ? json_copy((json_t *)rq->disks) : json_object();
-    json_t *cow = json_array();
+    struct image_capture_op m = {
+        .domain = rq->domain,
+        .image = rec->path,
+        .uuid = uuid,
+        .base = base,
+        .disk_digests = rq->disk_digests,
+        .stop = rq->stop,
+        .timeout_ms = rq->timeout_ms,
+    };
     if (l) {
         uuid_format(l->slot->uuid, uuid);
         format_fits(domid, sizeof domid, "%lld", (long long)l->slot->domid);
-        if (lease_disks_known(l) && !lease_disks(l, disks, cow)) {
-            json_decref(disks);
-            json_decref(cow);
-            return NULL;
-        }
+        m.domain = domid;
     }
-    json_t *request = json_pack("{s:s, s:s, s:s, s:o, s:b, s:o, s:b, s:I}", "op", "capture",
-                                "domain", l ? domid : rq->domain, "image", rec->path, "disks",
-                                disks, "disk_digests", (int)rq->disk_digests, "cow", cow, "stop",
-                                (int)rq->stop, "timeout_ms", (json_int_t)rq->timeout_ms);
-    return image_job_with(image_job_with(request, "uuid", uuid), "base", base);
+    json_t *message = disks_of(rq, l, &m) ? shape_encode(&image_capture_op_shape, &m) : NULL;
+    json_decref(m.disks);
+    json_decref(m.cow);
+    return message;
 }
 
 static int capture_check(const struct lease *l, const struct capture_request *rq, struct error *e)

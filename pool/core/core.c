@@ -10,6 +10,7 @@
 #include "pool/core/remove_call.h"
 #include "pool/core/rows.h"
 #include "pool/core/set_call.h"
+#include "pool/core/slot_helper.h"
 #include "pool/core/slot_reap.h"
 #include "pool/core/versions.h"
 #include "pool/core/wait_call.h"
@@ -278,6 +279,8 @@ void core_reconfigure(struct core *core, struct config *config)
     core->config = config;
     list_each (node, &core->images)
         image_configure(entry_at(node));
+    if (config_number(config, KEY_LOG_LEVEL) != config_number(old, KEY_LOG_LEVEL))
+        slots_set_log_level(core);
     config_free(old);
     core_kick(core);
 }

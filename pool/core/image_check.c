@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "pool/core/image_job.h"
+#include "restore/protocol/image_protocol.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -81,9 +82,8 @@ static int check_start(struct entry *im, struct error *e)
         return error_set(e, -ENOMEM, "out of memory");
     entry_path(im, path);
     format_fits(job->name, sizeof job->name, "%s", im->row.name);
-    int rc = image_job_start(
-        job, im->core, &kind,
-        json_pack("{s:s, s:s, s:b}", "op", "verify", "image", path, "disks", false), e);
+    const struct image_verify_op m = {.image = path};
+    int rc = image_job_start(job, im->core, &kind, shape_encode(&image_verify_op_shape, &m), e);
     if (rc)
         free(job);
     return rc;

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "restore/protocol/image_protocol.h"
 
 #include <errno.h>
 #include <string.h>
@@ -96,46 +97,45 @@ void image_job_recorded(struct image_job *job)
 
 /* ---- what the helper says ---- */
 
-static void job_progress(struct image_job *job, const json_t *message)
+static void job_progress(struct image_job *job, const struct image_progress_event *m)
 {
     uint64_t now = core_now_us(job->core);
     if (!pending_waits(&job->pending) || now - job->told_us < PROGRESS_US)
         return;
     job->told_us = now;
-    json_int_t done = json_integer_value(json_object_get(message, "done"));
-    json_int_t total = json_integer_value(json_object_get(message, "total"));
-    pending_progress(&job->pending,
-                     json_pack("{s:I, s:I}", "done_bytes", done, "total_bytes", total));
+    pending_progress(&job->pending, json_pack("{s:I, s:I}", "done_bytes", (json_int_t)m->done,
+                                              "total_bytes", (json_int_t)m->total));
 }
 
-static void job_done(struct image_job *job, const json_t *message)
+static void job_done(struct image_job *job, const struct image_done_event *m)
 {
-    job->kind->result(job, json_object_get(message, "result"));
+    job->kind->result(job, m->result);
     if (job->state == JOB_WORKING)
         job_move(job, JOB_OVER);
 }
 
-static void job_failed(struct image_job *job, const json_t *message)
+static void job_failed(struct image_job *job, const struct image_failed_event *m)
 {
-    const char *answer = json_string_value(json_object_get(message, "answer"));
-    const char *text = json_string_value(json_object_get(message, "error"));
-    int code = answer ? answer_by_name(answer) : ANSWER_INTERNAL;
-    image_job_refuse(job, code ? code : ANSWER_INTERNAL, text ? text : "it failed");
+    int code = m->answer ? answer_by_name(m->answer) : ANSWER_INTERNAL;
+    image_job_refuse(job, code ? code : ANSWER_INTERNAL, m->error ? m->error : "it failed");
 }
 
 static void job_message(struct helper *h, void *owner, const json_t *message)
 {
     struct image_job *job = owner;
-    const char *event = json_string_value(json_object_get(message, "event"));
+    struct image_progress_event progress;
+    struct image_done_event done;
+    struct image_failed_event failed;
+    struct error e;
     (void)h;
     if (job->state != JOB_WORKING)
         return;
-    if (event && !strcmp(event, "progress")) {
-        job_progress(job, message);
-    } else if (event && !strcmp(event, "done")) {
-        job_done(job, message);
-    } else if (event && !strcmp(event, "failed")) {
-        job_failed(job, message);
+    if (!shape_decode(&image_progress_event_shape, message, &progress, &e)) {
+        job_progress(job, &progress);
+    } else if (!shape_decode(&image_done_event_shape, message, &done, &e)) {
+        job_done(job, &done);
+    } else if (!shape_decode(&image_failed_event_shape, message, &failed, &e)) {
+        job_failed(job, &failed);
     } else {
         image_job_refuse(job, ANSWER_INTERNAL, "the helper sent no message of the protocol");
         image_job_stop(job);
@@ -168,14 +168,6 @@ static void client_gone(struct pending *p)
 }
 
 /* ---- start and stop ---- */
-
-json_t *image_job_with(json_t *request, const char *key, const char *text)
-{
-    if (!request || !text[0] || !json_object_set_new(request, key, json_string(text)))
-        return request;
-    json_decref(request);
-    return NULL;
-}
 
 int image_job_start(struct image_job *job, struct core *core, const struct image_job_kind *kind,
                     json_t *request, struct error *e)

@@ -20,8 +20,8 @@ enum job_state { JOB_WORKING, JOB_RECORDING, JOB_OVER, JOB_STATE_COUNT };
 struct image_job;
 
 struct image_job_kind {
-    const char *what;  /* "import of image", for the log */
-    bool makes_image;  /* of the job's name, over the job's base */
+    const char *what; /* "import of image", for the log */
+    bool makes_image; /* of the job's name, over the job's base */
     /* The helper has done it. Answers the call (image_job_reply), or calls image_job_record and
      * does so later. */
     void (*result)(struct image_job *job, const json_t *result);
@@ -39,22 +39,20 @@ struct image_job {
     char name[DB_NAME_SIZE]; /* of the image */
     char base[DB_NAME_SIZE]; /* of the base of an image that is made; "": none */
     struct pending pending;
-    struct helper *helper; /* NULL: has ended */
-    json_t *request;       /* what the helper was asked: names the files that it reads */
+    struct helper *helper;   /* NULL: has ended */
+    json_t *request;         /* what the helper was asked: names the files that it reads */
     struct timer exit_timer; /* the helper should have ended by then */
     uint64_t told_us;
 };
 
 /*
- * Starts the helper with the request, whose reference it takes (NULL: no memory). call may be NULL;
+ * Starts the helper with a request of restore/protocol/image_protocol.h, whose reference it takes
+ * (NULL: no memory). call may be NULL;
  * else image_job_defer is what the caller returns. When it cannot, job is not in any list and the
  * caller frees its owner and refuses. -ENOMEM, or what starting a process fails with.
  */
 int image_job_start(struct image_job *job, struct core *core, const struct image_job_kind *kind,
                     json_t *request, struct error *e);
-/* Adds a text to a request, unless it is "". Gives the request back; NULL, and the request is
- * dropped: no memory. (json_pack leaves an optional text out when it has no memory for it.) */
-json_t *image_job_with(json_t *request, const char *key, const char *text);
 /* The job was started for this call. */
 const struct answered *image_job_defer(struct image_job *job, struct call *call);
 

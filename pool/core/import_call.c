@@ -1,6 +1,8 @@
 /* The method ImageImport: see import_call.h. */
 #include "pool/core/import_call.h"
 
+#include "restore/protocol/image_protocol.h"
+
 static const struct image_job_kind kind = {"import of image", true, recording_result, recording_end,
                                            NULL};
 
@@ -16,8 +18,12 @@ const struct answered *import_call(struct core *core, struct call *call,
     struct recording *rec = recording_new(core, &rq->image, base, &e);
     if (!rec)
         return call_refuse(call, e.code, e.text);
-    json_t *request = json_pack("{s:s, s:s, s:s, s:O*, s:b}", "op", "import", "save", rq->path,
-                                "image", rec->path, "disks", rq->disks, "disk_digests",
-                                (int)rq->disk_digests);
-    return recording_run(rec, core, &kind, call, image_job_with(request, "base", base));
+    const struct image_import_op m = {
+        .save = rq->path,
+        .image = rec->path,
+        .base = base,
+        .disks = (json_t *)rq->disks,
+        .disk_digests = rq->disk_digests,
+    };
+    return recording_run(rec, core, &kind, call, shape_encode(&image_import_op_shape, &m));
 }

@@ -467,13 +467,12 @@ static json_t *allocated_to_json(const struct lease *l)
 {
     const struct slot *s = l->slot;
     const struct story *st = &l->story;
-    return json_pack("{s:o, s:s, s:I, s:o, s:s, s:o, s:s, s:I, s:I, s:o}", "lease",
-                     show_id('l', l->id), "image", l->image->row.name, "domid",
-                     (json_int_t)s->domid, "uuid", show_uuid(s->uuid), "name", l->name, "slot",
-                     show_id('s', s->id), "from", st->cold ? "cold" : "warm", "delta_pages",
-                     (json_int_t)st->delta_pages, "total_us",
-                     (json_int_t)(st->replied_us - st->received_us), "stages",
-                     story_stages(st, st->replied_us));
+    return json_pack(
+        "{s:o, s:s, s:I, s:o, s:s, s:o, s:s, s:I, s:I, s:o}", "lease", show_id('l', l->id), "image",
+        l->image->row.name, "domid", (json_int_t)s->domid, "uuid", show_uuid(s->uuid), "name",
+        l->name, "slot", show_id('s', s->id), "from", st->cold ? "cold" : "warm", "delta_pages",
+        (json_int_t)st->delta_pages, "total_us", (json_int_t)(st->replied_us - st->received_us),
+        "stages", story_stages(st, st->replied_us));
 }
 
 static void log_begin(const struct lease *l, uint64_t took_us)

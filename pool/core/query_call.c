@@ -4,6 +4,7 @@
 #include "base/util.h"
 #include "pool/core/catalog.h"
 #include "pool/core/image_job.h"
+#include "restore/protocol/image_protocol.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -76,10 +77,8 @@ const struct answered *export_call(struct core *core, struct call *call, const c
         error_set(&e, ANSWER_BAD_VALUE, "path \"%.200s\" must be absolute", path);
         return call_refuse(call, e.code, e.text);
     }
-    return query_run(core, call, &kind_export, image,
-                     image_job_with(json_pack("{s:s, s:s, s:s}", "op", "export", "image",
-                                              paths.image, "save", path),
-                                    "base", paths.base));
+    const struct image_export_op m = {.image = paths.image, .base = paths.base, .save = path};
+    return query_run(core, call, &kind_export, image, shape_encode(&image_export_op_shape, &m));
 }
 
 const struct answered *verify_call(struct core *core, struct call *call, const char *image)
@@ -88,9 +87,8 @@ const struct answered *verify_call(struct core *core, struct call *call, const c
     struct image_paths paths;
     if (paths_find(core, image, &paths, &e))
         return call_refuse(call, e.code, e.text);
-    return query_run(
-        core, call, &kind_verify, image,
-        json_pack("{s:s, s:s, s:b}", "op", "verify", "image", paths.image, "disks", true));
+    const struct image_verify_op m = {.image = paths.image, .disks = true};
+    return query_run(core, call, &kind_verify, image, shape_encode(&image_verify_op_shape, &m));
 }
 
 const struct answered *diff_call(struct core *core, struct call *call, const char *a, const char *b)
@@ -99,7 +97,6 @@ const struct answered *diff_call(struct core *core, struct call *call, const cha
     struct image_paths x, y;
     if (paths_find(core, a, &x, &e) || paths_find(core, b, &y, &e))
         return call_refuse(call, e.code, e.text);
-    json_t *request = json_pack("{s:s, s:s, s:s}", "op", "diff", "a", x.image, "b", y.image);
-    request = image_job_with(request, "a_base", x.base);
-    return query_run(core, call, &kind_diff, a, image_job_with(request, "b_base", y.base));
+    const struct image_diff_op m = {.a = x.image, .a_base = x.base, .b = y.image, .b_base = y.base};
+    return query_run(core, call, &kind_diff, a, shape_encode(&image_diff_op_shape, &m));
 }

@@ -6,6 +6,7 @@
 #include "pool/core/lease.h"
 #include "pool/core/rows.h"
 #include "pool/core/versions.h"
+#include "restore/protocol/image_protocol.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -268,7 +269,7 @@ static void answer(struct recording *rec, const struct entry *im)
 static void captured_stop(const struct recording *rec)
 {
     struct world *w = rec->job.core->world;
-    json_t *message = json_pack("{s:s}", "op", "recorded");
+    json_t *message = shape_encode(&image_recorded_op_shape, NULL);
     if (message && rec->job.helper)
         w->ops->helper_send(rec->job.helper, message);
     json_decref(message);

@@ -76,7 +76,7 @@ struct slot {
     struct helper *helper;
     struct lease *lease; /* whom it works for, or who has it; NULL: nobody */
     uint64_t lease_id;   /* of that one */
-    struct timer timer;  /* build or complete timeout, helper's exit, or pause before the next try */
+    struct timer timer; /* build or complete timeout, helper's exit, or pause before the next try */
     struct host_job job;
     enum reap_state reap;
     unsigned reap_tries;

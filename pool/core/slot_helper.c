@@ -6,6 +6,7 @@
 #include "pool/core/domains.h"
 #include "pool/core/rows.h"
 #include "pool/core/slot_reap.h"
+#include "restore/protocol/slot_protocol.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -18,15 +19,23 @@ static void fail(struct slot *s, int answer, const char *why)
     s->core->up->slot_failed(s, answer, why);
 }
 
-/* Sends and drops the message; without one (no memory) the slot has failed. */
-static bool send(struct slot *s, json_t *message)
+/* False: no memory for the message. */
+static bool tell(struct slot *s, const struct shape *shape, const void *values)
 {
+    json_t *message = shape_encode(shape, values);
     if (message)
         s->core->world->ops->helper_send(s->helper, message);
-    else
-        fail(s, ANSWER_INTERNAL, "out of memory");
     json_decref(message);
     return message != NULL;
+}
+
+/* Likewise; then the slot has failed. */
+static bool tell_or_fail(struct slot *s, const struct shape *shape, const void *values)
+{
+    bool told = tell(s, shape, values);
+    if (!told)
+        fail(s, ANSWER_INTERNAL, "out of memory");
+    return told;
 }
 
 static bool is_being_made(const struct slot *s)
@@ -56,17 +65,17 @@ static void timer_for(struct slot *s, enum config_key key)
 
 /* ---- what it says ---- */
 
-static bool read_domid(const json_t *message, int64_t *domid)
+static bool domid_valid(int64_t domid)
 {
-    const json_t *v = json_object_get(message, "domid");
-    *domid = json_integer_value(v);
-    return json_is_integer(v) && *domid > 0 && *domid < DOMID_FIRST_RESERVED;
+    return domid > 0 && domid < DOMID_FIRST_RESERVED;
 }
 
-static bool helper_created(struct slot *s, const json_t *message)
+static bool helper_created(struct slot *s, const void *values)
 {
-    if (s->state != SLOT_BUILDING || s->domid != DB_NO_DOMID || !read_domid(message, &s->domid))
+    const struct slot_created_event *m = values;
+    if (s->state != SLOT_BUILDING || s->domid != DB_NO_DOMID || !domid_valid(m->domid))
         return false;
+    s->domid = m->domid;
     s->known_since_list = s->core->listing.started;
     struct rows *r = rows_new(s->core);
     slot_put(s, r);
@@ -74,17 +83,16 @@ static bool helper_created(struct slot *s, const json_t *message)
     return true;
 }
 
-static bool helper_warm(struct slot *s, const json_t *message)
+static bool helper_warm(struct slot *s, const void *values)
 {
-    int64_t domid;
-    const char *engine = json_string_value(json_object_get(message, "engine"));
-    if (!is_being_made(s) || !read_domid(message, &domid) ||
-        (s->domid != DB_NO_DOMID && s->domid != domid))
+    const struct slot_warm_event *m = values;
+    if (!is_being_made(s) || !domid_valid(m->domid) ||
+        (s->domid != DB_NO_DOMID && s->domid != m->domid))
         return false;
     if (s->domid == DB_NO_DOMID)
         s->known_since_list = s->core->listing.started;
-    s->domid = domid;
-    format_fits(s->engine, sizeof s->engine, "%s", engine ? engine : "");
+    s->domid = m->domid;
+    format_fits(s->engine, sizeof s->engine, "%s", m->engine);
     timer_stop(&s->timer);
     slot_move(s, SLOT_WARM, NULL, NULL);
     s->core->up->slot_warm(s);
@@ -92,22 +100,21 @@ static bool helper_warm(struct slot *s, const json_t *message)
 }
 
 /* 0 for what is no number above that. */
-static uint64_t number_in(const json_t *message, const char *key)
+static uint64_t above_0(int64_t n)
 {
-    json_int_t n = json_integer_value(json_object_get(message, key));
     return n > 0 ? (uint64_t)n : 0;
 }
 
-static bool helper_completed(struct slot *s, const json_t *message)
+static bool helper_completed(struct slot *s, const void *values)
 {
+    const struct slot_completed_event *m = values;
     if (s->state != SLOT_COMPLETING)
         return false;
-    json_t *stages = json_object_get(message, "stages");
     const struct completion c = {
-        .delta_pages = json_integer_value(json_object_get(message, "delta_pages")),
-        .start_us = number_in(message, "start_us"),
-        .total_us = number_in(message, "total_us"),
-        .stages = json_is_array(stages) ? stages : NULL,
+        .delta_pages = (int64_t)above_0(m->delta_pages),
+        .start_us = above_0(m->start_us),
+        .total_us = above_0(m->total_us),
+        .stages = m->stages,
     };
     timer_stop(&s->timer);
     s->core->up->slot_completed(s, &c);
@@ -115,30 +122,27 @@ static bool helper_completed(struct slot *s, const json_t *message)
 }
 
 /* What a helper says of its failure. Returns the answer. */
-static int read_failure(const json_t *message, char why[DB_REASON_SIZE])
+static int failure_text(const struct slot_failed_event *m, char why[DB_REASON_SIZE])
 {
-    const char *answer = json_string_value(json_object_get(message, "answer"));
-    const char *text = json_string_value(json_object_get(message, "error"));
-    const char *stage = json_string_value(json_object_get(message, "stage"));
-    format_fits(why, DB_REASON_SIZE, "%s%s%s", stage ? stage : "", stage ? ": " : "",
-                text ? text : "its helper failed and did not say why");
-    return answer ? answer_by_name(answer) : ANSWER_INTERNAL;
+    format_fits(why, DB_REASON_SIZE, "%s%s%s", m->stage ? m->stage : "", m->stage ? ": " : "",
+                m->error ? m->error : "its helper failed and did not say why");
+    return m->answer ? answer_by_name(m->answer) : ANSWER_INTERNAL;
 }
 
-static bool helper_failed(struct slot *s, const json_t *message)
+static bool helper_failed(struct slot *s, const void *values)
 {
     char why[DB_REASON_SIZE];
-    int answer = read_failure(message, why);
+    int answer = failure_text(values, why);
     fail(s, answer, why);
     return true;
 }
 
-static bool helper_refused(struct slot *s, const json_t *message)
+static bool helper_refused(struct slot *s, const void *values)
 {
     char why[DB_REASON_SIZE];
     if (s->state != SLOT_COMPLETING)
         return false;
-    int answer = read_failure(message, why);
+    int answer = failure_text(values, why);
     timer_stop(&s->timer);
     slot_choose_name(s); /* it still has that */
     slot_move(s, SLOT_WARM, NULL, NULL);
@@ -146,33 +150,64 @@ static bool helper_refused(struct slot *s, const json_t *message)
     return true;
 }
 
+/* The fields of "refused" are those of "failed". */
+_Static_assert(sizeof(struct slot_refused_event) == sizeof(struct slot_failed_event), "one text");
+
 static const struct {
-    const char *name;
-    bool (*take)(struct slot *s, const json_t *message);
-} messages[] = {
-    {"created", helper_created}, {"warm", helper_warm},     {"completed", helper_completed},
-    {"refused", helper_refused}, {"failed", helper_failed},
+    const struct shape *shape;
+    bool (*take)(struct slot *s, const void *values);
+} events[] = {
+    {&slot_created_event_shape, helper_created},     {&slot_warm_event_shape, helper_warm},
+    {&slot_completed_event_shape, helper_completed}, {&slot_refused_event_shape, helper_refused},
+    {&slot_failed_event_shape, helper_failed},
 };
+
+union event {
+    struct slot_created_event created;
+    struct slot_warm_event warm;
+    struct slot_completed_event completed;
+    struct slot_refused_event refused;
+    struct slot_failed_event failed;
+};
+
+static void not_understood(struct slot *s, const json_t *message, const struct error *e)
+{
+    const char *event = json_string_value(json_object_get(message, "event"));
+    char why[DB_REASON_SIZE];
+    if (e->code)
+        format_fits(why, sizeof why, "its helper's message is malformed: %s", e->text);
+    else
+        format_fits(why, sizeof why, "its helper sent %.40s while the slot was %s",
+                    event ? event : "no message", slot_state_name(s->state));
+    fail(s, ANSWER_INTERNAL, why);
+}
+
+/* "created" crossed our decision to end it: its domid saves a lookup. */
+static void learn_domid(struct slot *s, const json_t *message)
+{
+    struct slot_created_event m;
+    struct error e;
+    if (s->domid == DB_NO_DOMID && !shape_decode(&slot_created_event_shape, message, &m, &e) &&
+        domid_valid(m.domid))
+        s->domid = m.domid;
+}
 
 /* Once a slot is on its way out its helper is about to be killed and nobody listens. */
 static void message_came(struct helper *h, void *owner, const json_t *message)
 {
     struct slot *s = owner;
+    struct error e = {0};
+    union event values;
     (void)h;
     if (slot_is_leaving(s)) {
-        int64_t domid;
-        if (s->domid == DB_NO_DOMID && read_domid(message, &domid))
-            s->domid = domid; /* "created" crossed our decision: it saves a lookup */
+        learn_domid(s, message);
         return;
     }
-    const char *event = json_string_value(json_object_get(message, "event"));
-    for (size_t i = 0; event && i < ARRAY_SIZE(messages); i++)
-        if (!strcmp(event, messages[i].name) && messages[i].take(s, message))
+    for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+        if (shape_is(events[i].shape, message) &&
+            !shape_decode(events[i].shape, message, &values, &e) && events[i].take(s, &values))
             return;
-    char why[128];
-    format_fits(why, sizeof why, "its helper sent %.40s while the slot was %s",
-                event ? event : "no message", slot_state_name(s->state));
-    fail(s, ANSWER_INTERNAL, why);
+    not_understood(s, message, &e);
 }
 
 static void helper_ended(struct helper *h, void *owner, const char *how)
@@ -194,18 +229,23 @@ static const struct helper_events helper_events = {message_came, helper_ended};
 
 /* ---- what it is told ---- */
 
-static json_t *build_message(struct slot *s)
+static bool build_tell(struct slot *s)
 {
     char id[24], uuid[UUID_TEXT_SIZE], path[IMAGE_PATH_SIZE];
-    const struct config *c = s->core->config;
     format_fits(id, sizeof id, "s%" PRIu64, s->id);
     uuid_format(s->uuid, uuid);
     entry_path(s->set->image, path);
-    uint64_t reserve_kib = config_number(c, KEY_MEMORY_RESERVE) / 1024;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "op", "build", "slot",
-                     id, "uuid", uuid, "name", s->name, "image", path, "engine", s->set->engine, "tag",
-                     s->core->tag, "cow_dir", s->core->cow_dir, "log_level",
-                     config_text(c, KEY_LOG_LEVEL), "memory_reserve_kib", (json_int_t)reserve_kib);
+    const struct slot_build_op m = {
+        .slot = id,
+        .uuid = uuid,
+        .name = s->name,
+        .image = path,
+        .engine = s->set->engine,
+        .tag = s->core->tag,
+        .cow_dir = s->core->cow_dir,
+        .memory_reserve_kib = (int64_t)(config_number(s->core->config, KEY_MEMORY_RESERVE) / 1024),
+    };
+    return tell_or_fail(s, &slot_build_op_shape, &m);
 }
 
 static void build_start(struct slot *s)
@@ -218,7 +258,7 @@ static void build_start(struct slot *s)
     }
     s->domain = DOMAIN_MAYBE;
     memcpy(s->holds, s->set->image->row.id, sizeof s->holds); /* replaced meanwhile? */
-    if (send(s, build_message(s)))
+    if (build_tell(s))
         timer_for(s, KEY_BUILD_TIMEOUT);
 }
 
@@ -265,7 +305,7 @@ void slot_turn(struct slot *s)
     memcpy(s->holds, s->set->image->row.id, sizeof s->holds);
     slot_move(s, SLOT_TURNING, NULL, "turned into the image's new version");
     timer_for(s, KEY_BUILD_TIMEOUT);
-    send(s, json_pack("{s:s, s:s}", "op", "turn", "image", path));
+    tell_or_fail(s, &slot_turn_op_shape, &(struct slot_turn_op){path});
 }
 
 /* Not from inside slot_complete: its lease is not where a failure finds it. */
@@ -276,44 +316,32 @@ static void no_message(struct timer *t)
 
 void slot_complete(struct slot *s, const char *path, const char *name, bool paused)
 {
-    json_t *message = json_pack("{s:s, s:s, s:s, s:b}", "op", "complete", "image", path, "name",
-                                name, "paused", (int)paused);
-    if (message)
-        s->core->world->ops->helper_send(s->helper, message); /* first: the caller waits for this */
+    const struct slot_complete_op m = {.image = path, .name = name, .paused = paused};
+    bool told = tell(s, &slot_complete_op_shape, &m); /* first: the caller waits for this */
     format_fits(s->name, sizeof s->name, "%s", name);
     slot_move(s, SLOT_COMPLETING, NULL, NULL);
     timer_for(s, KEY_COMPLETE_TIMEOUT);
-    if (!message)
+    if (!told)
         timer_start(&s->core->timers, &s->timer, 0, no_message);
-    json_decref(message);
 }
 
-bool slot_prefetch(struct slot *s, const json_t *paths)
+bool slot_prefetch(struct slot *s, json_t *paths)
 {
-    json_t *message = json_pack("{s:s, s:O}", "op", "expect", "images", paths);
-    if (message)
-        s->core->world->ops->helper_send(s->helper, message);
-    json_decref(message);
-    return message != NULL;
+    return tell(s, &slot_expect_op_shape, &(struct slot_expect_op){paths});
 }
 
 void slot_dismiss(struct slot *s)
 {
     if (!s->helper)
         return;
-    json_t *message = json_pack("{s:s}", "op", "leave");
-    if (message)
-        s->core->world->ops->helper_send(s->helper, message);
-    json_decref(message);
+    tell(s, &slot_leave_op_shape, NULL); /* without memory it is killed when the timer fires */
     timer_start(&s->core->timers, &s->timer, HELPER_EXIT_MS, timed_out);
 }
 
 void slots_set_log_level(struct core *core)
 {
-    const char *level = config_text(core->config, KEY_LOG_LEVEL);
-    json_t *message = json_pack("{s:s, s:s}", "op", "log", "level", level);
+    const struct slot_log_op m = {config_text(core->config, KEY_LOG_LEVEL)};
     list_each (node, &core->slots)
-        if (message && slot_at(node)->helper && !slot_is_leaving(slot_at(node)))
-            core->world->ops->helper_send(slot_at(node)->helper, message);
-    json_decref(message);
+        if (slot_at(node)->helper && !slot_is_leaving(slot_at(node)))
+            tell(slot_at(node), &slot_log_op_shape, &m);
 }

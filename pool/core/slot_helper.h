@@ -24,10 +24,11 @@ void slot_turn(struct slot *s);
  * domain's. */
 void slot_complete(struct slot *s, const char *path, const char *name, bool paused);
 /* Tells a warm slot's helper which images (paths) it should open ahead. False: no memory. */
-bool slot_prefetch(struct slot *s, const json_t *paths);
+bool slot_prefetch(struct slot *s, json_t *paths);
 /* Lets the helper of a leased slot go, now that the lease's owner has been told. */
 void slot_dismiss(struct slot *s);
-/* From a reload: helpers log what the configuration now says. */
+/* After a reload: helpers that run log at the level that the configuration now has. Without memory
+ * some keep theirs. */
 void slots_set_log_level(struct core *core);
 
 #endif

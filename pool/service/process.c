@@ -113,8 +113,31 @@ static void helper_exited(uv_process_t *process, int64_t status, int sig)
     helper_close(h);
 }
 
-static int spawn(struct helper *h, uv_loop_t *loop, const char *path)
+/* Our own, and this variable. NULL: no memory. The strings are borrowed. */
+static char **environment_with(char *variable)
 {
+    size_t n = 0;
+    while (environ[n])
+        n++;
+    char **env = calloc(n + 2, sizeof *env);
+    if (!env)
+        return NULL;
+    env[0] = variable;
+    size_t at = 1;
+    const size_t name_len = strcspn(variable, "=") + 1;
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(environ[i], variable, name_len) != 0)
+            env[at++] = environ[i];
+    return env;
+}
+
+static int spawn(struct helper *h, uv_loop_t *loop, const char *path, const char *log_level)
+{
+    char variable[64];
+    format_fits(variable, sizeof variable, "DOMPOOL_LOG_LEVEL=%s", log_level);
+    char **env = environment_with(variable);
+    if (!env)
+        return UV_ENOMEM;
     char *args[] = {(char *)path, NULL};
     uv_stdio_container_t stdio[HELPER_FD + 1] = {
         {.flags = UV_IGNORE},
@@ -127,15 +150,18 @@ static int spawn(struct helper *h, uv_loop_t *loop, const char *path)
         .exit_cb = helper_exited,
         .file = path,
         .args = args,
+        .env = env,
         .stdio = stdio,
         .stdio_count = ARRAY_SIZE(stdio),
     };
     int rc = uv_spawn(loop, &h->process, &options);
+    free(env);
     return rc ? rc : uv_read_start((uv_stream_t *)&h->pipe, helper_alloc, helper_read);
 }
 
-int helper_spawn(uv_loop_t *loop, const char *path, const struct helper_events *events, void *owner,
-                 struct list *list, struct helper **out, struct error *e)
+int helper_spawn(uv_loop_t *loop, const char *path, const char *log_level,
+                 const struct helper_events *events, void *owner, struct list *list,
+                 struct helper **out, struct error *e)
 {
     struct helper *h = calloc(1, sizeof *h);
     if (!h)
@@ -146,7 +172,7 @@ int helper_spawn(uv_loop_t *loop, const char *path, const struct helper_events *
     list_init(&h->node);
     message_reader_init(&h->reader, HELPER_MESSAGE_LIMIT);
     uv_pipe_init(loop, &h->pipe, 0);
-    int rc = spawn(h, loop, path);
+    int rc = spawn(h, loop, path, log_level);
     if (rc) {
         helper_close(h);
         return error_set(e, rc, "start %s: %s", path, uv_strerror(rc));

@@ -29,7 +29,7 @@ struct world_host {
     struct world world;
     uv_loop_t *loop;
     struct db *db;
-    char libexec[300];
+    char libexec[300], log_level[16];
     uv_timer_t alarm;
     struct list helpers;
     struct work_queue writes, discards, quick, destroys;
@@ -99,7 +99,7 @@ static int ops_helper_start(struct world *w, enum helper_kind kind,
     struct world_host *wh = host_of(w);
     char path[400];
     format_fits(path, sizeof path, "%s/%s", wh->libexec, names[kind]);
-    return helper_spawn(wh->loop, path, events, owner, &wh->helpers, out, e);
+    return helper_spawn(wh->loop, path, wh->log_level, events, owner, &wh->helpers, out, e);
 }
 
 /* ---- the host's jobs, on threads ---- */
@@ -442,6 +442,11 @@ void world_host_set_libexec(struct world_host *wh, const char *dir)
     if (strcmp(dir, DOMPOOL_LIBEXEC_DIR) != 0 ||
         !libexec_beside_us(wh->libexec, sizeof wh->libexec))
         format_fits(wh->libexec, sizeof wh->libexec, "%s", dir);
+}
+
+void world_host_set_log_level(struct world_host *wh, const char *level)
+{
+    format_fits(wh->log_level, sizeof wh->log_level, "%s", level);
 }
 
 bool world_host_idle(struct world_host *wh)

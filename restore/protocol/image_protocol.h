@@ -3,29 +3,80 @@
  * libexec/dompool/dompool-image. How it is started and how it speaks: protocol.h.
  *
  * To the helper, one of these; base, a_base, b_base: the base's file when the image is derived:
- *   {"op":"import", "save":"/path", "image":"/path/x.img", "base":"/path/b.img",
- *    "disks":{"xvda":"ro:/dev/x"}, "disk_digests":false}
- *   {"op":"capture", "domain":"name or domid", "uuid":"<of a lease's domain>", "image", "base",
- *    "disks", "disk_digests", "cow":["xvda"], "stop":false, "timeout_ms":60000}
- *       cow: disks that must not have been written, because what was written goes with the domain
- *   {"op":"export", "image":"/path/x.img", "base", "save":"/path"}
- *   {"op":"verify", "image":"/path/x.img", "disks":true}
- *   {"op":"diff", "a":"/path/x.img", "a_base", "b":"/path/y.img", "b_base"}
+ *
+ *   import     makes image of the save file
+ *   capture    makes image of a running domain, which goes on, or waits for "recorded"
+ *   export     writes a save file of the image
+ *   verify     checks the digests of the image, and of its disks
+ *   diff       compares two images
  *
  * To the helper, after the "done" of a capture with stop:
- *   {"op":"recorded"}
- *       the image is on record, the domain may end; without it the domain goes on
+ *
+ *   recorded   the image is on record, the domain may end; without it the domain goes on
  *
  * From the helper:
- *   {"event":"progress", "done":N, "total":N}
- *       any number of times
- *   {"event":"done", "result":{...}}
- *       of import and capture: "id", "base_id", "guest", "vcpus", "max_pfn", "populated", "pages",
- *       "zero_pages", "repeated_pages", "free_pages", "payload_pages", "file_bytes", "created_ms",
- *       "config":{...}; of diff: see restore/imaging/image_diff.h; else empty
- *   {"event":"failed", "answer":"ImageRefused", "error":"text"}
+ *
+ *   progress   any number of times
+ *   done       of import and capture the result has "id", "base_id", "guest", the counts of struct
+ *              image_info and "config"; of diff: see restore/imaging/image_diff.h; else it is empty
+ *   failed
  */
 #ifndef RESTORE_IMAGE_PROTOCOL_H
 #define RESTORE_IMAGE_PROTOCOL_H
+
+#include "restore/protocol/fields.h"
+
+#define IMAGE_IMPORT(X, S)                                                                         \
+    X(S, TEXT, NEEDED, save)                                                                       \
+    X(S, TEXT, NEEDED, image)                                                                      \
+    X(S, TEXT, OPTIONAL, base)                                                                     \
+    X(S, MAP, OPTIONAL, disks) /* {"xvda": "ro:/dev/x"} */                                         \
+    X(S, FLAG, OPTIONAL, disk_digests)
+#define IMAGE_CAPTURE(X, S)                                                                        \
+    X(S, TEXT, NEEDED, domain) /* name or domid */                                                 \
+    X(S, TEXT, NEEDED, image)                                                                      \
+    X(S, TEXT, OPTIONAL, uuid) /* of a lease's domain */                                           \
+    X(S, TEXT, OPTIONAL, base)                                                                     \
+    X(S, MAP, OPTIONAL, disks)                                                                     \
+    X(S, FLAG, OPTIONAL, disk_digests)                                                             \
+    X(S, LIST, OPTIONAL,                                                                           \
+      cow) /* disks that must not have been written: what was written goes      \
+                                 with the domain */                  \
+    X(S, FLAG, OPTIONAL, stop)                                                                     \
+    X(S, NUMBER, NEEDED, timeout_ms)
+#define IMAGE_EXPORT(X, S)                                                                         \
+    X(S, TEXT, NEEDED, image)                                                                      \
+    X(S, TEXT, OPTIONAL, base)                                                                     \
+    X(S, TEXT, NEEDED, save)
+#define IMAGE_VERIFY(X, S)                                                                         \
+    X(S, TEXT, NEEDED, image)                                                                      \
+    X(S, FLAG, OPTIONAL, disks)
+#define IMAGE_DIFF(X, S)                                                                           \
+    X(S, TEXT, NEEDED, a)                                                                          \
+    X(S, TEXT, OPTIONAL, a_base)                                                                   \
+    X(S, TEXT, NEEDED, b)                                                                          \
+    X(S, TEXT, OPTIONAL, b_base)
+#define IMAGE_RECORDED(X, S)
+
+#define IMAGE_PROGRESS(X, S)                                                                       \
+    X(S, NUMBER, NEEDED, done) /* bytes */                                                         \
+    X(S, NUMBER, NEEDED, total)
+#define IMAGE_DONE(X, S) X(S, MAP, NEEDED, result)
+#define IMAGE_FAILED(X, S)                                                                         \
+    X(S, TEXT, OPTIONAL, answer) /* of base/error.h */                                             \
+    X(S, TEXT, OPTIONAL, error)
+
+#define IMAGE_MESSAGES(M)                                                                          \
+    M(image_import_op, "op", "import", IMAGE_IMPORT)                                               \
+    M(image_capture_op, "op", "capture", IMAGE_CAPTURE)                                            \
+    M(image_export_op, "op", "export", IMAGE_EXPORT)                                               \
+    M(image_verify_op, "op", "verify", IMAGE_VERIFY)                                               \
+    M(image_diff_op, "op", "diff", IMAGE_DIFF)                                                     \
+    M(image_recorded_op, "op", "recorded", IMAGE_RECORDED)                                         \
+    M(image_progress_event, "event", "progress", IMAGE_PROGRESS)                                   \
+    M(image_done_event, "event", "done", IMAGE_DONE)                                               \
+    M(image_failed_event, "event", "failed", IMAGE_FAILED)
+
+IMAGE_MESSAGES(SHAPE_DECLARE)
 
 #endif

@@ -2,7 +2,7 @@
  * Room protocol: what the daemon and its helper processes say to one another.
  *
  * A helper is started with a connected stream socket as descriptor HELPER_FD and speaks
- * NUL-terminated JSON (base/message.h) on it. It dies with its parent (PR_SET_PDEATHSIG) and when
+ * NUL-terminated JSON (base/message.h) on it, each message as a table says (fields.h). It dies with its parent (PR_SET_PDEATHSIG) and when
  * the socket closes.
  *
  * For the daemon: this header, and the messages in slot_protocol.h (dompool-slot) and

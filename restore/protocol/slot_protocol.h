@@ -6,36 +6,82 @@
  * only the daemon destroys.
  *
  * To the helper:
- *   {"op":"build", "slot":"s12", "uuid":"<uuid of the domain>", "name":"dompool-s12",
- *    "image":"/path/to/base.img", "engine":"auto|direct|guest", "tag":"<daemon's tag>",
- *    "cow_dir":"/path", "memory_reserve_kib":N}
- *   {"op":"turn", "image":"/path/to/newer.img"}
- *       a warm slot takes over another version of its image; "warm" comes again
- *   {"op":"expect", "images":["/path/to/image.img", ...]}
- *       a warm slot will probably be completed with one of these, the likeliest first: it opens and
- *       maps them while it has nothing else to do. Instead of those it was told before; no answer
- *   {"op":"complete", "image":"/path/to/image.img", "name":"<domain name>", "paused":false}
- *       the same path as built from: no delta
- *   {"op":"leave"}
- *       after "completed": whoever waits has been told. It exits; the kernel then takes all that it
- *       has mapped apart, on a processor that the answer would have had to wait for
+ *
+ *   build      make a domain and fill it: "created", then "warm" come back
+ *   turn       a warm slot takes over another version of its image; "warm" comes again
+ *   expect     a warm slot will probably be completed with one of these images, the likeliest
+ *              first: it opens and maps them while it has nothing else to do. Instead of those it
+ *              was told before; no answer
+ *   complete   a warm slot becomes this image and runs; the path that it was built from: no delta
+ *   leave      after "completed": whoever waits has been told. It exits; the kernel then takes all
+ *              that it has mapped apart, on a processor that the answer would have had to wait for
+ *   log        at any time: the level of its log; no answer
  *
  * From the helper:
- *   {"event":"created", "domid":7}         the domain exists
- *   {"event":"warm", "domid":7, "engine":"guest", "stages":[...]}
- *   {"event":"completed", "domid":7, "delta_pages":0, "start_us":99, "total_us":1234,
- *    "stages":[...]}
- *       start_us: when it began, by CLOCK_MONOTONIC
- *   {"event":"refused", "answer":"ImageRefused", "error":"text", "stage":"image"}
- *       instead of "completed": nothing of the domain has been changed; the slot is still warm
- *   {"event":"failed", "answer":"NoHostMemory", "error":"text", "stage":"populate"}
- *       at any time; then it exits with 1. After "warm" the slot is tainted.
  *
- *   a stage is {"name":"restore", "us":123, "hypercalls":6, "pages":0}, in the order of execution.
+ *   created    the domain exists
+ *   warm
+ *   completed  the domain runs
+ *   refused    instead of "completed": nothing of the domain has been changed; the slot is still
+ *              warm
+ *   failed     at any time; then it exits with 1. After "warm" the slot is tainted
+ *
+ * A stage is {"name":"restore", "us":123, "hypercalls":6, "pages":0}, in the order of execution.
  */
 #ifndef RESTORE_SLOT_PROTOCOL_H
 #define RESTORE_SLOT_PROTOCOL_H
 
+#include "restore/protocol/fields.h"
+
 #define EXPECTED_MAX 16u /* images of one "expect"; nobody's habits have more */
+
+#define SLOT_BUILD(X, S)                                                                           \
+    X(S, TEXT, NEEDED, slot)   /* "s12", for messages */                                           \
+    X(S, TEXT, NEEDED, uuid)   /* of the domain */                                                 \
+    X(S, TEXT, NEEDED, name)   /* of the domain, until it is completed */                          \
+    X(S, TEXT, NEEDED, image)  /* path */                                                          \
+    X(S, TEXT, NEEDED, engine) /* "auto", "direct" or "guest" */                                   \
+    X(S, TEXT, NEEDED, tag)    /* the daemon's */                                                  \
+    X(S, TEXT, NEEDED, cow_dir)                                                                    \
+    X(S, NUMBER, OPTIONAL, memory_reserve_kib)       /* of the host, to be left free */
+#define SLOT_TURN(X, S) X(S, TEXT, NEEDED, image)    /* path */
+#define SLOT_EXPECT(X, S) X(S, LIST, NEEDED, images) /* paths, EXPECTED_MAX at most */
+#define SLOT_COMPLETE(X, S)                                                                        \
+    X(S, TEXT, NEEDED, image) /* path */                                                           \
+    X(S, TEXT, NEEDED, name)  /* of the domain from now on */                                      \
+    X(S, FLAG, OPTIONAL, paused)
+#define SLOT_LEAVE(X, S)
+#define SLOT_LOG(X, S) X(S, TEXT, NEEDED, level) /* as of the configuration's log_level */
+
+#define SLOT_CREATED(X, S) X(S, NUMBER, NEEDED, domid)
+#define SLOT_WARM_EVENT(X, S)                                                                      \
+    X(S, NUMBER, NEEDED, domid)                                                                    \
+    X(S, TEXT, NEEDED, engine)                                                                     \
+    X(S, LIST, OPTIONAL, stages)
+#define SLOT_COMPLETED(X, S)                                                                       \
+    X(S, NUMBER, NEEDED, domid)                                                                    \
+    X(S, NUMBER, OPTIONAL, delta_pages)                                                            \
+    X(S, NUMBER, OPTIONAL, start_us) /* when it began, by CLOCK_MONOTONIC */                       \
+    X(S, NUMBER, OPTIONAL, total_us)                                                               \
+    X(S, LIST, OPTIONAL, stages)
+#define SLOT_FAILURE(X, S)                                                                         \
+    X(S, TEXT, OPTIONAL, answer) /* of base/error.h */                                             \
+    X(S, TEXT, OPTIONAL, error)                                                                    \
+    X(S, TEXT, OPTIONAL, stage) /* in which it happened */
+
+#define SLOT_MESSAGES(M)                                                                           \
+    M(slot_build_op, "op", "build", SLOT_BUILD)                                                    \
+    M(slot_turn_op, "op", "turn", SLOT_TURN)                                                       \
+    M(slot_expect_op, "op", "expect", SLOT_EXPECT)                                                 \
+    M(slot_complete_op, "op", "complete", SLOT_COMPLETE)                                           \
+    M(slot_leave_op, "op", "leave", SLOT_LEAVE)                                                    \
+    M(slot_log_op, "op", "log", SLOT_LOG)                                                          \
+    M(slot_created_event, "event", "created", SLOT_CREATED)                                        \
+    M(slot_warm_event, "event", "warm", SLOT_WARM_EVENT)                                           \
+    M(slot_completed_event, "event", "completed", SLOT_COMPLETED)                                  \
+    M(slot_refused_event, "event", "refused", SLOT_FAILURE)                                        \
+    M(slot_failed_event, "event", "failed", SLOT_FAILURE)
+
+SLOT_MESSAGES(SHAPE_DECLARE)
 
 #endif

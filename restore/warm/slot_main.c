@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "restore/protocol/parent.h"
 #include "restore/protocol/protocol.h"
+#include "restore/protocol/slot_protocol.h"
 #include "restore/warm/warm.h"
 
 #include <errno.h>
@@ -32,51 +33,67 @@ struct helper {
 
 static int send_created(struct warm *w, void *data)
 {
+    const struct slot_created_event m = {w->target.domid};
     (void)data;
-    return parent_tell(json_pack("{s:s, s:i}", "event", "created", "domid", (int)w->target.domid),
-                       NULL);
+    return parent_tell(shape_encode(&slot_created_event_shape, &m), NULL);
 }
 
 static int send_warm(const struct warm *w, struct error *e)
 {
-    return parent_tell(json_pack("{s:s, s:i, s:s, s:o}", "event", "warm", "domid",
-                                 (int)w->target.domid, "engine", w->engine->name, "stages",
-                                 trace_to_json(&w->target.trace)),
-                       e);
+    const struct slot_warm_event m = {
+        .domid = w->target.domid,
+        .engine = w->engine->name,
+        .stages = trace_to_json(&w->target.trace),
+    };
+    json_t *message = m.stages ? shape_encode(&slot_warm_event_shape, &m) : NULL;
+    json_decref(m.stages);
+    return parent_tell(message, e);
 }
 
 static int send_completed(const struct warm *w, const struct warm_outcome *o, struct error *e)
 {
-    return parent_tell(json_pack("{s:s, s:i, s:I, s:I, s:I, s:o}", "event", "completed", "domid",
-                                 (int)w->target.domid, "delta_pages", (json_int_t)o->delta_pages,
-                                 "start_us", (json_int_t)w->target.trace.start_us, "total_us",
-                                 (json_int_t)trace_total_us(&w->target.trace), "stages",
-                                 trace_to_json(&w->target.trace)),
-                       e);
+    const struct slot_completed_event m = {
+        .domid = w->target.domid,
+        .delta_pages = (int64_t)o->delta_pages,
+        .start_us = (int64_t)w->target.trace.start_us,
+        .total_us = (int64_t)trace_total_us(&w->target.trace),
+        .stages = trace_to_json(&w->target.trace),
+    };
+    json_t *message = m.stages ? shape_encode(&slot_completed_event_shape, &m) : NULL;
+    json_decref(m.stages);
+    return parent_tell(message, e);
 }
 
-/* event: "failed", or "refused" */
-static int send_failure(const struct warm *w, const char *event, int rc, const struct error *e)
+/* shape: of "failed", or "refused" */
+static int send_failure(const struct warm *w, const struct shape *shape, int rc,
+                        const struct error *e)
 {
-    const char *step = w->target.step ? w->target.step : "start";
-    log_warning("%s (stage %s)", e->text, step);
-    return parent_tell(json_pack("{s:s, s:s, s:s, s:s}", "event", event, "answer", answer_name(rc),
-                                 "error", e->text, "stage", step),
-                       NULL);
+    const struct slot_failed_event m = {
+        .answer = answer_name(rc),
+        .error = e->text,
+        .stage = w->target.step ? w->target.step : "start",
+    };
+    log_warning("%s (stage %s)", e->text, m.stage);
+    return parent_tell(shape_encode(shape, &m), NULL);
 }
 
-static int build(struct helper *h, json_t *request, struct error *e)
+static int build(struct helper *h, const json_t *request, struct error *e)
 {
-    struct warm_request r = {0};
-    json_int_t reserve = 0;
-    json_error_t why;
-    if (json_unpack_ex(request, &why, 0, "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s?I}", "slot",
-                       &r.slot, "uuid", &r.uuid, "name", &r.name, "image", &r.image_path, "engine",
-                       &r.engine, "tag", &r.tag, "cow_dir", &r.cow_dir, "memory_reserve_kib",
-                       &reserve) ||
-        reserve < 0)
-        return error_set(e, -EPROTO, "malformed build request: %s", why.text);
-    r.memory_reserve_kib = (uint64_t)reserve;
+    struct slot_build_op m;
+    if (shape_decode(&slot_build_op_shape, request, &m, e))
+        return e->code;
+    if (m.memory_reserve_kib < 0)
+        return error_set(e, -EPROTO, "the message \"build\": memory_reserve_kib is below 0");
+    const struct warm_request r = {
+        .slot = m.slot,
+        .uuid = m.uuid,
+        .name = m.name,
+        .image_path = m.image,
+        .engine = m.engine,
+        .tag = m.tag,
+        .cow_dir = m.cow_dir,
+        .memory_reserve_kib = (uint64_t)m.memory_reserve_kib,
+    };
     background_group(true);
     int rc = warm_build(&h->warm, &r, send_created, NULL, e);
     background_group(false);
@@ -85,53 +102,51 @@ static int build(struct helper *h, json_t *request, struct error *e)
     return rc ? rc : send_warm(&h->warm, e);
 }
 
-static int complete(struct helper *h, json_t *request, struct error *e)
+static int complete(struct helper *h, const json_t *request, struct error *e)
 {
-    const char *image, *name;
-    int paused = 0;
-    json_error_t why;
-    if (json_unpack_ex(request, &why, 0, "{s:s, s:s, s?b}", "image", &image, "name", &name,
-                       "paused", &paused))
-        return error_set(e, -EPROTO, "malformed complete request: %s", why.text);
+    struct slot_complete_op m;
     struct warm_outcome outcome = {0};
-    int rc = warm_complete(&h->warm, image, name, paused, &outcome, e);
+    if (shape_decode(&slot_complete_op_shape, request, &m, e))
+        return e->code;
+    int rc = warm_complete(&h->warm, m.image, m.name, m.paused, &outcome, e);
     if (!rc)
         return send_completed(&h->warm, &outcome, e);
     if (!h->warm.target.untouched)
         return rc;
     h->phase = PHASE_WARM;
-    return send_failure(&h->warm, "refused", rc, e);
+    return send_failure(&h->warm, &slot_refused_event_shape, rc, e);
 }
 
-static int turn(struct helper *h, json_t *request, struct error *e)
+static int turn(struct helper *h, const json_t *request, struct error *e)
 {
-    const char *image;
-    json_error_t why;
-    if (json_unpack_ex(request, &why, 0, "{s:s}", "image", &image))
-        return error_set(e, -EPROTO, "malformed turn request: %s", why.text);
+    struct slot_turn_op m;
+    if (shape_decode(&slot_turn_op_shape, request, &m, e))
+        return e->code;
     background_group(true);
-    int rc = warm_turn(&h->warm, image, e);
+    int rc = warm_turn(&h->warm, m.image, e);
     background_group(false);
     return rc ? rc : send_warm(&h->warm, e);
 }
 
-static int expect(struct helper *h, json_t *request, struct error *e)
+static int expect(struct helper *h, const json_t *request, struct error *e)
 {
-    const json_t *images = json_object_get(request, "images");
+    struct slot_expect_op m;
     const char *paths[EXPECTED_MAX];
-    size_t n = json_array_size(images);
-    if (!json_is_array(images) || n > ARRAY_SIZE(paths))
-        return error_set(e, -EPROTO, "malformed expect request: no images, or more than %u",
+    if (shape_decode(&slot_expect_op_shape, request, &m, e))
+        return e->code;
+    size_t n = json_array_size(m.images);
+    if (n > ARRAY_SIZE(paths))
+        return error_set(e, -EPROTO, "the message \"expect\" has more than %u images",
                          EXPECTED_MAX);
     for (size_t i = 0; i < n; i++)
-        if (!(paths[i] = json_string_value(json_array_get(images, i))))
-            return error_set(e, -EPROTO, "malformed expect request: image %zu is no text", i);
+        if (!(paths[i] = json_string_value(json_array_get(m.images, i))))
+            return error_set(e, -EPROTO, "the message \"expect\": image %zu is no text", i);
     if (warm_prefetch(&h->warm, paths, n, e))
         log_warning("%s", e->text); /* nothing depends on it */
     return 0;
 }
 
-static int leave(struct helper *h, json_t *request, struct error *e)
+static int leave(struct helper *h, const json_t *request, struct error *e)
 {
     (void)request;
     if (warm_leave(&h->warm, e))
@@ -140,29 +155,43 @@ static int leave(struct helper *h, json_t *request, struct error *e)
     return 0;
 }
 
+static int set_log(const json_t *request, struct error *e)
+{
+    struct slot_log_op m;
+    enum log_level level;
+    if (shape_decode(&slot_log_op_shape, request, &m, e))
+        return e->code;
+    if (log_level_parse(m.level, &level))
+        return error_set(e, -EPROTO, "the message \"log\": no level is called %.40s", m.level);
+    log_set_level(level);
+    return 0;
+}
+
 /* A slot is built once, turned and told what to expect any number of times, completed once; then it
  * goes. */
 static const struct {
-    const char *op;
+    const struct shape *shape;
     enum phase from, to;
-    int (*run)(struct helper *, json_t *, struct error *);
+    int (*run)(struct helper *, const json_t *, struct error *);
 } requests[] = {
-    {"build", PHASE_NEW, PHASE_WARM, build},
-    {"turn", PHASE_WARM, PHASE_WARM, turn},
-    {"expect", PHASE_WARM, PHASE_WARM, expect},
-    {"complete", PHASE_WARM, PHASE_COMPLETED, complete},
-    {"leave", PHASE_COMPLETED, PHASE_LEFT, leave},
+    {&slot_build_op_shape, PHASE_NEW, PHASE_WARM, build},
+    {&slot_turn_op_shape, PHASE_WARM, PHASE_WARM, turn},
+    {&slot_expect_op_shape, PHASE_WARM, PHASE_WARM, expect},
+    {&slot_complete_op_shape, PHASE_WARM, PHASE_COMPLETED, complete},
+    {&slot_leave_op_shape, PHASE_COMPLETED, PHASE_LEFT, leave},
 };
 
-static int request_run(struct helper *h, json_t *request, struct error *e)
+static int request_run(struct helper *h, const json_t *request, struct error *e)
 {
-    const char *op = json_string_value(json_object_get(request, "op"));
+    if (shape_is(&slot_log_op_shape, request))
+        return set_log(request, e);
     for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
-        if (!op || strcmp(op, requests[i].op) != 0 || requests[i].from != h->phase)
+        if (!shape_is(requests[i].shape, request) || requests[i].from != h->phase)
             continue;
         h->phase = requests[i].to;
         return requests[i].run(h, request, e);
     }
+    const char *op = json_string_value(json_object_get(request, "op"));
     return error_set(e, -EPROTO, "the request %s does not come now", op ? op : "without op");
 }
 
@@ -219,6 +248,6 @@ int main(int argc, char **argv)
     struct error e = {0};
     int rc = serve(&h, &e);
     if (rc && rc != -ESHUTDOWN)
-        (void)send_failure(&h.warm, "failed", rc, &e);
+        (void)send_failure(&h.warm, &slot_failed_event_shape, rc, &e);
     _exit(rc ? 1 : 0); /* no unmapping: see above */
 }

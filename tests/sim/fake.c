@@ -119,3 +119,14 @@ uint32_t fake_domid_next(void)
     fd_close(&fd);
     return next;
 }
+
+void fake_note(const char *name, const char *text)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s.%d", fake_dir(), name, (int)getpid());
+    FILE *f = fopen(path, "w");
+    if (f) {
+        fputs(text, f);
+        fclose(f);
+    }
+}

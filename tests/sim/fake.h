@@ -19,6 +19,8 @@
  *   destroy_ms N                                default 5
  *   list       fail                             host_list
  *   open       fail                             host_open: as without Xen
+ *
+ * dompool-slot leaves a file level.PID in it: the level of its log, as it was told last.
  */
 #ifndef TESTS_SIM_FAKE_H
 #define TESTS_SIM_FAKE_H
@@ -39,6 +41,8 @@ void fake_sleep(const char *name, unsigned default_ms);
 int fake_domain_write(const struct host_domain *d);
 int fake_domain_read(uint32_t domid, struct host_domain *d);
 void fake_domain_remove(uint32_t domid);
+/* Makes the file of this process, of which only the name's beginning is given: NAME.PID. */
+void fake_note(const char *name, const char *text);
 /* Takes the next domid, never one twice. */
 uint32_t fake_domid_next(void);
 

@@ -138,6 +138,8 @@ int main(void)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     log_init("fake-slot", LOG_LEVEL_INFO);
     message_reader_init(&reader, HELPER_MESSAGE_LIMIT);
+    const char *level = getenv("DOMPOOL_LOG_LEVEL");
+    fake_note("level", level ? level : "");
     while ((rc = message_receive(HELPER_FD, &reader, &message, &e)) == 1) {
         if (!strcmp(get(message, "op"), "build"))
             build(message);
@@ -145,6 +147,8 @@ int main(void)
             turn(message);
         else if (!strcmp(get(message, "op"), "complete"))
             complete(message);
+        else if (!strcmp(get(message, "op"), "log"))
+            fake_note("level", get(message, "level"));
         else if (!strcmp(get(message, "op"), "leave"))
             exit(0);
         json_decref(message);

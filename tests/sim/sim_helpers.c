@@ -710,6 +710,9 @@ void sim_helper_send(struct helper *h, const json_t *message)
         recorded(h);
     } else if (!h->ended && !h->sim->dead && !strcmp(get(message, "op"), "expect")) {
         expect_take(h, message);
+    } else if (!h->ended && !h->sim->dead && !strcmp(get(message, "op"), "log")) {
+        struct sim *s = h->sim;
+        MUST(h->kind == HELPER_SLOT && get(message, "level"));
     } else if (!h->ended && !h->sim->dead && !strcmp(get(message, "op"), "leave")) {
         leave(h);
     } else if (!h->ended && !h->sim->dead) {

@@ -113,8 +113,8 @@ static json_t *receive(int fd)
 
 static pid_t spawn(const char *const *extra)
 {
-    const char *args[16] = {DAEMON, "--config", conf, "--log-level", "debug"};
-    size_t n = 5;
+    const char *args[16] = {DAEMON, "--config", conf};
+    size_t n = 3;
     for (; *extra; extra++)
         args[n++] = *extra;
     pid_t pid = fork();
@@ -218,7 +218,7 @@ static int begin(void **state)
     setenv(FAKE_ENV, host_dir, 1);
     setenv("DOMPOOL_LIBEXEC", LIBEXEC, 1);
     snprintf(text, sizeof text,
-             "[daemon]\nstate_dir = %s\nrun_dir = %s\nstop_timeout = 3s\n"
+             "[daemon]\nlog_level = debug\nstate_dir = %s\nrun_dir = %s\nstop_timeout = 3s\n"
              "complete_timeout = 1s\ndestroy_timeout = 1s\n[pool]\nmin = 2\nbackoff = 100ms\n",
              state_dir, run_dir);
     write_text(conf, text);
@@ -487,6 +487,37 @@ static void test_reload(void **state)
     free(text);
 }
 
+/* Helpers that log warnings and errors alone; those that have ended are counted, too. */
+static bool quiet_ones_are(unsigned n)
+{
+    char command[200], line[32] = "";
+    snprintf(command, sizeof command, "grep -lx warning %s/level.* 2>/dev/null | wc -l", host_dir);
+    FILE *f = popen(command, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(line, sizeof line, f));
+    pclose(f);
+    return (unsigned)atoi(line) == n;
+}
+
+/* A reload reaches the helpers: those that are there, and those that start later. */
+static void test_reload_log_level(void **state)
+{
+    char *text, longer[600];
+    (void)state;
+    import("fire");
+    full();
+    assert_true(quiet_ones_are(0));
+    assert_int_equal(read_file(conf, 1000, &text, NULL, NULL), 0);
+    snprintf(longer, sizeof longer, "[daemon]\nlog_level = warning\n%s", strstr(text, "state_dir"));
+    write_text(conf, longer);
+    kill(daemon_pid, SIGHUP);
+    eventually(quiet_ones_are, 2, "quiet ones are");
+    json_decref(ask("Allocate", want(200), NULL));
+    full();
+    eventually(quiet_ones_are, 3, "quiet ones are");
+    free(text);
+}
+
 static void test_bad_clients(void **state)
 {
     char junk[8192];
@@ -645,6 +676,7 @@ int main(void)
         TEST(test_second_daemon),
         TEST(test_background),
         TEST(test_reload),
+        TEST(test_reload_log_level),
         TEST(test_bad_clients),
         TEST(test_import),
         TEST(test_images),

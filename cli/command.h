@@ -48,6 +48,9 @@ struct invocation;
 struct command {
     const char *name;                   /* "image import" */
     int (*run)(struct invocation *inv); /* returns an enum status */
+    const char *method;                 /* of io.dompool, that it calls; NULL: none, or any */
+    const char *json;                   /* what --json prints, a sentence without its period; NULL:
+                                           the parameters of the method's reply */
     const char *args;                   /* as the usage line writes them; "" for none */
     unsigned min_args, max_args;        /* max_args UINT_MAX: no limit */
     enum word_kind words[2];            /* first, and second with all that follow */

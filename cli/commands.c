@@ -83,6 +83,8 @@ const struct command commands[] = {
     {
         .name = "image import",
         .run = image_import,
+        .method = "ImageImport",
+        .json = "The image, under the key image, and an array of texts, under the key warnings",
         .args = "NAME SAVEFILE",
         .min_args = 2,
         .max_args = 2,
@@ -112,6 +114,8 @@ const struct command commands[] = {
     {
         .name = "image capture",
         .run = image_capture,
+        .method = "ImageCapture",
+        .json = "The image, under the key image, and an array of texts, under the key warnings",
         .args = "NAME DOMAIN",
         .min_args = 2,
         .max_args = 2,
@@ -130,6 +134,7 @@ const struct command commands[] = {
     {
         .name = "image list",
         .run = image_list,
+        .method = "ImageList",
         .args = "",
         .summary = "List the images",
         .details = "STORED is the size of the image file. SLOTS and LEASES count the live ones of "
@@ -138,6 +143,7 @@ const struct command commands[] = {
     {
         .name = "image show",
         .run = image_show,
+        .method = "ImageShow",
         .args = "NAME",
         .min_args = 1,
         .max_args = 1,
@@ -148,6 +154,7 @@ const struct command commands[] = {
     {
         .name = "image diff",
         .run = image_diff,
+        .method = "ImageDiff",
         .args = "A B",
         .min_args = 2,
         .max_args = 2,
@@ -160,6 +167,8 @@ const struct command commands[] = {
     {
         .name = "image verify",
         .run = image_verify,
+        .method = "ImageVerify",
+        .json = "An array of image names, under the key verified",
         .args = "NAME...",
         .min_args = 1,
         .max_args = UINT_MAX,
@@ -172,6 +181,9 @@ const struct command commands[] = {
     {
         .name = "image export",
         .run = image_export,
+        .method = "ImageExport",
+        .json = "The name of the image, under the key image, and the path of the file, under the "
+                "key path",
         .args = "NAME FILE",
         .min_args = 2,
         .max_args = 2,
@@ -182,6 +194,8 @@ const struct command commands[] = {
     {
         .name = "image rm",
         .run = image_rm,
+        .method = "ImageRemove",
+        .json = "An array of image names, under the key removed",
         .args = "NAME...",
         .min_args = 1,
         .max_args = UINT_MAX,
@@ -195,6 +209,7 @@ const struct command commands[] = {
     {
         .name = "allocate",
         .run = lease_allocate,
+        .method = "Allocate",
         .args = "IMAGE",
         .min_args = 1,
         .max_args = 1,
@@ -216,6 +231,7 @@ const struct command commands[] = {
     {
         .name = "release",
         .run = lease_release,
+        .method = "Release",
         .args = "LEASE|DOMAIN...",
         .min_args = 0, /* with --all */
         .max_args = UINT_MAX,
@@ -228,6 +244,7 @@ const struct command commands[] = {
     {
         .name = "list",
         .run = lease_list,
+        .method = "List",
         .args = "",
         .summary = "List slots and leases",
         .details =
@@ -238,6 +255,7 @@ const struct command commands[] = {
     {
         .name = "trace",
         .run = lease_trace,
+        .method = "Trace",
         .args = "LEASE",
         .min_args = 1,
         .max_args = 1,
@@ -262,6 +280,7 @@ const struct command commands[] = {
     {
         .name = "status",
         .run = pool_status,
+        .method = "Status",
         .args = "",
         .summary = "Show the daemon, its pools, and what keeps the pools from filling",
         .details = "",
@@ -269,6 +288,7 @@ const struct command commands[] = {
     {
         .name = "pool show",
         .run = pool_show,
+        .method = "PoolShow",
         .args = "[IMAGE]",
         .max_args = 1,
         .words = {WORD_IMAGE, WORD_NONE},
@@ -278,6 +298,7 @@ const struct command commands[] = {
     {
         .name = "pool set",
         .run = pool_set,
+        .method = "PoolSet",
         .args = "IMAGE KEY=VALUE...",
         .min_args = 2,
         .max_args = UINT_MAX,
@@ -291,6 +312,7 @@ const struct command commands[] = {
     {
         .name = "pool wait",
         .run = pool_wait,
+        .method = "PoolWait",
         .args = "[IMAGE]",
         .max_args = 1,
         .words = {WORD_IMAGE, WORD_NONE},
@@ -301,6 +323,7 @@ const struct command commands[] = {
     {
         .name = "config show",
         .run = misc_config_show,
+        .method = "ConfigShow",
         .args = "",
         .summary = "Show every setting, its value and its origin",
         .details = "",
@@ -308,6 +331,7 @@ const struct command commands[] = {
     {
         .name = "call",
         .run = misc_call,
+        .json = "The parameters of the reply; with --more, those of each reply",
         .args = "METHOD [JSON]",
         .min_args = 1,
         .max_args = 2,

@@ -18,16 +18,17 @@ static void print_filled(const char *text, int indent)
 {
     int column = 0;
     while (*text) {
-        size_t len = strcspn(text, " \n");
-        if (column && column + 1 + (int)len > WIDTH)
-            column = 0 * putchar('\n');
-        if (!column)
-            column = printf("%*s%.*s", indent, "", (int)len, text);
-        else
-            column += printf(" %.*s", (int)len, text);
+        int len = (int)strcspn(text, " \n");
+        if (column && column + 1 + len > WIDTH) {
+            putchar('\n');
+            column = 0;
+        }
+        column += column ? printf(" %.*s", len, text) : printf("%*s%.*s", indent, "", len, text);
         text += len;
-        if (!strncmp(text, "\n\n", 2))
-            column = 0 * printf("\n\n");
+        if (!strncmp(text, "\n\n", 2)) {
+            printf("\n\n");
+            column = 0;
+        }
         text += strspn(text, " \n");
     }
     putchar('\n');

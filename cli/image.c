@@ -93,11 +93,11 @@ static void long_answer(const json_t *reply, void *data)
 
 /* Runs it to its end. *reply is NULL unless the status is STATUS_DONE; result: a key that the last
  * reply must have, NULL: none. */
-static int long_call(struct invocation *inv, const char *method, json_t *parameters,
-                     const char *doing, const char *result, json_t **reply)
+static int long_call(struct invocation *inv, json_t *parameters, const char *doing,
+                     const char *result, json_t **reply)
 {
     struct long_call c = {.doing = doing, .name = inv->args[0]};
-    int status = talk_stream(inv, method, parameters, long_answer, &c);
+    int status = talk_stream(inv, inv->command->method, parameters, long_answer, &c);
     progress_end();
     if (!status && (!c.reply || (result && !has(c.reply, result)))) {
         complain("the daemon ended the call without a result");
@@ -160,11 +160,10 @@ static void made_json(const json_t *reply)
     json_decref(made);
 }
 
-static int make_run(struct invocation *inv, const char *method, json_t *parameters,
-                    const char *doing, const char *done)
+static int make_run(struct invocation *inv, json_t *parameters, const char *doing, const char *done)
 {
     json_t *reply;
-    int status = long_call(inv, method, parameters, doing, "image", &reply);
+    int status = long_call(inv, parameters, doing, "image", &reply);
     if (reply && inv->json)
         made_json(reply);
     else if (reply)
@@ -183,7 +182,7 @@ int image_import(struct invocation *inv)
     }
     json_object_set_new(parameters, "path", must(json_string(path)));
     free(path);
-    return make_run(inv, "ImageImport", parameters, "importing", "imported");
+    return make_run(inv, parameters, "importing", "imported");
 }
 
 int image_capture(struct invocation *inv)
@@ -196,33 +195,46 @@ int image_capture(struct invocation *inv)
     if (option_given(inv, "timeout"))
         json_object_set_new(parameters, "timeout_ms",
                             must(json_integer((json_int_t)option_last(inv, "timeout")->ms)));
-    return make_run(inv, "ImageCapture", parameters, "capturing", "captured");
+    return make_run(inv, parameters, "capturing", "captured");
 }
 
-/* ---- verify, export ---- */
+/* ---- verify, rm ---- */
 
-/* Goes on past a refusal, and remembers it. */
-int image_verify(struct invocation *inv)
+/* Calls the command's method for each name. Goes on past a refusal, as rm(1) does, and remembers
+ * it. done: "removed", said of each and the key of their list. */
+static int each_named(struct invocation *inv, const char *done)
 {
     int status = STATUS_DONE;
-    json_t *verified = must(json_array());
+    json_t *names = must(json_array());
     for (size_t i = 0; i < inv->n_args && status != STATUS_UNREACHABLE; i++) {
-        json_t *reply;
-        int one = talk(inv, "ImageVerify", must(json_pack("{s:s}", "name", inv->args[i])), &reply);
+        json_t *reply, *parameters = must(json_pack("{s:s}", "name", inv->args[i]));
+        int one = talk(inv, inv->command->method, parameters, &reply);
         json_decref(reply);
         if (one)
             status = one;
         else
-            json_array_append_new(verified, must(json_string(inv->args[i])));
+            json_array_append_new(names, must(json_string(inv->args[i])));
         if (!one && !inv->json)
-            out_line("verified %s", inv->args[i]);
+            out_line("%s %s", done, inv->args[i]);
     }
-    json_t *all = must(json_pack("{s:o}", "verified", verified));
+    json_t *all = must(json_pack("{s:o}", done, names));
     if (inv->json && status != STATUS_UNREACHABLE)
         out_json(all, false);
     json_decref(all);
     return status;
 }
+
+int image_verify(struct invocation *inv)
+{
+    return each_named(inv, "verified");
+}
+
+int image_rm(struct invocation *inv)
+{
+    return each_named(inv, "removed");
+}
+
+/* ---- export ---- */
 
 int image_export(struct invocation *inv)
 {
@@ -230,7 +242,7 @@ int image_export(struct invocation *inv)
     if (!path)
         return STATUS_LOCAL;
     json_t *reply, *parameters = must(json_pack("{s:s, s:s}", "name", inv->args[0], "path", path));
-    int status = long_call(inv, "ImageExport", parameters, "exporting", NULL, &reply);
+    int status = long_call(inv, parameters, "exporting", NULL, &reply);
     json_decref(reply);
     json_t *done = must(json_pack("{s:s, s:s}", "image", inv->args[0], "path", path));
     if (!status && inv->json)
@@ -271,8 +283,7 @@ static void diff_print(const json_t *d)
 int image_diff(struct invocation *inv)
 {
     json_t *reply;
-    int status = long_call(inv, "ImageDiff",
-                           must(json_pack("{s:s, s:s}", "a", inv->args[0], "b", inv->args[1])),
+    int status = long_call(inv, must(json_pack("{s:s, s:s}", "a", inv->args[0], "b", inv->args[1])),
                            "comparing", "difference", &reply);
     if (reply && inv->json)
         out_json(reply, false);
@@ -307,7 +318,7 @@ static void list_print(const json_t *reply)
 
 int image_list(struct invocation *inv)
 {
-    return talk_show(inv, "ImageList", NULL, list_print);
+    return talk_show(inv, NULL, list_print);
 }
 
 /* ---- show ---- */
@@ -386,30 +397,5 @@ static void show_print(const json_t *reply)
 
 int image_show(struct invocation *inv)
 {
-    return talk_show(inv, "ImageShow", must(json_pack("{s:s}", "name", inv->args[0])), show_print);
-}
-
-/* ---- rm ---- */
-
-/* Goes on past a refusal, as rm(1) does, and remembers it. */
-int image_rm(struct invocation *inv)
-{
-    int status = STATUS_DONE;
-    json_t *removed = must(json_array());
-    for (size_t i = 0; i < inv->n_args && status != STATUS_UNREACHABLE; i++) {
-        json_t *reply;
-        int one = talk(inv, "ImageRemove", must(json_pack("{s:s}", "name", inv->args[i])), &reply);
-        json_decref(reply);
-        if (one)
-            status = one;
-        else
-            json_array_append_new(removed, must(json_string(inv->args[i])));
-        if (!one && !inv->json)
-            out_line("removed %s", inv->args[i]);
-    }
-    json_t *all = must(json_pack("{s:o}", "removed", removed));
-    if (inv->json && status != STATUS_UNREACHABLE)
-        out_json(all, false);
-    json_decref(all);
-    return status;
+    return talk_show(inv, must(json_pack("{s:s}", "name", inv->args[0])), show_print);
 }

@@ -132,7 +132,7 @@ int lease_release(struct invocation *inv)
     else
         json_object_set(p, "leases", names);
     json_decref(names);
-    return talk_show(inv, "Release", p, release_print);
+    return talk_show(inv, p, release_print);
 }
 
 /* ---- list ---- */
@@ -189,5 +189,5 @@ static void list_print(const json_t *reply)
 
 int lease_list(struct invocation *inv)
 {
-    return talk_show(inv, "List", NULL, list_print);
+    return talk_show(inv, NULL, list_print);
 }

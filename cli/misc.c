@@ -31,7 +31,7 @@ static void config_print(const json_t *reply)
 
 int misc_config_show(struct invocation *inv)
 {
-    return talk_show(inv, "ConfigShow", NULL, config_print);
+    return talk_show(inv, NULL, config_print);
 }
 
 /* ---- call ---- */

@@ -94,7 +94,7 @@ static void status_print(const json_t *reply)
 
 int pool_status(struct invocation *inv)
 {
-    return talk_show(inv, "Status", NULL, status_print);
+    return talk_show(inv, NULL, status_print);
 }
 
 /* ---- pool ---- */
@@ -106,7 +106,7 @@ static json_t *image_parameter(const struct invocation *inv)
 
 int pool_show(struct invocation *inv)
 {
-    return talk_show(inv, "PoolShow", image_parameter(inv), pools_print);
+    return talk_show(inv, image_parameter(inv), pools_print);
 }
 
 static void set_print(const json_t *reply)
@@ -143,9 +143,8 @@ int pool_set(struct invocation *inv)
             return status;
         }
     }
-    return talk_show(inv, "PoolSet",
-                     must(json_pack("{s:s, s:o}", "image", inv->args[0], "settings", settings)),
-                     set_print);
+    return talk_show(
+        inv, must(json_pack("{s:s, s:o}", "image", inv->args[0], "settings", settings)), set_print);
 }
 
 /* Its exit status is the answer. */
@@ -160,5 +159,5 @@ int pool_wait(struct invocation *inv)
     json_t *p = image_parameter(inv);
     if (timeout)
         json_object_set_new(p, "timeout_ms", must(json_integer((json_int_t)timeout->ms)));
-    return talk_show(inv, "PoolWait", p, wait_print);
+    return talk_show(inv, p, wait_print);
 }

@@ -126,11 +126,10 @@ int talk_stream(struct invocation *inv, const char *method, json_t *parameters,
     return s.status;
 }
 
-int talk_show(struct invocation *inv, const char *method, json_t *parameters,
-              void (*human)(const json_t *reply))
+int talk_show(struct invocation *inv, json_t *parameters, void (*human)(const json_t *reply))
 {
     json_t *reply;
-    int status = talk(inv, method, parameters, &reply);
+    int status = talk(inv, inv->command->method, parameters, &reply);
     if (status)
         return status;
     if (inv->json)

@@ -24,8 +24,8 @@ int talk(struct invocation *inv, const char *method, json_t *parameters, json_t 
 int talk_stream(struct invocation *inv, const char *method, json_t *parameters,
                 void (*each)(const json_t *reply, void *data), void *data);
 
-/* talk, and with --json print the answer as it came, else give it to human. */
-int talk_show(struct invocation *inv, const char *method, json_t *parameters,
-              void (*human)(const json_t *reply));
+/* Asks with the command's method, and with --json prints the answer as it came, else gives it to
+ * human. */
+int talk_show(struct invocation *inv, json_t *parameters, void (*human)(const json_t *reply));
 
 #endif

@@ -95,5 +95,5 @@ static void trace_print(const json_t *trace)
 
 int lease_trace(struct invocation *inv)
 {
-    return talk_show(inv, "Trace", must(json_pack("{s:s}", "lease", inv->args[0])), trace_print);
+    return talk_show(inv, must(json_pack("{s:s}", "lease", inv->args[0])), trace_print);
 }

@@ -17,13 +17,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Exit statuses. 64 and 74 are those of sysexits.h. */
+/* X(symbol, exit status, what it means). 64 and 74 are those of sysexits.h. */
+#define STATUSES(X)                                                                                \
+    X(DONE, 0, "Done.")                                                                            \
+    X(REFUSED, 1,                                                                                  \
+      "The daemon refused. The name of the error and its text are on standard error, like "        \
+      "`dompool: PoolEmpty: ...`.")                                                                \
+    X(UNREACHABLE, 2, "The daemon cannot be reached, or the connection to it broke.")              \
+    X(USAGE, 64, "The command line is wrong. Nothing was done.")                                   \
+    X(LOCAL, 74, "A problem on this side: standard output cannot be written, or memory ran out.")
+
 enum status {
-    STATUS_DONE = 0,
-    STATUS_REFUSED = 1,     /* the daemon said no */
-    STATUS_UNREACHABLE = 2, /* no daemon, or the connection to it broke */
-    STATUS_USAGE = 64,      /* the command line is wrong; the daemon was not asked */
-    STATUS_LOCAL = 74,      /* trouble on this side: output cannot be written, no memory */
+#define STATUS_ENUM(symbol, number, text) STATUS_##symbol = (number),
+    STATUSES(STATUS_ENUM)
+#undef STATUS_ENUM
 };
 
 enum option_kind {

@@ -73,12 +73,6 @@ static const struct option_spec call_options[] = {
     {0},
 };
 
-static const struct option_spec help_options[] = {
-    {"man", OPTION_FLAG, NULL, "Print the manual page dompool(1)"},
-    {"completion", OPTION_FLAG, NULL, "Print the completion for bash"},
-    {0},
-};
-
 const struct command commands[] = {
     {
         .name = "image import",
@@ -350,7 +344,6 @@ const struct command commands[] = {
         .args = "[COMMAND]",
         .max_args = 2,
         .words = {WORD_COMMAND, WORD_COMMAND},
-        .options = help_options,
         .summary = "Print the help of a command, or the list of all commands",
         .details = "",
     },

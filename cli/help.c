@@ -1,5 +1,5 @@
-/* Help from the command table: see document.h. */
-#include "cli/document.h"
+/* Help from the command table: see help.h. */
+#include "cli/help.h"
 
 #include "cli/output.h"
 
@@ -7,11 +7,6 @@
 #include <string.h>
 
 #define WIDTH 80
-
-bool document_hidden(const struct option_spec *o)
-{
-    return !strcmp(o->name, "man") || !strcmp(o->name, "completion");
-}
 
 /* Fills text into lines of WIDTH, each indented; "\n\n" starts a paragraph. */
 static void print_filled(const char *text, int indent)
@@ -34,43 +29,35 @@ static void print_filled(const char *text, int indent)
     putchar('\n');
 }
 
-void document_usage(FILE *to, const struct command *c)
+void help_usage(FILE *to, const struct command *c)
 {
     fprintf(to, "usage: dompool %s", c ? c->name : "COMMAND [ARGUMENT...]");
     if (c && *c->args)
         fprintf(to, c->min_args || c->args[0] == '[' ? " %s" : " [%s]", c->args);
     for (const struct option_spec *o = c ? c->options : NULL; o && o->name; o++)
-        if (!document_hidden(o))
-            fprintf(to, " [--%s%s%s]%s", o->name, o->value ? " " : "", o->value ? o->value : "",
-                    o->kind == OPTION_PAIR ? "..." : "");
+        fprintf(to, " [--%s%s%s]%s", o->name, o->value ? " " : "", o->value ? o->value : "",
+                o->kind == OPTION_PAIR ? "..." : "");
     fputs(" [--socket PATH] [--json]\n", to);
 }
 
 static void print_options(const struct option_spec *o)
 {
     for (; o && o->name; o++) {
-        if (document_hidden(o))
-            continue;
         int used = printf("  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
         printf("%*s%s\n", used < 24 ? 24 - used : 1, "", o->summary);
     }
 }
 
-static bool any_shown(const struct option_spec *o)
+int help_command(const struct command *c)
 {
-    return o && o->name && !document_hidden(o);
-}
-
-int document_command(const struct command *c)
-{
-    document_usage(stdout, c);
+    help_usage(stdout, c);
     printf("\n");
     print_filled(c->summary, 0);
     if (*c->details) {
         printf("\n");
         print_filled(c->details, 0);
     }
-    if (any_shown(c->options)) {
+    if (c->options) {
         printf("\noptions:\n");
         print_options(c->options);
     }
@@ -79,10 +66,10 @@ int document_command(const struct command *c)
     return STATUS_DONE;
 }
 
-int document_help(const char *group)
+int help_list(const char *group)
 {
     size_t len = group ? strlen(group) : 0;
-    document_usage(stdout, NULL);
+    help_usage(stdout, NULL);
     printf("\n%s\n\ncommands:\n",
            "Takes domains from dompoold's pool of half-restored Xen domains.");
     for (size_t i = 0; i < n_commands; i++)
@@ -95,7 +82,7 @@ int document_help(const char *group)
     return STATUS_DONE;
 }
 
-int document_version(void)
+int help_version(void)
 {
     printf("dompool %s\n", DOMPOOL_VERSION);
     return STATUS_DONE;

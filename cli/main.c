@@ -3,7 +3,8 @@
  *
  *   main.c      this: parse, run, exit status
  *   commands.c  every command, its words and options; parse.c reads argv by it
- *   help.c man.c completion.c    what the table says of itself
+ *   help.c      what the table says of itself; the manual page and completion.bash.in as well get
+ *               it, from docs/document/
  *   image.c lease.c trace.c pool.c misc.c    the commands; hold.c keeps a lease in the foreground
  *   talk.c      requests, and what is said when they fail
  *   output.c    lines, progress, JSON: the one way to the terminal for strings of others
@@ -12,7 +13,7 @@
  *   libdompool/ the client library (include/dompool.h), on which all of this stands
  */
 #include "cli/command.h"
-#include "cli/document.h"
+#include "cli/help.h"
 #include "cli/output.h"
 #include "dompool.h"
 
@@ -37,7 +38,7 @@ static int usage(const struct invocation *inv, const struct error *e, int status
 {
     complain("%s", e->text);
     if (status == STATUS_USAGE) {
-        document_usage(stderr, inv->command);
+        help_usage(stderr, inv->command);
         if (!inv->command)
             fputs("`dompool help` lists the commands.\n", stderr);
     }
@@ -47,14 +48,14 @@ static int usage(const struct invocation *inv, const struct error *e, int status
 static int run(struct invocation *inv)
 {
     if (option_given(inv, "version"))
-        return document_version();
+        return help_version();
     if (option_given(inv, "help") && inv->command)
-        return document_command(inv->command);
+        return help_command(inv->command);
     if (option_given(inv, "help"))
-        return document_help(inv->n_args ? inv->args[0] : NULL);
+        return help_list(inv->n_args ? inv->args[0] : NULL);
     int status = inv->command->run(inv);
     if (status == STATUS_USAGE)
-        document_usage(stderr, inv->command);
+        help_usage(stderr, inv->command);
     return status;
 }
 

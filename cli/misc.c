@@ -1,7 +1,7 @@
 /* dompool config show, call, help. */
 #include "cli/command.h"
-#include "cli/document.h"
 #include "cli/grid.h"
+#include "cli/help.h"
 #include "cli/members.h"
 #include "cli/output.h"
 #include "cli/talk.h"
@@ -96,21 +96,17 @@ int misc_call(struct invocation *inv)
 
 int misc_help(struct invocation *inv)
 {
-    if (option_given(inv, "man"))
-        return document_man();
-    if (option_given(inv, "completion"))
-        return document_completion();
     if (!inv->n_args)
-        return document_help(NULL);
+        return help_list(NULL);
     char name[128];
     if (!format_fits(name, sizeof name, inv->n_args > 1 ? "%s %s" : "%s", inv->args[0],
                      inv->n_args > 1 ? inv->args[1] : ""))
         name[0] = '\0';
     const struct command *command = command_find(name);
     if (command)
-        return document_command(command);
+        return help_command(command);
     if (inv->n_args == 1 && command_group(name))
-        return document_help(name);
+        return help_list(name);
     complain("help: unknown command %s", name);
     return STATUS_USAGE;
 }

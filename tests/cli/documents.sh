@@ -4,18 +4,39 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 
-"$DOMPOOL" help --man >"$T/dompool.1"
+docs=$BINARY/docs
 case_is "dompool(1) names every command"
-for words in "image import" "image list" "image show" "image rm" allocate release list trace status \
-    "pool show" "pool set" "pool wait" "config show" call help; do
-    [ "$(grep -cx ".Cm $words" "$T/dompool.1")" -ge 2 ] || problem "$words"
-done
-case_is "dompool(1) hides what the build alone needs"
-if grep -q -- '-completion' "$T/dompool.1"; then problem "help --completion"; fi
+"$DOMPOOL" help | sed -n '/^commands:/,/^$/s/^  \([a-z]\{1,\}\( [a-z]\{1,\}\)\{0,1\}\)  .*/\1/p' >"$T/commands"
+[ "$(wc -l <"$T/commands")" -ge 15 ] || problem "dompool help lists too few commands"
+while read -r words; do
+    [ "$(grep -cx ".Cm $words" "$docs/dompool.1")" -ge 2 ] || problem "$words"
+done <"$T/commands"
+
+case_is "no template is left unfilled"
+if grep -n '@insert\|@[A-Z_]*@' "$docs"/*.[1-8] "$docs/dompool.conf" "$docs/dompool.bash"; then
+    problem "a marker in a document"
+fi
+
+case_is "dompool(1) says what each command prints with --json"
+while read -r words; do
+    [ "$words" = help ] || grep -qx ".It Cm $words" "$docs/dompool.1" || problem "$words"
+done <"$T/commands"
+
+case_is "a table that does not exist"
+printf '.\\" @insert frobnicate\n' >"$T/template"
+run 1 "$docs/document" "$T/template" "$SOURCE/pool/core/io.dompool.varlink"
+err_has "no table is called frobnicate"
+
+case_is "the methods of the command table are in the interface"
+sed -n 's/^\.Sy \([A-Za-z]*\) \.$/\1/p' "$docs/dompool.1" >"$T/methods"
+[ "$(wc -l <"$T/methods")" -ge 10 ] || problem "too few methods"
+while read -r method; do
+    grep -qx ".Ss $method" "$docs/io.dompool.7" || problem "$method"
+done <"$T/methods"
 
 case_is "manual pages"
 if command -v mandoc >/dev/null; then
-    for page in "$T/dompool.1" "$BINARY"/docs/*.[1-8]; do
+    for page in "$docs"/*.[1-8]; do
         [ -e "$page" ] || continue
         run 0 mandoc -Tlint -W warning "$page"
         out_is </dev/null
@@ -28,11 +49,11 @@ if [ -x "${DOMPOOLD:-}" ]; then
     sed -n 's/^  --\([a-z-]*\).*/\1/p' "$T/out" >"$T/options"
     [ -s "$T/options" ] || problem "no options in dompoold --help"
     while read -r option; do
-        grep -q "^.It Fl -$option" "$BINARY/docs/dompoold.8" || problem "--$option is missing"
+        grep -q "^.It Fl -$option" "$docs/dompoold.8" || problem "--$option is missing"
     done <"$T/options"
 fi
 
-"$DOMPOOL" help --completion >"$T/completion"
+cp "$docs/dompool.bash" "$T/completion"
 case_is "completion: syntax"
 run 0 bash -n "$T/completion"
 if command -v shellcheck >/dev/null; then run 0 shellcheck -s bash "$T/completion"; fi

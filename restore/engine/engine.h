@@ -32,7 +32,6 @@ struct target {
     uint32_t domid; /* DOMID_INVALID until the domain exists */
     uint32_t store_port, console_port;
     struct trace trace;
-    const char *step; /* what is being done, or failed: the name of its stage */
     bool untouched; /* a completion that failed has changed nothing: set before, cleared by write */
     /* the engine's */
     uint64_t store_gfn, console_gfn; /* of the rings, known as introduces_early says */

@@ -289,16 +289,6 @@ static int seed_grants(struct direct *d, struct error *e)
     return 0;
 }
 
-/* One step, and its stage in the trace. */
-#define STEP(name, call)                                                                           \
-    do {                                                                                           \
-        d->target->step = (name);                                                                  \
-        int step_rc = (call);                                                                      \
-        if (step_rc)                                                                               \
-            return step_rc;                                                                        \
-        trace_stage_end(&d->target->trace, (name));                                                \
-    } while (0)
-
 static int open_writer(struct direct *d, struct error *e)
 {
     struct target *t = d->target;
@@ -336,22 +326,24 @@ static int build_tables(struct direct *d, struct error *e)
 
 static int build(struct target *t, struct error *e)
 {
+    struct trace *trace = &t->trace;
     struct direct *d = NULL;
     int rc = open_direct(t, &d, e);
     if (rc)
         return rc;
     bool pv = is_pv(d);
-    STEP("policy", cpu_policy_apply(&t->xen, t->domid, &t->conf, t->base, e));
-    STEP("populate", populate(&t->xen, t->domid, t->base, &d->frames, e));
-    STEP("writer", open_writer(d, e));
-    STEP("own", pv ? direct_pv_write_p2m(d, e) : direct_pvh_clear_rings(d, e));
-    STEP("pages", write_base(d, e));
+    TRACE_STEP(trace, "policy", cpu_policy_apply(&t->xen, t->domid, &t->conf, t->base, e));
+    TRACE_STEP(trace, "populate", populate(&t->xen, t->domid, t->base, &d->frames, e));
+    TRACE_STEP(trace, "writer", open_writer(d, e));
+    TRACE_STEP(trace, "own", pv ? direct_pv_write_p2m(d, e) : direct_pvh_clear_rings(d, e));
+    TRACE_STEP(trace, "pages", write_base(d, e));
     if (pv)
-        STEP("pin", build_tables(d, e));
-    STEP("prepare", pv ? direct_pv_prepare(d, &t->store_gfn, &t->console_gfn, e)
-                       : direct_pvh_prepare(d, &t->store_gfn, &t->console_gfn, e));
-    STEP("grants", seed_grants(d, e));
-    STEP("prefault", prefault(d, e));
+        TRACE_STEP(trace, "pin", build_tables(d, e));
+    TRACE_STEP(trace, "prepare",
+               pv ? direct_pv_prepare(d, &t->store_gfn, &t->console_gfn, e)
+                  : direct_pvh_prepare(d, &t->store_gfn, &t->console_gfn, e));
+    TRACE_STEP(trace, "grants", seed_grants(d, e));
+    TRACE_STEP(trace, "prefault", prefault(d, e));
     return 0;
 }
 
@@ -416,32 +408,35 @@ static int turn(struct target *t, const struct image *to, struct error *e)
 static int write_delta(struct target *t, const struct image *im, uint64_t *delta_pages,
                        struct error *e)
 {
+    struct trace *trace = &t->trace;
     struct direct *d = t->engine_state;
     struct changes *c = &d->changes;
     *delta_pages = im == t->base ? 0 : image_info(im)->pages;
-    STEP("list", changes_of_image(d, im, c, e));
+    TRACE_STEP(trace, "list", changes_of_image(d, im, c, e));
     t->untouched = false;
     if (is_pv(d))
-        STEP("unpin", unpin_changed(d, c, e));
-    STEP("delta", write_changed(d, c, e));
+        TRACE_STEP(trace, "unpin", unpin_changed(d, c, e));
+    TRACE_STEP(trace, "delta", write_changed(d, c, e));
     return 0;
 }
 
 static int finish_pv(struct direct *d, const struct image *im, struct error *e)
 {
-    STEP("pin", pin_changed(d, &d->changes, e));
-    STEP("shared-info", direct_pv_write_shared_info(d, im, e));
-    STEP("tsc", set_tsc(d, im, e));
-    STEP("vcpus", direct_pv_set_vcpus(d, im, e));
-    STEP("tables", settle_pins(d, &d->changes, e));
+    struct trace *trace = &d->target->trace;
+    TRACE_STEP(trace, "pin", pin_changed(d, &d->changes, e));
+    TRACE_STEP(trace, "shared-info", direct_pv_write_shared_info(d, im, e));
+    TRACE_STEP(trace, "tsc", set_tsc(d, im, e));
+    TRACE_STEP(trace, "vcpus", direct_pv_set_vcpus(d, im, e));
+    TRACE_STEP(trace, "tables", settle_pins(d, &d->changes, e));
     return 0;
 }
 
 static int finish_pvh(struct direct *d, const struct image *im, struct error *e)
 {
-    STEP("params", direct_pvh_set_params(d, im, e));
-    STEP("tsc", set_tsc(d, im, e));
-    STEP("vcpus", direct_pvh_set_context(d, im, e));
+    struct trace *trace = &d->target->trace;
+    TRACE_STEP(trace, "params", direct_pvh_set_params(d, im, e));
+    TRACE_STEP(trace, "tsc", set_tsc(d, im, e));
+    TRACE_STEP(trace, "vcpus", direct_pvh_set_context(d, im, e));
     return 0;
 }
 

@@ -15,6 +15,7 @@ void trace_start(struct trace *t, const char *operation, const uint32_t *domid)
 {
     t->operation = operation;
     t->domid = domid;
+    t->step = NULL;
     t->n = 0;
     t->pages = 0;
     t->start_us = t->mark_us = clock_mono_us();

@@ -28,7 +28,8 @@ struct trace_stage {
 
 struct trace {
     const char *operation; /* static string */
-    const uint32_t *domid; /* the slot's */
+    const uint32_t *domid; /* the target's */
+    const char *step;      /* TRACE_STEP's last: what runs, or failed; static, NULL at the start */
     struct trace_stage stages[TRACE_STAGES_MAX];
     size_t n;
     uint64_t start_us, mark_us, mark_hypercalls;
@@ -43,6 +44,16 @@ void trace_pages(struct trace *t, uint64_t n);
 /* Ends the stage that has been running since the last call: everything since then is `name`. From
  * the 33rd on they are seen by the probe alone. */
 void trace_stage_end(struct trace *t, const char *name);
+/* One step of an operation and its stage: does the call, and returns its answer from the function
+ * that this stands in unless it is 0. */
+#define TRACE_STEP(t, name, call)                                                                  \
+    do {                                                                                           \
+        (t)->step = (name);                                                                        \
+        int step_rc = (call);                                                                      \
+        if (step_rc)                                                                               \
+            return step_rc;                                                                        \
+        trace_stage_end((t), (name));                                                              \
+    } while (0)
 /* Microseconds from the start to the end of the last stage. */
 uint64_t trace_total_us(const struct trace *t);
 /* [{"name","us","hypercalls","pages"}]; new reference, NULL when out of memory. */

@@ -71,7 +71,7 @@ static int send_failure(const struct warm *w, const struct shape *shape, int rc,
     const struct slot_failed_event m = {
         .answer = answer_name(rc),
         .error = e->text,
-        .stage = w->target.step ? w->target.step : "start",
+        .stage = w->target.trace.step ? w->target.trace.step : "start",
     };
     log_warning("%s (stage %s)", e->text, m.stage);
     return parent_tell(shape_encode(shape, &m), NULL);

@@ -140,37 +140,28 @@ static int introduce(struct warm *w, const char *name, struct error *e)
     return domtree_introduce(&w->target.xen, &d, w->target.store_gfn, w->target.console_gfn, e);
 }
 
-/* One step of a build or a completion, and its stage in the trace. */
-#define STEP(name, call)                                                                           \
-    do {                                                                                           \
-        w->target.step = (name);                                                                   \
-        int step_rc = (call);                                                                      \
-        if (step_rc)                                                                               \
-            return step_rc;                                                                        \
-        trace_stage_end(&w->target.trace, (name));                                                 \
-    } while (0)
-
 int warm_build(struct warm *w, const struct warm_request *r,
                int (*created)(struct warm *w, void *data), void *data, struct error *e)
 {
+    struct trace *trace = &w->target.trace;
     *w = (struct warm){.target.domid = DOMID_INVALID};
     domconf_init(&w->target.conf);
     task_open(&w->task);
-    trace_start(&w->target.trace, "build", &w->target.domid);
-    STEP("request", take_request(w, r, e));
-    STEP("open", xen_open(&w->target.xen, e));
-    STEP("image", open_base(w, r, e));
-    STEP("create", create_domain(w, r, e));
-    STEP("report", created(w, data));
-    STEP("channels", open_channels(w, e));
-    STEP("disks", open_disks(w, r, e));
+    trace_start(trace, "build", &w->target.domid);
+    TRACE_STEP(trace, "request", take_request(w, r, e));
+    TRACE_STEP(trace, "open", xen_open(&w->target.xen, e));
+    TRACE_STEP(trace, "image", open_base(w, r, e));
+    TRACE_STEP(trace, "create", create_domain(w, r, e));
+    TRACE_STEP(trace, "report", created(w, data));
+    TRACE_STEP(trace, "channels", open_channels(w, e));
+    TRACE_STEP(trace, "disks", open_disks(w, r, e));
     task_begin(&w->task, write_tree, w);
-    STEP("userdata", write_userdata(w, e));
-    STEP("memory", w->engine->build(&w->target, e));
-    STEP("xenstore", task_end(&w->task, e));
-    STEP("backends", settle_disks(w, e));
+    TRACE_STEP(trace, "userdata", write_userdata(w, e));
+    TRACE_STEP(trace, "memory", w->engine->build(&w->target, e));
+    TRACE_STEP(trace, "xenstore", task_end(&w->task, e));
+    TRACE_STEP(trace, "backends", settle_disks(w, e));
     if (w->engine->introduces_early)
-        STEP("introduce", introduce(w, w->name, e));
+        TRACE_STEP(trace, "introduce", introduce(w, w->name, e));
     return 0;
 }
 
@@ -200,20 +191,21 @@ static int lineage_of(const struct warm *w, const struct image *to, struct error
 
 int warm_turn(struct warm *w, const char *image_path, struct error *e)
 {
+    struct trace *trace = &w->target.trace;
     struct image *to = NULL;
-    trace_start(&w->target.trace, "turn", &w->target.domid);
-    STEP("image", image_open(image_path, &to, e));
-    w->target.step = "lineage";
+    trace_start(trace, "turn", &w->target.domid);
+    TRACE_STEP(trace, "image", image_open(image_path, &to, e));
+    trace->step = "lineage";
     int rc = lineage_of(w, to, e);
     if (!rc) {
-        w->target.step = "memory";
+        trace->step = "memory";
         rc = w->engine->turn(&w->target, to, e);
     }
     if (rc) {
         image_close(to);
         return rc;
     }
-    trace_stage_end(&w->target.trace, "memory");
+    trace_stage_end(trace, "memory");
     image_close(w->target.base);
     w->target.base = to;
     return 0;
@@ -272,7 +264,7 @@ static int finish_and_name(struct warm *w, const struct image *im, const char *n
     int name_rc = task_end(&w->task, &of_name);
     if (rc)
         return rc;
-    w->target.step = "name";
+    w->target.trace.step = "name";
     if (name_rc)
         *e = of_name;
     trace_stage_end(&w->target.trace, "name");
@@ -282,9 +274,10 @@ static int finish_and_name(struct warm *w, const struct image *im, const char *n
 static int finish_then_introduce(struct warm *w, const struct image *im, const char *name,
                                  struct error *e)
 {
+    struct trace *trace = &w->target.trace;
     int rc = w->engine->finish(&w->target, im, e);
     if (!rc)
-        STEP("introduce", introduce(w, name, e));
+        TRACE_STEP(trace, "introduce", introduce(w, name, e));
     return rc;
 }
 
@@ -299,14 +292,15 @@ static int serve_console(void *data, struct error *e)
 static int complete_into(struct warm *w, const struct image *im, const char *name, bool paused,
                          struct warm_outcome *outcome, struct error *e)
 {
-    w->target.step = "memory"; /* the engine ends its stages itself */
+    struct trace *trace = &w->target.trace;
+    trace->step = "memory"; /* the engine ends its stages itself */
     int rc = w->engine->write(&w->target, im, &outcome->delta_pages, e);
     if (!rc)
         rc = w->engine->introduces_early ? finish_and_name(w, im, name, e)
                                          : finish_then_introduce(w, im, name, e);
     if (rc)
         return rc;
-    STEP("unpause", unpause(w, paused, e));
+    TRACE_STEP(trace, "unpause", unpause(w, paused, e));
     if (w->engine->introduces_early)
         task_begin(&w->task, serve_console, w);
     return 0;
@@ -315,10 +309,11 @@ static int complete_into(struct warm *w, const struct image *im, const char *nam
 int warm_complete(struct warm *w, const char *image_path, const char *name, bool paused,
                   struct warm_outcome *outcome, struct error *e)
 {
+    struct trace *trace = &w->target.trace;
     struct image *im;
     w->target.untouched = true;
-    trace_start(&w->target.trace, "complete", &w->target.domid);
-    STEP("image", open_image(w, image_path, &im, e));
+    trace_start(trace, "complete", &w->target.domid);
+    TRACE_STEP(trace, "image", open_image(w, image_path, &im, e));
     return complete_into(w, im, name, paused, outcome, e);
 }
 

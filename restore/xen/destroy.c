@@ -1,0 +1,247 @@
+/*
+ * host_destroy: see host.h.
+ *
+ * Ending a domain, in this order: pause it (it is silent from here on), take its
+ * front ends away (back ends let go of their grants and devices), destroy it, wait until the
+ * hypervisor has forgotten it, then remove its nodes, snapshots and files. Each step may find its
+ * work done already, by a guest that shut down, by xl destroy, or by an earlier try.
+ */
+#include "restore/xen/host_private.h"
+
+#include "base/log.h"
+#include "base/util.h"
+#include "restore/xen/domtree.h"
+#include "restore/xen/loop.h"
+#include "restore/xen/snapshot.h"
+#include "restore/xen/userdata.h"
+#include "restore/xen/xstree.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xen/io/xenbus.h>
+
+/* Back ends close within some 100 ms; a stuck one must not keep the domain alive. */
+#define BACKENDS_TIMEOUT_MS 3000u
+
+/* ---- where a domain is ---- */
+
+/* Where a uuid lives now. xl restore gives a saved domain its uuid back, under a new domid. */
+struct place {
+    uint32_t domid; /* of the uuid's domain, or DOMID_INVALID */
+    bool taken;     /* the domid that was asked about belongs to another domain */
+};
+
+static int find_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], struct place *p,
+                       struct error *e)
+{
+    xc_domaininfo_t batch[HOST_BATCH];
+    uint32_t first = 1;
+    int got, rc;
+    *p = (struct place){.domid = DOMID_INVALID};
+    while (!(rc = host_next_batch(h, &first, batch, &got, e)) && got) {
+        for (int i = 0; i < got; i++) {
+            bool same = !memcmp(batch[i].handle, uuid, 16);
+            /* One that is dying beside a living one is the save's source. */
+            if (same && (p->domid == DOMID_INVALID || !(batch[i].flags & XEN_DOMINF_dying)))
+                p->domid = batch[i].domain;
+            p->taken |= !same && batch[i].domain == domid;
+        }
+    }
+    return rc;
+}
+
+/* ---- polling ---- */
+
+struct polling {
+    uint64_t deadline_us;
+    useconds_t nap_us;
+};
+
+static struct polling polling_start(unsigned timeout_ms)
+{
+    return (struct polling){clock_mono_us() + timeout_ms * 1000ull, 2000};
+}
+
+/* Sleeps, longer each time. False: the time is over. */
+static bool polling_sleep(struct polling *p)
+{
+    if (clock_mono_us() > p->deadline_us)
+        return false;
+    usleep(p->nap_us);
+    p->nap_us *= p->nap_us < 50000 ? 2 : 1;
+    return true;
+}
+
+/* ---- its block devices ---- */
+
+/* The back ends of a domain's block devices. */
+struct vbds {
+    char path[80]; /* of the node above them */
+    char **devids; /* NULL: there are none */
+    unsigned n;
+};
+
+static void vbds_list(struct host *h, uint32_t domid, struct vbds *v)
+{
+    *v = (struct vbds){0};
+    snprintf(v->path, sizeof v->path, "/local/domain/0/backend/vbd/%u", domid);
+    v->devids = xs_directory(h->xen.xs, XBT_NULL, v->path, &v->n);
+    if (!v->devids)
+        v->n = 0;
+}
+
+/* A node of the i-th; malloc'd or NULL. */
+static char *vbds_get(struct host *h, const struct vbds *v, unsigned i, const char *node)
+{
+    return xs_get(h->xen.xs, "%s/%s/%s", v->path, v->devids[i], node);
+}
+
+static void vbds_free(struct vbds *v)
+{
+    free(v->devids);
+}
+
+/* How many back ends have not said that they are closed. Those are gone whose device is gone. */
+struct backends {
+    unsigned open, gone;
+    char named[200]; /* each with its state */
+};
+
+/* The kernel has a device vbd-<domid>-<devid> from its probing of a back end to its end. */
+static bool backend_is_gone(uint32_t domid, const char *devid)
+{
+    char path[128];
+    return format_fits(path, sizeof path, "/sys/devices/vbd-%u-%s", domid, devid) &&
+           access(path, F_OK) != 0;
+}
+
+static void backends_look(struct host *h, uint32_t domid, struct backends *b)
+{
+    struct vbds v;
+    *b = (struct backends){0};
+    vbds_list(h, domid, &v);
+    for (unsigned i = 0; i < v.n; i++) {
+        char *state = vbds_get(h, &v, i, "state");
+        if (state && atoi(state) != XenbusStateClosed) {
+            bool gone = backend_is_gone(domid, v.devids[i]);
+            b->gone += gone;
+            b->open += !gone;
+            size_t used = strlen(b->named);
+            snprintf(b->named + used, sizeof b->named - used, " %.20s (state %.4s%s)", v.devids[i],
+                     state, gone ? ", its device gone" : "");
+        }
+        free(state);
+    }
+    vbds_free(&v);
+}
+
+/*
+ * Tells the back ends to go and waits a while; what they still hold, the domain's end takes.
+ *
+ * A back end that was connecting writes Connected over our Closing, sees then that its front end is
+ * gone, and goes without a word (Linux, drivers/xen: xenbus_switch_state compares nothing, and
+ * xenbus_dev_remove writes Closed only over Closing where a driver may be bound anew): its device
+ * is looked for as well. Twice, for one that is only just being probed.
+ */
+static void close_backends(struct host *h, uint32_t domid, unsigned timeout_ms)
+{
+    struct error e = {0};
+    struct backends b;
+    unsigned seen_gone = 0;
+    if (domtree_remove_frontends(&h->xen, domid, &e))
+        log_warning("domain %u: %s", domid, e.text);
+    struct polling p = polling_start(timeout_ms);
+    do {
+        backends_look(h, domid, &b);
+        if (!b.open && (!b.gone || seen_gone++)) {
+            if (b.gone)
+                log_debug("domain %u: back ends went without a word:%s", domid, b.named);
+            return;
+        }
+    } while (polling_sleep(&p));
+    log_warning("domain %u: back ends do not close, going on without them:%s", domid, b.named);
+}
+
+static int destroy_and_wait(struct host *h, uint32_t domid, const uint8_t uuid[16],
+                            unsigned timeout_ms, struct error *e)
+{
+    xen_log_clear(&h->xen);
+    if (xc_domain_destroy(h->xen.xch, domid) && errno != ESRCH)
+        return xen_error(&h->xen, e, "destroy domain %u", domid);
+    struct polling p = polling_start(timeout_ms);
+    do {
+        struct place now;
+        int rc = find_domain(h, domid, uuid, &now, e);
+        if (rc || now.domid != domid)
+            return rc;
+    } while (polling_sleep(&p));
+    return error_set(e, -ETIMEDOUT,
+                     "domain %u is destroyed but not gone after %u ms: something still maps its "
+                     "memory",
+                     domid, timeout_ms);
+}
+
+static int remove_snapshots(const char *uuid, struct error *e)
+{
+    struct snapshot_found *list;
+    size_t n;
+    int rc = snapshot_list(uuid, &list, &n, e);
+    for (size_t i = 0; i < n && !rc; i++)
+        rc = snapshot_remove(list[i].name, e);
+    free(list);
+    return rc;
+}
+
+/* A domain that xl restored has loop devices that only xl's script would detach. */
+static void detach_loops(struct host *h, uint32_t domid)
+{
+    struct vbds v;
+    vbds_list(h, domid, &v);
+    for (unsigned i = 0; i < v.n; i++) {
+        char *node = vbds_get(h, &v, i, "node");
+        if (node && !strncmp(node, "/dev/loop", 9))
+            loop_detach(node);
+        free(node);
+    }
+    vbds_free(&v);
+}
+
+/* ---- the end ---- */
+
+static int end_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
+                      struct error *e)
+{
+    xc_domain_pause(h->xen.xch, domid); /* a dying one refuses; no matter */
+    close_backends(h, domid, timeout_ms < BACKENDS_TIMEOUT_MS ? timeout_ms : BACKENDS_TIMEOUT_MS);
+    int rc = destroy_and_wait(h, domid, uuid, timeout_ms, e);
+    /* Whatever became of it: a loop device that is still in use goes with its last user, and the
+     * node that names it may be gone when this is tried again. */
+    detach_loops(h, domid);
+    return rc;
+}
+
+int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
+                 struct error *e)
+{
+    char text[UUID_TEXT_SIZE];
+    uuid_format(uuid, text);
+    struct place p;
+    int rc = find_domain(h, domid, uuid, &p, e);
+    if (!rc && p.domid != DOMID_INVALID)
+        rc = end_domain(h, p.domid, uuid, timeout_ms, e);
+    if (rc)
+        return rc;
+    /* A domid that belongs to somebody else by now keeps its nodes. */
+    if (p.domid != DOMID_INVALID)
+        rc = domtree_remove(&h->xen, p.domid, text, e);
+    if (!rc && p.domid != domid && !p.taken)
+        rc = domtree_remove(&h->xen, domid, text, e);
+    userdata_remove(domid, text);
+    if (p.domid != DOMID_INVALID && p.domid != domid)
+        userdata_remove(p.domid, text);
+    int rc2 = remove_snapshots(text, rc ? NULL : e);
+    return rc ? rc : rc2;
+}

@@ -1,0 +1,137 @@
+/*
+ * host_sweep: see host.h. What is left of domains that are gone is found by the names that dompool
+ * gave it: disk snapshots carry tag and UUID, nodes in xenstore the tag.
+ */
+#include "restore/xen/host_private.h"
+
+#include "base/util.h"
+#include "restore/xen/domtree.h"
+#include "restore/xen/snapshot.h"
+#include "restore/xen/userdata.h"
+#include "restore/xen/xstree.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool uuid_alive(const struct host_domain *list, size_t n, const char *text)
+{
+    uint8_t uuid[16];
+    if (uuid_parse(text, uuid))
+        return true; /* not a name that we gave: leave it alone */
+    for (size_t i = 0; i < n; i++)
+        if (!memcmp(list[i].uuid, uuid, sizeof uuid))
+            return true;
+    return false;
+}
+
+static bool uuid_kept(const uint8_t (*keep)[16], size_t n, const char *text)
+{
+    char kept[UUID_TEXT_SIZE];
+    for (size_t i = 0; i < n; i++) {
+        uuid_format(keep[i], kept);
+        if (!strcmp(kept, text))
+            return true;
+    }
+    return false;
+}
+
+struct sweep {
+    const char *tag;
+    const uint8_t (*keep)[16];
+    size_t n_keep;
+    struct host_domain *alive;
+    size_t n_alive;
+    unsigned *removed;
+};
+
+static int sweep_snapshots(const struct sweep *w, struct error *e)
+{
+    struct snapshot_found *list;
+    size_t n;
+    int rc = snapshot_list(NULL, &list, &n, e);
+    for (size_t i = 0; i < n && !rc; i++) {
+        if (strcmp(list[i].tag, w->tag) || uuid_alive(w->alive, w->n_alive, list[i].uuid) ||
+            uuid_kept(w->keep, w->n_keep, list[i].uuid))
+            continue;
+        rc = snapshot_remove(list[i].name, e);
+        *w->removed += !rc;
+    }
+    free(list);
+    return rc;
+}
+
+static bool domid_alive(const struct host_domain *list, size_t n, uint32_t domid)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i].domid == domid)
+            return true;
+    return false;
+}
+
+/* The uuid that a dead domain's nodes still name, else one that matches nothing. */
+static void uuid_from_nodes(struct host *h, uint32_t domid, char out[UUID_TEXT_SIZE])
+{
+    char *vm = xs_get(h->xen.xs, "/local/domain/%u/vm", domid);
+    bool ok = vm && !strncmp(vm, "/vm/", 4) && strlen(vm + 4) == UUID_TEXT_SIZE - 1;
+    snprintf(out, UUID_TEXT_SIZE, "%s", ok ? vm + 4 : "00000000-0000-0000-0000-000000000000");
+    free(vm);
+}
+
+static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
+{
+    unsigned n = 0;
+    char **domids = xs_directory(h->xen.xs, XBT_NULL, "/libxl", &n);
+    int rc = domids || errno == ENOENT ? 0 : error_errno(e, errno, "list xenstore node /libxl");
+    for (unsigned i = 0; domids && i < n && !rc; i++) {
+        uint64_t domid;
+        if (number_parse(domids[i], 1, DOMID_FIRST_RESERVED - 1, &domid) ||
+            domid_alive(w->alive, w->n_alive, (uint32_t)domid))
+            continue;
+        char *owner = xs_get(h->xen.xs, "/libxl/%s/dompool/tag", domids[i]);
+        if (owner && !strcmp(owner, w->tag)) {
+            char uuid[UUID_TEXT_SIZE];
+            uuid_from_nodes(h, (uint32_t)domid, uuid);
+            bool moved = uuid_alive(w->alive, w->n_alive, uuid); /* restored under a new domid */
+            rc = domtree_remove(&h->xen, (uint32_t)domid, moved ? NULL : uuid, e);
+            userdata_remove((uint32_t)domid, uuid);
+            *w->removed += !rc;
+        }
+        free(owner);
+    }
+    free(domids);
+    return rc;
+}
+
+/* Of domains that were handed out just when their helper was killed. One that is refused does not
+ * keep the others waiting. */
+static int sweep_consoles(struct host *h, const struct sweep *w, struct error *e)
+{
+    int first = 0;
+    for (size_t i = 0; i < w->n_alive; i++) {
+        const struct host_domain *d = &w->alive[i];
+        if (d->state != HOST_DOMAIN_ALIVE || strcmp(d->tag, w->tag) != 0 ||
+            !domtree_console_waits(&h->xen, d->domid))
+            continue;
+        int rc = domtree_serve_console(&h->xen, d->domid, first ? NULL : e);
+        first = first ? first : rc;
+    }
+    return first;
+}
+
+int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_t n_keep,
+               unsigned *removed, struct error *e)
+{
+    struct sweep w = {.tag = tag, .keep = keep, .n_keep = n_keep, .removed = removed};
+    *removed = 0;
+    int rc = host_list(h, &w.alive, &w.n_alive, e);
+    if (rc)
+        return rc;
+    rc = sweep_snapshots(&w, e);
+    int rc2 = sweep_nodes(h, &w, rc ? NULL : e);
+    rc = rc ? rc : rc2;
+    rc2 = sweep_consoles(h, &w, rc ? NULL : e);
+    free(w.alive);
+    return rc ? rc : rc2;
+}

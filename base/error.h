@@ -23,11 +23,12 @@
 #define ANSWERS(X)                                                                                 \
     X(POOL_EMPTY, "PoolEmpty", "no slot of this image was warm, and none became warm in time")     \
     X(NO_SUCH_IMAGE, "NoSuchImage", "no image has this name")                                      \
-    X(NO_SUCH_LEASE, "NoSuchLease", "no lease or domain has this id, name or domid")               \
+    X(NO_SUCH_LEASE, "NoSuchLease", "no lease has this id, domain name or domid")                  \
+    X(NO_SUCH_DOMAIN, "NoSuchDomain", "no domain has this name or domid, or it has gone")          \
     X(NO_TRACE, "NoTrace", "the trace of this lease was not recorded")                             \
     X(NO_SUCH_SETTING, "NoSuchSetting", "no setting has this name")                                \
-    X(BAD_VALUE, "BadValue",                                                                       \
-      "a value is malformed or out of range, or the domain is in the wrong state")                 \
+    X(BAD_VALUE, "BadValue", "a value is malformed or out of range")                               \
+    X(DOMAIN_STATE, "DomainState", "the domain is in a state in which this cannot be done")        \
     X(IMAGE_EXISTS, "ImageExists", "an image with this name exists already")                       \
     X(IMAGE_IN_USE, "ImageInUse",                                                                  \
       "the image has live leases or derived images, or is being replaced")                         \

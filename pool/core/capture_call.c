@@ -85,7 +85,7 @@ static int capture_check(const struct lease *l, const struct capture_request *rq
     if (!l)
         return 0;
     if (l->slot->state == SLOT_SAVED)
-        return error_set(e, ANSWER_BAD_VALUE,
+        return error_set(e, ANSWER_DOMAIN_STATE,
                          "domain %s is saved in a file: restore it first (xl restore)", l->name);
     if (!rq->disks && !lease_disks_known(l))
         return error_set(e, ANSWER_BAD_VALUE,

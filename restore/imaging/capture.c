@@ -63,7 +63,7 @@ static int state_check(uint32_t domid, const xc_domaininfo_t *info, struct error
         why = "has shut down";
     else if (info->flags & XEN_DOMINF_paused)
         why = "is paused, so it cannot help; unpause it first";
-    return why ? error_set(e, ANSWER_BAD_VALUE, "domain %u %s", domid, why) : 0;
+    return why ? error_set(e, ANSWER_DOMAIN_STATE, "domain %u %s", domid, why) : 0;
 }
 
 static int domain_check(struct capture *c, struct error *e)
@@ -126,7 +126,7 @@ static int stillness_check(struct capture *c, struct error *e)
     int rc = suspend_find(&c->xen, c->o->domid, c->o->uuid, &info, e);
     if (rc || suspend_is_suspended(&info))
         return rc;
-    return error_set(e, ANSWER_BAD_VALUE,
+    return error_set(e, ANSWER_DOMAIN_STATE,
                      "domain %u went on while its memory was read, though not by this capture; the "
                      "image is not kept, try again",
                      c->o->domid);

@@ -53,8 +53,9 @@ struct capture_options {
  * suspended). On failure nothing is left on disk and the domain runs, unless the text says that it
  * stands still.
  *
- *   ANSWER_NO_SUCH_LEASE   no domain has this domid and uuid, or it went away meanwhile
- *   ANSWER_BAD_VALUE       domain 0; paused, shut down or suspended already; has another shutdown
+ *   ANSWER_NO_SUCH_DOMAIN  no domain has this domid and uuid, or it went away meanwhile
+ *   ANSWER_BAD_VALUE       domain 0, or a disk that is not there
+ *   ANSWER_DOMAIN_STATE    paused, shut down or suspended already; has another shutdown
  *                          request to answer; powered off, rebooted or crashed instead
  *   ANSWER_IMAGE_REFUSED   of a kind that is not supported (a device model, no configuration of
  *                          xl's, devices), or its state makes no sense

@@ -43,7 +43,7 @@ static void look_after(uint32_t domid, const uint8_t uuid[16])
         if (s)
             sleep(1);
         int rc = suspend_undo(&x, domid, uuid, &what, &e);
-        if (rc == ANSWER_NO_SUCH_LEASE)
+        if (rc == ANSWER_NO_SUCH_DOMAIN)
             break; /* gone */
         if (rc)
             log_error("%s", e.text);

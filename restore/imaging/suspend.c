@@ -43,7 +43,7 @@ int suspend_find(struct xen *x, uint32_t domid, const uint8_t uuid[16], xc_domai
     if (n < 0)
         return xen_error(x, e, "look at domain %u", domid);
     if (n != 1 || out->domain != domid || memcmp(out->handle, uuid, sizeof out->handle))
-        return error_set(e, ANSWER_NO_SUCH_LEASE, "domain %u has gone", domid);
+        return error_set(e, ANSWER_NO_SUCH_DOMAIN, "domain %u has gone", domid);
     return 0;
 }
 
@@ -99,14 +99,14 @@ static int request_put(struct suspension *s, struct error *e)
     char *pending = xs_get(s->xen->xs, "%s", s->path);
     if (pending)
         error_set(
-            e, ANSWER_BAD_VALUE,
+            e, ANSWER_DOMAIN_STATE,
             "domain %u cannot be asked to suspend: it has yet to answer the request \"%.32s\"",
             s->o->domid, pending);
     else
-        error_set(e, ANSWER_BAD_VALUE, "domain %u cannot be asked to suspend: it has no %s",
+        error_set(e, ANSWER_DOMAIN_STATE, "domain %u cannot be asked to suspend: it has no %s",
                   s->o->domid, s->path);
     free(pending);
-    return ANSWER_BAD_VALUE;
+    return ANSWER_DOMAIN_STATE;
 }
 
 static uint64_t in_ms(unsigned ms)
@@ -158,10 +158,10 @@ static int domain_look(struct suspension *s, struct error *e)
     if (rc)
         return rc;
     if (info.flags & XEN_DOMINF_dying)
-        return error_set(e, ANSWER_NO_SUCH_LEASE, "domain %u is being destroyed", s->o->domid);
+        return error_set(e, ANSWER_NO_SUCH_DOMAIN, "domain %u is being destroyed", s->o->domid);
     s->suspended = suspend_is_suspended(&info);
     if (info.flags & XEN_DOMINF_shutdown && !s->suspended)
-        return error_set(e, ANSWER_BAD_VALUE, "domain %u %s instead of suspending", s->o->domid,
+        return error_set(e, ANSWER_DOMAIN_STATE, "domain %u %s instead of suspending", s->o->domid,
                          reason_text(shutdown_reason(&info)));
     return 0;
 }

@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* The domain with this id, if it still is the one with this uuid; else ANSWER_NO_SUCH_LEASE. */
+/* The domain with this id, if it still is the one with this uuid; else ANSWER_NO_SUCH_DOMAIN. */
 int suspend_find(struct xen *x, uint32_t domid, const uint8_t uuid[16], xc_domaininfo_t *out,
                  struct error *e);
 
@@ -39,11 +39,11 @@ struct suspend_options {
  * What a guest has acknowledged cannot be taken back. From then on it has another 60 s to suspend
  * (libxl's limit), whatever `stop` says. One that suspends after that remains suspended.
  *
- *   ANSWER_TIMED_OUT      the guest did not acknowledge, or not suspend, in time
- *   ANSWER_BAD_VALUE      it powered off, rebooted or crashed instead; or another request is
- *                         pending
- *   ANSWER_NO_SUCH_LEASE  the domain has gone
- *   -ECANCELED            *stop
+ *   ANSWER_TIMED_OUT       the guest did not acknowledge, or not suspend, in time
+ *   ANSWER_DOMAIN_STATE    it powered off, rebooted or crashed instead; or another request is
+ *                          pending
+ *   ANSWER_NO_SUCH_DOMAIN  the domain has gone
+ *   -ECANCELED             *stop
  */
 int suspend_domain(struct xen *x, const struct suspend_options *o, struct error *e);
 

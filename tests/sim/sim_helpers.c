@@ -507,7 +507,7 @@ static bool capture_start(struct helper *h)
 {
     struct sim_domain *d = domain_wanted(h);
     if (!d) {
-        work_refuse(h, "NoSuchLease", "no such domain runs");
+        work_refuse(h, "NoSuchDomain", "no such domain runs");
         return false;
     }
     h->captured = d->d.domid;

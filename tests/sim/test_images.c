@@ -525,7 +525,7 @@ static void test_capture(void **state)
     expect("Release", json_pack("{s:[s]}", "leases", lease), NULL);
     expect("ImageCapture", capture_of("nobody", false), "ImageExists");
     expect("ImageRemove", named("x"), NULL);
-    expect("ImageCapture", capture_of("nobody", false), "NoSuchLease");
+    expect("ImageCapture", capture_of("nobody", false), "NoSuchDomain");
     settled("base");
 }
 
@@ -602,7 +602,7 @@ static void test_capture_saved(void **state)
     sim_domain_destroy(&sim, domid);
     sim_run(&sim, 3000);
     assert_int_equal(lease_find(&sim.core, lease)->slot->state, SLOT_SAVED);
-    expect_text("ImageCapture", capture_of(lease, false), "BadValue", "saved in a file");
+    expect_text("ImageCapture", capture_of(lease, false), "DomainState", "saved in a file");
 }
 
 /* The domain goes on when its capture is given up: by the client, by the daemon's stop. */

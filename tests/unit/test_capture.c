@@ -439,11 +439,11 @@ static void guests_that_end(void **state)
     struct capture_options o = options();
     world_reset(IMAGE_GUEST_PV);
     world.guest = GUEST_POWERS_OFF;
-    fails(&o, ANSWER_BAD_VALUE, "domain 7 powered off instead of suspending");
+    fails(&o, ANSWER_DOMAIN_STATE, "domain 7 powered off instead of suspending");
     assert_int_equal(world.resumed, 0);
     world_reset(IMAGE_GUEST_PV);
     world.guest = GUEST_GOES_AWAY;
-    fails(&o, ANSWER_NO_SUCH_LEASE, "domain 7 has gone");
+    fails(&o, ANSWER_NO_SUCH_DOMAIN, "domain 7 has gone");
     assert_int_equal(world.resumed, 0);
 }
 
@@ -463,23 +463,23 @@ static void wrong_states(void **state)
         world_reset(IMAGE_GUEST_PV);
         struct capture_options o = options();
         world.flags = wrong[i].flags;
-        refuses(&o, ANSWER_BAD_VALUE, wrong[i].text);
+        refuses(&o, ANSWER_DOMAIN_STATE, wrong[i].text);
     }
     world_reset(IMAGE_GUEST_PV);
     struct capture_options o = options();
     o.domid = 0;
     refuses(&o, ANSWER_BAD_VALUE, "domain 0");
     o.domid = DOMID - 1;
-    refuses(&o, ANSWER_NO_SUCH_LEASE, "domain 6 has gone");
+    refuses(&o, ANSWER_NO_SUCH_DOMAIN, "domain 6 has gone");
     o.domid = DOMID;
     const uint8_t other[16] = {1};
     o.uuid = other;
-    refuses(&o, ANSWER_NO_SUCH_LEASE, "domain 7 has gone");
+    refuses(&o, ANSWER_NO_SUCH_DOMAIN, "domain 7 has gone");
     o.uuid = world.uuid;
     strcpy(world.request, "poweroff");
-    refuses(&o, ANSWER_BAD_VALUE, "\"poweroff\"");
+    refuses(&o, ANSWER_DOMAIN_STATE, "\"poweroff\"");
     world.node_missing = true;
-    refuses(&o, ANSWER_BAD_VALUE, "it has no /local/domain/7/control/shutdown");
+    refuses(&o, ANSWER_DOMAIN_STATE, "it has no /local/domain/7/control/shutdown");
 }
 
 /* What the importer refuses beforehand never reaches the guest. */
@@ -620,11 +620,11 @@ static void let_go_meanwhile(void **state)
     struct capture_options o = options();
     world_reset(IMAGE_GUEST_PV);
     world.let_go = true;
-    fails(&o, ANSWER_BAD_VALUE, "domain 7 went on while its memory was read");
+    fails(&o, ANSWER_DOMAIN_STATE, "domain 7 went on while its memory was read");
     o.stop = true;
     world_reset(IMAGE_GUEST_PV);
     world.let_go = true;
-    fails(&o, ANSWER_BAD_VALUE, "domain 7 went on while its memory was read");
+    fails(&o, ANSWER_DOMAIN_STATE, "domain 7 went on while its memory was read");
 }
 
 /* For what a killed capture has left. */
@@ -652,7 +652,7 @@ static void undoes(void **state)
     assert_string_equal(world.request, "poweroff");
     const uint8_t other[16] = {1};
     world.flags = SHUT_DOWN(SHUTDOWN_suspend);
-    assert_int_equal(suspend_undo(&x, DOMID, other, &what, &e), ANSWER_NO_SUCH_LEASE);
+    assert_int_equal(suspend_undo(&x, DOMID, other, &what, &e), ANSWER_NO_SUCH_DOMAIN);
     assert_int_equal(world.flags, SHUT_DOWN(SHUTDOWN_suspend));
     xen_close(&x);
 }

@@ -169,14 +169,14 @@ check_refusals() { # VCPUS
     local file
     refused BadValue 0 "$images/x.img"
     xl pause "$domid"
-    refused BadValue "$domid" "$images/x.img"
+    refused DomainState "$domid" "$images/x.img"
     xl unpause "$domid"
     file=$(ls /var/lib/xen/userdata-d."$domid".*.libxl-json)
     mv "$file" /var/tmp/hidden
     refused ImageRefused "$domid" "$images/x.img"
     mv /var/tmp/hidden "$file"
     xenstore-write "/local/domain/$domid/control/shutdown" nonsense
-    refused BadValue "$domid" "$images/x.img"
+    refused DomainState "$domid" "$images/x.img"
     xenstore-write "/local/domain/$domid/control/shutdown" ""
     expect_no_file
     goes_on "$domid" "$1" 2

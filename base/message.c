@@ -54,7 +54,7 @@ int message_reader_next(struct message_reader *r, json_t **out, struct error *e)
         return error_set(e, -EPROTO, "malformed JSON at byte %d: %s", why.position, why.text);
     if (!json_is_object(object)) {
         json_decref(object);
-        return error_set(e, -EPROTO, "message is no JSON object");
+        return error_set(e, -EPROTO, "the message is not a JSON object");
     }
     *out = object;
     return 1;
@@ -80,7 +80,7 @@ int message_send(int fd, const json_t *object, struct error *e)
     size_t len, sent = 0;
     char *text = message_encode(object, &len);
     if (!text)
-        return error_set(e, -ENOMEM, "out of memory encoding a message");
+        return error_set(e, -ENOMEM, "out of memory while encoding a message");
     while (sent < len) {
         ssize_t n = send(fd, text + sent, len - sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
@@ -107,7 +107,7 @@ int message_receive(int fd, struct message_reader *r, json_t **out, struct error
         if (n < 0)
             return error_errno(e, errno, "receive a message");
         if (n == 0)
-            return r->used ? error_set(e, -EPROTO, "connection ended inside a message") : 0;
+            return r->used ? error_set(e, -EPROTO, "the connection ended inside a message") : 0;
         rc = message_reader_feed(r, chunk, (size_t)n, e);
         if (rc)
             return rc;

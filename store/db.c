@@ -159,7 +159,8 @@ static int query_run(struct query *q, struct error *e)
     if (step == STEP_ERROR)
         rc = db_error(q->db->handle, e, sqlite3_sql(q->s));
     else if (step == STEP_ROW)
-        rc = error_set(e, -EPROTO, "database: %s: unexpected row", sqlite3_sql(q->s));
+        rc = error_set(e, -EPROTO, "database: %s: gave a row where none was expected",
+                       sqlite3_sql(q->s));
     query_end(q);
     return rc;
 }
@@ -254,7 +255,9 @@ static int fact_get(struct db *db, const char *name, char *value, size_t size, b
     if (step == STEP_ERROR)
         rc = db_error(db->handle, e, "read a fact");
     else if (*found && !column_text(q.s, 0, value, size))
-        rc = error_set(e, -EUCLEAN, "database: fact %s is too long", name);
+        rc = error_set(
+            e, -EUCLEAN,
+            "database: the value of fact %s is too long: restore the database from a backup", name);
     query_end(&q);
     return rc;
 }
@@ -294,7 +297,7 @@ static int boot_close_older(struct db *db, struct error *e)
     query_text(&slots, db->boot_id);
     rc = query_run(&slots, e);
     if (!rc && (ended || sqlite3_changes(db->handle)))
-        log_info("the host was rebooted: %d leases and %d slots closed", ended,
+        log_info("the host was rebooted: %d leases and %d slots are closed", ended,
                  sqlite3_changes(db->handle));
     return rc;
 }
@@ -449,7 +452,10 @@ static int load_all(struct db *db, enum statement which, size_t size,
             memset(at, 0, size);
             (*n)++;
             if (!row(q.s, at))
-                rc = error_set(e, -EUCLEAN, "database: malformed row in: %s", statement_sql[which]);
+                rc = error_set(
+                    e, -EUCLEAN,
+                    "database: a row is malformed: restore the database from a backup (query: %s)",
+                    statement_sql[which]);
         }
     }
     query_end(&q);
@@ -465,8 +471,11 @@ static int counter_get(struct db *db, const char *name, uint64_t *next, struct e
     if (step == STEP_ROW)
         *next = (uint64_t)sqlite3_column_int64(q.s, 0);
     else
-        rc = step == STEP_ERROR ? db_error(db->handle, e, "read a counter")
-                                : error_set(e, -EUCLEAN, "database: counter %s is missing", name);
+        rc = step == STEP_ERROR
+                 ? db_error(db->handle, e, "read a counter")
+                 : error_set(e, -EUCLEAN,
+                             "database: counter %s is missing: restore the database from a backup",
+                             name);
     query_end(&q);
     return rc;
 }

@@ -93,10 +93,11 @@ int db_migrate(sqlite3 *handle, const char *path, struct error *e)
     if (rc)
         return rc;
     if (version > newest || version < 0)
-        return error_set(e, -EPROTO,
-                         "database %s has schema version %d, this daemon knows up to %d: "
-                         "start the newer dompoold that wrote it",
-                         path, version, newest);
+        return error_set(
+            e, -EPROTO,
+            "database %s has schema version %d, but this daemon knows versions up to %d: "
+            "start the newer dompoold that wrote the database",
+            path, version, newest);
     for (; version < newest && !rc; version++)
         rc = migrate_one(handle, version, e);
     return rc;

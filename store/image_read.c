@@ -71,22 +71,24 @@ static int header_check(const struct image *im, struct error *e)
 {
     const struct image_header *h = im->header;
     if (memcmp(h->magic, IMAGE_MAGIC, sizeof h->magic))
-        return refuse(im, e, "no dompool image (wrong magic at byte 0)");
+        return refuse(im, e, "not a dompool image (wrong magic at byte 0)");
     if (h->version != IMAGE_FORMAT_VERSION)
-        return refuse(im, e, "format version %u, this dompool reads version %u: %s", h->version,
+        return refuse(im, e, "format version %u, but this dompool reads version %u: %s", h->version,
                       IMAGE_FORMAT_VERSION,
-                      h->version < IMAGE_FORMAT_VERSION ? "import it again"
-                                                        : "a newer one is needed");
+                      h->version < IMAGE_FORMAT_VERSION ? "import the image again"
+                                                        : "use a newer dompool");
     uint8_t digest[IMAGE_DIGEST_BYTES];
     image_digest(h, offsetof(struct image_header, digest), digest);
     if (memcmp(digest, h->digest, sizeof digest))
-        return refuse(im, e, "header damaged (wrong digest)");
+        return refuse(im, e,
+                      "the header is damaged (wrong digest): restore the file from a copy, or "
+                      "import the image again");
     if (h->sections != IMAGE_SECTION_COUNT)
         return refuse(im, e, "%u sections, expected %u", h->sections,
                       (unsigned)IMAGE_SECTION_COUNT);
     if (h->file_bytes != im->size)
-        return refuse(im, e, "%zu bytes long, its header says %" PRIu64 " (truncated?)", im->size,
-                      h->file_bytes);
+        return refuse(im, e, "%zu bytes long, but its header says %" PRIu64 " (truncated?)",
+                      im->size, h->file_bytes);
     if (h->guest != IMAGE_GUEST_PV && h->guest != IMAGE_GUEST_PVH)
         return refuse(im, e, "guest kind %u is not known", h->guest);
     if (h->max_pfn >= IMAGE_PFN_LIMIT || !h->vcpus)
@@ -107,7 +109,7 @@ static int sections_check(const struct image *im, struct error *e)
         if (s->length > im->size - at)
             return refuse(im, e,
                           "section %s: %" PRIu64 " bytes at byte %" PRIu64
-                          " go past the end of the file",
+                          " reach past the end of the file",
                           name, s->length, at);
         at += image_round_page(s->length);
         if (at > im->size)
@@ -115,7 +117,7 @@ static int sections_check(const struct image *im, struct error *e)
     }
     return at == im->size
                ? 0
-               : refuse(im, e, "%" PRIu64 " bytes behind the last section", im->size - at);
+               : refuse(im, e, "%" PRIu64 " bytes after the last section", im->size - at);
 }
 
 static const struct image_section *section(const struct image *im, enum image_section_kind kind)
@@ -138,11 +140,12 @@ static int pages_check(const struct image *im, struct error *e)
         if (pages[i].payload == IMAGE_PAGE_ZERO)
             zeros++;
         else if (pages[i].payload >= im->info.payload_pages)
-            return refuse(im, e, "PAGES entry %" PRIu64 ": payload %" PRIu64 " of only %" PRIu64, i,
-                          pages[i].payload, im->info.payload_pages);
+            return refuse(
+                im, e, "PAGES entry %" PRIu64 ": payload %" PRIu64 ", but there are only %" PRIu64,
+                i, pages[i].payload, im->info.payload_pages);
     }
     if (zeros != im->info.zero_pages)
-        return refuse(im, e, "%" PRIu64 " zero pages, its header says %" PRIu64, zeros,
+        return refuse(im, e, "%" PRIu64 " zero pages, but its header says %" PRIu64, zeros,
                       im->info.zero_pages);
     return 0;
 }
@@ -171,7 +174,7 @@ static int config_check(const struct image *im, struct error *e)
     const struct image_section *s = section(im, IMAGE_SECTION_CONFIG);
     const uint8_t *text = im->map + s->offset;
     if (s->length < 2 || memchr(text, 0, s->length) != text + s->length - 1)
-        return refuse(im, e, "CONFIG is no text ended by one NUL");
+        return refuse(im, e, "CONFIG is not a text that ends with its only NUL byte");
     return 0;
 }
 
@@ -182,8 +185,8 @@ static int lengths_check(struct image *im, struct error *e)
     uint64_t table = section(im, IMAGE_SECTION_PAGES)->length;
     if (payload % PAGE_BYTES || table % sizeof(struct image_page))
         return refuse(im, e,
-                      "PAYLOAD of %" PRIu64 " bytes or PAGES of %" PRIu64
-                      " bytes hold no whole number of entries",
+                      "PAYLOAD (%" PRIu64 " bytes) or PAGES (%" PRIu64
+                      " bytes) does not hold a whole number of entries",
                       payload, table);
     im->info = (struct image_info){
         .guest = (enum image_guest)h->guest,
@@ -224,7 +227,7 @@ static int counts_check(const struct image *im, struct error *e)
         return 0;
     return refuse(im, e,
                   "its header counts %" PRIu64 " populated, %" PRIu64 " repeated, %" PRIu64
-                  " free pages, its table has %" PRIu64,
+                  " free pages, which does not fit its table of %" PRIu64 " entries",
                   i->populated, i->repeated_pages, i->free_pages, i->pages);
 }
 
@@ -472,8 +475,8 @@ int image_verify(const struct image *im, struct error *e)
         section_digest(im, s, digest);
         if (memcmp(digest, s->digest, sizeof digest))
             return refuse(im, e,
-                          "section %s damaged (wrong digest): restore it from a copy, "
-                          "or import it again",
+                          "section %s is damaged (wrong digest): restore the file from a "
+                          "copy, or import the image again",
                           image_section_name((enum image_section_kind)i));
     }
     return 0;

@@ -383,7 +383,7 @@ static int commit_check(const struct image_writer *w, const struct image_info *i
 {
     uint64_t last = w->n_pages ? image_page_pfn(&w->pages[w->n_pages - 1]) : 0;
     if (!w->pages || !w->config || !*w->config || !w->temp_path)
-        return error_set(e, -EINVAL, "image file %s: committed before it was whole", w->path);
+        return error_set(e, -EINVAL, "image file %s: committed before it was complete", w->path);
     if (last > info->max_pfn || info->max_pfn >= IMAGE_PFN_LIMIT || !info->vcpus ||
         (info->guest != IMAGE_GUEST_PV && info->guest != IMAGE_GUEST_PVH))
         return error_set(e, -EINVAL,

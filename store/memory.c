@@ -34,12 +34,12 @@ int memory_check(const struct image_memory *m, struct error *e)
                          "the image and its base differ in guest kind, vCPUs or highest pfn");
     if (delta->populated != base->populated)
         return error_set(e, ANSWER_IMAGE_REFUSED,
-                         "the image has %" PRIu64 " populated pages, its base %" PRIu64,
+                         "the image has %" PRIu64 " populated pages, but its base has %" PRIu64,
                          delta->populated, base->populated);
     uint64_t added = first_added(m->base, m->delta);
     if (added != UINT64_MAX)
         return error_set(e, ANSWER_IMAGE_REFUSED,
-                         "the image has a page at pfn %#" PRIx64 ", its base has none there",
+                         "the image has a page at pfn %#" PRIx64 ", but its base has none there",
                          added);
     return 0;
 }

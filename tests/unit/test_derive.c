@@ -488,7 +488,7 @@ static void base_is_damaged(void **state)
     assert_int_equal(pread_full(fd, &byte, 1, PAGE_BYTES + 100), 0); /* of the first payload */
     byte ^= 1;
     assert_int_equal(pwrite_full(fd, &byte, 1, PAGE_BYTES + 100), 0);
-    assert_refused(stream_build_derive(&b, BASE, DELTA, &info, &e), &e, "PAYLOAD damaged");
+    assert_refused(stream_build_derive(&b, BASE, DELTA, &info, &e), &e, "PAYLOAD is damaged");
     byte ^= 1;
     assert_int_equal(pwrite_full(fd, &byte, 1, PAGE_BYTES + 100), 0);
     fd_close(&fd);

@@ -395,7 +395,7 @@ static void wrong_images(void **state)
     expect_refused(derived_path, derived_path, ANSWER_IMAGE_REFUSED, "cannot be a base");
     expect_refused(again_path, NULL, -ENOENT, again_path);
     expect_refused(derived_path, again_path, -ENOENT, again_path);
-    expect_refused("/proc/self/exe", NULL, ANSWER_IMAGE_REFUSED, "no dompool image");
+    expect_refused("/proc/self/exe", NULL, ANSWER_IMAGE_REFUSED, "not a dompool image");
 }
 
 /* A base image of one page, with these records. */

@@ -491,8 +491,9 @@ static void other_versions(void **state)
         if (version == IMAGE_FORMAT_VERSION)
             continue;
         bytes[8] = version;
-        snprintf(why, sizeof why, "format version %u, this dompool reads version %u: %s", version,
-                 IMAGE_FORMAT_VERSION, version < IMAGE_FORMAT_VERSION ? "import" : "a newer");
+        snprintf(why, sizeof why, "format version %u, but this dompool reads version %u: %s",
+                 version, IMAGE_FORMAT_VERSION,
+                 version < IMAGE_FORMAT_VERSION ? "import" : "use a newer");
         assert_refused(open_bytes(bytes, size, false, &e), &e, why);
         resign(bytes);
         assert_refused(open_bytes(bytes, size, false, &e), &e, why);

@@ -354,7 +354,7 @@ static void wrong_pairs(void **state)
     not_over(base, info, pfns, 2, "guest kind");
     info = good;
     info.populated++;
-    not_over(base, info, pfns, 2, "4 populated pages, its base 3");
+    not_over(base, info, pfns, 2, "4 populated pages, but its base has 3");
     not_over(base, good, added, 2, "pfn 0x5");
     not_over(base, good, behind, 1, "pfn 0xa");
     image_close(delta);

@@ -89,19 +89,20 @@ static bool task_create(const char *name, const char *uuid, const char *target, 
     return ok;
 }
 
-/* False when the device does not exist or cannot be asked; *tag may be NULL. */
-static bool task_info(const char *name, struct dm_info *info, char *uuid, size_t size)
+/* Whether the device exists: 1 or 0; negative when the kernel cannot be asked. uuid may be NULL. */
+static int task_info(const char *name, struct dm_info *info, char *uuid, size_t size)
 {
     struct dm_task *task = dm_task_create(DM_DEVICE_INFO);
-    bool ok = task && dm_task_set_name(task, name) && dm_task_run(task) &&
-              dm_task_get_info(task, info) && info->exists;
-    if (ok && uuid) {
+    bool asked =
+        task && dm_task_set_name(task, name) && dm_task_run(task) && dm_task_get_info(task, info);
+    int rc = !asked ? -EIO : info->exists ? 1 : 0;
+    if (rc > 0 && uuid) {
         const char *text = dm_task_get_uuid(task);
         snprintf(uuid, size, "%s", text ? text : "");
     }
     if (task)
         dm_task_destroy(task);
-    return ok;
+    return rc;
 }
 
 static bool task_remove(const char *name, bool deferred)
@@ -128,7 +129,7 @@ static int device_create(const struct snapshot_id *id, const char *target, const
     errno = 0;
     if (!task_create(name, uuid, target, params, sectors))
         rc = dm_failed(e, "create", name);
-    else if (!task_info(name, &info, NULL, 0)) {
+    else if (task_info(name, &info, NULL, 0) <= 0) {
         rc = dm_failed(e, "look up", name);
         task_remove(name, true);
     } else
@@ -203,22 +204,34 @@ static bool parse_uuid(const char *text, struct snapshot_found *found)
     return text[prefix + tag] == '-';
 }
 
-static int found_add(const char *name, const char *prefix, struct snapshot_found **list, size_t *n)
+static int list_append(const struct snapshot_found *found, struct snapshot_found **list, size_t *n,
+                       struct error *e)
+{
+    struct snapshot_found *bigger = realloc(*list, (*n + 1) * sizeof **list);
+    if (!bigger)
+        return error_set(e, -ENOMEM, "out of memory for a list of %zu snapshots", *n + 1);
+    *list = bigger;
+    bigger[(*n)++] = *found;
+    return 0;
+}
+
+/* Nothing is added for a device that is not ours, or has gone since it was listed. */
+static int found_add(const char *name, const char *prefix, struct snapshot_found **list, size_t *n,
+                     struct error *e)
 {
     struct snapshot_found found = {0};
     struct dm_info info;
     char uuid[DM_UUID_LEN];
-    if (strncmp(name, prefix, strlen(prefix)) ||
-        !format_fits(found.name, sizeof found.name, "%s", name) ||
-        !task_info(name, &info, uuid, sizeof uuid) || !parse_uuid(uuid, &found))
+    if (strncmp(name, prefix, strlen(prefix)) != 0 ||
+        !format_fits(found.name, sizeof found.name, "%s", name))
+        return 0;
+    int there = task_info(name, &info, uuid, sizeof uuid);
+    if (there < 0)
+        return dm_failed(e, "look up", name);
+    if (!there || !parse_uuid(uuid, &found))
         return 0;
     found.in_use = info.open_count > 0;
-    struct snapshot_found *bigger = realloc(*list, (*n + 1) * sizeof **list);
-    if (!bigger)
-        return -ENOMEM;
-    *list = bigger;
-    bigger[(*n)++] = found;
-    return 0;
+    return list_append(&found, list, n, e);
 }
 
 int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, struct error *e)
@@ -227,16 +240,17 @@ int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, stru
     snprintf(prefix, sizeof prefix, NAME_PREFIX "%s", uuid ? uuid : "");
     *out = NULL;
     *n = 0;
-    if (access("/dev/mapper/control", F_OK))
-        return 0; /* no device-mapper, so no snapshot either */
+    if (access("/dev/mapper/control", F_OK)) /* no device-mapper, so no snapshot either */
+        return errno == ENOENT ? 0 : error_errno(e, errno, "look for /dev/mapper/control");
     int rc = 0;
     dm_enter();
+    errno = 0;
     struct dm_task *task = dm_task_create(DM_DEVICE_LIST);
     struct dm_names *names = task && dm_task_run(task) ? dm_task_get_names(task) : NULL;
     if (!names)
-        rc = error_errno(e, errno, "list device-mapper devices");
+        rc = error_errno(e, errno ? errno : EIO, "list device-mapper devices");
     for (uint32_t next = 1; names && names->dev && next && !rc;) {
-        rc = found_add(names->name, prefix, out, n);
+        rc = found_add(names->name, prefix, out, n, e);
         next = names->next;
         names = (struct dm_names *)((char *)names + next);
     }
@@ -246,15 +260,26 @@ int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, stru
     return rc;
 }
 
+/* One that somebody else removes meanwhile is gone as well. */
+static int remove_present(const char *name, struct error *e)
+{
+    struct dm_info info;
+    if (task_remove(name, true))
+        return 0;
+    int failed = errno;
+    if (!task_info(name, &info, NULL, 0))
+        return 0;
+    errno = failed;
+    return dm_failed(e, "remove", name);
+}
+
 int snapshot_remove(const char *name, struct error *e)
 {
     struct dm_info info;
     dm_enter();
-    int rc = 0;
     errno = 0;
-    if (task_info(name, &info, NULL, 0) && !task_remove(name, true) &&
-        task_info(name, &info, NULL, 0))
-        rc = dm_failed(e, "remove", name);
+    int there = task_info(name, &info, NULL, 0);
+    int rc = there < 0 ? dm_failed(e, "look up", name) : there ? remove_present(name, e) : 0;
     pthread_mutex_unlock(&dm_lock);
     return rc;
 }

@@ -41,12 +41,13 @@ struct snapshot_found {
     char name[SNAPSHOT_NAME_SIZE], tag[64], uuid[40];
     bool in_use;
 };
-/* All of ours, every daemon's, or those of the domain with this uuid (text). *out is malloc'd,
- * caller frees. None when the host has no device-mapper. */
+/* All of ours, every daemon's, or those of the domain with this uuid (text). *out is malloc'd; the
+ * caller frees it, after an error as well. None when the host has no device-mapper. Blocking.
+ * Negative when the kernel cannot say which there are: then a snapshot may be missing. */
 int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, struct error *e);
 
 /* Removes it; when it is still open the kernel removes it at its last close. A missing one is
- * success. */
+ * success. Blocking. Negative when it is still there, or nobody can say. */
 int snapshot_remove(const char *name, struct error *e);
 
 #endif

@@ -13,36 +13,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xencall.h>
-#include <xendevicemodel.h>
 #include <xenguest.h>
 #include <xentoollog.h>
-
-/* ---- handles ---- */
-
-xencall_handle *xencall_open(struct xentoollog_logger *logger, unsigned open_flags)
-{
-    (void)logger, (void)open_flags;
-    return (xencall_handle *)(uintptr_t)8;
-}
-
-int xencall_close(xencall_handle *xcall)
-{
-    (void)xcall;
-    return 0;
-}
-
-xendevicemodel_handle *xendevicemodel_open(struct xentoollog_logger *logger, unsigned open_flags)
-{
-    (void)logger, (void)open_flags;
-    return (xendevicemodel_handle *)(uintptr_t)8;
-}
-
-int xendevicemodel_close(xendevicemodel_handle *dmod)
-{
-    (void)dmod;
-    return 0;
-}
 
 /* ---- the domain ---- */
 
@@ -51,7 +23,7 @@ int xc_domain_getinfo(xc_interface *xch, uint32_t first_domid, unsigned int max_
                       xc_dominfo_t *info)
 {
     (void)xch;
-    if (!max_doms)
+    if (fake_xen_refuses(__func__, first_domid) || !max_doms)
         return -1;
     *info = (xc_dominfo_t){.domid = first_domid,
                            .hvm = fake_xen->hvm,
@@ -63,6 +35,8 @@ int xc_domain_getinfo(xc_interface *xch, uint32_t first_domid, unsigned int max_
 int xc_domain_getinfo_single(xc_interface *xch, uint32_t domid, xc_domaininfo_t *info)
 {
     (void)xch;
+    if (fake_xen_refuses(__func__, domid))
+        return -1;
     *info = (xc_domaininfo_t){.domain = (domid_t)domid,
                               .flags = fake_xen->hvm ? XEN_DOMINF_hvm_guest : 0,
                               .max_vcpu_id = FAKE_VCPUS - 1,
@@ -73,14 +47,18 @@ int xc_domain_getinfo_single(xc_interface *xch, uint32_t domid, xc_domaininfo_t 
 
 int xc_domain_nr_gpfns(xc_interface *xch, uint32_t domid, xen_pfn_t *gpfns)
 {
-    (void)xch, (void)domid;
+    (void)xch;
+    if (fake_xen_refuses(__func__, domid))
+        return -1;
     *gpfns = ARRAY_SIZE(fake_xen->mfns);
     return 0;
 }
 
 int xc_domain_get_guest_width(xc_interface *xch, uint32_t domid, unsigned int *guest_width)
 {
-    (void)xch, (void)domid;
+    (void)xch;
+    if (fake_xen_refuses(__func__, domid))
+        return -1;
     *guest_width = 8;
     return 0;
 }

@@ -1,6 +1,8 @@
 /* A hypervisor for tests: see fake_xen.h. Its functions stand in for those of the Xen libraries. */
 #include "tests/fake_xen/fake_xen.h"
 
+#include "tests/fake_xen/fault.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,6 +12,8 @@
 #include <unistd.h>
 #include <xen/grant_table.h>
 #include <xen/memory.h>
+#include <xencall.h>
+#include <xendevicemodel.h>
 #include <xenforeignmemory.h>
 #include <xengnttab.h>
 #include <xenguest.h>
@@ -19,13 +23,9 @@
 #define WORDS (PAGE_BYTES / 8)
 
 struct fake_xen *fake_xen;
-
-static void *checked(void *p)
-{
-    if (!p)
-        abort();
-    return p;
-}
+struct fake_xen *(*fake_xen_of)(uint32_t domid);
+int (*fake_xen_list)(uint32_t first, unsigned max, xc_domaininfo_t *out);
+struct fake_xen_held fake_xen_held;
 
 /* One file for all domains that are like another, one after the other: fresh memory costs time. */
 static int memory_file(size_t size)
@@ -39,44 +39,75 @@ static int memory_file(size_t size)
     return fd;
 }
 
-static void memory_make(struct fake_xen *x)
+/* Frames, and behind them Xen's table of the pfns of all frames, in a file. */
+static void memory_map(struct fake_xen *x, int fd, size_t size)
 {
-    size_t size = x->n_frames * PAGE_BYTES;
-    if (x->like) {
-        x->memory_fd = memory_file(size);
-        x->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, x->memory_fd, 0);
-        if (x->memory == MAP_FAILED)
-            abort();
-    } else {
-        x->memory_fd = -1;
-        x->memory = checked(aligned_alloc(PAGE_BYTES, size));
-    }
-    x->frames = checked(calloc(x->n_frames, sizeof *x->frames));
+    x->memory_fd = fd;
+    x->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (x->memory == MAP_FAILED)
+        abort();
+    x->m2p = x->memory + x->n_frames * WORDS;
+    memset(x->m2p, 0xff, x->n_frames * sizeof *x->m2p);
+}
+
+static size_t memory_size(const struct fake_xen *x)
+{
+    size_t m2p = (x->n_frames * sizeof *x->m2p + PAGE_BYTES - 1) / PAGE_BYTES;
+    return (x->n_frames + m2p) * PAGE_BYTES;
+}
+
+static void memory_own(struct fake_xen *x)
+{
+    size_t size = memory_size(x);
+    int fd = memfd_create("fake_xen", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)size))
+        abort();
+    memory_map(x, fd, size);
+}
+
+static void frames_make(struct fake_xen *x)
+{
+    x->frames = fake_checked(calloc(x->n_frames, sizeof *x->frames));
     for (uint64_t mfn = 0; mfn < x->n_frames; mfn++)
         x->frames[mfn].words = x->memory + mfn * WORDS;
     x->shared_info = (uint8_t *)x->frames[FAKE_SHARED_INFO_MFN].words;
-    x->grants = checked(aligned_alloc(PAGE_BYTES, PAGE_BYTES));
+    x->grants = fake_checked(aligned_alloc(PAGE_BYTES, PAGE_BYTES));
     memset(x->grants, 0, PAGE_BYTES);
     memset(x->shared_info, 0, PAGE_BYTES);
 }
 
+static void frames_soil(struct fake_xen *x)
+{
+    for (uint64_t mfn = FIRST_MFN; mfn < x->n_frames; mfn++)
+        memset(x->frames[mfn].words, 0xa5, PAGE_BYTES);
+}
+
 void fake_xen_init(struct fake_xen *x, uint64_t pfns, unsigned scatter, unsigned large_extents)
 {
-    *x = (struct fake_xen){.scatter = scatter, .large_extents = large_extents};
+    *x = (struct fake_xen){.scatter = scatter, .large_extents = large_extents, .memory_fd = -1};
     if (pfns > ARRAY_SIZE(x->mfns))
         abort();
     /* small extents first, then room for large ones */
     x->n_frames = FIRST_MFN + 2 * pfns + (uint64_t)large_extents * LARGE;
     x->next_mfn = FIRST_MFN + 2 * pfns;
-    memory_make(x);
-    for (uint64_t mfn = FIRST_MFN; mfn < x->n_frames; mfn++)
-        memset(x->frames[mfn].words, 0xa5, PAGE_BYTES);
+    x->memory = fake_checked(aligned_alloc(PAGE_BYTES, x->n_frames * PAGE_BYTES));
+    frames_make(x);
+    frames_soil(x);
+}
+
+void fake_xen_init_mappable(struct fake_xen *x, uint64_t pfns)
+{
+    *x = (struct fake_xen){.scatter = 3, .n_frames = FIRST_MFN + 2 * pfns};
+    memory_own(x);
+    frames_make(x);
+    frames_soil(x);
 }
 
 void fake_xen_init_like(struct fake_xen *x, const struct fake_xen *like)
 {
     *x = (struct fake_xen){.like = like, .n_frames = like->n_frames, .hvm = like->hvm};
-    memory_make(x);
+    memory_map(x, memory_file(memory_size(x)), memory_size(x));
+    frames_make(x);
     for (uint64_t mfn = FIRST_MFN; mfn < x->n_frames; mfn++)
         if (like->frames[mfn].owned)
             memset(x->frames[mfn].words, 0x5a, PAGE_BYTES);
@@ -84,10 +115,12 @@ void fake_xen_init_like(struct fake_xen *x, const struct fake_xen *like)
 
 void fake_xen_dispose(struct fake_xen *x)
 {
-    if (x->like)
-        munmap(x->memory, x->n_frames * PAGE_BYTES);
-    else
+    if (x->memory_fd < 0)
         free(x->memory);
+    else
+        munmap(x->memory, memory_size(x));
+    if (x->memory_fd >= 0 && !x->like)
+        close(x->memory_fd);
     free(x->frames);
     free(x->grants);
 }
@@ -101,12 +134,22 @@ unsigned fake_xen_large_places(const bool *populated, uint64_t pfns)
 }
 
 /* True: the call fails. */
-static bool refused(void)
+static bool refused(const char *call)
 {
-    if (++fake_xen->calls != fake_xen->fail_at)
+    if (fault_hits(FAULT_HYPERVISOR, call))
+        return true;
+    if (!fake_xen || ++fake_xen->calls != fake_xen->fail_at)
         return false;
     errno = EIO;
     return true;
+}
+
+bool fake_xen_refuses(const char *call, uint32_t domid)
+{
+    struct fake_xen *x = fake_xen_of ? fake_xen_of(domid) : fake_xen;
+    if (x)
+        fake_xen = x;
+    return !x || refused(call);
 }
 
 /* ---- page types ---- */
@@ -234,9 +277,8 @@ static bool mmuext(const struct mmuext_op *op)
 int xc_mmuext_op(xc_interface *xch, struct mmuext_op *op, unsigned int nr_ops, uint32_t dom)
 {
     (void)xch;
-    (void)dom;
     errno = EINVAL;
-    if (fake_xen->hvm || refused())
+    if (fake_xen_refuses(__func__, dom) || fake_xen->hvm)
         return -1;
     for (unsigned i = 0; i < nr_ops; i++)
         if (!mmuext(&op[i]))
@@ -252,38 +294,62 @@ static uint64_t small_frame(uint64_t pfn)
             return FIRST_MFN + mfn % room;
 }
 
+/* Whether Xen has so many pages for the domain, and may give them to it. */
+static bool pages_take(uint64_t n)
+{
+    struct fake_xen *x = fake_xen;
+    if ((x->max_pages && x->pages + n > x->max_pages) || (x->free_pages && *x->free_pages < n))
+        return false;
+    x->pages += n;
+    if (x->free_pages)
+        *x->free_pages -= n;
+    return true;
+}
+
+/* The first frame of an extent at pfn; 0: there is none. */
+static uint64_t extent_find(uint64_t pfn, uint64_t size)
+{
+    struct fake_xen *x = fake_xen;
+    if (size == LARGE && x->large_extents) {
+        x->large_extents--;
+        x->large_given++;
+        x->next_mfn += size;
+        return x->next_mfn - size;
+    }
+    if (size != 1)
+        return 0;
+    return x->like ? x->like->mfns[pfn] : small_frame(pfn);
+}
+
+static void extent_place(uint64_t pfn, uint64_t mfn, uint64_t size)
+{
+    struct fake_xen *x = fake_xen;
+    for (uint64_t i = 0; i < size; i++) {
+        x->mfns[pfn + i] = mfn + i;
+        x->frames[mfn + i].owned = true;
+        if (x->m2p)
+            x->m2p[mfn + i] = pfn + i;
+    }
+}
+
 int xc_domain_populate_physmap(xc_interface *xch, uint32_t domid, unsigned long nr_extents,
                                unsigned int extent_order, unsigned int mem_flags,
                                xen_pfn_t *extent_start)
 {
-    (void)xch;
-    (void)domid;
-    (void)mem_flags;
-    if (refused())
+    (void)xch, (void)mem_flags;
+    if (fake_xen_refuses(__func__, domid))
         return -1;
     uint64_t size = 1ull << extent_order;
     if (size == LARGE)
         fake_xen->large_asked += (unsigned)nr_extents;
     for (unsigned long i = 0; i < nr_extents; i++) {
-        uint64_t pfn = extent_start[i], mfn;
-        if (size > LARGE || (size == LARGE && !fake_xen->large_extents))
+        uint64_t pfn = extent_start[i], mfn = extent_find(pfn, size);
+        if (!mfn || !pages_take(size))
             return (int)i;
-        if (size == LARGE) {
-            fake_xen->large_extents--;
-            fake_xen->large_given++;
-            mfn = fake_xen->next_mfn;
-            fake_xen->next_mfn += size;
-        } else {
-            mfn = fake_xen->like ? fake_xen->like->mfns[pfn] : small_frame(pfn);
-        }
-        if (!mfn)
-            return (int)i;
-        for (uint64_t j = 0; j < size; j++) {
+        for (uint64_t j = 0; j < size; j++)
             if (fake_xen->mfns[pfn + j])
                 return -1;
-            fake_xen->mfns[pfn + j] = mfn + j;
-            fake_xen->frames[mfn + j].owned = true;
-        }
+        extent_place(pfn, mfn, size);
         if (!fake_xen->hvm)
             extent_start[i] = mfn;
     }
@@ -304,8 +370,7 @@ int xc_vcpu_setcontext(xc_interface *xch, uint32_t domid, uint32_t vcpu,
                        vcpu_guest_context_any_t *ctxt)
 {
     (void)xch;
-    (void)domid;
-    if (refused())
+    if (fake_xen_refuses(__func__, domid))
         return -1;
     unsigned before = fake_xen->l1_tables;
     errno = EINVAL;
@@ -350,7 +415,7 @@ int xc_domctl(xc_interface *xch, struct xen_domctl *domctl)
     struct fake_vcpu *v;
     (void)xch;
     errno = ENOSYS;
-    if (refused() || fake_xen->hvm)
+    if (fake_xen_refuses(__func__, domctl->domain) || fake_xen->hvm)
         return -1;
     switch (domctl->cmd) {
     case XEN_DOMCTL_set_ext_vcpucontext:
@@ -370,13 +435,16 @@ int xc_domctl(xc_interface *xch, struct xen_domctl *domctl)
 void *xc__hypercall_buffer_alloc(xc_interface *xch, xc_hypercall_buffer_t *b, size_t size)
 {
     (void)xch;
-    b->hbuf = refused() ? NULL : checked(malloc(size));
+    FAKE_CALL();
+    b->hbuf = refused(__func__) ? NULL : fake_checked(malloc(size));
+    fake_xen_held.buffers += b->hbuf != NULL;
     return b->hbuf;
 }
 
 void xc__hypercall_buffer_free(xc_interface *xch, xc_hypercall_buffer_t *b)
 {
     (void)xch;
+    fake_xen_held.buffers -= b->hbuf != NULL;
     free(b->hbuf);
 }
 
@@ -384,17 +452,17 @@ int xc_domain_set_tsc_info(xc_interface *xch, uint32_t domid, uint32_t tsc_mode,
                            uint64_t elapsed_nsec, uint32_t gtsc_khz, uint32_t incarnation)
 {
     (void)xch;
-    (void)domid;
+    if (fake_xen_refuses(__func__, domid))
+        return -1;
     fake_xen->tsc = (struct fake_tsc){tsc_mode, gtsc_khz, elapsed_nsec, incarnation, 0};
-    return refused() ? -1 : 0;
+    return 0;
 }
 
 int xc_hvm_param_set(xc_interface *handle, uint32_t dom, uint32_t param, uint64_t value)
 {
     (void)handle;
-    (void)dom;
     errno = EINVAL;
-    if (refused() || !fake_xen->hvm || param >= ARRAY_SIZE(fake_xen->params))
+    if (fake_xen_refuses(__func__, dom) || !fake_xen->hvm || param >= ARRAY_SIZE(fake_xen->params))
         return -1;
     fake_xen->params[param] = value;
     fake_xen->params_set |= 1ull << param;
@@ -404,9 +472,8 @@ int xc_hvm_param_set(xc_interface *handle, uint32_t dom, uint32_t param, uint64_
 int xc_domain_hvm_setcontext(xc_interface *xch, uint32_t domid, uint8_t *hvm_ctxt, uint32_t size)
 {
     (void)xch;
-    (void)domid;
     errno = EINVAL;
-    if (refused() || !fake_xen->hvm || size > sizeof fake_xen->context)
+    if (fake_xen_refuses(__func__, domid) || !fake_xen->hvm || size > sizeof fake_xen->context)
         return -1;
     memcpy(fake_xen->context, hvm_ctxt, size);
     fake_xen->context_bytes = size;
@@ -417,8 +484,10 @@ int xc_domain_getinfolist(xc_interface *xch, uint32_t first_domain, unsigned int
                           xc_domaininfo_t *info)
 {
     (void)xch;
-    if (refused() || !max_domains)
+    if (refused(__func__) || !max_domains)
         return -1;
+    if (fake_xen_list)
+        return fake_xen_list(first_domain, max_domains, info);
     *info = (xc_domaininfo_t){.domain = (domid_t)first_domain,
                               .shared_info_frame = FAKE_SHARED_INFO_MFN};
     return 1;
@@ -430,12 +499,14 @@ int xc_dom_gnttab_seed(xc_interface *xch, uint32_t guest_domid, bool is_hvm, xen
     (void)xch;
     (void)guest_domid;
     (void)is_hvm;
+    if (fake_xen_refuses(__func__, guest_domid))
+        return -1;
     grant_entry_v1_t *g = (grant_entry_v1_t *)fake_xen->grants;
     g[GNTTAB_RESERVED_CONSOLE] =
         (grant_entry_v1_t){GTF_permit_access, (domid_t)console_domid, (uint32_t)console_gfn};
     g[GNTTAB_RESERVED_XENSTORE] =
         (grant_entry_v1_t){GTF_permit_access, (domid_t)xenstore_domid, (uint32_t)xenstore_gfn};
-    return refused() ? -1 : 0;
+    return 0;
 }
 
 int xc_cpuid_apply_policy(xc_interface *xch, uint32_t domid, bool restore,
@@ -443,9 +514,47 @@ int xc_cpuid_apply_policy(xc_interface *xch, uint32_t domid, bool restore,
                           bool nested_virt, const struct xc_xend_cpuid *xend,
                           const struct xc_msr *msr)
 {
-    (void)xch, (void)domid, (void)restore, (void)featureset, (void)nr_features, (void)pae;
+    (void)xch, (void)restore, (void)featureset, (void)nr_features, (void)pae;
     (void)itsc, (void)nested_virt, (void)xend, (void)msr;
-    return refused() ? -1 : 0;
+    return fake_xen_refuses(__func__, domid) ? -1 : 0;
+}
+
+/* ---- handles, which are all the same ---- */
+
+static void *handle_open(const char *call)
+{
+    if (refused(call))
+        return NULL;
+    fake_xen_held.handles++;
+    return (void *)(uintptr_t)8;
+}
+
+static int handle_close(const void *handle)
+{
+    fake_xen_held.handles -= handle != NULL;
+    return 0;
+}
+
+xencall_handle *xencall_open(struct xentoollog_logger *logger, unsigned open_flags)
+{
+    (void)logger, (void)open_flags;
+    return handle_open(__func__);
+}
+
+int xencall_close(xencall_handle *xcall)
+{
+    return handle_close(xcall);
+}
+
+xendevicemodel_handle *xendevicemodel_open(struct xentoollog_logger *logger, unsigned open_flags)
+{
+    (void)logger, (void)open_flags;
+    return handle_open(__func__);
+}
+
+int xendevicemodel_close(xendevicemodel_handle *dmod)
+{
+    return handle_close(dmod);
 }
 
 /* ---- libxenforeignmemory ---- */
@@ -455,13 +564,12 @@ xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
 {
     (void)logger;
     (void)open_flags;
-    return refused() ? NULL : (xenforeignmemory_handle *)(uintptr_t)8;
+    return handle_open(__func__);
 }
 
 int xenforeignmemory_close(xenforeignmemory_handle *fmem)
 {
-    (void)fmem;
-    return 0;
+    return handle_close(fmem);
 }
 
 xenforeignmemory_resource_handle *
@@ -469,9 +577,11 @@ xenforeignmemory_map_resource(xenforeignmemory_handle *fmem, domid_t domid, unsi
                               unsigned int id, unsigned long frame, unsigned long nr_frames,
                               void **paddr, int prot, int flags)
 {
-    (void)fmem, (void)domid, (void)id, (void)prot, (void)flags;
-    if (refused() || type != XENMEM_resource_grant_table || frame || nr_frames != 1)
+    (void)fmem, (void)id, (void)prot, (void)flags;
+    if (fake_xen_refuses(__func__, domid) || type != XENMEM_resource_grant_table || frame ||
+        nr_frames != 1)
         return NULL;
+    fake_xen_held.mappings++;
     *paddr = fake_xen->grants;
     return (xenforeignmemory_resource_handle *)(uintptr_t)8;
 }
@@ -480,7 +590,7 @@ int xenforeignmemory_unmap_resource(xenforeignmemory_handle *fmem,
                                     xenforeignmemory_resource_handle *fres)
 {
     (void)fmem;
-    (void)fres;
+    fake_xen_held.mappings -= fres != NULL;
     return 0;
 }
 
@@ -522,37 +632,38 @@ static void *map_many(size_t pages, const xen_pfn_t arr[], int err[])
     return at;
 }
 
-/* Xen's table of the pfns of all frames. */
 static void *map_m2p(size_t pages)
 {
-    size_t size = pages * PAGE_BYTES;
-    uint64_t *m2p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m2p == MAP_FAILED || size < fake_xen->n_frames * sizeof *m2p)
-        abort();
-    memset(m2p, 0xff, fake_xen->n_frames * sizeof *m2p);
-    for (uint64_t pfn = 0; pfn < ARRAY_SIZE(fake_xen->mfns); pfn++)
-        if (fake_xen->like->mfns[pfn])
-            m2p[fake_xen->like->mfns[pfn]] = pfn;
-    return m2p;
+    void *at = mmap(NULL, pages * PAGE_BYTES, PROT_READ, MAP_SHARED, fake_xen->memory_fd,
+                    (off_t)(fake_xen->n_frames * PAGE_BYTES));
+    return at == MAP_FAILED ? NULL : at;
 }
 
-/* The engine maps shared_info, and no page of the guest. */
+/* Of a domain that cannot be mapped, shared_info alone: the engine maps no page of the guest. */
 void *xenforeignmemory_map(xenforeignmemory_handle *fmem, uint32_t dom, int prot, size_t pages,
                            const xen_pfn_t arr[], int err[])
 {
     (void)fmem, (void)prot;
-    if (fake_xen->like)
-        return dom == DOMID_XEN ? map_m2p(pages) : map_many(pages, arr, err);
-    if (refused() || pages != 1 || arr[0] != FAKE_SHARED_INFO_MFN)
+    if (dom == DOMID_XEN ? refused(__func__) : fake_xen_refuses(__func__, dom))
         return NULL;
-    err[0] = refused() ? -EBUSY : 0; /* the call succeeds, the page has not been mapped */
-    return fake_xen->shared_info;
+    void *at = fake_xen->shared_info;
+    if (fake_xen->memory_fd >= 0)
+        at = dom == DOMID_XEN ? map_m2p(pages) : map_many(pages, arr, err);
+    else if (pages != 1 || arr[0] != FAKE_SHARED_INFO_MFN)
+        return NULL;
+    else
+        err[0] = 0;
+    if (at && err && refused("xenforeignmemory_map, of its first page"))
+        err[0] = -EBUSY; /* the call succeeds, the page has not been mapped */
+    fake_xen_held.mappings += at != NULL;
+    return at;
 }
 
 int xenforeignmemory_unmap(xenforeignmemory_handle *fmem, void *addr, size_t pages)
 {
     (void)fmem;
-    return fake_xen->like ? munmap(addr, pages * PAGE_BYTES) : 0;
+    fake_xen_held.mappings--;
+    return fake_xen_of || fake_xen->memory_fd >= 0 ? munmap(addr, pages * PAGE_BYTES) : 0;
 }
 
 /* ---- libxengnttab ---- */
@@ -561,20 +672,19 @@ xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned open
 {
     (void)logger;
     (void)open_flags;
-    return refused() ? NULL : (xengnttab_handle *)(uintptr_t)8;
+    return handle_open(__func__);
 }
 
 int xengnttab_close(xengnttab_handle *xgt)
 {
-    (void)xgt;
-    return 0;
+    return handle_close(xgt);
 }
 
 static int16_t copy_one(const xengnttab_grant_copy_segment_t *s)
 {
     const grant_entry_v1_t *g = (const grant_entry_v1_t *)fake_xen->grants;
     uint32_t ref = s->dest.foreign.ref;
-    if (refused())
+    if (refused("xengnttab_grant_copy, of one page"))
         return GNTST_general_error;
     if (ref >= PAGE_BYTES / sizeof *g)
         return GNTST_bad_gntref;
@@ -597,7 +707,7 @@ int xengnttab_grant_copy(xengnttab_handle *xgt, uint32_t count,
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* several threads copy */
     (void)xgt;
     pthread_mutex_lock(&lock);
-    bool fails = refused();
+    bool fails = count && fake_xen_refuses(__func__, segs[0].dest.foreign.domid);
     for (uint32_t i = 0; i < count && !fails; i++)
         segs[i].status = copy_one(&segs[i]);
     pthread_mutex_unlock(&lock);

@@ -66,8 +66,11 @@ struct fake_xen {
     uint64_t *memory;          /* of all frames */
     uint64_t n_frames;
     const struct fake_xen *like; /* whose frames it gets for its pfns; NULL: any */
-    int memory_fd;               /* of one that is like another, for mappings; else -1 */
+    int memory_fd;               /* of one that can be mapped: frames, then m2p; else -1 */
+    uint64_t *m2p;               /* of one that can be mapped: pfns by mfn */
     uint64_t mfns[8192];         /* of populated pfns, 0: none */
+    uint64_t pages, max_pages;   /* populated, and how many may be; max_pages 0: any */
+    uint64_t *free_pages;        /* of the machine; NULL: there is no end of them */
     uint64_t next_mfn;           /* in large extents */
     unsigned scatter;            /* how page-by-page frames are scattered: odd */
     unsigned large_extents;      /* that are left */
@@ -88,11 +91,28 @@ struct fake_xen {
 
 #define FAKE_SHARED_INFO_MFN 1u
 
-/* The domain that the calls speak to. */
+/* The domain that the calls speak to, unless fake_xen_of says otherwise. */
 extern struct fake_xen *fake_xen;
+
+/* Where there are several domains (domains.h): the memory of this one, or NULL and errno. */
+extern struct fake_xen *(*fake_xen_of)(uint32_t domid);
+/* What xc_domain_getinfolist answers there: up to max domains from first on. */
+extern int (*fake_xen_list)(uint32_t first, unsigned max, xc_domaininfo_t *out);
+
+/* For fakes: whether a call about this domain fails, which it also does when there is none. From
+ * here on fake_xen is its memory. */
+bool fake_xen_refuses(const char *call, uint32_t domid);
+
+/* What the program holds. */
+struct fake_xen_held {
+    int handles, mappings, buffers;
+};
+extern struct fake_xen_held fake_xen_held;
 
 /* For a guest of up to `pfns` pages, at most 4096. */
 void fake_xen_init(struct fake_xen *x, uint64_t pfns, unsigned scatter, unsigned large_extents);
+/* One whose pages the real libxenguest can map. */
+void fake_xen_init_mappable(struct fake_xen *x, uint64_t pfns);
 /* One that gets the same frames for the same pfns as `like`, which must live longer. One at a
  * time. */
 void fake_xen_init_like(struct fake_xen *x, const struct fake_xen *like);

@@ -1,10 +1,12 @@
 /*
- * restore/imaging/capture.h with a Xen that is played here: one domain, its xenstore nodes, and a
- * guest that answers a request to suspend in one way or another. What must hold whatever happens:
- * the domain goes on, no request and no watch remains, and a failure leaves no file.
+ * restore/imaging/capture.h with a Xen that is played here: one domain, its nodes in the xenstored
+ * of tests, and a guest that answers a request to suspend in one way or another. What must hold
+ * whatever happens: the domain goes on, no request and no watch remains, and a failure leaves no
+ * file.
  *
  * The functions of the Xen libraries below stand in front of the libraries' own.
  */
+#include "tests/fake_xen/store.h"
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
@@ -39,14 +41,10 @@ enum guest {
 static struct {
     enum guest guest;
     uint32_t flags;
-    bool gone, node_missing;
+    bool gone;
     uint8_t uuid[16];
-    char request[32], pending[32]; /* control/shutdown, and what the transaction is to make of it */
-    bool writes;
-    unsigned conflicts;   /* transactions that are yet to fail with EAGAIN */
     uint64_t suspends_at; /* us; 0: not on its way */
-    unsigned asked, resumed, resume_failures, watches;
-    bool vbd_there, second_cpu_online;
+    unsigned asked, resume_failures;
     struct stream_build build;
     size_t save_limit; /* bytes after which xc_domain_save fails */
     bool let_go;       /* somebody lets the domain go on while it is read */
@@ -55,13 +53,34 @@ static struct {
 
 static char image_path[128];
 
+#define REQUEST "/local/domain/7/control/shutdown"
+#define SECOND_CPU "/local/domain/7/cpu/1/availability"
+#define VBD "/libxl/7/device/vbd/51712"
+
+static void guest_hears(const char *path);
+static void guest_stirs(void);
+
+static void store_reset(void)
+{
+    const struct fake_store_hooks hooks = {.changed = guest_hears, .started = guest_stirs};
+    fake_store_dispose();
+    fake_store_init(&hooks);
+    fake_store_put("/local/domain/7/name", "renamed");
+    fake_store_put("/local/domain/7/cpu/0/availability", "online");
+    fake_store_put(SECOND_CPU, "online");
+    fake_store_put("/local/domain/7/memory/static-max", "8192");
+    fake_store_put("/local/domain/7/memory/target", "6144");
+    fake_store_put(REQUEST, "%s", "");
+    fake_store_put(VBD, "%s", "");
+}
+
 static void world_reset(enum image_guest guest)
 {
     stream_build_dispose(&world.build);
     memset(&world, 0, sizeof world);
     stream_build_init(&world.build, guest);
     world.flags = RUNNING;
-    world.vbd_there = world.second_cpu_online = true;
+    store_reset();
     world.save_limit = SIZE_MAX;
     memset(world.uuid, 0x42, sizeof world.uuid);
     scratch_files(&dir, true);
@@ -70,7 +89,13 @@ static void world_reset(enum image_guest guest)
 
 /* ---- the guest ---- */
 
-static void guest_hears(void)
+static void suspends_in(uint64_t us)
+{
+    fake_store_put(REQUEST, "%s", "");
+    world.suspends_at = clock_mono_us() + us;
+}
+
+static void guest_asked(void)
 {
     world.asked++;
     if (world.guest == GUEST_DROWSY && world.asked == 1)
@@ -78,22 +103,37 @@ static void guest_hears(void)
     switch (world.guest) {
     case GUEST_DROWSY:
     case GUEST_SUSPENDS:
-        world.request[0] = '\0';
+        fake_store_put(REQUEST, "%s", "");
         world.flags = SHUT_DOWN(SHUTDOWN_suspend);
         break;
     case GUEST_SUSPENDS_SLOWLY:
-        world.request[0] = '\0';
-        world.suspends_at = clock_mono_us() + 250000;
+        suspends_in(250000);
         break;
     case GUEST_POWERS_OFF:
         world.flags = SHUT_DOWN(SHUTDOWN_poweroff);
         break;
     case GUEST_GOES_AWAY:
         world.gone = true;
+        fake_store_remove("/local/domain/7");
         break;
     default:
         break;
     }
+}
+
+/* Of a change in xenstore. */
+static void guest_hears(const char *path)
+{
+    const char *value = strcmp(path, REQUEST) ? NULL : fake_store_get(REQUEST);
+    if (value && !strcmp(value, "suspend"))
+        guest_asked();
+}
+
+/* A transaction begins. */
+static void guest_stirs(void)
+{
+    if (world.guest == GUEST_WAKES_LATE && world.asked)
+        suspends_in(50000);
 }
 
 /* ---- libxenctrl and libxenguest ---- */
@@ -167,122 +207,6 @@ int xc_domain_save(xc_interface *xch, int fd, uint32_t domid, uint32_t flags,
     return rc;
 }
 
-/* ---- libxenstore ---- */
-
-struct xs_handle *xs_open(unsigned long flags)
-{
-    (void)flags;
-    return (struct xs_handle *)&world;
-}
-
-void xs_close(struct xs_handle *h)
-{
-    (void)h;
-}
-
-bool xs_watch(struct xs_handle *h, const char *path, const char *token)
-{
-    (void)h, (void)path, (void)token;
-    world.watches++;
-    return true;
-}
-
-bool xs_unwatch(struct xs_handle *h, const char *path, const char *token)
-{
-    (void)h, (void)path, (void)token;
-    world.watches--;
-    return true;
-}
-
-int xs_fileno(struct xs_handle *h)
-{
-    (void)h;
-    return -1; /* poll ignores it: events are found by looking again */
-}
-
-char **xs_check_watch(struct xs_handle *h)
-{
-    (void)h;
-    errno = EAGAIN;
-    return NULL;
-}
-
-xs_transaction_t xs_transaction_start(struct xs_handle *h)
-{
-    (void)h;
-    if (world.guest == GUEST_WAKES_LATE && world.asked) {
-        world.request[0] = '\0';
-        world.suspends_at = clock_mono_us() + 50000;
-    }
-    world.writes = false;
-    return 1;
-}
-
-bool xs_write(struct xs_handle *h, xs_transaction_t t, const char *path, const void *data,
-              unsigned len)
-{
-    (void)h, (void)path;
-    if (t != 1)
-        abort();
-    snprintf(world.pending, sizeof world.pending, "%.*s", (int)len, (const char *)data);
-    world.writes = true;
-    return true;
-}
-
-bool xs_transaction_end(struct xs_handle *h, xs_transaction_t t, bool abandon)
-{
-    (void)h, (void)t;
-    if (abandon || !world.writes)
-        return true;
-    if (world.conflicts) {
-        world.conflicts--;
-        errno = EAGAIN;
-        return false;
-    }
-    memcpy(world.request, world.pending, sizeof world.request);
-    if (!strcmp(world.request, "suspend"))
-        guest_hears();
-    return true;
-}
-
-static const char *node(const char *path)
-{
-    static const struct {
-        const char *path, *value;
-    } fixed[] = {
-        {"/local/domain/7/name", "renamed"},
-        {"/local/domain/7/cpu/0/availability", "online"},
-        {"/local/domain/7/memory/static-max", "8192"},
-        {"/local/domain/7/memory/target", "6144"},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
-        if (!strcmp(path, fixed[i].path))
-            return fixed[i].value;
-    if (!strcmp(path, "/local/domain/7/cpu/1/availability"))
-        return world.second_cpu_online ? "online" : "offline";
-    if (!strcmp(path, "/local/domain/7/control/shutdown"))
-        return world.node_missing || world.gone ? NULL : world.request;
-    if (!strncmp(path, "/libxl/7/device/vbd/", 20))
-        return world.vbd_there ? "" : NULL;
-    return NULL;
-}
-
-void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigned *len)
-{
-    (void)h, (void)t;
-    const char *value = node(path);
-    errno = ENOENT;
-    *len = value ? (unsigned)strlen(value) : 0;
-    return value ? strdup(value) : NULL;
-}
-
-bool xs_resume_domain(struct xs_handle *h, unsigned domid)
-{
-    (void)h, (void)domid;
-    world.resumed++;
-    return true;
-}
-
 /* ---- what restore/xen/userdata.c reads from /var/lib/xen ---- */
 
 int userdata_read(uint32_t domid, const char *uuid, size_t max, char **json, size_t *len,
@@ -308,11 +232,11 @@ static void succeeds(const struct capture_options *o)
     struct image_info info;
     if (capture_domain(o, &info, &e))
         fail_msg("%s", e.text);
-    assert_int_equal(world.watches, 0);
-    assert_string_equal(world.request, "");
+    assert_int_equal(fake_store_held().abandoned, 0);
+    assert_string_equal(fake_store_get(REQUEST), "");
     assert_int_equal(scratch_files(&dir, false), 1);
     assert_int_equal(world.flags, o->stop ? SHUT_DOWN(SHUTDOWN_suspend) : RUNNING);
-    assert_int_equal(world.resumed, !o->stop);
+    assert_int_equal(fake_store_resumed(), !o->stop);
 }
 
 static void fails(const struct capture_options *o, int code, const char *part)
@@ -324,7 +248,7 @@ static void fails(const struct capture_options *o, int code, const char *part)
         fail_msg("%s instead of %s: %s", answer_name(rc), answer_name(code), e.text);
     assert_int_equal(e.code, rc);
     assert_says(e.text, part);
-    assert_int_equal(world.watches, 0);
+    assert_int_equal(fake_store_held().abandoned, 0);
     assert_int_equal(scratch_files(&dir, false), 0);
 }
 
@@ -340,8 +264,8 @@ static void refuses(const struct capture_options *o, int code, const char *part)
 static void runs_again(unsigned resumed)
 {
     assert_int_equal(world.flags, RUNNING);
-    assert_string_equal(world.request, "");
-    assert_int_equal(world.resumed, resumed);
+    assert_string_equal(fake_store_get(REQUEST), "");
+    assert_int_equal(fake_store_resumed(), resumed);
 }
 
 static void conf_of_image(struct domconf *c)
@@ -361,7 +285,7 @@ static void captures(void **state)
     const enum image_guest guests[] = {IMAGE_GUEST_PV, IMAGE_GUEST_PVH};
     for (size_t i = 0; i < ARRAY_SIZE(guests); i++) {
         world_reset(guests[i]);
-        world.conflicts = 2;
+        fake_store_conflict(2);
         uint64_t still_us = 0;
         struct capture_options o = options();
         o.still_us = &still_us;
@@ -388,7 +312,8 @@ static void configuration_of_now(void **state)
     assert_int_equal(c.online[0], 3);
     assert_int_equal(c.n_disks, 1);
     world_reset(IMAGE_GUEST_PV);
-    world.vbd_there = world.second_cpu_online = false;
+    fake_store_put(SECOND_CPU, "offline");
+    fake_store_remove(VBD);
     succeeds(&o);
     conf_of_image(&c);
     assert_int_equal(c.online[0], 1);
@@ -440,11 +365,11 @@ static void guests_that_end(void **state)
     world_reset(IMAGE_GUEST_PV);
     world.guest = GUEST_POWERS_OFF;
     fails(&o, ANSWER_DOMAIN_STATE, "domain 7 powered off instead of suspending");
-    assert_int_equal(world.resumed, 0);
+    assert_int_equal(fake_store_resumed(), 0);
     world_reset(IMAGE_GUEST_PV);
     world.guest = GUEST_GOES_AWAY;
     fails(&o, ANSWER_NO_SUCH_DOMAIN, "domain 7 has gone");
-    assert_int_equal(world.resumed, 0);
+    assert_int_equal(fake_store_resumed(), 0);
 }
 
 static void wrong_states(void **state)
@@ -476,9 +401,9 @@ static void wrong_states(void **state)
     o.uuid = other;
     refuses(&o, ANSWER_NO_SUCH_DOMAIN, "domain 7 has gone");
     o.uuid = world.uuid;
-    strcpy(world.request, "poweroff");
+    fake_store_put(REQUEST, "poweroff");
     refuses(&o, ANSWER_DOMAIN_STATE, "\"poweroff\"");
-    world.node_missing = true;
+    fake_store_remove(REQUEST);
     refuses(&o, ANSWER_DOMAIN_STATE, "it has no /local/domain/7/control/shutdown");
 }
 
@@ -634,8 +559,8 @@ static void undoes(void **state)
     struct xen x;
     struct error e = {0};
     enum suspend_undone what;
-    assert_int_equal(xen_open(&x, &e), 0);
     world_reset(IMAGE_GUEST_PV);
+    assert_int_equal(xen_open(&x, &e), 0);
     assert_int_equal(suspend_undo(&x, DOMID, world.uuid, &what, &e), 0);
     assert_int_equal(what, UNDONE_NOTHING);
     runs_again(0);
@@ -643,13 +568,14 @@ static void undoes(void **state)
     assert_int_equal(suspend_undo(&x, DOMID, world.uuid, &what, &e), 0);
     assert_int_equal(what, UNDONE_SUSPENSION);
     runs_again(1);
-    strcpy(world.request, "suspend");
+    world.guest = GUEST_DEAF;
+    fake_store_put(REQUEST, "suspend");
     assert_int_equal(suspend_undo(&x, DOMID, world.uuid, &what, &e), 0);
     assert_int_equal(what, UNDONE_REQUEST);
     runs_again(1);
-    strcpy(world.request, "poweroff");
+    fake_store_put(REQUEST, "poweroff");
     assert_int_equal(suspend_undo(&x, DOMID, world.uuid, NULL, &e), 0);
-    assert_string_equal(world.request, "poweroff");
+    assert_string_equal(fake_store_get(REQUEST), "poweroff");
     const uint8_t other[16] = {1};
     world.flags = SHUT_DOWN(SHUTDOWN_suspend);
     assert_int_equal(suspend_undo(&x, DOMID, other, &what, &e), ANSWER_NO_SUCH_DOMAIN);
@@ -669,6 +595,7 @@ static int teardown(void **state)
 {
     (void)state;
     stream_build_dispose(&world.build);
+    fake_store_dispose();
     scratch_remove(&dir);
     return 0;
 }

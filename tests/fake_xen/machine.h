@@ -1,0 +1,28 @@
+/*
+ * A whole Xen host for tests, made of the fakes in this directory: hypervisor, xenstored, Linux
+ * with its block devices, blkback, and a clock that nobody waits for. And the question that every
+ * test ends with: what is left?
+ */
+#ifndef TESTS_MACHINE_H
+#define TESTS_MACHINE_H
+
+#include "tests/fake_xen/backend.h"
+#include "tests/fake_xen/clock.h"
+#include "tests/fake_xen/domains.h"
+#include "tests/fake_xen/fault.h"
+#include "tests/fake_xen/kernel.h"
+#include "tests/fake_xen/store.h"
+
+/* An empty host. dir: an empty directory, borrowed. */
+void fake_machine_init(const char *dir);
+void fake_machine_dispose(void);
+
+/*
+ * What there is of domains besides dom0: a line for each domain, xenstore node, device, back end,
+ * configuration in /var/lib/xen, and for what the program holds of the Xen libraries and of
+ * descriptors beyond those that it had at fake_machine_init. "" when there is nothing. Valid until
+ * the next call.
+ */
+const char *fake_machine_left(void);
+
+#endif

@@ -334,7 +334,10 @@ try() { # ROW WHO PAGES REFILL COMMAND...
     : >"$dir/lease.json"
     : >"$dir/allocate.err"
     "${@:5}" && return
-    { tail -n 5 "$dir/run/dompoold.log"; xl dmesg | tail -n 5; } >&2 || true
+    {
+        tail -n 5 "$dir/run/dompoold.log"
+        xl dmesg | tail -n 5
+    } >&2 || true
     emit_failure "$row" "$who" "$pages" "$(reason)"
     recover
     "$refill"

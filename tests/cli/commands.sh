@@ -8,15 +8,13 @@ set -u
 now=$(($(date +%s) * 1000))
 
 # ask METHOD PARAMETERS REPLY: a script of one step.
-ask()
-{
+ask() {
     printf '[{"expect":{"method":"io.dompool.%s"%s},"replies":[{"parameters":%s}]}]' \
         "$1" "${2:+,\"parameters\":$2}" "$3"
 }
 
 # no METHOD PARAMETERS ERROR TEXT
-no()
-{
+no() {
     printf '[{"expect":{"method":"io.dompool.%s"%s},"replies":[{"error":"io.dompool.%s","parameters":{"text":"%s"}}]}]' \
         "$1" "${2:+,\"parameters\":$2}" "$3" "$4"
 }

@@ -76,8 +76,7 @@ _dompool
 echo "${COMPREPLY[*]}"
 END
 
-offers()
-{
+offers() {
     wanted_words=$1
     shift
     case_is "completion of: $*"

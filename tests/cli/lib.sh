@@ -9,13 +9,11 @@ failures=0
 unset DOMPOOL_SOCKET
 
 # case_is NAME: what the following checks are about.
-case_is()
-{
+case_is() {
     case_name=$1
 }
 
-problem()
-{
+problem() {
     failures=$((failures + 1))
     printf 'FAILED: %s: %s\n' "$case_name" "$1"
     sed 's/^/  stdout: /' "$T/out"
@@ -23,8 +21,7 @@ problem()
 }
 
 # run STATUS COMMAND...: keeps stdout and stderr, checks the exit status.
-run()
-{
+run() {
     wanted=$1
     shift
     status=0
@@ -33,8 +30,7 @@ run()
 }
 
 # The same through the scripted daemon: fake STATUS SCRIPT ARGUMENT...
-fake()
-{
+fake() {
     wanted=$1 script=$2
     shift 2
     run "$wanted" "$FAKE" "$script" "$DOMPOOL" "$@"
@@ -42,36 +38,30 @@ fake()
 }
 
 # out_is / err_is: compare with standard input. out_has / err_has TEXT: a line holds it.
-out_is()
-{
+out_is() {
     cat >"$T/wanted"
     diff -u "$T/wanted" "$T/out" || problem "stdout differs"
 }
 
-err_is()
-{
+err_is() {
     cat >"$T/wanted"
     diff -u "$T/wanted" "$T/err" || problem "stderr differs"
 }
 
-out_has()
-{
+out_has() {
     grep -qF -- "$1" "$T/out" || problem "stdout lacks: $1"
 }
 
-err_has()
-{
+err_has() {
     grep -qF -- "$1" "$T/err" || problem "stderr lacks: $1"
 }
 
 # No control character but the newline in what was printed.
-out_plain()
-{
+out_plain() {
     if LC_ALL=C grep -q '[[:cntrl:]]' "$T/out" "$T/err"; then problem "control characters"; fi
 }
 
-finish()
-{
+finish() {
     if [ "$failures" != 0 ]; then
         echo "$failures failures"
         exit 1

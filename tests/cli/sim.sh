@@ -12,8 +12,7 @@ export DOMPOOL_FAKE_HOST="$T/host" DOMPOOL_LIBEXEC="$BINARY/tests/sim/libexec"
 mkdir "$T/run" "$T/state" "$T/host"
 "$SIM" --state-dir "$T/state" --run-dir "$T/run" --socket "$DOMPOOL_SOCKET" >"$T/log" 2>&1 &
 daemon=$!
-stop()
-{
+stop() {
     kill "$daemon" 2>/dev/null
     wait "$daemon"
     [ "${failures:-0}" = 0 ] || sed 's/^/  daemon: /' "$T/log"
@@ -24,13 +23,15 @@ trap stop EXIT
 tries=0
 until "$DOMPOOL" status >/dev/null 2>&1; do
     tries=$((tries + 1))
-    [ "$tries" -lt 100 ] || { cat "$T/log"; exit 1; }
+    [ "$tries" -lt 100 ] || {
+        cat "$T/log"
+        exit 1
+    }
     sleep 0.1
 done
 
 # dp STATUS ARGUMENT...
-dp()
-{
+dp() {
     wanted=$1
     shift
     run "$wanted" "$DOMPOOL" "$@"
@@ -38,14 +39,12 @@ dp()
 }
 
 # A member of a flat JSON object on one line.
-member()
-{
+member() {
     sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p" "$T/out" | head -n 1
 }
 
 # hold NAME: a lease of that name, held in the background by the process $holder.
-hold()
-{
+hold() {
     "$DOMPOOL" allocate web --hold --name "$1" --wait 20s >"$T/$1" 2>&1 </dev/null &
     holder=$!
     tries=0

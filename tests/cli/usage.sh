@@ -4,8 +4,7 @@
 set -u
 . "$(dirname "$0")/lib.sh"
 
-usage()
-{
+usage() {
     text=$1
     shift
     case_is "usage: $*"

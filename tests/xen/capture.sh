@@ -12,7 +12,7 @@ copied=/var/tmp/captured-copied
 cow=/var/tmp/captured-cow
 mkdir -p "$images" "$copied" "$cow"
 declare -A captured_at # tick of the guest before an image was made
-declare -A made_as      # what capturectl said of an image
+declare -A made_as     # what capturectl said of an image
 
 capture() { # ARGUMENT... (see capturectl.c): its line of JSON is in $captured
     captured=$(/root/capturectl "$@" 2>/var/tmp/capture.log) || fail "capture $*: $captured $(cat /var/tmp/capture.log)"

@@ -42,7 +42,7 @@ expect_settled() { # OPERATION ROUND ID_BEFORE
     for image in $names; do
         dompool image verify "$image" >/dev/null || fail "image $image is damaged by a killed $1 (round $2)"
     done
-    ended[$1-$outcome]=$((${ended[$1-$outcome]-0} + 1))
+    ended[$1 - $outcome]=$((${ended[$1 - $outcome]-0} + 1))
     [[ $names != *new* ]] || dompool image rm new >/dev/null || fail "image rm new"
     [[ $1 != replace || $outcome == before ]] || restore_app
 }
@@ -114,7 +114,7 @@ for operation in import capture replace; do
         kill_at "$operation" "$round" daemon
         kill_at "$operation" "$round" helper
     done
-    in_time=${ended[$operation-before]-0}
+    in_time=${ended[$operation - before]-0}
     note "$operation: killed $((2 * rounds)) times, $in_time times with the state before, else it was through"
     ((in_time >= rounds / 2)) || fail "hardly a kill of $operation came in time: $in_time"
 done

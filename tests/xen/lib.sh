@@ -126,7 +126,11 @@ other_domain() { xl list | awk -v skip="$1" 'NR > 2 && $1 !~ /^dp-/ && $1 != "(n
 loops() { losetup -a | wc -l; }
 snapshots() { find /dev/mapper -mindepth 1 ! -name control | wc -l; }
 node_paths() {
-    { xenstore-ls -fp /local/domain; xenstore-ls -fp /vm; xenstore-ls -fp /libxl; } 2>/dev/null |
+    {
+        xenstore-ls -fp /local/domain
+        xenstore-ls -fp /vm
+        xenstore-ls -fp /libxl
+    } 2>/dev/null |
         sed 's/ = .*//' | grep -vE '^/local/domain/0/(device-model|libxl|memory|control|backend(/[a-z]+)?$)'
 }
 

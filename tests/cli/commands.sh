@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # shellcheck disable=SC1091,SC2016 # lib.sh is checked by itself; $0 is for the inner shell
 # Every command against the scripted daemon: the request that it sends, what it prints for
 # people and with --json, and its exit status.

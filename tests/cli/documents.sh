@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # shellcheck disable=SC1091,SC2016 # lib.sh is checked by itself; $0 is for the inner shell
 # What the command table makes: manual pages without a warning, completion that bash takes.
 set -u

@@ -1,5 +1,5 @@
 # For the shell tests: sourced with DOMPOOL (the command) and FAKE (the scripted daemon) set.
-# shellcheck shell=sh
+# shellcheck shell=bash
 
 T=$(mktemp -d "${TMPDIR:-/tmp}/dompool-test-XXXXXX")
 trap 'rm -rf "$T"' EXIT

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # The command against a whole daemon whose Xen is simulated: the two agree on the interface.
 # shellcheck disable=SC1091,SC2016 # lib.sh is checked by itself; $0 is for the inner shell
 set -u

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # shellcheck disable=SC1091,SC2016 # lib.sh is checked by itself; $0 is for the inner shell
 # Wrong command lines, an unreachable daemon, help: no daemon is asked in any of these.
 set -u

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # The USDT probes are in the program, with all their arguments: a compiler or linker that drops them says nothing.
 #
 #     probes.sh PROGRAM PROBE...      PROBE: its name and number of arguments

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Capture of a running domain: it goes on afterwards as if nothing had been, again and again and however the capture ends; a
 # copy built from the image goes on from where the domain was.
 #

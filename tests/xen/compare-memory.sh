@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Says whether two domains hold the same: memory, page tables, vCPUs, shared_info, grants. Both should be paused.
 #
 #   compare-memory.sh DOMID DOMID [CLASS...]

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # One warm pool serves many images, on real Xen: a base and three images derived from it (idle; a working set; a tree of
 # processes that churns page tables), a pool of base slots alone, allocates interleaved over all four; each guest proves by its
 # own checks that it is the image asked for and nothing else. Exported images are save files; the memory of an allocated

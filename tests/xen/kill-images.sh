@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # kill -9, of the daemon and of its helper, at many moments of an import, of a capture and of a replacement: what was there
 # before is there after, or what was to come is there whole; no file is left over; a captured domain goes on.
 #

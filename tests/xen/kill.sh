@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # kill -9, of the daemon, of a helper and of a client, at many moments: leased domains live on and can be released after the
 # restart; whatever was half made is gone.
 # shellcheck source=tests/xen/lib.sh

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # The main job on real Xen: a saved guest is imported, three slots stand warm, three allocates at once, each copy is the
 # guest that was saved and goes on from there; an allocated domain is an ordinary one; nothing stays behind.
 #

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # An allocated domain is what Xen's own tools make of the same save file: one guest is restored by xl and one allocated by
 # dompool, both paused, and everything in them is compared (domdump.c). And the comparison can fail: a changed bit of a page,
 # of a page table and of a register is found.

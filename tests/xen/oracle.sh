@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # The domain that an engine makes is the one that xl makes: memory, page tables, vCPUs, shared_info and grants of an allocated
 # domain, of a base and of an image derived from it, are compared with what xl restores from the exported file (domdump.c).
 # The base runs and is right by its own checks while the image is captured from it; the image's domain goes on from the

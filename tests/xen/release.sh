@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Domains that are released at the worst moment: while their back ends connect, a little later each time, and while their guest
 # powers off. Each release is through soon, the name is free at once, and nothing stays behind.
 #

@@ -10,10 +10,10 @@
 #include <stdint.h>
 
 struct machine {
-    const char *what;               /* of whom: "slot" */
-    const char *const *names;       /* by state */
-    const unsigned *successors;     /* by state: bit n is set when state n may come next */
-    unsigned n;                     /* states, 32 at most */
+    const char *what;           /* of whom: "slot" */
+    const char *const *names;   /* by state */
+    const unsigned *successors; /* by state: bit n is set when state n may come next */
+    unsigned n;                 /* states, 32 at most */
 };
 
 /* Name of a state; "?" for a number that is none. Borrowed, lives for ever. */

@@ -71,9 +71,8 @@ static bool value_decode(const struct field *f, json_t *v, void *at)
 static const char *type_name(enum field_type type)
 {
     static const char *const names[] = {
-        [FIELD_TEXT] = "text",    [FIELD_NUMBER] = "whole number",
-        [FIELD_FLAG] = "boolean", [FIELD_LIST] = "list",
-        [FIELD_MAP] = "object",
+        [FIELD_TEXT] = "text", [FIELD_NUMBER] = "whole number", [FIELD_FLAG] = "boolean",
+        [FIELD_LIST] = "list", [FIELD_MAP] = "object",
     };
     return names[type];
 }

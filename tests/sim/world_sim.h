@@ -105,7 +105,7 @@ struct sim {
     int start_rc;
     struct error start_error;
     unsigned moves, discarded;
-    uint64_t digest; /* of all moves of slots: when, which, from where to where */
+    uint64_t digest;    /* of all moves of slots: when, which, from where to where */
     unsigned turned;    /* slots that were turned into another version */
     unsigned missed;    /* files that were gone when an image helper came to read them */
     unsigned stranded;  /* domains that a killed capture has left suspended */

@@ -4,8 +4,8 @@
 #include "base/util.h"
 #include "restore/formats/domconf.h"
 #include "restore/formats/savefile.h"
+#include "restore/xen/nodes.h"
 #include "restore/xen/userdata.h"
-#include "restore/xen/xstree.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -25,7 +25,7 @@ static int refuse(struct error *e, const char *key, const char *why)
 /* A node that every domain has. */
 static int node_read(struct xen *x, uint32_t domid, const char *node, char **out, struct error *e)
 {
-    *out = xs_get(x->xs, "/local/domain/%u/%s", domid, node);
+    *out = node_get(x->xs, "/local/domain/%u/%s", domid, node);
     return *out ? 0 : error_errno(e, errno, "read xenstore node /local/domain/%u/%s", domid, node);
 }
 
@@ -54,7 +54,7 @@ static int vcpus_update(struct xen *x, uint32_t domid, json_t *b_info, struct er
         return refuse(e, "b_info.max_vcpus", "out of range");
     json_t *online = json_array();
     for (unsigned i = 0; i < (unsigned)n; i++) {
-        char *text = xs_get(x->xs, "/local/domain/%u/cpu/%u/availability", domid, i);
+        char *text = node_get(x->xs, "/local/domain/%u/cpu/%u/availability", domid, i);
         if (!text && errno != ENOENT) {
             json_decref(online);
             return error_errno(e, errno, "read which vCPUs of domain %u are online", domid);
@@ -121,7 +121,7 @@ static int devices_update(struct xen *x, uint32_t domid, json_t *list, const cha
         uint32_t devid;
         if (!number(json_array_get(list, i), &devid))
             continue;
-        char *there = xs_get(x->xs, "/libxl/%u/device/%s/%u", domid, kind, devid);
+        char *there = node_get(x->xs, "/libxl/%u/device/%s/%u", domid, kind, devid);
         if (!there && errno != ENOENT)
             return error_errno(e, errno, "read which devices domain %u has", domid);
         if (!there)

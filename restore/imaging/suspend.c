@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "restore/xen/xstree.h"
+#include "restore/xen/nodes.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -96,7 +96,7 @@ static int request_put(struct suspension *s, struct error *e)
         return error_errno(e, -rc, "ask domain %u to suspend (%s)", s->o->domid, s->path);
     if (rc != SWAP_OTHER)
         return 0;
-    char *pending = xs_get(s->xen->xs, "%s", s->path);
+    char *pending = node_get(s->xen->xs, "%s", s->path);
     if (pending)
         error_set(
             e, ANSWER_DOMAIN_STATE,
@@ -168,7 +168,7 @@ static int domain_look(struct suspension *s, struct error *e)
 
 static int request_look(struct suspension *s, struct error *e)
 {
-    char *value = xs_get(s->xen->xs, "%s", s->path);
+    char *value = node_get(s->xen->xs, "%s", s->path);
     if (!value && errno != ENOENT)
         return error_errno(e, errno, "read xenstore node %s", s->path);
     s->acknowledged = !value || strcmp(value, "suspend") != 0; /* libxl's rule: any other value */

@@ -95,16 +95,16 @@ static int write_tree(void *data, struct error *e)
 {
     const struct warm *w = data;
     struct domtree d = tree_of(w, w->name);
-    struct xstree t;
-    xstree_init(&t);
+    struct nodes t;
+    nodes_init(&t);
     /* Whatever an earlier domain with this domid left would be the guest's to read. */
-    xstree_remove(&t, "/local/domain/%u", w->target.domid);
-    xstree_remove(&t, "/libxl/%u", w->target.domid);
+    nodes_remove(&t, "/local/domain/%u", w->target.domid);
+    nodes_remove(&t, "/libxl/%u", w->target.domid);
     domtree_nodes(&d, &w->target.conf, &t);
     for (size_t i = 0; i < w->n_disks; i++)
         disk_nodes(&w->disks[i], w->target.domid, w->target.conf.guest, &t);
-    int rc = xstree_write(&t, w->target.xen.xs, w->target.domid, e);
-    xstree_dispose(&t);
+    int rc = nodes_write(&t, w->target.xen.xs, w->target.domid, e);
+    nodes_dispose(&t);
     return rc;
 }
 

@@ -12,9 +12,9 @@
 #include "base/util.h"
 #include "restore/xen/domtree.h"
 #include "restore/xen/loop.h"
+#include "restore/xen/nodes.h"
 #include "restore/xen/snapshot.h"
 #include "restore/xen/userdata.h"
-#include "restore/xen/xstree.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -96,7 +96,7 @@ static void vbds_list(struct host *h, uint32_t domid, struct vbds *v)
 /* A node of the i-th; malloc'd or NULL. */
 static char *vbds_get(struct host *h, const struct vbds *v, unsigned i, const char *node)
 {
-    return xs_get(h->xen.xs, "%s/%s/%s", v->path, v->devids[i], node);
+    return node_get(h->xen.xs, "%s/%s/%s", v->path, v->devids[i], node);
 }
 
 static void vbds_free(struct vbds *v)

@@ -182,49 +182,49 @@ void disk_close(struct disk *d)
     loop_close(&d->cow);
 }
 
-static void backend_nodes(const struct disk *d, uint32_t domid, struct xstree *t)
+static void backend_nodes(const struct disk *d, uint32_t domid, struct nodes *t)
 {
-    xstree_put(t, "frontend-id", "%u", domid);
-    xstree_put(t, "online", "1");
-    xstree_put(t, "removable", "0");
-    xstree_put(t, "bootable", "1");
-    xstree_put(t, "state", "%d", XenbusStateInitialising);
-    xstree_put(t, "dev", "%s", d->conf->vdev);
-    xstree_put(t, "type", "phy");
-    xstree_put(t, "mode", "%s", d->writable ? "w" : "r");
-    xstree_put(t, "device-type", "disk");
-    xstree_put(t, "discard-enable", "%d", d->writable && d->discards);
-    xstree_put(t, "specification", "xen");
-    xstree_put(t, "params", "%s", d->path);
-    xstree_put(t, "script", "/bin/true");
-    xstree_put(t, "hotplug-status", "connected");
+    nodes_put(t, "frontend-id", "%u", domid);
+    nodes_put(t, "online", "1");
+    nodes_put(t, "removable", "0");
+    nodes_put(t, "bootable", "1");
+    nodes_put(t, "state", "%d", XenbusStateInitialising);
+    nodes_put(t, "dev", "%s", d->conf->vdev);
+    nodes_put(t, "type", "phy");
+    nodes_put(t, "mode", "%s", d->writable ? "w" : "r");
+    nodes_put(t, "device-type", "disk");
+    nodes_put(t, "discard-enable", "%d", d->writable && d->discards);
+    nodes_put(t, "specification", "xen");
+    nodes_put(t, "params", "%s", d->path);
+    nodes_put(t, "script", "/bin/true");
+    nodes_put(t, "hotplug-status", "connected");
     /* Hexadecimal major:minor; blkback opens the device when this node comes. */
-    xstree_put(t, "physical-device", "%x:%x", major(d->dev), minor(d->dev));
-    xstree_put(t, "physical-device-path", "%s", d->path);
+    nodes_put(t, "physical-device", "%x:%x", major(d->dev), minor(d->dev));
+    nodes_put(t, "physical-device-path", "%s", d->path);
 }
 
-void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, struct xstree *t)
+void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, struct nodes *t)
 {
     uint32_t devid = d->conf->devid;
-    xstree_base(t, "/libxl/%u/device/vbd/%u", domid, devid);
-    xstree_put(t, "frontend", "/local/domain/%u/device/vbd/%u", domid, devid);
-    xstree_put(t, "backend", "/local/domain/0/backend/vbd/%u/%u", domid, devid);
+    nodes_base(t, "/libxl/%u/device/vbd/%u", domid, devid);
+    nodes_put(t, "frontend", "/local/domain/%u/device/vbd/%u", domid, devid);
+    nodes_put(t, "backend", "/local/domain/0/backend/vbd/%u/%u", domid, devid);
     backend_nodes(d, domid, t);
 
-    xstree_base(t, "/local/domain/%u/device/vbd/%u", domid, devid);
-    xstree_dir(t, "", XS_GUEST_OWNS_SHARED);
-    xstree_put(t, "backend", "/local/domain/0/backend/vbd/%u/%u", domid, devid);
-    xstree_put(t, "backend-id", "0");
-    xstree_put(t, "state", "%d", XenbusStateInitialising);
-    xstree_put(t, "virtual-device", "%u", devid);
-    xstree_put(t, "device-type", "disk");
-    xstree_put(t, "trusted", "1");
+    nodes_base(t, "/local/domain/%u/device/vbd/%u", domid, devid);
+    nodes_dir(t, "", NODE_GUEST_OWNS_SHARED);
+    nodes_put(t, "backend", "/local/domain/0/backend/vbd/%u/%u", domid, devid);
+    nodes_put(t, "backend-id", "0");
+    nodes_put(t, "state", "%d", XenbusStateInitialising);
+    nodes_put(t, "virtual-device", "%u", devid);
+    nodes_put(t, "device-type", "disk");
+    nodes_put(t, "trusted", "1");
     if (guest == IMAGE_GUEST_PV)
-        xstree_put(t, "protocol", "x86_64-abi");
+        nodes_put(t, "protocol", "x86_64-abi");
 
-    xstree_base(t, "/local/domain/0/backend/vbd/%u/%u", domid, devid);
-    xstree_dir(t, "", XS_GUEST_READS);
-    xstree_put(t, "frontend", "/local/domain/%u/device/vbd/%u", domid, devid);
+    nodes_base(t, "/local/domain/0/backend/vbd/%u/%u", domid, devid);
+    nodes_dir(t, "", NODE_GUEST_READS);
+    nodes_put(t, "frontend", "/local/domain/%u/device/vbd/%u", domid, devid);
     backend_nodes(d, domid, t);
 }
 
@@ -232,7 +232,7 @@ void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, st
 
 static int backend_state(struct xs_handle *xs, uint32_t domid, const struct disk *d)
 {
-    char *text = xs_get(xs, "/local/domain/0/backend/vbd/%u/%u/state", domid, d->conf->devid);
+    char *text = node_get(xs, "/local/domain/0/backend/vbd/%u/%u/state", domid, d->conf->devid);
     int state = text ? atoi(text) : XenbusStateUnknown;
     free(text);
     return state;
@@ -264,7 +264,7 @@ static int not_ready(struct xs_handle *xs, uint32_t domid, const struct disk *d,
 {
     uint32_t devid = d->conf->devid;
     int state = backend_state(xs, domid, d);
-    char *said = xs_get(xs, "/local/domain/0/error/backend/vbd/%u/%u/error", domid, devid);
+    char *said = node_get(xs, "/local/domain/0/error/backend/vbd/%u/%u/error", domid, devid);
     int rc = error_set(e, -ETIMEDOUT,
                        "disk %s: back end did not get ready for %s (state %d%s%s); is the "
                        "xen-blkback module loaded?",

@@ -7,9 +7,9 @@
 
 #include "restore/formats/domconf.h"
 #include "restore/xen/loop.h"
+#include "restore/xen/nodes.h"
 #include "restore/xen/snapshot.h"
 #include "restore/xen/xen.h"
-#include "restore/xen/xstree.h"
 
 struct disk {
     const struct disk_conf *conf;
@@ -36,7 +36,7 @@ int disk_open(struct disk *d, const struct disk_conf *conf, const struct disk_pl
 void disk_close(struct disk *d);
 
 /* Adds front end, back end and libxl's mirror of the vbd to the tree. */
-void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, struct xstree *t);
+void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, struct nodes *t);
 
 /* Waits until every back end has opened its device and waits for its front end (InitWait).
  * -ETIMEDOUT names the first that did not come; an error that the back end left is quoted. */

@@ -24,102 +24,102 @@
 
 static const struct {
     const char *path;
-    enum xs_access access;
+    enum node_access access;
 } directories[] = {
-    {"", XS_GUEST_READS},
-    {"cpu", XS_GUEST_READS},
-    {"memory", XS_GUEST_READS},
-    {"device", XS_GUEST_READS},
-    {"device/suspend/event-channel", XS_GUEST_OWNS},
-    {"control", XS_GUEST_READS},
-    {"control/shutdown", XS_GUEST_OWNS},
-    {"control/feature-poweroff", XS_GUEST_OWNS},
-    {"control/feature-reboot", XS_GUEST_OWNS},
-    {"control/feature-suspend", XS_GUEST_OWNS},
-    {"control/sysrq", XS_GUEST_OWNS},
-    {"data", XS_GUEST_OWNS},
-    {"drivers", XS_GUEST_OWNS},
-    {"feature", XS_GUEST_OWNS},
-    {"attr", XS_GUEST_OWNS},
-    {"error", XS_GUEST_OWNS},
+    {"", NODE_GUEST_READS},
+    {"cpu", NODE_GUEST_READS},
+    {"memory", NODE_GUEST_READS},
+    {"device", NODE_GUEST_READS},
+    {"device/suspend/event-channel", NODE_GUEST_OWNS},
+    {"control", NODE_GUEST_READS},
+    {"control/shutdown", NODE_GUEST_OWNS},
+    {"control/feature-poweroff", NODE_GUEST_OWNS},
+    {"control/feature-reboot", NODE_GUEST_OWNS},
+    {"control/feature-suspend", NODE_GUEST_OWNS},
+    {"control/sysrq", NODE_GUEST_OWNS},
+    {"data", NODE_GUEST_OWNS},
+    {"drivers", NODE_GUEST_OWNS},
+    {"feature", NODE_GUEST_OWNS},
+    {"attr", NODE_GUEST_OWNS},
+    {"error", NODE_GUEST_OWNS},
 };
 
-static void guest_nodes(const struct domtree *d, const struct domconf *c, struct xstree *t)
+static void guest_nodes(const struct domtree *d, const struct domconf *c, struct nodes *t)
 {
-    xstree_base(t, "/local/domain/%u", d->domid);
+    nodes_base(t, "/local/domain/%u", d->domid);
     for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
-        xstree_dir(t, directories[i].path, directories[i].access);
-    xstree_put(t, "vm", "/vm/%s", d->uuid);
-    xstree_put(t, "name", "%s", d->name);
-    xstree_put(t, "domid", "%u", d->domid);
-    xstree_put(t, "control/platform-feature-multiprocessor-suspend", "1");
-    xstree_put(t, "control/platform-feature-xs_reset_watches", "1");
-    xstree_put(t, "memory/static-max", "%" PRIu64, c->max_mem_kib);
-    xstree_put(t, "memory/target", "%" PRIu64, c->target_mem_kib);
-    xstree_put(t, "memory/videoram", "0");
-    xstree_put(t, "store/port", "%u", d->store_port);
+        nodes_dir(t, directories[i].path, directories[i].access);
+    nodes_put(t, "vm", "/vm/%s", d->uuid);
+    nodes_put(t, "name", "%s", d->name);
+    nodes_put(t, "domid", "%u", d->domid);
+    nodes_put(t, "control/platform-feature-multiprocessor-suspend", "1");
+    nodes_put(t, "control/platform-feature-xs_reset_watches", "1");
+    nodes_put(t, "memory/static-max", "%" PRIu64, c->max_mem_kib);
+    nodes_put(t, "memory/target", "%" PRIu64, c->target_mem_kib);
+    nodes_put(t, "memory/videoram", "0");
+    nodes_put(t, "store/port", "%u", d->store_port);
     for (unsigned v = 0; v < c->max_vcpus; v++) {
         char path[40];
         snprintf(path, sizeof path, "cpu/%u/availability", v);
-        xstree_put(t, path, "%s", c->online[v / 8] & (1u << v % 8) ? "online" : "offline");
+        nodes_put(t, path, "%s", c->online[v / 8] & (1u << v % 8) ? "online" : "offline");
     }
 }
 
-static void vm_nodes(const struct domtree *d, const struct domconf *c, struct xstree *t)
+static void vm_nodes(const struct domtree *d, const struct domconf *c, struct nodes *t)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    xstree_base(t, "/vm/%s", d->uuid);
-    xstree_dir(t, "", XS_GUEST_READS);
-    xstree_put(t, "uuid", "%s", d->uuid);
-    xstree_put(t, "name", "%s", d->name);
-    xstree_put(t, "start_time", "%lld.%02ld", (long long)now.tv_sec, now.tv_nsec / 10000000);
+    nodes_base(t, "/vm/%s", d->uuid);
+    nodes_dir(t, "", NODE_GUEST_READS);
+    nodes_put(t, "uuid", "%s", d->uuid);
+    nodes_put(t, "name", "%s", d->name);
+    nodes_put(t, "start_time", "%lld.%02ld", (long long)now.tv_sec, now.tv_nsec / 10000000);
     if (c->guest == IMAGE_GUEST_PV)
-        xstree_put(t, "image/ostype", "linux");
+        nodes_put(t, "image/ostype", "linux");
 }
 
-static void libxl_nodes(const struct domtree *d, const struct domconf *c, struct xstree *t)
+static void libxl_nodes(const struct domtree *d, const struct domconf *c, struct nodes *t)
 {
-    xstree_base(t, "/libxl/%u", d->domid);
-    xstree_dir(t, "", XS_DOM0);
-    xstree_dir(t, "device", XS_DOM0);
-    xstree_put(t, "type", "%s", c->guest == IMAGE_GUEST_PV ? "pv" : "pvh");
-    xstree_put(t, "dompool/tag", "%s", d->tag);
+    nodes_base(t, "/libxl/%u", d->domid);
+    nodes_dir(t, "", NODE_DOM0);
+    nodes_dir(t, "device", NODE_DOM0);
+    nodes_put(t, "type", "%s", c->guest == IMAGE_GUEST_PV ? "pv" : "pvh");
+    nodes_put(t, "dompool/tag", "%s", d->tag);
 }
 
-static void console_backend(const struct domtree *d, struct xstree *t)
+static void console_backend(const struct domtree *d, struct nodes *t)
 {
-    xstree_put(t, "frontend-id", "%u", d->domid);
-    xstree_put(t, "online", "1");
-    xstree_put(t, "state", "%d", XenbusStateInitialising);
-    xstree_put(t, "protocol", "vt100");
+    nodes_put(t, "frontend-id", "%u", d->domid);
+    nodes_put(t, "online", "1");
+    nodes_put(t, "state", "%d", XenbusStateInitialising);
+    nodes_put(t, "protocol", "vt100");
 }
 
-static void console_nodes(const struct domtree *d, struct xstree *t)
+static void console_nodes(const struct domtree *d, struct nodes *t)
 {
     /* libxl's mirror: without it xl destroy leaves the console's back end behind. */
-    xstree_base(t, "/libxl/%u/device/console/0", d->domid);
-    xstree_put(t, "frontend", "/local/domain/%u/console", d->domid);
-    xstree_put(t, "backend", "/local/domain/0/backend/console/%u/0", d->domid);
+    nodes_base(t, "/libxl/%u/device/console/0", d->domid);
+    nodes_put(t, "frontend", "/local/domain/%u/console", d->domid);
+    nodes_put(t, "backend", "/local/domain/0/backend/console/%u/0", d->domid);
     console_backend(d, t);
 
-    xstree_base(t, "/local/domain/%u/console", d->domid);
-    xstree_dir(t, "", XS_GUEST_READS);
-    xstree_put(t, "backend", "/local/domain/0/backend/console/%u/0", d->domid);
-    xstree_put(t, "backend-id", "0");
-    xstree_put(t, "limit", "%d", CONSOLE_LIMIT_BYTES);
-    xstree_put(t, "type", "%s", d->waits ? CONSOLE_WAITS : CONSOLE_SERVED);
-    xstree_put(t, "output", "pty");
-    xstree_put(t, "tty", "%s", "");
-    xstree_put(t, "port", "%u", d->console_port);
+    nodes_base(t, "/local/domain/%u/console", d->domid);
+    nodes_dir(t, "", NODE_GUEST_READS);
+    nodes_put(t, "backend", "/local/domain/0/backend/console/%u/0", d->domid);
+    nodes_put(t, "backend-id", "0");
+    nodes_put(t, "limit", "%d", CONSOLE_LIMIT_BYTES);
+    nodes_put(t, "type", "%s", d->waits ? CONSOLE_WAITS : CONSOLE_SERVED);
+    nodes_put(t, "output", "pty");
+    nodes_put(t, "tty", "%s", "");
+    nodes_put(t, "port", "%u", d->console_port);
 
-    xstree_base(t, "/local/domain/0/backend/console/%u/0", d->domid);
-    xstree_dir(t, "", XS_GUEST_READS);
-    xstree_put(t, "frontend", "/local/domain/%u/console", d->domid);
+    nodes_base(t, "/local/domain/0/backend/console/%u/0", d->domid);
+    nodes_dir(t, "", NODE_GUEST_READS);
+    nodes_put(t, "frontend", "/local/domain/%u/console", d->domid);
     console_backend(d, t);
 }
 
-void domtree_nodes(const struct domtree *d, const struct domconf *c, struct xstree *t)
+void domtree_nodes(const struct domtree *d, const struct domconf *c, struct nodes *t)
 {
     guest_nodes(d, c, t);
     vm_nodes(d, c, t);
@@ -151,7 +151,7 @@ int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn
     for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
         char path[64];
         snprintf(path, sizeof path, "/local/domain/%u/%s", d->domid, nodes[i].path);
-        int rc = xs_put(x->xs, nodes[i].value, e, "%s", path);
+        int rc = node_put(x->xs, nodes[i].value, e, "%s", path);
         if (rc)
             return rc;
     }
@@ -160,17 +160,17 @@ int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn
 
 int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e)
 {
-    return xs_put(x->xs, name, e, "/local/domain/%u/name", domid);
+    return node_put(x->xs, name, e, "/local/domain/%u/name", domid);
 }
 
 int domtree_serve_console(struct xen *x, uint32_t domid, struct error *e)
 {
-    return xs_put(x->xs, CONSOLE_SERVED, e, "/local/domain/%u/console/type", domid);
+    return node_put(x->xs, CONSOLE_SERVED, e, "/local/domain/%u/console/type", domid);
 }
 
 bool domtree_console_waits(struct xen *x, uint32_t domid)
 {
-    char *type = xs_get(x->xs, "/local/domain/%u/console/type", domid);
+    char *type = node_get(x->xs, "/local/domain/%u/console/type", domid);
     bool waits = type && !strcmp(type, CONSOLE_WAITS);
     free(type);
     return waits;
@@ -197,29 +197,29 @@ static int each_child(struct xen *x, const char *path,
  * back end that is Closed already, be it in this moment, stays so: nobody would close it again. */
 static int close_backend(struct xen *x, const char *path, const char *devid, void *data)
 {
-    struct xstree *t = data;
+    struct nodes *t = data;
     (void)x;
-    xstree_base(t, "%s/%s", path, devid);
-    xstree_change(t, "online", "0", NULL);
-    xstree_change(t, "state", STATE_CLOSING, STATE_CLOSED);
+    nodes_base(t, "%s/%s", path, devid);
+    nodes_change(t, "online", "0", NULL);
+    nodes_change(t, "state", STATE_CLOSING, STATE_CLOSED);
     return 0;
 }
 
 int domtree_remove_frontends(struct xen *x, uint32_t domid, struct error *e)
 {
-    struct xstree t;
+    struct nodes t;
     char backends[64];
-    xstree_init(&t);
-    xstree_remove(&t, "/local/domain/%u/device", domid);
+    nodes_init(&t);
+    nodes_remove(&t, "/local/domain/%u/device", domid);
     snprintf(backends, sizeof backends, "/local/domain/0/backend/vbd/%u", domid);
     each_child(x, backends, close_backend, &t);
-    int rc = xstree_write(&t, x->xs, domid, e);
-    xstree_dispose(&t);
+    int rc = nodes_write(&t, x->xs, domid, e);
+    nodes_dispose(&t);
     return rc;
 }
 
 struct removal {
-    struct xstree tree;
+    struct nodes tree;
     uint32_t domid;
 };
 
@@ -227,22 +227,22 @@ static int remove_backend(struct xen *x, const char *path, const char *kind, voi
 {
     struct removal *r = data;
     (void)x;
-    xstree_remove(&r->tree, "%s/%s/%u", path, kind, r->domid);
-    xstree_remove(&r->tree, "/local/domain/0/error/backend/%s/%u", kind, r->domid);
+    nodes_remove(&r->tree, "%s/%s/%u", path, kind, r->domid);
+    nodes_remove(&r->tree, "/local/domain/0/error/backend/%s/%u", kind, r->domid);
     return 0;
 }
 
 int domtree_remove(struct xen *x, uint32_t domid, const char *uuid, struct error *e)
 {
     struct removal r = {.domid = domid};
-    xstree_init(&r.tree);
+    nodes_init(&r.tree);
     /* Every kind, not only ours: xl may have attached more. */
     each_child(x, "/local/domain/0/backend", remove_backend, &r);
     if (uuid)
-        xstree_remove(&r.tree, "/vm/%s", uuid);
-    xstree_remove(&r.tree, "/local/domain/%u", domid);
-    xstree_remove(&r.tree, "/libxl/%u", domid);
-    int rc = xstree_write(&r.tree, x->xs, domid, e);
-    xstree_dispose(&r.tree);
+        nodes_remove(&r.tree, "/vm/%s", uuid);
+    nodes_remove(&r.tree, "/local/domain/%u", domid);
+    nodes_remove(&r.tree, "/libxl/%u", domid);
+    int rc = nodes_write(&r.tree, x->xs, domid, e);
+    nodes_dispose(&r.tree);
     return rc;
 }

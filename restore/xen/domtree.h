@@ -6,8 +6,8 @@
 #define RESTORE_DOMTREE_H
 
 #include "restore/formats/domconf.h"
+#include "restore/xen/nodes.h"
 #include "restore/xen/xen.h"
-#include "restore/xen/xstree.h"
 
 struct domtree {
     uint32_t domid;
@@ -22,7 +22,7 @@ struct domtree {
 
 /* Adds skeleton and console. Left out until the ring pages are known: store/ring-ref and
  * console/ring-ref; xenconsoled waits for the latter. */
-void domtree_nodes(const struct domtree *d, const struct domconf *c, struct xstree *t);
+void domtree_nodes(const struct domtree *d, const struct domconf *c, struct nodes *t);
 
 /*
  * What makes the domain known once its memory is there: its name, the ring pages, and the

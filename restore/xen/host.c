@@ -2,7 +2,7 @@
 #include "restore/xen/host_private.h"
 
 #include "base/util.h"
-#include "restore/xen/xstree.h"
+#include "restore/xen/nodes.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -43,7 +43,7 @@ void host_close(struct host *h)
  * domains without names. */
 static int read_text(struct host *h, const char *path, char *out, size_t size, struct error *e)
 {
-    char *text = xs_get(h->xen.xs, "%s", path);
+    char *text = node_get(h->xen.xs, "%s", path);
     if (!text && errno != ENOENT)
         return error_errno(e, errno, "read xenstore node %s", path);
     snprintf(out, size, "%s", text ? text : "");

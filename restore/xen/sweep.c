@@ -6,9 +6,9 @@
 
 #include "base/util.h"
 #include "restore/xen/domtree.h"
+#include "restore/xen/nodes.h"
 #include "restore/xen/snapshot.h"
 #include "restore/xen/userdata.h"
-#include "restore/xen/xstree.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -73,7 +73,7 @@ static bool domid_alive(const struct host_domain *list, size_t n, uint32_t domid
 /* The uuid that a dead domain's nodes still name, else one that matches nothing. */
 static void uuid_from_nodes(struct host *h, uint32_t domid, char out[UUID_TEXT_SIZE])
 {
-    char *vm = xs_get(h->xen.xs, "/local/domain/%u/vm", domid);
+    char *vm = node_get(h->xen.xs, "/local/domain/%u/vm", domid);
     bool ok = vm && !strncmp(vm, "/vm/", 4) && strlen(vm + 4) == UUID_TEXT_SIZE - 1;
     snprintf(out, UUID_TEXT_SIZE, "%s", ok ? vm + 4 : "00000000-0000-0000-0000-000000000000");
     free(vm);
@@ -89,7 +89,7 @@ static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
         if (number_parse(domids[i], 1, DOMID_FIRST_RESERVED - 1, &domid) ||
             domid_alive(w->alive, w->n_alive, (uint32_t)domid))
             continue;
-        char *owner = xs_get(h->xen.xs, "/libxl/%s/dompool/tag", domids[i]);
+        char *owner = node_get(h->xen.xs, "/libxl/%s/dompool/tag", domids[i]);
         if (owner && !strcmp(owner, w->tag)) {
             char uuid[UUID_TEXT_SIZE];
             uuid_from_nodes(h, (uint32_t)domid, uuid);

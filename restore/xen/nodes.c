@@ -1,5 +1,5 @@
-/* Xenstore nodes in one transaction: see xstree.h. */
-#include "restore/xen/xstree.h"
+/* Xenstore nodes in one transaction: see nodes.h. */
+#include "restore/xen/nodes.h"
 
 #include "base/util.h"
 
@@ -14,12 +14,12 @@
  * seconds, far beyond what two creators can cause each other. */
 #define TRANSACTION_TRIES 200
 
-void xstree_init(struct xstree *t)
+void nodes_init(struct nodes *t)
 {
-    *t = (struct xstree){0};
+    *t = (struct nodes){0};
 }
 
-void xstree_dispose(struct xstree *t)
+void nodes_dispose(struct nodes *t)
 {
     for (size_t i = 0; i < t->n; i++) {
         free(t->nodes[i].path);
@@ -29,10 +29,10 @@ void xstree_dispose(struct xstree *t)
         free(t->removals[i]);
     free(t->nodes);
     free(t->removals);
-    xstree_init(t);
+    nodes_init(t);
 }
 
-void xstree_base(struct xstree *t, const char *fmt, ...)
+void nodes_base(struct nodes *t, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -43,12 +43,12 @@ void xstree_base(struct xstree *t, const char *fmt, ...)
 }
 
 /* NULL: there was no memory for it. */
-static struct xstree_node *node_add(struct xstree *t, const char *path, char *value,
-                                    enum xs_access access)
+static struct node *node_add(struct nodes *t, const char *path, char *value,
+                             enum node_access access)
 {
     if (t->n == t->size) {
         size_t size = t->size ? 2 * t->size : 64;
-        struct xstree_node *bigger = realloc(t->nodes, size * sizeof *bigger);
+        struct node *bigger = realloc(t->nodes, size * sizeof *bigger);
         if (!bigger) {
             t->failed = -ENOMEM;
             free(value);
@@ -60,16 +60,16 @@ static struct xstree_node *node_add(struct xstree *t, const char *path, char *va
     char *full = format_new("%s%s%s", t->base, *path ? "/" : "", path);
     if (!full)
         t->failed = -ENOMEM;
-    t->nodes[t->n] = (struct xstree_node){.path = full, .value = value, .access = access};
+    t->nodes[t->n] = (struct node){.path = full, .value = value, .access = access};
     return &t->nodes[t->n++];
 }
 
-void xstree_dir(struct xstree *t, const char *path, enum xs_access access)
+void nodes_dir(struct nodes *t, const char *path, enum node_access access)
 {
     node_add(t, path, NULL, access);
 }
 
-void xstree_put(struct xstree *t, const char *path, const char *fmt, ...)
+void nodes_put(struct nodes *t, const char *path, const char *fmt, ...)
 {
     char *value;
     va_list ap;
@@ -80,13 +80,13 @@ void xstree_put(struct xstree *t, const char *path, const char *fmt, ...)
         t->failed = -ENOMEM;
         return;
     }
-    node_add(t, path, value, XS_INHERIT);
+    node_add(t, path, value, NODE_INHERIT);
 }
 
-void xstree_change(struct xstree *t, const char *path, const char *value, const char *unless)
+void nodes_change(struct nodes *t, const char *path, const char *value, const char *unless)
 {
     char *copy = strdup(value);
-    struct xstree_node *node = copy ? node_add(t, path, copy, XS_INHERIT) : NULL;
+    struct node *node = copy ? node_add(t, path, copy, NODE_INHERIT) : NULL;
     if (!node) {
         t->failed = -ENOMEM;
         return;
@@ -95,7 +95,7 @@ void xstree_change(struct xstree *t, const char *path, const char *value, const 
     node->unless = unless;
 }
 
-void xstree_remove(struct xstree *t, const char *fmt, ...)
+void nodes_remove(struct nodes *t, const char *fmt, ...)
 {
     if (t->n_removals == t->removals_size) {
         size_t size = t->removals_size ? 2 * t->removals_size : 16;
@@ -118,7 +118,7 @@ void xstree_remove(struct xstree *t, const char *fmt, ...)
 }
 
 static bool set_access(struct xs_handle *xs, xs_transaction_t tx, const char *path,
-                       enum xs_access access, uint32_t domid)
+                       enum node_access access, uint32_t domid)
 {
     struct xs_permissions dom0 = {.id = 0, .perms = XS_PERM_NONE};
     struct xs_permissions guest = {.id = domid, .perms = XS_PERM_NONE};
@@ -126,22 +126,22 @@ static bool set_access(struct xs_handle *xs, xs_transaction_t tx, const char *pa
     struct xs_permissions perms[2];
     unsigned n = 2;
     switch (access) {
-    case XS_INHERIT:
+    case NODE_INHERIT:
         return true;
-    case XS_DOM0:
+    case NODE_DOM0:
         perms[0] = dom0;
         n = 1;
         break;
-    case XS_GUEST_READS:
+    case NODE_GUEST_READS:
         perms[0] = dom0;
         perms[1] = reads;
         perms[1].id = domid;
         break;
-    case XS_GUEST_OWNS:
+    case NODE_GUEST_OWNS:
         perms[0] = guest;
         n = 1;
         break;
-    case XS_GUEST_OWNS_SHARED:
+    case NODE_GUEST_OWNS_SHARED:
         perms[0] = guest;
         perms[1] = reads;
         perms[1].id = 0;
@@ -151,8 +151,7 @@ static bool set_access(struct xs_handle *xs, xs_transaction_t tx, const char *pa
 }
 
 /* False with errno 0: it is to be left as it is. */
-static bool node_to_change(struct xs_handle *xs, xs_transaction_t tx,
-                           const struct xstree_node *node)
+static bool node_to_change(struct xs_handle *xs, xs_transaction_t tx, const struct node *node)
 {
     unsigned len;
     char *now = xs_read(xs, tx, node->path, &len);
@@ -163,7 +162,7 @@ static bool node_to_change(struct xs_handle *xs, xs_transaction_t tx,
     return change;
 }
 
-static bool node_write(struct xs_handle *xs, xs_transaction_t tx, const struct xstree_node *node,
+static bool node_write(struct xs_handle *xs, xs_transaction_t tx, const struct node *node,
                        uint32_t domid)
 {
     if (node->change && !node_to_change(xs, tx, node))
@@ -174,7 +173,7 @@ static bool node_write(struct xs_handle *xs, xs_transaction_t tx, const struct x
 }
 
 /* One try. 0, -EAGAIN when it conflicted, or an error. */
-static int tree_try(struct xstree *t, struct xs_handle *xs, uint32_t domid, struct error *e)
+static int nodes_try(struct nodes *t, struct xs_handle *xs, uint32_t domid, struct error *e)
 {
     xs_transaction_t tx = xs_transaction_start(xs);
     if (tx == XBT_NULL)
@@ -198,7 +197,7 @@ static int tree_try(struct xstree *t, struct xs_handle *xs, uint32_t domid, stru
     return 0;
 }
 
-int xstree_write(struct xstree *t, struct xs_handle *xs, uint32_t domid, struct error *e)
+int nodes_write(struct nodes *t, struct xs_handle *xs, uint32_t domid, struct error *e)
 {
     if (t->failed)
         return error_errno(e, -t->failed, "domain %u: collect xenstore nodes", domid);
@@ -206,12 +205,12 @@ int xstree_write(struct xstree *t, struct xs_handle *xs, uint32_t domid, struct 
     for (int i = 0; i < TRANSACTION_TRIES && rc == -EAGAIN; i++) {
         if (i)
             usleep((useconds_t)(1000 + (clock_mono_us() * 7919) % 15000)); /* jitter */
-        rc = tree_try(t, xs, domid, e);
+        rc = nodes_try(t, xs, domid, e);
     }
     return rc;
 }
 
-char *xs_get(struct xs_handle *xs, const char *fmt, ...)
+char *node_get(struct xs_handle *xs, const char *fmt, ...)
 {
     char path[512];
     va_list ap;
@@ -226,7 +225,7 @@ char *xs_get(struct xs_handle *xs, const char *fmt, ...)
     return xs_read(xs, XBT_NULL, path, &len);
 }
 
-int xs_put(struct xs_handle *xs, const char *value, struct error *e, const char *fmt, ...)
+int node_put(struct xs_handle *xs, const char *value, struct error *e, const char *fmt, ...)
 {
     char path[512];
     va_list ap;

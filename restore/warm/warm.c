@@ -8,7 +8,7 @@
 #include "restore/formats/lineage.h"
 #include "restore/formats/records.h"
 #include "restore/xen/domain.h"
-#include "restore/xen/domtree.h"
+#include "restore/xen/domain_nodes.h"
 #include "restore/xen/userdata.h"
 
 #include <errno.h>
@@ -79,28 +79,28 @@ static int open_disks(struct warm *w, const struct warm_request *r, struct error
     return 0;
 }
 
-static struct domtree tree_of(const struct warm *w, const char *name)
+static struct domain_identity identity_of(const struct warm *w, const char *name)
 {
-    return (struct domtree){.domid = w->target.domid,
-                            .uuid = w->uuid,
-                            .name = name,
-                            .tag = w->tag,
-                            .store_port = w->target.store_port,
-                            .console_port = w->target.console_port,
-                            .waits = w->engine->introduces_early};
+    return (struct domain_identity){.domid = w->target.domid,
+                                    .uuid = w->uuid,
+                                    .name = name,
+                                    .tag = w->tag,
+                                    .store_port = w->target.store_port,
+                                    .console_port = w->target.console_port,
+                                    .waits = w->engine->introduces_early};
 }
 
 /* A task: back ends see the devices before memory is there, and have looked at them by then. */
 static int write_tree(void *data, struct error *e)
 {
     const struct warm *w = data;
-    struct domtree d = tree_of(w, w->name);
+    struct domain_identity id = identity_of(w, w->name);
     struct nodes t;
     nodes_init(&t);
     /* Whatever an earlier domain with this domid left would be the guest's to read. */
     nodes_remove(&t, "/local/domain/%u", w->target.domid);
     nodes_remove(&t, "/libxl/%u", w->target.domid);
-    domtree_nodes(&d, &w->target.conf, &t);
+    domain_nodes_add(&id, &w->target.conf, &t);
     for (size_t i = 0; i < w->n_disks; i++)
         disk_nodes(&w->disks[i], w->target.domid, w->target.conf.guest, &t);
     int rc = nodes_write(&t, w->target.xen.xs, w->target.domid, e);
@@ -136,8 +136,8 @@ static int settle_disks(struct warm *w, struct error *e)
 
 static int introduce(struct warm *w, const char *name, struct error *e)
 {
-    struct domtree d = tree_of(w, name);
-    return domtree_introduce(&w->target.xen, &d, w->target.store_gfn, w->target.console_gfn, e);
+    struct domain_identity id = identity_of(w, name);
+    return domain_introduce(&w->target.xen, &id, w->target.store_gfn, w->target.console_gfn, e);
 }
 
 int warm_build(struct warm *w, const struct warm_request *r,
@@ -246,7 +246,7 @@ struct naming {
 static int write_name(void *data, struct error *e)
 {
     const struct naming *n = data;
-    return domtree_rename(&n->warm->target.xen, n->warm->target.domid, n->name, e);
+    return domain_rename(&n->warm->target.xen, n->warm->target.domid, n->name, e);
 }
 
 /*
@@ -286,7 +286,7 @@ static int finish_then_introduce(struct warm *w, const struct image *im, const c
 static int serve_console(void *data, struct error *e)
 {
     struct warm *w = data;
-    return domtree_serve_console(&w->target.xen, w->target.domid, e);
+    return domain_serve_console(&w->target.xen, w->target.domid, e);
 }
 
 static int complete_into(struct warm *w, const struct image *im, const char *name, bool paused,

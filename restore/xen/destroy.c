@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "restore/xen/domtree.h"
+#include "restore/xen/domain_nodes.h"
 #include "restore/xen/loop.h"
 #include "restore/xen/nodes.h"
 #include "restore/xen/snapshot.h"
@@ -151,7 +151,7 @@ static void close_backends(struct host *h, uint32_t domid, unsigned timeout_ms)
     struct error e = {0};
     struct backends b;
     unsigned seen_gone = 0;
-    if (domtree_remove_frontends(&h->xen, domid, &e))
+    if (domain_remove_frontends(&h->xen, domid, &e))
         log_warning("domain %u: %s", domid, e.text);
     struct polling p = polling_start(timeout_ms);
     do {
@@ -236,9 +236,9 @@ int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigne
         return rc;
     /* A domid that belongs to somebody else by now keeps its nodes. */
     if (p.domid != DOMID_INVALID)
-        rc = domtree_remove(&h->xen, p.domid, text, e);
+        rc = domain_remove_nodes(&h->xen, p.domid, text, e);
     if (!rc && p.domid != domid && !p.taken)
-        rc = domtree_remove(&h->xen, domid, text, e);
+        rc = domain_remove_nodes(&h->xen, domid, text, e);
     userdata_remove(domid, text);
     if (p.domid != DOMID_INVALID && p.domid != domid)
         userdata_remove(p.domid, text);

@@ -1,6 +1,6 @@
 /*
  * The domain itself: created, given its vCPUs, memory limit and event
- * channels, as libxl does it for the same configuration; and destroyed.
+ * channels, as libxl does it for the same configuration. Destroying: host.h.
  */
 #ifndef RESTORE_DOMAIN_H
 #define RESTORE_DOMAIN_H

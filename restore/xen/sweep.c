@@ -5,7 +5,7 @@
 #include "restore/xen/host_private.h"
 
 #include "base/util.h"
-#include "restore/xen/domtree.h"
+#include "restore/xen/domain_nodes.h"
 #include "restore/xen/nodes.h"
 #include "restore/xen/snapshot.h"
 #include "restore/xen/userdata.h"
@@ -94,7 +94,7 @@ static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
             char uuid[UUID_TEXT_SIZE];
             uuid_from_nodes(h, (uint32_t)domid, uuid);
             bool moved = uuid_alive(w->alive, w->n_alive, uuid); /* restored under a new domid */
-            rc = domtree_remove(&h->xen, (uint32_t)domid, moved ? NULL : uuid, e);
+            rc = domain_remove_nodes(&h->xen, (uint32_t)domid, moved ? NULL : uuid, e);
             userdata_remove((uint32_t)domid, uuid);
             *w->removed += !rc;
         }
@@ -112,9 +112,9 @@ static int sweep_consoles(struct host *h, const struct sweep *w, struct error *e
     for (size_t i = 0; i < w->n_alive; i++) {
         const struct host_domain *d = &w->alive[i];
         if (d->state != HOST_DOMAIN_ALIVE || strcmp(d->tag, w->tag) != 0 ||
-            !domtree_console_waits(&h->xen, d->domid))
+            !domain_console_waits(&h->xen, d->domid))
             continue;
-        int rc = domtree_serve_console(&h->xen, d->domid, first ? NULL : e);
+        int rc = domain_serve_console(&h->xen, d->domid, first ? NULL : e);
         first = first ? first : rc;
     }
     return first;

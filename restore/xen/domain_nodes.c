@@ -1,8 +1,8 @@
 /*
- * A domain's nodes: see domtree.h. The set is libxl's (libxl__domain_make,
+ * A domain's nodes: see domain_nodes.h. The set is libxl's (libxl__domain_make,
  * libxl__build_post, libxl__device_console_add), described in Xen's docs/misc/xenstore-paths.
  */
-#include "restore/xen/domtree.h"
+#include "restore/xen/domain_nodes.h"
 
 #include "base/util.h"
 
@@ -44,7 +44,7 @@ static const struct {
     {"error", NODE_GUEST_OWNS},
 };
 
-static void guest_nodes(const struct domtree *d, const struct domconf *c, struct nodes *t)
+static void guest_nodes(const struct domain_identity *d, const struct domconf *c, struct nodes *t)
 {
     nodes_base(t, "/local/domain/%u", d->domid);
     for (size_t i = 0; i < ARRAY_SIZE(directories); i++)
@@ -65,7 +65,7 @@ static void guest_nodes(const struct domtree *d, const struct domconf *c, struct
     }
 }
 
-static void vm_nodes(const struct domtree *d, const struct domconf *c, struct nodes *t)
+static void vm_nodes(const struct domain_identity *d, const struct domconf *c, struct nodes *t)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -78,7 +78,7 @@ static void vm_nodes(const struct domtree *d, const struct domconf *c, struct no
         nodes_put(t, "image/ostype", "linux");
 }
 
-static void libxl_nodes(const struct domtree *d, const struct domconf *c, struct nodes *t)
+static void libxl_nodes(const struct domain_identity *d, const struct domconf *c, struct nodes *t)
 {
     nodes_base(t, "/libxl/%u", d->domid);
     nodes_dir(t, "", NODE_DOM0);
@@ -87,7 +87,7 @@ static void libxl_nodes(const struct domtree *d, const struct domconf *c, struct
     nodes_put(t, "dompool/tag", "%s", d->tag);
 }
 
-static void console_backend(const struct domtree *d, struct nodes *t)
+static void console_backend(const struct domain_identity *d, struct nodes *t)
 {
     nodes_put(t, "frontend-id", "%u", d->domid);
     nodes_put(t, "online", "1");
@@ -95,7 +95,7 @@ static void console_backend(const struct domtree *d, struct nodes *t)
     nodes_put(t, "protocol", "vt100");
 }
 
-static void console_nodes(const struct domtree *d, struct nodes *t)
+static void console_nodes(const struct domain_identity *d, struct nodes *t)
 {
     /* libxl's mirror: without it xl destroy leaves the console's back end behind. */
     nodes_base(t, "/libxl/%u/device/console/0", d->domid);
@@ -119,7 +119,7 @@ static void console_nodes(const struct domtree *d, struct nodes *t)
     console_backend(d, t);
 }
 
-void domtree_nodes(const struct domtree *d, const struct domconf *c, struct nodes *t)
+void domain_nodes_add(const struct domain_identity *d, const struct domconf *c, struct nodes *t)
 {
     guest_nodes(d, c, t);
     vm_nodes(d, c, t);
@@ -127,7 +127,8 @@ void domtree_nodes(const struct domtree *d, const struct domconf *c, struct node
     console_nodes(d, t);
 }
 
-static int introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn, struct error *e)
+static int introduce(struct xen *x, const struct domain_identity *d, uint64_t store_gfn,
+                     struct error *e)
 {
     /* C xenstored maps grant 1, oxenstored this frame: both are given. */
     if (!xs_introduce_domain(x->xs, d->domid, (unsigned long)store_gfn, d->store_port))
@@ -135,8 +136,8 @@ static int introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn,
     return 0;
 }
 
-int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn,
-                      uint64_t console_gfn, struct error *e)
+int domain_introduce(struct xen *x, const struct domain_identity *d, uint64_t store_gfn,
+                     uint64_t console_gfn, struct error *e)
 {
     char store[24], console[24];
     snprintf(store, sizeof store, "%" PRIu64, store_gfn);
@@ -158,17 +159,17 @@ int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn
     return introduce(x, d, store_gfn, e);
 }
 
-int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e)
+int domain_rename(struct xen *x, uint32_t domid, const char *name, struct error *e)
 {
     return node_put(x->xs, name, e, "/local/domain/%u/name", domid);
 }
 
-int domtree_serve_console(struct xen *x, uint32_t domid, struct error *e)
+int domain_serve_console(struct xen *x, uint32_t domid, struct error *e)
 {
     return node_put(x->xs, CONSOLE_SERVED, e, "/local/domain/%u/console/type", domid);
 }
 
-bool domtree_console_waits(struct xen *x, uint32_t domid)
+bool domain_console_waits(struct xen *x, uint32_t domid)
 {
     char *type = node_get(x->xs, "/local/domain/%u/console/type", domid);
     bool waits = type && !strcmp(type, CONSOLE_WAITS);
@@ -205,7 +206,7 @@ static int close_backend(struct xen *x, const char *path, const char *devid, voi
     return 0;
 }
 
-int domtree_remove_frontends(struct xen *x, uint32_t domid, struct error *e)
+int domain_remove_frontends(struct xen *x, uint32_t domid, struct error *e)
 {
     struct nodes t;
     char backends[64];
@@ -232,7 +233,7 @@ static int remove_backend(struct xen *x, const char *path, const char *kind, voi
     return 0;
 }
 
-int domtree_remove(struct xen *x, uint32_t domid, const char *uuid, struct error *e)
+int domain_remove_nodes(struct xen *x, uint32_t domid, const char *uuid, struct error *e)
 {
     struct removal r = {.domid = domid};
     nodes_init(&r.tree);

@@ -2,50 +2,51 @@
  * A domain's nodes in xenstore, its devices aside: what a guest, xl and
  * xenconsoled expect to find.
  */
-#ifndef RESTORE_DOMTREE_H
-#define RESTORE_DOMTREE_H
+#ifndef RESTORE_DOMAIN_NODES_H
+#define RESTORE_DOMAIN_NODES_H
 
 #include "restore/formats/domconf.h"
 #include "restore/xen/nodes.h"
 #include "restore/xen/xen.h"
 
-struct domtree {
+/* What a domain is known by, to xenstore and to whom reads it. Borrows its texts. */
+struct domain_identity {
     uint32_t domid;
     const char *uuid; /* text */
     const char *name;
     const char *tag; /* the daemon's: marks the domain as made by dompool */
     uint32_t store_port, console_port;
     /* It is introduced before anybody asks for it, under a name that is not its last one:
-     * xenconsoled leaves its console alone, and makes no log, until domtree_serve_console. */
+     * xenconsoled leaves its console alone, and makes no log, until domain_serve_console. */
     bool waits;
 };
 
 /* Adds skeleton and console. Left out until the ring pages are known: store/ring-ref and
  * console/ring-ref; xenconsoled waits for the latter. */
-void domtree_nodes(const struct domtree *d, const struct domconf *c, struct nodes *t);
+void domain_nodes_add(const struct domain_identity *d, const struct domconf *c, struct nodes *t);
 
 /*
  * What makes the domain known once its memory is there: its name, the ring pages, and the
  * introduction to xenstored. name is written before the console's ring so that xenconsoled's log
  * carries it. Ring pages are gfns as Xen counts them (PV: mfns).
  */
-int domtree_introduce(struct xen *x, const struct domtree *d, uint64_t store_gfn,
-                      uint64_t console_gfn, struct error *e);
+int domain_introduce(struct xen *x, const struct domain_identity *d, uint64_t store_gfn,
+                     uint64_t console_gfn, struct error *e);
 
 /* Gives a domain that waits its name. Creates no node. */
-int domtree_rename(struct xen *x, uint32_t domid, const char *name, struct error *e);
+int domain_rename(struct xen *x, uint32_t domid, const char *name, struct error *e);
 /* Then its console to xenconsoled, whose log carries the name. Creates no node. xenconsoled has
  * some forty requests for xenstored then, which keep a processor busy for as long as a delta of a
  * thousand pages takes, so nobody should wait for it. Until it is there, what the domain prints
  * waits in its ring, 2 KiB; a Linux that has more to print stops there. */
-int domtree_serve_console(struct xen *x, uint32_t domid, struct error *e);
+int domain_serve_console(struct xen *x, uint32_t domid, struct error *e);
 /* Whether that has not been done. */
-bool domtree_console_waits(struct xen *x, uint32_t domid);
+bool domain_console_waits(struct xen *x, uint32_t domid);
 
 /* Removes all nodes of a domain, devices of every kind included: front ends first, so that back
- * ends let go; the rest with domtree_remove once they have. Missing nodes are fine. uuid: text;
+ * ends let go; the rest with domain_remove_nodes once they have. Missing nodes are fine. uuid: text;
  * NULL leaves /vm/<uuid> alone. */
-int domtree_remove_frontends(struct xen *x, uint32_t domid, struct error *e);
-int domtree_remove(struct xen *x, uint32_t domid, const char *uuid, struct error *e);
+int domain_remove_frontends(struct xen *x, uint32_t domid, struct error *e);
+int domain_remove_nodes(struct xen *x, uint32_t domid, const char *uuid, struct error *e);
 
 #endif

@@ -1,8 +1,6 @@
 /* Messages: see message.h. */
 #include "base/message.h"
 
-#include "base/util.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

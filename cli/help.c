@@ -1,8 +1,6 @@
 /* Help from the command table: see help.h. */
 #include "cli/help.h"
 
-#include "cli/output.h"
-
 #include <stdio.h>
 #include <string.h>
 

@@ -8,8 +8,6 @@
 
 #include "guest/workers.h"
 
-enum { DISKS_MAX = 26 };
-
 /* Waits for the disks that the options ask for, and starts their workers. */
 void disks_start(void);
 size_t disks_count(void);

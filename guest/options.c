@@ -3,8 +3,6 @@
 
 #include "guest/options.h"
 
-#include "guest/disks.h"
-
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

@@ -2,6 +2,8 @@
 #ifndef GUEST_OPTIONS_H
 #define GUEST_OPTIONS_H
 
+enum { DISKS_MAX = 26 };
+
 struct options {
     unsigned long pattern_mib;
     unsigned long tick_ms; /* never 0 */

@@ -1,7 +1,6 @@
 /* The roof: see core.h. */
 #include "pool/core/core.h"
 
-#include "base/log.h"
 #include "pool/core/domains.h"
 #include "pool/core/image_check.h"
 #include "pool/core/image_job.h"

@@ -7,7 +7,6 @@
 #include "pool/core/image_job.h"
 #include "pool/core/lease.h"
 #include "pool/core/remove_call.h"
-#include "pool/core/rows.h"
 #include "pool/core/slot_reap.h"
 
 #include <errno.h>

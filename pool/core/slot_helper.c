@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "pool/core/domains.h"
 #include "pool/core/rows.h"
 #include "pool/core/slot_reap.h"
 #include "restore/protocol/slot_protocol.h"

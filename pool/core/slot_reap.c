@@ -2,9 +2,7 @@
 #include "pool/core/slot_reap.h"
 
 #include "base/log.h"
-#include "base/util.h"
 #include "pool/core/domains.h"
-#include "pool/core/rows.h"
 
 #include <assert.h>
 #include <inttypes.h>

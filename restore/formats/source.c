@@ -8,8 +8,6 @@
  */
 #include "restore/formats/source.h"
 
-#include "base/util.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -3,7 +3,6 @@
  */
 #include "restore/warm/warm.h"
 
-#include "base/log.h"
 #include "restore/formats/fingerprint.h"
 #include "restore/formats/lineage.h"
 #include "restore/formats/records.h"

@@ -8,7 +8,6 @@
  */
 #include "restore/xen/domain.h"
 
-#include "base/log.h"
 #include "base/util.h"
 
 #include <errno.h>

@@ -2,7 +2,6 @@
 #include "restore/xen/xen.h"
 
 #include "base/log.h"
-#include "base/util.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -370,15 +370,15 @@ static struct disk_conf served_conf;
 static void serve(enum fake_backend_kind kind)
 {
     struct xen x;
-    struct xstree t;
+    struct nodes t;
     served_conf = conf_of(DISK_RO, DISK_FILE);
     fake_backend_set(kind);
     assert_int_equal(xen_open(&x, &err), 0);
     assert_int_equal(disk_open(&served, &served_conf, place(), &err), 0);
-    xstree_init(&t);
+    nodes_init(&t);
     disk_nodes(&served, DOMID, IMAGE_GUEST_PV, &t);
-    assert_int_equal(xstree_write(&t, x.xs, DOMID, &err), 0);
-    xstree_dispose(&t);
+    assert_int_equal(nodes_write(&t, x.xs, DOMID, &err), 0);
+    nodes_dispose(&t);
     xen_close(&x);
 }
 

@@ -1,18 +1,18 @@
 /*
- * Xenstore nodes (restore/xen/xstree.h, restore/xen/domtree.h, and those of disks) over the
+ * Xenstore nodes (restore/xen/nodes.h, restore/xen/domain_nodes.h, and those of disks) over the
  * xenstored of tests: a set of nodes is written whole or not at all, whoever writes beside it and
  * whatever fails, and what a domain has is what libxl would have written for it.
  */
 #include "tests/unit/on_machine.h"
 
 #include "restore/xen/disk.h"
-#include "restore/xen/domtree.h"
-#include "restore/xen/xstree.h"
+#include "restore/xen/domain_nodes.h"
+#include "restore/xen/nodes.h"
 
 #include <xenguest.h>
 
 #define DOMID 7u
-#define TRIES 200u /* restore/xen/xstree.c */
+#define TRIES 200u /* restore/xen/nodes.c */
 #define UUID "6d9bb2e8-4a51-4c8a-9c1f-0d0a7c0f2b11"
 
 static struct xen xen;
@@ -142,30 +142,30 @@ static void wrong_names(void **state)
 /* ---- a set of nodes ---- */
 
 /* Two old nodes go, a device with its back end comes, one node that others write is changed. */
-static void tree_fill(struct xstree *t)
+static void tree_fill(struct nodes *t)
 {
-    xstree_init(t);
-    xstree_remove(t, "/old/%u", DOMID);
-    xstree_remove(t, "/missing/%u", DOMID);
-    xstree_base(t, "/front/%u", DOMID);
-    xstree_dir(t, "", XS_GUEST_OWNS_SHARED);
-    xstree_put(t, "backend", "/back/%u", DOMID);
-    xstree_dir(t, "empty", XS_GUEST_OWNS);
-    xstree_base(t, "/back/%u", DOMID);
-    xstree_dir(t, "", XS_GUEST_READS);
-    xstree_put(t, "frontend", "/front/%u", DOMID);
-    xstree_put(t, "secret/key", "%s", "k");
-    xstree_dir(t, "secret", XS_DOM0);
-    xstree_base(t, "/theirs");
-    xstree_change(t, "state", "5", "6");
+    nodes_init(t);
+    nodes_remove(t, "/old/%u", DOMID);
+    nodes_remove(t, "/missing/%u", DOMID);
+    nodes_base(t, "/front/%u", DOMID);
+    nodes_dir(t, "", NODE_GUEST_OWNS_SHARED);
+    nodes_put(t, "backend", "/back/%u", DOMID);
+    nodes_dir(t, "empty", NODE_GUEST_OWNS);
+    nodes_base(t, "/back/%u", DOMID);
+    nodes_dir(t, "", NODE_GUEST_READS);
+    nodes_put(t, "frontend", "/front/%u", DOMID);
+    nodes_put(t, "secret/key", "%s", "k");
+    nodes_dir(t, "secret", NODE_DOM0);
+    nodes_base(t, "/theirs");
+    nodes_change(t, "state", "5", "6");
 }
 
 static int tree_write(void)
 {
-    struct xstree t;
+    struct nodes t;
     tree_fill(&t);
-    int rc = xstree_write(&t, xen.xs, DOMID, &err);
-    xstree_dispose(&t);
+    int rc = nodes_write(&t, xen.xs, DOMID, &err);
+    nodes_dispose(&t);
     assert_settled();
     return rc;
 }
@@ -205,17 +205,17 @@ static void written(void **state)
 static void changed_with_care(void **state)
 {
     (void)state;
-    struct xstree t;
+    struct nodes t;
     fake_store_put("/x/closed", "6");
     fake_store_put("/x/open", "4");
-    xstree_init(&t);
-    xstree_base(&t, "/x");
-    xstree_change(&t, "missing", "5", "6");
-    xstree_change(&t, "missing", "5", NULL);
-    xstree_change(&t, "closed", "5", "6");
-    xstree_change(&t, "open", "5", "6");
-    assert_int_equal(xstree_write(&t, xen.xs, DOMID, &err), 0);
-    xstree_dispose(&t);
+    nodes_init(&t);
+    nodes_base(&t, "/x");
+    nodes_change(&t, "missing", "5", "6");
+    nodes_change(&t, "missing", "5", NULL);
+    nodes_change(&t, "closed", "5", "6");
+    nodes_change(&t, "open", "5", "6");
+    assert_int_equal(nodes_write(&t, xen.xs, DOMID, &err), 0);
+    nodes_dispose(&t);
     assert_node("/x/missing", NULL);
     assert_node("/x/closed", "6");
     assert_node("/x/open", "5");
@@ -331,9 +331,9 @@ static void xenstored_dies(void **state)
     struct error e = {0};
     fake_store_hang_up(true);
     assert_int_equal(tree_write(), -EPIPE);
-    assert_int_equal(xs_put(xen.xs, "x", &e, "/a"), -EPIPE);
+    assert_int_equal(node_put(xen.xs, "x", &e, "/a"), -EPIPE);
     assert_says(e.text, "write xenstore node /a");
-    assert_null(xs_get(xen.xs, "/a"));
+    assert_null(node_get(xen.xs, "/a"));
     assert_int_equal(errno, EPIPE);
 }
 
@@ -341,16 +341,16 @@ static void too_long(void **state)
 {
     (void)state;
     char name[600];
-    struct xstree t;
+    struct nodes t;
     memset(name, 'a', sizeof name - 1);
     name[sizeof name - 1] = '\0';
-    xstree_init(&t);
-    xstree_base(&t, "/%s", name);
-    xstree_put(&t, "x", "1");
-    assert_int_equal(xstree_write(&t, xen.xs, DOMID, &err), -ENAMETOOLONG);
-    xstree_dispose(&t);
-    assert_int_equal(xs_put(xen.xs, "x", &err, "/%s", name), -ENAMETOOLONG);
-    assert_null(xs_get(xen.xs, "/%s", name));
+    nodes_init(&t);
+    nodes_base(&t, "/%s", name);
+    nodes_put(&t, "x", "1");
+    assert_int_equal(nodes_write(&t, xen.xs, DOMID, &err), -ENAMETOOLONG);
+    nodes_dispose(&t);
+    assert_int_equal(node_put(xen.xs, "x", &err, "/%s", name), -ENAMETOOLONG);
+    assert_null(node_get(xen.xs, "/%s", name));
     assert_int_equal(errno, ENAMETOOLONG);
 }
 
@@ -483,39 +483,40 @@ static const struct expected_node disk_nodes_of_pv[] = {
     {"/libxl/7/device/vbd/51728/script", "/bin/true", "n0"},
 };
 
-static struct domtree domain_tree(void)
+static struct domain_identity domain_tree(void)
 {
-    return (struct domtree){.domid = DOMID,
-                            .uuid = UUID,
-                            .name = "guest",
-                            .tag = "tag",
-                            .store_port = 3,
-                            .console_port = 4};
+    return (struct domain_identity){.domid = DOMID,
+                                    .uuid = UUID,
+                                    .name = "guest",
+                                    .tag = "tag",
+                                    .store_port = 3,
+                                    .console_port = 4};
 }
 
-static void domain_write(const struct domtree *d, enum image_guest guest, const struct disk *disk)
+static void domain_write(const struct domain_identity *d, enum image_guest guest,
+                         const struct disk *disk)
 {
     struct domconf c;
-    struct xstree t;
+    struct nodes t;
     domconf_init(&c);
     c.guest = guest;
     c.max_vcpus = 2;
     c.online[0] = 1;
     c.max_mem_kib = 8192;
     c.target_mem_kib = 4096;
-    xstree_init(&t);
-    domtree_nodes(d, &c, &t);
+    nodes_init(&t);
+    domain_nodes_add(d, &c, &t);
     if (disk)
         disk_nodes(disk, DOMID, guest, &t);
-    assert_int_equal(xstree_write(&t, xen.xs, DOMID, &err), 0);
-    xstree_dispose(&t);
+    assert_int_equal(nodes_write(&t, xen.xs, DOMID, &err), 0);
+    nodes_dispose(&t);
     domconf_dispose(&c);
 }
 
 static void as_libxl_writes(void **state)
 {
     (void)state;
-    struct domtree d = domain_tree();
+    struct domain_identity d = domain_tree();
     domain_write(&d, IMAGE_GUEST_PV, NULL);
     assert_nodes(pv_nodes, ARRAY_SIZE(pv_nodes));
     assert_non_null(strchr(fake_store_get("/vm/" UUID "/start_time"), '.'));
@@ -530,16 +531,16 @@ static void as_libxl_writes(void **state)
 static void of_a_pvh_domain_that_waits(void **state)
 {
     (void)state;
-    struct domtree d = domain_tree();
+    struct domain_identity d = domain_tree();
     d.waits = true;
     domain_write(&d, IMAGE_GUEST_PVH, NULL);
     assert_node("/libxl/7/type", "pvh");
     assert_node("/vm/" UUID "/image", NULL);
     assert_node("/local/domain/7/console/type", "dompool"); /* xenconsoled leaves it alone */
-    assert_true(domtree_console_waits(&xen, DOMID));
-    assert_int_equal(domtree_rename(&xen, DOMID, "lease", &err), 0);
-    assert_int_equal(domtree_serve_console(&xen, DOMID, &err), 0);
-    assert_false(domtree_console_waits(&xen, DOMID));
+    assert_true(domain_console_waits(&xen, DOMID));
+    assert_int_equal(domain_rename(&xen, DOMID, "lease", &err), 0);
+    assert_int_equal(domain_serve_console(&xen, DOMID, &err), 0);
+    assert_false(domain_console_waits(&xen, DOMID));
     assert_node("/local/domain/7/name", "lease");
     assert_node("/local/domain/7/console/type", "xenconsoled");
 }
@@ -549,7 +550,7 @@ static void of_disks(void **state)
     (void)state;
     struct disk_conf conf = {.vdev = "xvdb", .devid = 51728, .kind = DISK_COW};
     struct disk disk = {.conf = &conf, .dev = makedev(253, 10), .path = "/dev/mapper/x"};
-    struct domtree d = domain_tree();
+    struct domain_identity d = domain_tree();
     disk.writable = true;
     domain_write(&d, IMAGE_GUEST_PV, &disk);
     assert_nodes(disk_nodes_of_pv, ARRAY_SIZE(disk_nodes_of_pv));
@@ -568,17 +569,17 @@ static void introduced_in_order(void **state)
     (void)state;
     const char *const order[] = {"/local/domain/7/name", "/local/domain/7/store/ring-ref",
                                  "/local/domain/7/console/ring-ref"};
-    struct domtree d = domain_tree();
+    struct domain_identity d = domain_tree();
     domain_write(&d, IMAGE_GUEST_PV, NULL);
     d.name = "lease";
-    assert_int_equal(domtree_introduce(&xen, &d, 20, 21, &err), -EINVAL); /* there is no domain */
+    assert_int_equal(domain_introduce(&xen, &d, 20, 21, &err), -EINVAL); /* there is no domain */
     assert_says(err.text, "domain 7: introduce it to xenstore");
     fake_domain_add(DOMID, NULL)->ports[0] = d.store_port;
     fake_domain_find(DOMID)->n_ports = 1;
     assert_int_equal(xc_dom_gnttab_seed(xen.xch, DOMID, false, 21, 20, 0, 0), 0);
     assert_true(xs_watch(xen.xs, "/local/domain/7", "7") && event_is("/local/domain/7", "7"));
     assert_true(xs_watch(xen.xs, "@introduceDomain", "i") && event_is("@introduceDomain", "i"));
-    assert_int_equal(domtree_introduce(&xen, &d, 20, 21, &err), 0);
+    assert_int_equal(domain_introduce(&xen, &d, 20, 21, &err), 0);
     for (size_t i = 0; i < ARRAY_SIZE(order); i++)
         assert_true(event_is(order[i], "7"));
     assert_true(event_is("@introduceDomain", "i"));
@@ -592,7 +593,7 @@ static void introduced_in_order(void **state)
 static void removed(void **state)
 {
     (void)state;
-    struct domtree d = domain_tree();
+    struct domain_identity d = domain_tree();
     fake_store_put("/local/domain/0/backend/vif/8/0/state", "4");
     domain_write(&d, IMAGE_GUEST_PV, NULL);
     fake_store_put("/local/domain/7/device/vbd/51712/state", "1");
@@ -601,14 +602,14 @@ static void removed(void **state)
     fake_store_put("/local/domain/0/backend/vbd/7/51728/state", "6");
     fake_store_put("/local/domain/0/backend/vif/7/0/state", "4");
     fake_store_put("/local/domain/0/error/backend/vif/7/0/error", "x");
-    assert_int_equal(domtree_remove_frontends(&xen, DOMID, &err), 0);
+    assert_int_equal(domain_remove_frontends(&xen, DOMID, &err), 0);
     assert_node("/local/domain/7/device", NULL);
     assert_node("/local/domain/0/backend/vbd/7/51712/online", "0");
     assert_node("/local/domain/0/backend/vbd/7/51712/state", "5");
     assert_node("/local/domain/0/backend/vbd/7/51728/state", "6");
     assert_node("/local/domain/0/backend/vbd/7/51728/online", NULL);
-    assert_int_equal(domtree_remove(&xen, DOMID, UUID, &err), 0);
-    assert_int_equal(domtree_remove(&xen, DOMID, UUID, &err), 0); /* nothing is there */
+    assert_int_equal(domain_remove_nodes(&xen, DOMID, UUID, &err), 0);
+    assert_int_equal(domain_remove_nodes(&xen, DOMID, UUID, &err), 0); /* nothing is there */
     xen_close(&xen);
     assert_string_equal(fake_machine_left(),
                         "node /local/domain/0/backend/vif/8 = \"\"\n"

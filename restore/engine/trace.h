@@ -9,7 +9,7 @@
  *   stage  operation, name, us, hypercalls, pages, domid        a stage has ended
  *
  * operation: "build", "turn" or "complete". domid: 0x7ff4 while there is no domain yet. The daemon
- * has probe `stage` as well, for the stages around a completion (pool/core/lease_trace.h).
+ * has probe `stage` as well, for the stages around a completion (pool/core/story.h).
  */
 #ifndef RESTORE_TRACE_H
 #define RESTORE_TRACE_H

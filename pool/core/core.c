@@ -176,33 +176,33 @@ static void slot_refused(struct slot *s, int answer, const char *why)
     prefetch_tell(s); /* as for a new slot: waiting leases first */
 }
 
+/* It was being built, or turned, or stood by. */
+static void unused_failed(struct slot *s, int answer, const char *why)
+{
+    if (s->state == SLOT_TURNING && answer == ANSWER_IMAGE_REFUSED)
+        version_turn_refused(s); /* no failure: it is built anew instead */
+    else
+        pool_build_failed(slot_pool(s), answer, why);
+    slot_break(s, why);
+}
+
+static void completion_failed(struct slot *s, const char *why)
+{
+    struct lease *l = s->lease;
+    if (l)
+        lease_let_go(l);
+    slot_break(s, why);
+    if (l)
+        lease_slot_failed(l, why);
+}
+
 /* Once it is leased or on its way out, that is no news. */
 static void slot_failed(struct slot *s, int answer, const char *why)
 {
-    struct lease *l = s->lease;
-    switch (s->state) {
-    case SLOT_TURNING:
-        if (answer == ANSWER_IMAGE_REFUSED) {
-            version_turn_refused(s); /* no failure: it is built anew instead */
-            slot_break(s, why);
-            break;
-        }
-        /* fall through */
-    case SLOT_BUILDING:
-    case SLOT_WARM:
-        pool_build_failed(slot_pool(s), answer, why);
-        slot_break(s, why);
-        break;
-    case SLOT_COMPLETING:
-        if (l)
-            lease_let_go(l);
-        slot_break(s, why);
-        if (l)
-            lease_slot_failed(l, why);
-        break;
-    default:
-        break;
-    }
+    if (s->state == SLOT_COMPLETING)
+        completion_failed(s, why);
+    else if (s->state == SLOT_BUILDING || s->state == SLOT_TURNING || s->state == SLOT_WARM)
+        unused_failed(s, answer, why);
 }
 
 static void slot_gone(struct core *core, bool memory)

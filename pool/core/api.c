@@ -108,23 +108,12 @@ static const struct answered *image_list(struct call *call, void *owner, const j
     return call_reply(call, reply);
 }
 
-/* NULL: there is none, and the call has been refused with *answered. */
-static struct entry *known(struct core *core, struct call *call, const char *name,
-                           const struct answered **answered)
-{
-    struct error e;
-    struct entry *im = entry_find(core, name);
-    if (!im && entry_need(core, name, &im, &e))
-        *answered = call_refuse(call, e.code, e.text);
-    return im;
-}
-
 static const struct answered *image_show(struct call *call, void *owner, const json_t *given)
 {
-    const struct answered *answered;
-    const struct entry *im = known(owner, call, given_text(given, "name"), &answered);
-    if (!im)
-        return answered;
+    struct error e;
+    struct entry *im;
+    if (entry_look_up(owner, given_text(given, "name"), &im, &e))
+        return call_refuse(call, e.code, e.text);
     json_t *config = im->facts.config ? json_incref(im->facts.config) : json_object();
     return call_reply(call, json_pack("{s:o, s:o}", "image", image_to_json(im), "config", config));
 }
@@ -238,9 +227,10 @@ static const struct answered *status_show(struct call *call, void *owner, const 
 static const struct answered *pool_show(struct call *call, void *owner, const json_t *given)
 {
     const char *image = given_text(given, "image");
-    const struct answered *answered;
-    if (image && !known(owner, call, image, &answered))
-        return answered;
+    struct error e;
+    struct entry *im;
+    if (image && entry_look_up(owner, image, &im, &e))
+        return call_refuse(call, e.code, e.text);
     return call_reply(call, pools_to_json(owner, image ? image : ""));
 }
 

@@ -77,6 +77,11 @@ bool entry_is_going(const struct entry *im)
     return im->state == ENTRY_MARKING || im->state == ENTRY_REMOVING || im->state == ENTRY_ERASING;
 }
 
+bool entry_is_unchecked(const struct entry *im)
+{
+    return im->state == ENTRY_UNVERIFIED || im->state == ENTRY_CHECKING;
+}
+
 /* NULL: it has none, or it is not there. */
 static struct entry *base_find(const struct entry *im)
 {
@@ -106,12 +111,21 @@ struct entry *entry_find(const struct core *core, const char *name)
     return NULL;
 }
 
+static int unknown(const char *name, struct error *e)
+{
+    return error_set(e, ANSWER_NO_SUCH_IMAGE, "no image is called %.80s", name);
+}
+
+int entry_look_up(const struct core *core, const char *name, struct entry **out, struct error *e)
+{
+    *out = entry_find(core, name);
+    return *out ? 0 : unknown(name, e);
+}
+
 int entry_need(const struct core *core, const char *name, struct entry **out, struct error *e)
 {
     *out = entry_find(core, name);
-    if (!*out || entry_is_going(*out))
-        return error_set(e, ANSWER_NO_SUCH_IMAGE, "no image is called %.80s", name);
-    return 0;
+    return *out && !entry_is_going(*out) ? 0 : unknown(name, e);
 }
 
 void entry_path(const struct entry *im, char buf[IMAGE_PATH_SIZE])
@@ -160,19 +174,14 @@ int entry_check(const struct entry *im, struct error *e)
                      im->row.name, f->n, f->text);
 }
 
-static bool is_unchecked(const struct entry *im)
-{
-    return im->state == ENTRY_UNVERIFIED || im->state == ENTRY_CHECKING;
-}
-
 bool entry_family_checked(const struct entry *im)
 {
     struct error e;
-    if (is_unchecked(im))
+    if (entry_is_unchecked(im))
         return false;
     list_each (node, &im->core->images) {
         const struct entry *d = entry_at(node);
-        if (d->base == im && is_unchecked(d) && !entry_check(d, &e))
+        if (d->base == im && entry_is_unchecked(d) && !entry_check(d, &e))
             return false;
     }
     return true;
@@ -216,8 +225,7 @@ void entry_replace(struct entry *im, const struct image_row *row, struct image_f
     im->row = *row;
     im->facts = *facts;
     *facts = (struct image_facts){0};
-    failures_forget(&im->checks);
-    timer_stop(&im->checks.pause);
+    failures_reset(&im->checks);
     entry_move(im, ENTRY_SOUND); /* what was just written is sound */
     entries_link(im->core);
 }

@@ -74,7 +74,9 @@ void entry_configure(struct entry *im);
 
 /* NULL: none has the name. One that is being removed is found, too. */
 struct entry *entry_find(const struct core *core, const char *name);
-/* One that can be worked with. ANSWER_NO_SUCH_IMAGE. */
+/* Likewise. ANSWER_NO_SUCH_IMAGE. */
+int entry_look_up(const struct core *core, const char *name, struct entry **out, struct error *e);
+/* One that can be worked with, which is not being removed. ANSWER_NO_SUCH_IMAGE. */
 int entry_need(const struct core *core, const char *name, struct entry **out, struct error *e);
 /* Path of its file. */
 void entry_path(const struct entry *im, char buf[IMAGE_PATH_SIZE]);
@@ -83,6 +85,8 @@ void entry_path(const struct entry *im, char buf[IMAGE_PATH_SIZE]);
 bool entry_is_derived(const struct entry *im);
 /* Marking, removing or erasing. */
 bool entry_is_going(const struct entry *im);
+/* Unverified or checking: the digests of its file have not been found right yet. */
+bool entry_is_unchecked(const struct entry *im);
 /* Whether images are derived from it, or are just being recorded; their names into text, for a
  * message. */
 bool entry_has_derived(const struct entry *im, char *text, size_t size);

@@ -93,8 +93,6 @@ static void xen_said(struct listing *l)
     else if (!rc && !l->xen_ok)
         log_info("the host answers again");
     l->xen_ok = !rc;
-    if (rc)
-        l->xen_error = l->job.error;
 }
 
 static void list_done(struct host_job *job)

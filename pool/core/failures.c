@@ -42,6 +42,12 @@ void failures_forget(struct failures *f)
     f->text[0] = '\0';
 }
 
+void failures_reset(struct failures *f)
+{
+    failures_forget(f);
+    timer_stop(&f->pause);
+}
+
 void failures_memory_freed(struct failures *f)
 {
     if (f->answer == ANSWER_NO_HOST_MEMORY)

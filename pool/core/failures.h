@@ -26,6 +26,8 @@ void failures_add(struct failures *f, int answer, const char *text, uint64_t pau
                   uint64_t pause_max_ms);
 /* A success. */
 void failures_forget(struct failures *f);
+/* It is another thing that is tried from now on: a success, and no pause. */
+void failures_reset(struct failures *f);
 /* The pause ends now if the last failure was for want of host memory. */
 void failures_memory_freed(struct failures *f);
 /* Milliseconds until the next try, 0: none to wait for. */

@@ -94,7 +94,6 @@ struct listing {
     bool measuring;
     struct host_memory memory;
     bool xen_ok;
-    struct error xen_error;
 };
 
 enum database_state { DATABASE_WORKS, DATABASE_FAILING, DATABASE_REPAIRING };

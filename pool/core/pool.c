@@ -74,8 +74,7 @@ void image_configure(struct entry *im)
 
 void pool_image_replaced(struct pool *p)
 {
-    failures_forget(&p->failures);
-    timer_stop(&p->failures.pause);
+    failures_reset(&p->failures);
     p->turn_refused = false;
     list_each (node, &p->set.slots)
         list_remove(&container_of(node, struct slot, in_set)->in_warm);
@@ -125,7 +124,7 @@ int pool_refusal(const struct pool *p, struct error *e)
         return e->code;
     if (f->n && failures_answer(f) != ANSWER_IMAGE_BROKEN)
         return error_set(e, failures_answer(f), "image %s: %s", name, f->text);
-    if (im->state == ENTRY_UNVERIFIED || im->state == ENTRY_CHECKING)
+    if (entry_is_unchecked(im))
         return error_set(e, ANSWER_POOL_EMPTY,
                          "image %s: no slot is warm, its file is still being checked%s%s", name,
                          im->checks.n ? "; " : "", im->checks.text);

@@ -134,11 +134,8 @@ static int check_unused(const struct entry *im, struct error *e)
 /* One that is being removed is found as well: whoever asks again waits for it, too. */
 static int removable(struct core *core, const char *name, struct entry **im, struct error *e)
 {
-    if (core_ready(core, e))
+    if (core_ready(core, e) || entry_look_up(core, name, im, e))
         return e->code;
-    *im = entry_find(core, name);
-    if (!*im)
-        return entry_need(core, name, im, e);
     return check_unused(*im, e);
 }
 

@@ -111,7 +111,7 @@ static void check_pool(struct sim *s, const struct pool *p)
 /* A check of the file comes to an end, or is tried again. */
 static void check_verified(struct sim *s, const struct entry *im, bool checking)
 {
-    if (im->state != ENTRY_UNVERIFIED && im->state != ENTRY_CHECKING)
+    if (!entry_is_unchecked(im))
         return;
     MUST(checking || timer_armed(&im->checks.pause) || timer_armed(&s->core.background.kick) ||
          s->core.state == CORE_STOPPING);

@@ -701,21 +701,20 @@ int sim_helper_start(struct world *w, enum helper_kind kind, const struct helper
     return 0;
 }
 
-void sim_helper_send(struct helper *h, const json_t *message)
+static void helper_take(struct helper *h, const json_t *message)
 {
-    bool before = sim_memory_spare();
-    if (!h->ended && !h->sim->dead && h->kind == HELPER_IMAGE && h->request) {
-        struct sim *s = h->sim;
-        MUST(!strcmp(get(message, "op"), "recorded"));
+    struct sim *s = h->sim;
+    const char *op = get(message, "op");
+    if (h->kind == HELPER_IMAGE && h->request) {
+        MUST(!strcmp(op, "recorded"));
         recorded(h);
-    } else if (!h->ended && !h->sim->dead && !strcmp(get(message, "op"), "expect")) {
+    } else if (!strcmp(op, "expect")) {
         expect_take(h, message);
-    } else if (!h->ended && !h->sim->dead && !strcmp(get(message, "op"), "log")) {
-        struct sim *s = h->sim;
+    } else if (!strcmp(op, "log")) {
         MUST(h->kind == HELPER_SLOT && get(message, "level"));
-    } else if (!h->ended && !h->sim->dead && !strcmp(get(message, "op"), "leave")) {
+    } else if (!strcmp(op, "leave")) {
         leave(h);
-    } else if (!h->ended && !h->sim->dead) {
+    } else {
         json_decref(h->request);
         h->request = json_deep_copy(message);
         if (h->kind == HELPER_SLOT)
@@ -723,6 +722,13 @@ void sim_helper_send(struct helper *h, const json_t *message)
         else
             work_take(h, message);
     }
+}
+
+void sim_helper_send(struct helper *h, const json_t *message)
+{
+    bool before = sim_memory_spare();
+    if (!h->ended && !h->sim->dead)
+        helper_take(h, message);
     sim_memory_restore(before);
 }
 

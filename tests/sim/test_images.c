@@ -369,8 +369,7 @@ static void test_damaged_while_waited_for(void **state)
 
 static bool is_unchecked(const char *image)
 {
-    enum entry_state state = sim_entry(&sim, image)->state;
-    return state == ENTRY_UNVERIFIED || state == ENTRY_CHECKING;
+    return entry_is_unchecked(sim_entry(&sim, image));
 }
 
 /* Derived ones first; no slot before its base and all that is derived from it are checked. */

@@ -66,11 +66,11 @@ struct image_info {
     uint8_t id[16];      /* UUID of this file's content, new at each import */
     uint8_t base_id[16]; /* all zero: stored whole (a base) */
     enum image_guest guest;
-    unsigned vcpus;      /* vCPUs the domain may have */
-    uint64_t max_pfn;    /* highest pfn of the guest's physical map, populated or not */
-    uint64_t populated;  /* populated pfns of the guest */
-    uint64_t pages;      /* entries of PAGES: all of them in a base, those that differ in a delta */
-    uint64_t zero_pages; /* of these, without payload */
+    unsigned vcpus;          /* vCPUs the domain may have */
+    uint64_t max_pfn;        /* highest pfn of the guest's physical map, populated or not */
+    uint64_t populated;      /* populated pfns of the guest */
+    uint64_t entries;        /* of PAGES: all pages of a base, those that differ in a delta */
+    uint64_t zero_pages;     /* of these, without payload */
     uint64_t repeated_pages; /* of these, with a payload that an entry before them has too */
     uint64_t free_pages;     /* pages that the guest had declared free (IMAGE_FREE_WORD): zero pages
                                 of a base, left out of a delta */
@@ -109,7 +109,7 @@ void image_close(struct image *im); /* NULL is fine */
 
 const struct image_info *image_info(const struct image *im);
 int image_fd(const struct image *im);
-/* Sorted by pfn, image_info()->pages entries, valid until image_close. */
+/* Sorted by pfn, image_info()->entries of them, valid until image_close. */
 const struct image_page *image_pages(const struct image *im);
 /* The entry for pfn, or NULL when it is not populated. */
 const struct image_page *image_find(const struct image *im, uint64_t pfn);

@@ -129,7 +129,7 @@ static int pages_check(const struct image *im, struct error *e)
 {
     const struct image_page *pages = image_pages(im);
     uint64_t zeros = 0, next = 0;
-    for (uint64_t i = 0; i < im->info.pages; i++) {
+    for (uint64_t i = 0; i < im->info.entries; i++) {
         uint64_t pfn = image_page_pfn(&pages[i]);
         if (pfn < next || pfn > im->info.max_pfn)
             return refuse(im, e,
@@ -192,7 +192,7 @@ static int lengths_check(struct image *im, struct error *e)
         .guest = (enum image_guest)h->guest,
         .vcpus = h->vcpus,
         .max_pfn = h->max_pfn,
-        .pages = table / sizeof(struct image_page),
+        .entries = table / sizeof(struct image_page),
         .populated = h->populated,
         .zero_pages = h->zero_pages,
         .repeated_pages = h->repeated_pages,
@@ -208,12 +208,12 @@ static int lengths_check(struct image *im, struct error *e)
 
 bool image_counts_fit(const struct image_info *i)
 {
-    if (i->populated > i->max_pfn + 1 || i->pages > i->populated || i->zero_pages > i->pages)
+    if (i->populated > i->max_pfn + 1 || i->entries > i->populated || i->zero_pages > i->entries)
         return false;
-    if (image_is_base(i) && (i->pages != i->populated || i->free_pages > i->zero_pages))
+    if (image_is_base(i) && (i->entries != i->populated || i->free_pages > i->zero_pages))
         return false;
     /* one payload for all at the most, one payload each at the least */
-    uint64_t stored = i->pages - i->zero_pages;
+    uint64_t stored = i->entries - i->zero_pages;
     uint64_t most = stored ? stored - 1 : 0;
     uint64_t least = stored > i->payload_pages ? stored - i->payload_pages : 0;
     return i->repeated_pages >= least && i->repeated_pages <= most && i->free_pages <= i->populated;
@@ -228,7 +228,7 @@ static int counts_check(const struct image *im, struct error *e)
     return refuse(im, e,
                   "its header counts %" PRIu64 " populated, %" PRIu64 " repeated, %" PRIu64
                   " free pages, which does not fit its table of %" PRIu64 " entries",
-                  i->populated, i->repeated_pages, i->free_pages, i->pages);
+                  i->populated, i->repeated_pages, i->free_pages, i->entries);
 }
 
 static int image_check(struct image *im, struct error *e)
@@ -323,7 +323,7 @@ const struct image_page *image_pages(const struct image *im)
 const struct image_page *image_find(const struct image *im, uint64_t pfn)
 {
     const struct image_page *pages = image_pages(im);
-    uint64_t low = 0, high = im->info.pages;
+    uint64_t low = 0, high = im->info.entries;
     while (low < high) {
         uint64_t mid = low + (high - low) / 2;
         if (image_page_pfn(&pages[mid]) < pfn)
@@ -331,7 +331,7 @@ const struct image_page *image_find(const struct image *im, uint64_t pfn)
         else
             high = mid;
     }
-    return low < im->info.pages && image_page_pfn(&pages[low]) == pfn ? &pages[low] : NULL;
+    return low < im->info.entries && image_page_pfn(&pages[low]) == pfn ? &pages[low] : NULL;
 }
 
 const void *image_payload(const struct image *im, uint64_t payload)

@@ -338,7 +338,7 @@ static void header_fill(const struct image_writer *w, struct image_info *info,
                         struct image_header *h)
 {
     uuid_random(info->id);
-    info->pages = w->n_pages;
+    info->entries = w->n_pages;
     if (image_is_base(info))
         info->populated = w->n_pages;
     info->zero_pages = w->zero_pages;
@@ -404,7 +404,7 @@ int image_writer_commit(struct image_writer *w, struct image_info *info, struct 
         return error_set(e, -EINVAL,
                          "image file %s: %" PRIu64 " pages of %" PRIu64 " populated, %" PRIu64
                          " of them free",
-                         w->path, info->pages, info->populated, info->free_pages);
+                         w->path, info->entries, info->populated, info->free_pages);
     rc = payload_finish(w, &h, e);
     if (!rc)
         rc = section_write(w, &h, IMAGE_SECTION_PAGES, w->pages, w->n_pages * sizeof *w->pages, e);

@@ -7,7 +7,7 @@
 /* Both tables are sorted. The first pfn that base has not; UINT64_MAX when there is none. */
 static uint64_t first_added(const struct image *base, const struct image *delta)
 {
-    uint64_t at = 0, in_base = image_info(base)->pages, in_delta = image_info(delta)->pages;
+    uint64_t at = 0, in_base = image_info(base)->entries, in_delta = image_info(delta)->entries;
     for (uint64_t i = 0; i < in_delta; i++) {
         uint64_t pfn = image_page_pfn(&image_pages(delta)[i]);
         while (at < in_base && image_page_pfn(&image_pages(base)[at]) < pfn)
@@ -51,8 +51,8 @@ void memory_walk_start(struct memory_walk *w, const struct image_memory *m)
 
 static uint64_t pfn_at(const struct image *im, uint64_t index)
 {
-    return im && index < image_info(im)->pages ? image_page_pfn(&image_pages(im)[index])
-                                               : UINT64_MAX;
+    return im && index < image_info(im)->entries ? image_page_pfn(&image_pages(im)[index])
+                                                 : UINT64_MAX;
 }
 
 static void page_fill(struct memory_page *p, const struct image *im, const struct image_page *entry)

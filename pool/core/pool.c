@@ -325,7 +325,7 @@ json_t *image_to_json(const struct entry *im)
         im->base ? json_string(im->base->row.name) : json_null(), "guest",
         i->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "vcpus", (int)i->vcpus, "memory_kib",
         memory_kib(&im->facts), "pages", (json_int_t)i->populated, "delta_pages",
-        (json_int_t)(im->base ? i->pages : 0), "zero_pages", (json_int_t)i->zero_pages,
+        (json_int_t)(im->base ? i->entries : 0), "zero_pages", (json_int_t)i->zero_pages,
         "repeated_pages", (json_int_t)i->repeated_pages, "free_pages", (json_int_t)i->free_pages,
         "stored_pages", (json_int_t)i->payload_pages, "file", file, "file_bytes",
         (json_int_t)i->file_bytes, "created_ms", (json_int_t)im->row.created_ms, "disks",

@@ -121,7 +121,7 @@ static bool read_counts(const json_t *info, struct image_info *i)
         uint64_t *out;
     } counts[] = {
         {"max_pfn", &i->max_pfn},       {"populated", &i->populated},
-        {"pages", &i->pages},           {"zero_pages", &i->zero_pages},
+        {"entries", &i->entries},           {"zero_pages", &i->zero_pages},
         {"free_pages", &i->free_pages}, {"repeated_pages", &i->repeated_pages},
         {"file_bytes", &i->file_bytes}, {"payload_pages", &i->payload_pages},
     };
@@ -217,14 +217,14 @@ static void warn_delta(const struct entry *im, json_t *warnings)
 {
     const struct image_info *i = &im->facts.info;
     uint64_t limit = config_number(im->core->config, KEY_DELTA_WARN);
-    if (!im->base || i->pages * 100 <= i->populated * limit)
+    if (!im->base || i->entries * 100 <= i->populated * limit)
         return;
     json_array_append_new(
         warnings, json_sprintf("the delta is %llu pages, %llu %% of the guest's memory: every "
                                "allocate copies %llu MiB; consider a base of its own",
-                               (unsigned long long)i->pages,
-                               (unsigned long long)(i->pages * 100 / i->populated),
-                               (unsigned long long)(i->pages * PAGE_BYTES >> 20)));
+                               (unsigned long long)i->entries,
+                               (unsigned long long)(i->entries * 100 / i->populated),
+                               (unsigned long long)(i->entries * PAGE_BYTES >> 20)));
 }
 
 static void warn_disks(const struct entry *im, json_t *warnings)

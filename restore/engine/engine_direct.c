@@ -97,7 +97,7 @@ static int accepts_pages(const struct image *im, struct error *e)
 {
     const struct image_page *pages = image_pages(im);
     int rc = 0;
-    for (uint64_t i = 0; i < image_info(im)->pages && !rc; i++)
+    for (uint64_t i = 0; i < image_info(im)->entries && !rc; i++)
         rc = accepts_page(&pages[i], e);
     return rc;
 }
@@ -118,7 +118,7 @@ static int accepts(const struct image *base, struct error *e)
 static int write_base(struct direct *d, struct error *e)
 {
     const struct image *im = d->base.base;
-    struct page_range all = {im, image_pages(im), image_info(im)->pages, FRAME_NONE};
+    struct page_range all = {im, image_pages(im), image_info(im)->entries, FRAME_NONE};
     return page_writer_write(d->writer, &all, e);
 }
 
@@ -197,7 +197,7 @@ static int pin_changed(struct direct *d, const struct changes *c, struct error *
 static int changes_of_image(struct direct *d, const struct image *im, struct changes *c,
                             struct error *e)
 {
-    uint64_t n = im == d->base.base ? 0 : image_info(im)->pages;
+    uint64_t n = im == d->base.base ? 0 : image_info(im)->entries;
     *c = (struct changes){.range = {im, image_pages(im), n, FRAME_NONE}};
     int rc = is_pv(d) ? direct_pv_start_info(d, im, &c->range.besides, e) : 0;
     return rc ? rc : changes_look(d, c, e);
@@ -209,14 +209,14 @@ static int tables_list(struct direct *d, const struct image *im, struct error *e
 {
     const struct image_page *p = image_pages(im);
     size_t n = 0;
-    for (uint64_t i = 0; i < image_info(im)->pages; i++)
+    for (uint64_t i = 0; i < image_info(im)->entries; i++)
         n += page_type_is_table(image_page_type(&p[i]));
     free(d->tables);
     d->n_tables = 0;
     d->tables = calloc(n + 1, sizeof *d->tables);
     if (!d->tables)
         return error_set(e, -ENOMEM, "out of memory for a list of %zu page tables", n);
-    for (uint64_t i = 0; i < image_info(im)->pages; i++)
+    for (uint64_t i = 0; i < image_info(im)->entries; i++)
         if (page_type_is_table(image_page_type(&p[i])))
             d->tables[d->n_tables++] = image_page_pfn(&p[i]);
     return 0;
@@ -355,7 +355,7 @@ static int changes_between(const struct direct *d, const struct image *to, struc
     const struct image_memory from_memory = {d->base.base, NULL}, to_memory = {to, NULL};
     struct memory_diff walk;
     struct memory_difference diff;
-    *c = (struct changes){.own = calloc(image_info(to)->pages + 1, sizeof *c->own)};
+    *c = (struct changes){.own = calloc(image_info(to)->entries + 1, sizeof *c->own)};
     c->range = (struct page_range){to, c->own, 0, FRAME_NONE};
     if (!c->own)
         return error_set(e, -ENOMEM, "out of memory for a list of pages");
@@ -411,7 +411,7 @@ static int write_delta(struct target *t, const struct image *im, uint64_t *delta
     struct trace *trace = &t->trace;
     struct direct *d = t->engine_state;
     struct changes *c = &d->changes;
-    *delta_pages = im == t->base ? 0 : image_info(im)->pages;
+    *delta_pages = im == t->base ? 0 : image_info(im)->entries;
     TRACE_STEP(trace, "list", changes_of_image(d, im, c, e));
     t->untouched = false;
     if (is_pv(d))

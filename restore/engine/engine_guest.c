@@ -142,7 +142,7 @@ static int build(struct target *t, struct error *e)
     if (rc)
         return rc;
     struct guest_engine *g = t->engine_state;
-    trace_pages(&t->trace, image_info(t->base)->pages);
+    trace_pages(&t->trace, image_info(t->base)->entries);
     rc = stream_write_headers(g->feed, t->base);
     if (!rc)
         rc = stream_write_static(g->feed, t->base);
@@ -177,7 +177,7 @@ static int write_delta(struct target *t, const struct image *im, uint64_t *delta
 {
     struct guest_engine *g = t->engine_state;
     t->untouched = false;
-    *delta_pages = im == t->base ? 0 : image_info(im)->pages;
+    *delta_pages = im == t->base ? 0 : image_info(im)->entries;
     trace_pages(&t->trace, *delta_pages);
     int rc = im == t->base ? 0 : stream_write_table(g->feed, im);
     return rc ? feed_failed(t, rc, "writing the delta", e) : 0;

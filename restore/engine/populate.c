@@ -52,7 +52,7 @@ static bool extent_at(const struct populating *p, uint64_t entry)
 {
     const struct image_page *pages = image_pages(p->im);
     uint64_t size = 1ull << p->order, first = image_page_pfn(&pages[entry]);
-    if (first % size || image_info(p->im)->pages - entry < size ||
+    if (first % size || image_info(p->im)->entries - entry < size ||
         frames_mfn(p->frames, first) != FRAME_NONE)
         return false;
     /* sorted and without repetition: so all between are there as well */
@@ -62,7 +62,7 @@ static bool extent_at(const struct populating *p, uint64_t entry)
 /* As many extents of the present order as Xen has. *short_of: it had fewer than wanted. */
 static int populate_order(struct populating *p, bool *short_of, struct error *e)
 {
-    uint64_t pages = image_info(p->im)->pages;
+    uint64_t pages = image_info(p->im)->entries;
     *short_of = false;
     p->n = 0;
     for (uint64_t i = 0; i < pages && !*short_of;) {
@@ -102,7 +102,7 @@ int populate(struct xen *x, uint32_t domid, const struct image *im, struct frame
     if (!rc && short_of)
         rc = error_set(e, ANSWER_NO_HOST_MEMORY,
                        "domain %u: the hypervisor had only %" PRIu64 " of %" PRIu64 " pages", domid,
-                       frames->populated, image_info(im)->pages);
+                       frames->populated, image_info(im)->entries);
     free(p);
     return rc;
 }

@@ -273,9 +273,9 @@ static bool pair_same(const void *data, uint64_t pfn)
 static int pair_populated(const struct base_pair *pair, struct error *e)
 {
     const struct image *a = pair->one.base, *b = pair->other.base;
-    uint64_t n = image_info(a)->pages, i = 0;
-    if (n != image_info(b)->pages)
-        return differs(e, "the number of populated pages", n, image_info(b)->pages);
+    uint64_t n = image_info(a)->entries, i = 0;
+    if (n != image_info(b)->entries)
+        return differs(e, "the number of populated pages", n, image_info(b)->entries);
     while (i < n && image_page_pfn(&image_pages(a)[i]) == image_page_pfn(&image_pages(b)[i]))
         i++;
     if (i == n)

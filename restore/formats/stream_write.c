@@ -108,7 +108,7 @@ int stream_write_table(int fd, const struct image *im)
         return -ENOMEM;
     int rc = 0;
     const struct image_page *pages = image_pages(im);
-    uint64_t n = image_info(im)->pages;
+    uint64_t n = image_info(im)->entries;
     for (uint64_t i = 0; i < n && !rc; i++) {
         batch_add(b, im, &pages[i]);
         if (batch_full(b))
@@ -168,7 +168,7 @@ static int write_memory(int fd, const struct image_memory *m, stream_progress *p
         return -ENOMEM;
     struct memory_walk walk;
     memory_walk_start(&walk, m);
-    uint64_t done = 0, total = image_info(m->base)->pages * PAGE_BYTES;
+    uint64_t done = 0, total = image_info(m->base)->entries * PAGE_BYTES;
     int rc = 0;
     for (bool more = true; more && !rc;) {
         if (progress && progress(done, total, data)) {

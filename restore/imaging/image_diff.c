@@ -38,7 +38,7 @@ static int pages_count(const struct image_memory *a, const struct image_memory *
 {
     struct memory_diff walk;
     struct memory_difference d;
-    uint64_t total = image_info(a->base)->pages, seen = 0;
+    uint64_t total = image_info(a->base)->entries, seen = 0;
     memory_diff_start(&walk, a, b);
     while (memory_diff_step(&walk, &d)) {
         if (!(seen++ % PROGRESS_PAGES)) {

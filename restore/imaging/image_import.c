@@ -251,7 +251,7 @@ static void free_pages_settle(struct import *im)
 static int populated_check(struct import *im, struct error *e)
 {
     const struct image_page *base = image_pages(im->base);
-    uint64_t n = image_info(im->base)->pages;
+    uint64_t n = image_info(im->base)->entries;
     for (uint64_t i = 0; i < n && i < im->n_pages; i++)
         if (image_page_pfn(&base[i]) != image_page_pfn(&im->pages[i]))
             return error_set(e, ANSWER_IMAGE_REFUSED,

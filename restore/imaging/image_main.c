@@ -109,8 +109,8 @@ static int info_to_json(const struct image_info *info, const char *path, json_t 
     *out = json_pack(
         "{ss ss ss sI sI sI sI sI sI sI sI sI sI so}", "id", id, "base_id", base, "guest",
         info->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "vcpus", (json_int_t)info->vcpus, "max_pfn",
-        (json_int_t)info->max_pfn, "populated", (json_int_t)info->populated, "pages",
-        (json_int_t)info->pages, "zero_pages", (json_int_t)info->zero_pages, "repeated_pages",
+        (json_int_t)info->max_pfn, "populated", (json_int_t)info->populated, "entries",
+        (json_int_t)info->entries, "zero_pages", (json_int_t)info->zero_pages, "repeated_pages",
         (json_int_t)info->repeated_pages, "free_pages", (json_int_t)info->free_pages,
         "payload_pages", (json_int_t)info->payload_pages, "file_bytes",
         (json_int_t)info->file_bytes, "created_ms", (json_int_t)info->created_ms, "config", config);

@@ -42,7 +42,7 @@ static int open_base(struct warm *w, const struct warm_request *r, struct error 
 
 static int create_domain(struct warm *w, const struct warm_request *r, struct error *e)
 {
-    uint64_t pages = image_info(w->target.base)->pages;
+    uint64_t pages = image_info(w->target.base)->entries;
     uint64_t need =
         pages * (PAGE_BYTES / 1024) + domain_paging_pool_kib(&w->target.conf) + OVERHEAD_KIB;
     uint8_t uuid[16];

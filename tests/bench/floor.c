@@ -51,7 +51,7 @@ static uint8_t *memory_make(const struct image *im)
         return NULL;
     uint8_t *memory = at;
     const struct image_page *pages = image_pages(im);
-    for (uint64_t i = 0; i < image_info(im)->pages; i++)
+    for (uint64_t i = 0; i < image_info(im)->entries; i++)
         memory[image_page_pfn(&pages[i]) * PAGE_BYTES] = 1;
     return memory;
 }
@@ -60,7 +60,7 @@ static double copy_pages(const struct image *im, uint8_t *memory)
 {
     const struct image_page *pages = image_pages(im);
     double start = now_ms();
-    for (uint64_t i = 0; i < image_info(im)->pages; i++)
+    for (uint64_t i = 0; i < image_info(im)->entries; i++)
         memcpy(memory + image_page_pfn(&pages[i]) * PAGE_BYTES, image_payload(im, pages[i].payload),
                PAGE_BYTES);
     return now_ms() - start;

@@ -76,7 +76,7 @@ static void pv(void **state)
     import("pv.save", "pv.img", NULL);
     assert_int_equal(change("pv.save", "5"), 0);
     struct image_info info = import("pv.save", "pv-5.img", "pv.img");
-    assert_int_equal(info.pages, 5);
+    assert_int_equal(info.entries, 5);
     assert_int_equal(info.zero_pages, 0);
     assert_int_equal(info.repeated_pages, 0);
 }
@@ -87,7 +87,7 @@ static void pvh(void **state)
     write_save("pvh.save", IMAGE_GUEST_PVH);
     import("pvh.save", "pvh.img", NULL);
     assert_int_equal(change("pvh.save", "1"), 0);
-    assert_int_equal(import("pvh.save", "pvh-1.img", "pvh.img").pages, 1);
+    assert_int_equal(import("pvh.save", "pvh-1.img", "pvh.img").entries, 1);
 }
 
 static void refused(void **state)

@@ -191,7 +191,7 @@ static void check_image(void)
     struct image *im;
     must(!image_open(path, &im, NULL), "the image does not open");
     must(!image_verify(im, NULL), "the image is damaged");
-    must(image_info(im)->pages == PAGES, "the image has lost pages");
+    must(image_info(im)->entries == PAGES, "the image has lost pages");
     image_close(im);
 }
 

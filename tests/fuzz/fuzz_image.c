@@ -81,7 +81,7 @@ static void walk_image(const struct image *im)
     struct image_record r;
     size_t cursor = 0;
     unsigned total = 0;
-    for (uint64_t i = 0; i < info->pages; i++) {
+    for (uint64_t i = 0; i < info->entries; i++) {
         FUZZ_CHECK(image_find(im, image_page_pfn(&pages[i])) == &pages[i]);
         FUZZ_CHECK(image_page_pfn(&pages[i]) <= info->max_pfn);
         total += sum(image_payload(im, pages[i].payload), PAGE_BYTES);
@@ -165,7 +165,7 @@ static void walk_memories(const struct image *base, const struct image *im)
     FUZZ_CHECK(!none.n[MEMORY_ADDED] && !none.n[MEMORY_REMOVED] && !none.n[MEMORY_CHANGED]);
     FUZZ_CHECK(!change.n[MEMORY_REMOVED]);
     FUZZ_CHECK(rc || (!change.n[MEMORY_ADDED] && walk_memory(&over) == IMAGE_BASE_PAGES));
-    FUZZ_CHECK(change.n[MEMORY_CHANGED] <= image_info(im)->pages);
+    FUZZ_CHECK(change.n[MEMORY_CHANGED] <= image_info(im)->entries);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -113,8 +113,8 @@ static void made(const struct image_info *info)
     uuid_format(info->base_id, base);
     done(json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "id",
                    id, "base_id", base, "guest", "pvh", "vcpus", (int)info->vcpus, "max_pfn",
-                   (json_int_t)info->max_pfn, "populated", (json_int_t)info->populated, "pages",
-                   (json_int_t)info->pages, "zero_pages", (json_int_t)info->zero_pages,
+                   (json_int_t)info->max_pfn, "populated", (json_int_t)info->populated, "entries",
+                   (json_int_t)info->entries, "zero_pages", (json_int_t)info->zero_pages,
                    "repeated_pages", (json_int_t)info->repeated_pages, "free_pages",
                    (json_int_t)info->free_pages, "payload_pages", (json_int_t)info->payload_pages,
                    "file_bytes", (json_int_t)info->file_bytes, "created_ms",

@@ -524,7 +524,7 @@ static json_t *made_json(struct sim *s, const struct file *f)
     uuid_format(f->base, base);
     return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:o}", "id",
                      id, "base_id", base, "guest", "pv", "vcpus", 2, "max_pfn", 99, "populated",
-                     100, "pages", id_none(f->base) ? 100 : 7, "zero_pages", 10, "repeated_pages",
+                     100, "entries", id_none(f->base) ? 100 : 7, "zero_pages", 10, "repeated_pages",
                      0, "free_pages", 0, "payload_pages", 90, "file_bytes", 400000, "created_ms",
                      (json_int_t)s->world.ops->wall_ms(&s->world), "config", file_config(s));
 }

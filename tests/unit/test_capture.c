@@ -422,7 +422,7 @@ static void refused_beforehand(void **state)
     refuses(&o, -ENOENT, "/nonexistent");
     o.image_path = "/dev/null";
     struct error e = {0};
-    assert_int_equal(capture_domain(&o, &(struct image_info){.pages = 0}, &e), -EEXIST);
+    assert_int_equal(capture_domain(&o, &(struct image_info){.entries = 0}, &e), -EEXIST);
     o.image_path = image_path;
     stream_build_config(&world.build, "{\"c_info\":{\"type\":\"hvm\"},\"b_info\":{}}");
     refuses(&o, ANSWER_IMAGE_REFUSED, "HVM");

@@ -569,16 +569,16 @@ static void base_retype(uint64_t pfn, unsigned type)
     struct image_page pages[64];
     struct image *im = open_image(BASE);
     struct image_info info = *image_info(im);
-    assert_true(info.pages <= ARRAY_SIZE(pages));
+    assert_true(info.entries <= ARRAY_SIZE(pages));
     unlink(BASE);
     must(image_writer_new(BASE, &w, &e), &e);
-    for (uint64_t i = 0; i < info.pages; i++) {
+    for (uint64_t i = 0; i < info.entries; i++) {
         const struct image_page *p = &image_pages(im)[i];
         uint64_t now = image_page_pfn(p) == pfn ? entry_of(pfn, type) : p->pfn_type;
         pages[i].pfn_type = now;
         must(image_writer_payload(w, image_payload(im, p->payload), &pages[i].payload, &e), &e);
     }
-    must(image_writer_pages(w, pages, info.pages, &e), &e);
+    must(image_writer_pages(w, pages, info.entries, &e), &e);
     copy_state(w, im);
     must(image_writer_commit(w, &info, &e), &e);
     image_writer_free(w);
@@ -589,7 +589,7 @@ static void base_retype(uint64_t pfn, unsigned type)
 static void expect_one_page(struct stream_build *b, uint64_t pfn, unsigned type,
                             const uint8_t *content)
 {
-    assert_int_equal(import_over(b, BASE, DELTA).pages, 1);
+    assert_int_equal(import_over(b, BASE, DELTA).entries, 1);
     struct image *delta = open_image(DELTA);
     const struct image_page *p = image_pages(delta);
     assert_int_equal(p->pfn_type, entry_of(pfn, type));
@@ -603,7 +603,7 @@ static void expect_one_page(struct stream_build *b, uint64_t pfn, unsigned type,
 
 static void expect_no_page(struct stream_build *b)
 {
-    assert_int_equal(import_over(b, BASE, DELTA).pages, 0);
+    assert_int_equal(import_over(b, BASE, DELTA).entries, 0);
     unlink(DELTA);
 }
 
@@ -897,7 +897,7 @@ static void check_cells(const struct model *base, const struct model *x,
         in_delta += differs;
         n_free += cell_free(&x->cell[i]);
     }
-    HOLDS(image_info(both->delta)->pages == in_delta);
+    HOLDS(image_info(both->delta)->entries == in_delta);
     HOLDS(image_info(both->delta)->free_pages == n_free);
 }
 
@@ -925,7 +925,7 @@ static void check_whole(const struct model *x, const struct image_memory *both,
         HOLDS(lineage_leaves_out(&l, found.to.pfn) || is_free(x, found.to.pfn));
     }
     lineage_dispose(&l);
-    HOLDS(image_info(both->delta)->populated == image_info(whole->base)->pages);
+    HOLDS(image_info(both->delta)->populated == image_info(whole->base)->entries);
     HOLDS(image_info(both->delta)->free_pages == image_info(whole->base)->free_pages);
 }
 

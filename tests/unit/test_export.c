@@ -348,7 +348,7 @@ static void derived(void **state)
     assert_int_equal(image_page_type(l1), PAGE_L1TAB | PAGE_TYPE_PINNED);
     assert_int_equal(content[4095], 9);
     assert_true(image_find(again, BUILD_PFN_DATA)->payload == IMAGE_PAGE_ZERO);
-    assert_int_equal(image_info(again)->pages, image_info(base)->pages);
+    assert_int_equal(image_info(again)->entries, image_info(base)->entries);
     image_close(again);
     image_close(base);
 }

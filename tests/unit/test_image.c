@@ -82,7 +82,7 @@ static void round_trip(void **state)
     assert_int_equal(scratch_files(&dir, false), 1);
     assert_int_equal(image_open(scratch_path(&dir, "a.img"), &im, &e), 0);
     assert_memory_equal(image_info(im), &info, sizeof info);
-    assert_int_equal(info.pages, n);
+    assert_int_equal(info.entries, n);
     assert_int_equal(info.zero_pages, n / 5);
     assert_int_equal(info.payload_pages, n - n / 5);
     check_pages(im, n);
@@ -307,7 +307,7 @@ static void repeated_words(void **state)
     struct image_info info = {.guest = IMAGE_GUEST_PVH, .vcpus = 1, .free_pages = 2};
     struct image *im = image_of_words(words, ARRAY_SIZE(words), &info);
     assert_int_equal(info.populated, 9);
-    assert_int_equal(info.pages, 9);
+    assert_int_equal(info.entries, 9);
     assert_int_equal(info.zero_pages, 2);
     assert_int_equal(info.free_pages, 2);
     assert_int_equal(info.payload_pages,

@@ -276,7 +276,7 @@ static void base_and_derived(void **state)
     struct image *base = image_before(NULL, 0), *delta = image_after(NULL, 0, true);
     struct image *after = image_after(NULL, 0, false);
     const struct image_memory b = {base, NULL}, d = {base, delta}, whole = {after, NULL};
-    assert_int_equal(image_info(delta)->pages, 18);
+    assert_int_equal(image_info(delta)->entries, 18);
     expect_json(diff(b, d), expected_after(0, 0, 0)); /* toolstack's: left out by the import */
     expect_json(diff(d, b), expected_before(0, 0, 0));
     expect_json(diff(d, d), no_difference());

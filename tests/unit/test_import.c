@@ -82,7 +82,7 @@ static void pv_guest(void **state)
     assert_int_equal(info.guest, PV);
     assert_int_equal(info.vcpus, 2);
     assert_int_equal(info.max_pfn, BUILD_PV_MAX_PFN);
-    assert_int_equal(info.pages, BUILD_PFN_ZERO);
+    assert_int_equal(info.entries, BUILD_PFN_ZERO);
     for (uint64_t pfn = 0; pfn <= BUILD_PV_MAX_PFN; pfn++) {
         const struct image_page *p = image_find(im, pfn);
         if (!pfn || pfn > BUILD_PFN_ZERO) {
@@ -93,7 +93,7 @@ static void pv_guest(void **state)
         assert_memory_equal(image_payload(im, p->payload), stream_build_page(&b, pfn), PAGE_BYTES);
     }
     assert_true(image_find(im, BUILD_PFN_ZERO)->payload == IMAGE_PAGE_ZERO);
-    assert_int_equal(info.zero_pages + info.payload_pages, info.pages);
+    assert_int_equal(info.zero_pages + info.payload_pages, info.entries);
     struct domconf c;
     struct error e = {0};
     domconf_init(&c);
@@ -115,7 +115,7 @@ static void pvh_guest(void **state)
     struct image *im = import_and_open(&b, &info);
     check_records(&b, im);
     assert_int_equal(info.guest, PVH);
-    assert_int_equal(info.pages, 4);
+    assert_int_equal(info.entries, 4);
     assert_int_equal(info.zero_pages, 3);
     assert_int_equal(info.max_pfn, BUILD_PVH_CONSOLE);
     assert_null(image_find(im, 2));
@@ -169,7 +169,7 @@ static void last_one_wins(void **state)
     more_pages(&b, first, ARRAY_SIZE(first), 1);
     more_pages(&b, second, ARRAY_SIZE(second), 20);
     struct image *im = import_and_open(&b, &info);
-    assert_int_equal(info.pages, BUILD_PFN_ZERO - 1 + 2);
+    assert_int_equal(info.entries, BUILD_PFN_ZERO - 1 + 2);
     assert_null(image_find(im, 19));
     assert_null(image_find(im, BUILD_PFN_ZERO));
     const uint8_t *data = image_payload(im, image_find(im, BUILD_PFN_DATA)->payload);

@@ -249,8 +249,8 @@ static void check_case(const struct model *g, const struct model *changed,
     check_walk(&both, changed);
     HOLDS(check_diff(&x, changed, &both, changed) == 0);
     HOLDS(check_diff(&both, changed, &x, changed) == 0);
-    HOLDS(check_diff(&b, g, &both, changed) == image_info(delta)->pages);
-    HOLDS(check_diff(&b, g, &x, changed) == image_info(delta)->pages);
+    HOLDS(check_diff(&b, g, &both, changed) == image_info(delta)->entries);
+    HOLDS(check_diff(&b, g, &x, changed) == image_info(delta)->entries);
     check_diff(&both, changed, &o, other);
     check_diff(&o, other, &b, g);
     check_antisymmetric(&b, &both);

@@ -402,8 +402,8 @@ static void expect_same_guest(const struct image *a, const struct image *b)
             assert_memory_equal(x.body, y.body, x.length);
     }
     assert_false(image_next_record(b, &at_b, &y));
-    assert_int_equal(image_info(a)->pages, image_info(b)->pages);
-    for (uint64_t i = 0; i < image_info(a)->pages; i++) {
+    assert_int_equal(image_info(a)->entries, image_info(b)->entries);
+    for (uint64_t i = 0; i < image_info(a)->entries; i++) {
         const struct image_page *p = &image_pages(a)[i], *q = &image_pages(b)[i];
         assert_true(p->pfn_type == q->pfn_type);
         assert_memory_equal(image_payload(a, p->payload), image_payload(b, q->payload), PAGE_BYTES);

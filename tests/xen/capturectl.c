@@ -74,9 +74,10 @@ static int print_image(const char *path, uint64_t still_us)
     char id[UUID_TEXT_SIZE];
     uuid_format(info->id, id);
     print_line(json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "image", id, "pages",
-                         (json_int_t)info->pages, "payload_pages", (json_int_t)info->payload_pages,
-                         "file_bytes", (json_int_t)info->file_bytes, "still_us",
-                         (json_int_t)still_us, "config", json_loads(image_config(im), 0, NULL)));
+                         (json_int_t)info->entries, "payload_pages",
+                         (json_int_t)info->payload_pages, "file_bytes",
+                         (json_int_t)info->file_bytes, "still_us", (json_int_t)still_us, "config",
+                         json_loads(image_config(im), 0, NULL)));
     image_close(im);
     return 0;
 }

@@ -17,7 +17,7 @@
 static const struct image_page *l1_find(const struct image *im)
 {
     const struct image_page *p = image_pages(im);
-    for (uint64_t i = 0; i < image_info(im)->pages; i++)
+    for (uint64_t i = 0; i < image_info(im)->entries; i++)
         if ((image_page_type(&p[i]) & PAGE_TYPE_LEVEL_MASK) == PAGE_L1TAB &&
             page_type_is_table(image_page_type(&p[i])) && p[i].payload != IMAGE_PAGE_ZERO)
             return &p[i];

@@ -62,20 +62,33 @@ static inline unsigned image_page_type(const struct image_page *p)
     return (unsigned)(p->pfn_type >> IMAGE_TYPE_SHIFT);
 }
 
+/*
+ * What is counted of an image. Each count is a member of struct image_info, and has its name in the
+ * messages of the image helper (restore/protocol/image_protocol.h). IMAGE_COUNTS(X) is X(name) for
+ * each of them.
+ */
+#define IMAGE_COUNTS(X)                                                                            \
+    IMAGE_HEADER_COUNTS(X)                                                                         \
+    X(entries)       /* of PAGES: all pages of a base; those of a delta that differ */             \
+    X(payload_pages) /* of PAYLOAD */
+
+/* Those that the file's header says; the lengths of its sections say the others. */
+#define IMAGE_HEADER_COUNTS(X)                                                                     \
+    X(max_pfn)        /* highest pfn of the guest's physical map, populated or not */              \
+    X(populated)      /* populated pfns of the guest */                                            \
+    X(zero_pages)     /* entries without payload */                                                \
+    X(repeated_pages) /* entries with a payload that an entry before them has too */               \
+    X(free_pages)     /* declared free by the guest: zero pages of a base, left out of a delta */  \
+    X(file_bytes)
+
 struct image_info {
     uint8_t id[16];      /* UUID of this file's content, new at each import */
     uint8_t base_id[16]; /* all zero: stored whole (a base) */
     enum image_guest guest;
-    unsigned vcpus;          /* vCPUs the domain may have */
-    uint64_t max_pfn;        /* highest pfn of the guest's physical map, populated or not */
-    uint64_t populated;      /* populated pfns of the guest */
-    uint64_t entries;        /* of PAGES: all pages of a base, those that differ in a delta */
-    uint64_t zero_pages;     /* of these, without payload */
-    uint64_t repeated_pages; /* of these, with a payload that an entry before them has too */
-    uint64_t free_pages;     /* pages that the guest had declared free (IMAGE_FREE_WORD): zero pages
-                                of a base, left out of a delta */
-    uint64_t payload_pages;
-    uint64_t file_bytes;
+    unsigned vcpus; /* vCPUs the domain may have */
+#define IMAGE_COUNT_MEMBER(name) uint64_t name;
+    IMAGE_COUNTS(IMAGE_COUNT_MEMBER)
+#undef IMAGE_COUNT_MEMBER
     int64_t created_ms; /* wall clock, since the epoch */
 };
 

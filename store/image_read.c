@@ -191,15 +191,12 @@ static int lengths_check(struct image *im, struct error *e)
     im->info = (struct image_info){
         .guest = (enum image_guest)h->guest,
         .vcpus = h->vcpus,
-        .max_pfn = h->max_pfn,
         .entries = table / sizeof(struct image_page),
-        .populated = h->populated,
-        .zero_pages = h->zero_pages,
-        .repeated_pages = h->repeated_pages,
-        .free_pages = h->free_pages,
         .payload_pages = payload / PAGE_BYTES,
-        .file_bytes = h->file_bytes,
-        .created_ms = h->created_ms,
+#define FROM_HEADER(name) .name = h->name,
+        IMAGE_HEADER_COUNTS(FROM_HEADER)
+#undef FROM_HEADER
+            .created_ms = h->created_ms,
     };
     memcpy(im->info.id, h->id, sizeof im->info.id);
     memcpy(im->info.base_id, h->base_id, sizeof im->info.base_id);

@@ -351,12 +351,10 @@ static void header_fill(const struct image_writer *w, struct image_info *info,
         .sections = IMAGE_SECTION_COUNT,
         .guest = info->guest,
         .vcpus = info->vcpus,
-        .max_pfn = info->max_pfn,
-        .populated = info->populated,
-        .zero_pages = info->zero_pages,
-        .repeated_pages = info->repeated_pages,
-        .free_pages = info->free_pages,
-        .created_ms = info->created_ms,
+#define TO_HEADER(name) .name = info->name,
+        IMAGE_HEADER_COUNTS(TO_HEADER)
+#undef TO_HEADER
+            .created_ms = info->created_ms,
     };
     memcpy(h->id, info->id, sizeof h->id);
     memcpy(h->base_id, info->base_id, sizeof h->base_id);

@@ -6,6 +6,7 @@
 #include "pool/core/lease.h"
 #include "pool/core/rows.h"
 #include "pool/core/versions.h"
+#include "restore/protocol/image_made.h"
 #include "restore/protocol/image_protocol.h"
 
 #include <errno.h>
@@ -107,49 +108,6 @@ const struct answered *recording_run(struct recording *rec, struct core *core,
 
 /* ---- the helper's result ---- */
 
-static bool read_number(const json_t *info, const char *key, uint64_t *out)
-{
-    const json_t *v = json_object_get(info, key);
-    *out = (uint64_t)json_integer_value(v);
-    return json_is_integer(v) && json_integer_value(v) >= 0;
-}
-
-static bool read_counts(const json_t *info, struct image_info *i)
-{
-    const struct {
-        const char *key;
-        uint64_t *out;
-    } counts[] = {
-        {"max_pfn", &i->max_pfn},       {"populated", &i->populated},
-        {"entries", &i->entries},           {"zero_pages", &i->zero_pages},
-        {"free_pages", &i->free_pages}, {"repeated_pages", &i->repeated_pages},
-        {"file_bytes", &i->file_bytes}, {"payload_pages", &i->payload_pages},
-    };
-    for (size_t n = 0; n < ARRAY_SIZE(counts); n++)
-        if (!read_number(info, counts[n].key, counts[n].out))
-            return false;
-    return true;
-}
-
-/* False: it is not what image_protocol.h says. */
-static bool read_facts(const json_t *info, struct image_facts *f)
-{
-    uint64_t vcpus, created;
-    const char *id = json_string_value(json_object_get(info, "id"));
-    const char *base = json_string_value(json_object_get(info, "base_id"));
-    const char *guest = json_string_value(json_object_get(info, "guest"));
-    json_t *config = json_object_get(info, "config");
-    if (!id || uuid_parse(id, f->info.id) || !base || uuid_parse(base, f->info.base_id) || !guest ||
-        !json_is_object(config) || !read_number(info, "vcpus", &vcpus) ||
-        !read_counts(info, &f->info) || !read_number(info, "created_ms", &created))
-        return false;
-    f->info.guest = !strcmp(guest, "pv") ? IMAGE_GUEST_PV : IMAGE_GUEST_PVH;
-    f->info.vcpus = (unsigned)vcpus;
-    f->info.created_ms = (int64_t)created;
-    f->config = json_incref(config);
-    return true;
-}
-
 /* The base, and the image to be replaced, may have changed while the helper worked, or be about to:
  * a row that is being committed counts as if it were there. */
 static int result_check(const struct recording *rec, struct error *e)
@@ -172,8 +130,10 @@ static int result_check(const struct recording *rec, struct error *e)
 
 static int result_take(struct recording *rec, const json_t *result, struct error *e)
 {
-    if (!read_facts(result, &rec->facts))
+    json_t *config;
+    if (!image_made_from_json(result, &rec->facts.info, &config))
         return error_set(e, ANSWER_INTERNAL, "the helper's report is malformed");
+    rec->facts.config = json_incref(config);
     if (result_check(rec, e))
         return e->code;
     rec->old = old_file_new();

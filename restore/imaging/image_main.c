@@ -21,6 +21,8 @@
 #include "restore/imaging/image_export.h"
 #include "restore/imaging/image_import.h"
 #include "restore/imaging/suspend.h"
+#include "restore/protocol/image_made.h"
+#include "restore/protocol/image_protocol.h"
 #include "restore/protocol/parent.h"
 #include "restore/protocol/protocol.h"
 #include "restore/xen/host.h"
@@ -100,20 +102,10 @@ static json_t *config_load(const char *path, struct error *e)
 static int info_to_json(const struct image_info *info, const char *path, json_t **out,
                         struct error *e)
 {
-    char id[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
-    uuid_format(info->id, id);
-    uuid_format(info->base_id, base);
     json_t *config = config_load(path, e);
     if (!config)
         return e->code ? e->code : error_set(e, -ENOMEM, "out of memory");
-    *out = json_pack(
-        "{ss ss ss sI sI sI sI sI sI sI sI sI sI so}", "id", id, "base_id", base, "guest",
-        info->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "vcpus", (json_int_t)info->vcpus, "max_pfn",
-        (json_int_t)info->max_pfn, "populated", (json_int_t)info->populated, "entries",
-        (json_int_t)info->entries, "zero_pages", (json_int_t)info->zero_pages, "repeated_pages",
-        (json_int_t)info->repeated_pages, "free_pages", (json_int_t)info->free_pages,
-        "payload_pages", (json_int_t)info->payload_pages, "file_bytes",
-        (json_int_t)info->file_bytes, "created_ms", (json_int_t)info->created_ms, "config", config);
+    *out = image_made_to_json(info, config);
     return *out ? 0 : error_set(e, -ENOMEM, "out of memory");
 }
 

@@ -17,8 +17,8 @@
  * From the helper:
  *
  *   progress   any number of times
- *   done       of import and capture the result has "id", "base_id", "guest", the counts of struct
- *              image_info and "config"; of diff: see restore/imaging/image_diff.h; else it is empty
+ *   done       of import and capture the result is that of image_made.h, of diff that of
+ *              restore/imaging/image_diff.h; else it is empty
  *   failed
  */
 #ifndef RESTORE_IMAGE_PROTOCOL_H

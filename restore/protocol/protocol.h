@@ -8,7 +8,7 @@
  * For the daemon: this header, and the messages in slot_protocol.h (dompool-slot) and
  * image_protocol.h (dompool-image). For the helpers besides: parent.h, their end of the socket.
  *
- * May include: base.
+ * May include: base, store.
  */
 #ifndef RESTORE_PROTOCOL_H
 #define RESTORE_PROTOCOL_H

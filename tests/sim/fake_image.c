@@ -2,6 +2,7 @@
  * domain is one like it. */
 #include "base/message.h"
 #include "base/util.h"
+#include "restore/protocol/image_made.h"
 #include "restore/protocol/protocol.h"
 #include "store/image.h"
 #include "tests/sim/fake.h"
@@ -108,17 +109,7 @@ static int write_image(const json_t *message, struct image_info *info, struct er
 
 static void made(const struct image_info *info)
 {
-    char id[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
-    uuid_format(info->id, id);
-    uuid_format(info->base_id, base);
-    done(json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "id",
-                   id, "base_id", base, "guest", "pvh", "vcpus", (int)info->vcpus, "max_pfn",
-                   (json_int_t)info->max_pfn, "populated", (json_int_t)info->populated, "entries",
-                   (json_int_t)info->entries, "zero_pages", (json_int_t)info->zero_pages,
-                   "repeated_pages", (json_int_t)info->repeated_pages, "free_pages",
-                   (json_int_t)info->free_pages, "payload_pages", (json_int_t)info->payload_pages,
-                   "file_bytes", (json_int_t)info->file_bytes, "created_ms",
-                   (json_int_t)info->created_ms, "config", json_loads(config, 0, NULL)));
+    done(image_made_to_json(info, json_loads(config, 0, NULL)));
 }
 
 static void make(const json_t *message)

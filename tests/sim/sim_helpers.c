@@ -7,6 +7,7 @@
 #include "tests/sim/world_sim.h"
 
 #include "base/util.h"
+#include "restore/protocol/image_made.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -519,14 +520,20 @@ static bool capture_start(struct helper *h)
 
 static json_t *made_json(struct sim *s, const struct file *f)
 {
-    char id[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
-    uuid_format(f->id, id);
-    uuid_format(f->base, base);
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:o}", "id",
-                     id, "base_id", base, "guest", "pv", "vcpus", 2, "max_pfn", 99, "populated",
-                     100, "entries", id_none(f->base) ? 100 : 7, "zero_pages", 10, "repeated_pages",
-                     0, "free_pages", 0, "payload_pages", 90, "file_bytes", 400000, "created_ms",
-                     (json_int_t)s->world.ops->wall_ms(&s->world), "config", file_config(s));
+    struct image_info info = {
+        .guest = IMAGE_GUEST_PV,
+        .vcpus = 2,
+        .max_pfn = 99,
+        .populated = 100,
+        .entries = id_none(f->base) ? 100 : 7,
+        .zero_pages = 10,
+        .payload_pages = 90,
+        .file_bytes = 400000,
+        .created_ms = s->world.ops->wall_ms(&s->world),
+    };
+    memcpy(info.id, f->id, sizeof info.id);
+    memcpy(info.base_id, f->base, sizeof info.base_id);
+    return image_made_to_json(&info, file_config(s));
 }
 
 static json_t *make_image(struct helper *h)

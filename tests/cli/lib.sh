@@ -3,7 +3,7 @@
 
 T=$(mktemp -d "${TMPDIR:-/tmp}/dompool-test-XXXXXX")
 trap 'rm -rf "$T"' EXIT
-failures=0
+: >"$T/failures" # a line each; a file, because checks at the end of a pipe run in a subshell
 : >"$T/out"
 : >"$T/err"
 unset DOMPOOL_SOCKET
@@ -14,7 +14,7 @@ case_is() {
 }
 
 problem() {
-    failures=$((failures + 1))
+    echo "$case_name" >>"$T/failures"
     printf 'FAILED: %s: %s\n' "$case_name" "$1"
     sed 's/^/  stdout: /' "$T/out"
     sed 's/^/  stderr: /' "$T/err"
@@ -62,8 +62,8 @@ out_plain() {
 }
 
 finish() {
-    if [ "$failures" != 0 ]; then
-        echo "$failures failures"
+    if [ -s "$T/failures" ]; then
+        echo "$(wc -l <"$T/failures") failures"
         exit 1
     fi
 }

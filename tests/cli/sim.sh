@@ -15,7 +15,7 @@ daemon=$!
 stop() {
     kill "$daemon" 2>/dev/null
     wait "$daemon"
-    [ "${failures:-0}" = 0 ] || sed 's/^/  daemon: /' "$T/log"
+    [ ! -s "$T/failures" ] || sed 's/^/  daemon: /' "$T/log"
     rm -rf "$T"
 }
 trap stop EXIT

@@ -259,11 +259,9 @@ static char *request_encode(const char *method, json_t *parameters, bool more, s
 {
     json_t *request =
         json_pack("{s:s+}", "method", strchr(method, '.') ? "" : API_INTERFACE, method);
-    if (request && parameters)
-        json_object_set(request, "parameters", parameters);
-    if (request && more)
-        json_object_set_new(request, "more", json_true());
-    char *text = request ? message_encode(request, len) : NULL;
+    bool whole = request && (!parameters || !json_object_set(request, "parameters", parameters)) &&
+                 (!more || !json_object_set_new(request, "more", json_true()));
+    char *text = whole ? message_encode(request, len) : NULL;
     json_decref(request);
     return text;
 }

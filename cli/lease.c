@@ -14,105 +14,121 @@
 
 /* ---- allocate ---- */
 
-static json_t *allocate_parameters(const struct invocation *inv)
+/* The values of --meta as key, value, key, value, ...; the keys are the caller's to free. */
+static char **meta_read(const struct invocation *inv, size_t *n)
 {
-    const struct option_value *ttl = option_last(inv, "ttl"), *wait = option_last(inv, "wait");
-    json_t *p = must(json_pack("{s:s}", "image", inv->args[0]));
-    json_t *meta = must(json_object());
+    char **meta = calloc(2 * inv->n_values + 1, sizeof *meta);
+    if (!meta)
+        out_of_memory();
+    *n = 0;
     for (size_t i = 0; i < inv->n_values; i++) {
-        const char *text = inv->values[i].text;
-        size_t len = strcmp(inv->values[i].spec->name, "meta") ? 0 : pair_key_length(text);
-        if (!len)
+        if (strcmp(inv->values[i].spec->name, "meta"))
             continue;
+        const char *text = inv->values[i].text;
+        size_t len = pair_key_length(text);
         char *key = format_new("%.*s", (int)len, text);
         if (!key)
             out_of_memory();
-        json_object_set_new(meta, key, must(json_string(text + len + 1)));
-        free(key);
+        meta[2 * *n] = key;
+        meta[2 * (*n)++ + 1] = (char *)(uintptr_t)text + len + 1;
     }
-    if (option_given(inv, "name"))
-        json_object_set_new(p, "name", must(json_string(option_text(inv, "name"))));
-    if (ttl)
-        json_object_set_new(p, "ttl_ms", must(json_integer((json_int_t)ttl->ms)));
-    if (wait)
-        json_object_set_new(p, "wait_ms", must(json_integer((json_int_t)wait->ms)));
-    if (option_given(inv, "hold"))
-        json_object_set_new(p, "hold", json_true());
-    if (option_given(inv, "paused"))
-        json_object_set_new(p, "paused", json_true());
-    if (json_object_size(meta))
-        json_object_set(p, "meta", meta);
-    json_decref(meta);
-    return p;
+    return meta;
 }
 
-static void stages_print(const json_t *lease)
+static void meta_free(char **meta, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        free(meta[2 * i]);
+    free(meta);
+}
+
+static int64_t duration_or_unset(const struct invocation *inv, const char *option)
+{
+    const struct option_value *value = option_last(inv, option);
+    return value ? (int64_t)value->ms : DOMPOOL_UNSET;
+}
+
+/* Asks for the lease; an enum status. */
+static int allocate(struct invocation *inv, struct dompool_lease **lease)
+{
+    struct dompool_allocate_options options = DOMPOOL_ALLOCATE_OPTIONS_INIT;
+    int status = talk_connect(inv);
+    if (status)
+        return status;
+    char **meta = meta_read(inv, &options.n_meta);
+    options.image = inv->args[0];
+    options.name = option_text(inv, "name");
+    options.ttl_ms = duration_or_unset(inv, "ttl");
+    options.wait_ms = duration_or_unset(inv, "wait");
+    options.hold = option_given(inv, "hold");
+    options.paused = option_given(inv, "paused");
+    options.meta = (const char *const *)meta;
+    status = talk_failed(inv, dompool_allocate(inv->daemon, &options, lease), NULL);
+    meta_free(meta, options.n_meta);
+    return status;
+}
+
+static void stages_print(const struct dompool_lease *lease)
 {
     struct grid g;
-    json_t *stage;
-    size_t i;
-    int64_t hypercalls = 0;
+    uint64_t hypercalls = 0;
     char time[READABLE_SIZE];
     grid_init(&g, "STAGE >TIME >HYPERCALLS");
-    json_array_foreach (json_object_get(lease, "stages"), i, stage) {
-        grid_cell(&g, "%s", get_text(stage, "name"));
-        grid_cell(&g, "%s", readable_us((uint64_t)get_int(stage, "us"), time));
-        grid_cell(&g, "%" PRId64, get_int(stage, "hypercalls"));
-        hypercalls += get_int(stage, "hypercalls");
+    for (size_t i = 0; i < lease->n_stages; i++) {
+        const struct dompool_stage *stage = &lease->stages[i];
+        grid_cell(&g, "%s", stage->name);
+        grid_cell(&g, "%s", readable_us(stage->us, time));
+        grid_cell(&g, "%" PRIu64, stage->hypercalls);
+        hypercalls += stage->hypercalls;
     }
     grid_cell(&g, "total");
-    grid_cell(&g, "%s", readable_us((uint64_t)get_int(lease, "total_us"), time));
-    grid_cell(&g, "%" PRId64, hypercalls);
+    grid_cell(&g, "%s", readable_us(lease->total_us, time));
+    grid_cell(&g, "%" PRIu64, hypercalls);
     grid_print(&g);
 }
 
-static void allocate_print(const json_t *lease)
+static void allocate_print(const struct dompool_lease *lease)
 {
-    out_line("domain  %s (domid %" PRId64 ")", get_text(lease, "name"), get_int(lease, "domid"));
-    out_line("lease   %s", get_text(lease, "lease"));
-    out_line("image   %s, from a %s slot, %" PRId64 " pages written", get_text(lease, "image"),
-             get_text(lease, "from"), get_int(lease, "delta_pages"));
+    out_line("domain  %s (domid %" PRId64 ")", lease->name, lease->domid);
+    out_line("lease   %s", lease->lease);
+    out_line("image   %s, from a %s slot, %" PRIu64 " pages written", lease->image, lease->from,
+             lease->delta_pages);
     stages_print(lease);
 }
 
 /* A lease that nobody heard of would stay until its deadline, if it has one. */
 static int allocate_undo(struct invocation *inv, const char *lease)
 {
-    json_t *reply;
     complain("releasing lease %s, as its name reached nobody", lease);
-    talk(inv, "Release", must(json_pack("{s:[s], s:b}", "leases", lease, "wait", 0)), &reply);
-    json_decref(reply);
+    talk_failed(inv, dompool_release(inv->daemon, &lease, 1, DOMPOOL_RELEASE_NO_WAIT, NULL), NULL);
     return STATUS_LOCAL;
 }
 
 int lease_allocate(struct invocation *inv)
 {
-    json_t *reply;
-    int status = talk(inv, "Allocate", allocate_parameters(inv), &reply);
+    struct dompool_lease *lease;
+    int status = allocate(inv, &lease);
     if (status)
         return status;
     if (inv->json)
-        out_json(reply, false);
+        talk_print(inv);
     else
-        allocate_print(reply);
+        allocate_print(lease);
     if (out_finish())
-        status = allocate_undo(inv, get_text(reply, "lease"));
+        status = allocate_undo(inv, lease->lease);
     else if (option_given(inv, "hold"))
-        status = hold(inv, get_text(reply, "lease"));
-    json_decref(reply);
+        status = hold(inv, lease->lease);
+    dompool_lease_free(lease);
     return status;
 }
 
 /* ---- release ---- */
 
-static void release_print(const json_t *reply)
+static void release_print(const struct dompool_lease *ended)
 {
-    json_t *ended;
-    size_t i;
-    json_array_foreach (json_object_get(reply, "released"), i, ended) {
-        out_line("released %s (domain %s, domid %" PRId64 ", image %s)", get_text(ended, "lease"),
-                 get_text(ended, "name"), get_int(ended, "domid"), get_text(ended, "image"));
-    }
+    for (; ended; ended = ended->next)
+        out_line("released %s (domain %s, domid %" PRId64 ", image %s)", ended->lease, ended->name,
+                 ended->domid, ended->image);
 }
 
 int lease_release(struct invocation *inv)
@@ -123,71 +139,83 @@ int lease_release(struct invocation *inv)
                                     : "name the leases, or give --all");
         return STATUS_USAGE;
     }
-    json_t *p = must(json_pack("{s:b}", "wait", !option_given(inv, "no-wait")));
-    json_t *names = must(json_array());
-    for (size_t i = 0; i < inv->n_args; i++)
-        json_array_append_new(names, must(json_string(inv->args[i])));
-    if (all)
-        json_object_set_new(p, "all", json_true());
+    struct dompool_lease *ended;
+    unsigned flags = (all ? DOMPOOL_RELEASE_ALL : 0) |
+                     (option_given(inv, "no-wait") ? DOMPOOL_RELEASE_NO_WAIT : 0);
+    int status = talk_connect(inv);
+    if (!status)
+        status = talk_failed(
+            inv, dompool_release(inv->daemon, inv->args, inv->n_args, flags, &ended), NULL);
+    if (status)
+        return status;
+    if (inv->json)
+        talk_print(inv);
     else
-        json_object_set(p, "leases", names);
-    json_decref(names);
-    return talk_show(inv, p, release_print);
+        release_print(ended);
+    dompool_lease_free(ended);
+    return STATUS_DONE;
 }
 
 /* ---- list ---- */
 
-static const json_t *lease_of_slot(const json_t *leases, const json_t *slot)
+static const struct dompool_lease *lease_of_slot(const struct dompool_lease *leases,
+                                                 const struct dompool_slot *slot)
 {
-    json_t *lease;
-    size_t i;
-    json_array_foreach ((json_t *)(uintptr_t)leases, i, lease) {
-        if (!strcmp(get_text(lease, "slot"), get_text(slot, "slot")))
-            return lease;
-    }
-    return NULL;
+    while (leases && strcmp(leases->slot, slot->slot))
+        leases = leases->next;
+    return leases;
 }
 
-static void list_lease_cells(struct grid *g, const json_t *lease)
+static void list_lease_cells(struct grid *g, const struct dompool_lease *lease)
 {
     char left[READABLE_SIZE];
-    int64_t now = clock_wall_ms();
-    grid_cell(g, "%s", get_text(lease, "lease"));
+    if (!lease) {
+        for (int i = 0; i < 3; i++)
+            grid_cell(g, "%s", "");
+        return;
+    }
+    grid_cell(g, "%s", lease->lease);
     grid_cell(g, "%s",
-              has(lease, "expires_ms") ? readable_span(get_int(lease, "expires_ms") - now, left)
-                                       : "");
-    if (lease)
-        grid_cell(g, "%" PRId64, get_int(lease, "owner_uid"));
-    else
-        grid_cell(g, "%s", "");
+              lease->expires_ms ? readable_span(lease->expires_ms - clock_wall_ms(), left) : "");
+    grid_cell(g, "%" PRIu32, lease->owner_uid);
 }
 
 /* One line a slot, with the lease that it serves. */
-static void list_print(const json_t *reply)
+static void list_print(const struct dompool_slot *slots, const struct dompool_lease *leases)
 {
-    const json_t *leases = json_object_get(reply, "leases");
     char age[READABLE_SIZE];
     struct grid g;
-    json_t *slot;
-    size_t i;
     grid_init(&g, "SLOT IMAGE STATE >DOMID DOMAIN >SINCE LEASE >EXPIRES >UID REASON");
-    json_array_foreach (json_object_get(reply, "slots"), i, slot) {
-        grid_cell(&g, "%s", get_text(slot, "slot"));
-        grid_cell(&g, "%s", get_text(slot, "image"));
-        grid_cell(&g, "%s", get_text(slot, "state"));
-        if (has(slot, "domid"))
-            grid_cell(&g, "%" PRId64, get_int(slot, "domid"));
-        else
+    for (; slots; slots = slots->next) {
+        grid_cell(&g, "%s", slots->slot);
+        grid_cell(&g, "%s", slots->image);
+        grid_cell(&g, "%s", slots->state);
+        if (slots->domid == DOMPOOL_UNSET)
             grid_cell(&g, "%s", "");
-        grid_cell(&g, "%s", get_text(slot, "name"));
-        grid_cell(&g, "%s", readable_span(clock_wall_ms() - get_int(slot, "since_ms"), age));
-        list_lease_cells(&g, lease_of_slot(leases, slot));
-        grid_cell(&g, "%s", get_text(slot, "reason"));
+        else
+            grid_cell(&g, "%" PRId64, slots->domid);
+        grid_cell(&g, "%s", slots->name);
+        grid_cell(&g, "%s", readable_span(clock_wall_ms() - slots->since_ms, age));
+        list_lease_cells(&g, lease_of_slot(leases, slots));
+        grid_cell(&g, "%s", slots->reason);
     }
     grid_print(&g);
 }
 
 int lease_list(struct invocation *inv)
 {
-    return talk_show(inv, NULL, list_print);
+    struct dompool_lease *leases;
+    struct dompool_slot *slots;
+    int status = talk_connect(inv);
+    if (!status)
+        status = talk_failed(inv, dompool_list(inv->daemon, &leases, &slots), NULL);
+    if (status)
+        return status;
+    if (inv->json)
+        talk_print(inv);
+    else
+        list_print(slots, leases);
+    dompool_lease_free(leases);
+    dompool_slot_free(slots);
+    return STATUS_DONE;
 }

@@ -148,16 +148,15 @@ int pool_set(struct invocation *inv)
 }
 
 /* Its exit status is the answer. */
-static void wait_print(const json_t *reply)
-{
-    (void)reply;
-}
-
 int pool_wait(struct invocation *inv)
 {
     const struct option_value *timeout = option_last(inv, "timeout");
-    json_t *p = image_parameter(inv);
-    if (timeout)
-        json_object_set_new(p, "timeout_ms", must(json_integer((json_int_t)timeout->ms)));
-    return talk_show(inv, p, wait_print);
+    int64_t timeout_ms = timeout ? (int64_t)timeout->ms : DOMPOOL_UNSET;
+    const char *image = inv->n_args ? inv->args[0] : NULL;
+    int status = talk_connect(inv);
+    if (!status)
+        status = talk_failed(inv, dompool_wait(inv->daemon, image, timeout_ms), NULL);
+    if (!status && inv->json)
+        talk_print(inv);
+    return status;
 }

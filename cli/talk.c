@@ -64,6 +64,13 @@ int talk_failed(struct invocation *inv, int rc, const char *what)
     return STATUS_UNREACHABLE;
 }
 
+void talk_print(const struct invocation *inv)
+{
+    json_t *reply = must(json_loads(dompool_reply_text(inv->daemon), 0, NULL));
+    out_json(reply, false);
+    json_decref(reply);
+}
+
 static char *parameters_text(json_t *parameters)
 {
     if (!parameters)

@@ -10,12 +10,16 @@
 
 #include <jansson.h>
 
-/* Connects if that is not done yet. STATUS_UNREACHABLE says which socket and what to do. */
+/* Connects if that is not done yet: for the library's typed calls, which take inv->daemon.
+ * STATUS_UNREACHABLE says which socket and what to do. */
 int talk_connect(struct invocation *inv);
 
 /* Turns what the library returned into an exit status, and says what is wrong. what: in front of
  * the daemon's text, when one command asks more than once; may be NULL. */
 int talk_failed(struct invocation *inv, int rc, const char *what);
+
+/* Prints the whole answer of the typed call that succeeded last, for --json. */
+void talk_print(const struct invocation *inv);
 
 /* Asks and waits. Steals parameters; NULL: none. On STATUS_DONE the caller owns *reply. */
 int talk(struct invocation *inv, const char *method, json_t *parameters, json_t **reply);

@@ -59,7 +59,7 @@ extern "C" {
 /* The daemon answered with an error; see dompool_error_name. */
 #define DOMPOOL_REFUSED 1
 
-/* A time that is not given: each place says what that means. */
+/* A number that is not given: each place says what that means. */
 #define DOMPOOL_UNSET (-1)
 
 /* ---- the connection ---- */
@@ -99,6 +99,13 @@ DOMPOOL_API void dompool_close(struct dompool *d);
  */
 DOMPOOL_API const char *dompool_error_name(const struct dompool *d);
 DOMPOOL_API const char *dompool_error_text(const struct dompool *d);
+
+/*
+ * The whole answer to the typed call (dompool_allocate, _release, _list, _wait) that succeeded last
+ * on this handle: its parameters as the text of a JSON object, with what the structs leave out.
+ * "{}" before the first one. Never NULL; valid until the next call on the handle.
+ */
+DOMPOOL_API const char *dompool_reply_text(const struct dompool *d);
 
 /* ---- leases ---- */
 
@@ -145,12 +152,12 @@ struct dompool_lease {
     const char *uuid; /* the domain's */
     const char *name; /* the domain's */
     const char *slot;
-    uint32_t domid;
+    int64_t domid;           /* DOMPOOL_UNSET: `xl save` has put the domain into a file */
     const char *const *meta; /* n_meta pairs: key, value, ...; from dompool_list */
     size_t n_meta;
 
     /* From dompool_allocate; "" and 0 in a list. */
-    const char *from;     /* "ready", "warm" or "cold" */
+    const char *from;     /* "warm" or "cold" */
     uint64_t delta_pages; /* pages written for this lease, 4 KiB each */
     uint64_t total_us;    /* microseconds from request to reply, in the daemon */
     const struct dompool_stage *stages;
@@ -182,18 +189,42 @@ DOMPOOL_API void dompool_lease_free(struct dompool_lease *lease);
 /*
  * Ends leases: their domains are destroyed. names holds n lease ids, domain names or domids
  * as decimal text; with DOMPOOL_RELEASE_ALL n must be 0, without it at least 1 (-EINVAL).
- * Blocks until the domains are gone, unless told otherwise. *n_released, if n_released is not
- * NULL, is the number of leases ended.
- * Refusals: NoSuchLease, BadValue, NotPermitted, XenUnavailable, Internal.
+ * Blocks until the domains are gone, unless told otherwise. *ended, if ended is not NULL, is the
+ * first of the leases that ended, NULL when none did: lease, image, name and domid are set. The
+ * caller frees it with dompool_lease_free; on failure it is NULL.
+ * Refusals: NoSuchLease, BadValue, NotPermitted, TimedOut, XenUnavailable, Stopping, Internal.
  */
 DOMPOOL_API int dompool_release(struct dompool *d, const char *const *names, size_t n,
-                                unsigned flags, size_t *n_released);
+                                unsigned flags, struct dompool_lease **ended);
 
 /*
- * The leases that are alive. *out is the first one, NULL when there is none; the caller
- * frees it with dompool_lease_free. Blocks for one round trip. Refusals: Internal.
+ * A slot: a domain of the pool, or one that is being built. Made by the library only, which may
+ * add members at the end. Strings are never NULL and belong to the slot.
  */
-DOMPOOL_API int dompool_list(struct dompool *d, struct dompool_lease **out);
+struct dompool_slot {
+    const struct dompool_slot *next; /* of a list; NULL at its end */
+    const char *slot;                /* id */
+    const char *image;
+    const char *state;  /* "warm"; the others are listed in io.dompool(7) */
+    const char *engine; /* that built it; "" until that is known */
+    const char *uuid;   /* the domain's */
+    const char *name;   /* the domain's */
+    const char *lease;  /* id of the lease that it serves; "": none */
+    const char *reason; /* why it is in this state, "" when there is nothing to say */
+    int64_t domid;      /* DOMPOOL_UNSET: it has no domain */
+    int64_t since_ms;   /* in this state since then; milliseconds since the epoch */
+};
+
+/*
+ * The leases that are alive, and the slots. *leases and *slots are the first ones, NULL when there
+ * are none and on failure; the caller frees them with dompool_lease_free and dompool_slot_free.
+ * Either may be NULL: not wanted. Blocks for one round trip. Refusals: Internal.
+ */
+DOMPOOL_API int dompool_list(struct dompool *d, struct dompool_lease **leases,
+                             struct dompool_slot **slots);
+
+/* Frees a slot and those that follow it in its list. NULL is fine. */
+DOMPOOL_API void dompool_slot_free(struct dompool_slot *slot);
 
 /*
  * Waits until the pool of an image (NULL: of every image) holds its minimum of warm slots.

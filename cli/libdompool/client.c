@@ -46,6 +46,7 @@ struct dompool {
     char *out; /* bytes to send: out[out_sent .. out_used) */
     size_t out_used, out_sent, out_size;
     struct call *first, **last;
+    char *reply; /* of the typed call that succeeded last; NULL: none yet */
     char error_name[128];
     struct error error;
 };
@@ -71,6 +72,11 @@ const char *dompool_error_name(const struct dompool *d)
 const char *dompool_error_text(const struct dompool *d)
 {
     return d->error.text;
+}
+
+const char *dompool_reply_text(const struct dompool *d)
+{
+    return d->reply ? d->reply : "{}";
 }
 
 /* Varlink's own errors carry one parameter that says what was wrong. */
@@ -200,6 +206,7 @@ void dompool_close(struct dompool *d)
     fd_close(&d->fd);
     message_reader_dispose(&d->in);
     free(d->out);
+    free(d->reply);
     free(d);
 }
 
@@ -486,6 +493,7 @@ int client_call(struct dompool *d, const char *method, json_t *parameters, json_
     if (rc)
         return rc;
     *reply = json_loads(answer, 0, NULL);
-    free(answer);
+    free(d->reply);
+    d->reply = answer;
     return *reply ? 0 : client_fail(d, -ENOMEM, "out of memory for an answer");
 }

@@ -14,9 +14,9 @@
 int client_fail(struct dompool *d, int rc, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Blocking call. Steals parameters; NULL, which is what jansson makes of a string that is
- * not UTF-8, is -EINVAL. On success
- * the caller owns *reply, a JSON object. */
+/* Blocking call, whose answer dompool_reply_text then gives. Steals parameters; NULL, which is what
+ * jansson makes of a string that is not UTF-8, is -EINVAL. On success the caller owns *reply, a
+ * JSON object. */
 int client_call(struct dompool *d, const char *method, json_t *parameters, json_t **reply);
 
 #endif

@@ -31,7 +31,7 @@ int main(int argc, char **argv)
         dompool_close(pool);
         return 1;
     }
-    printf("domain %s, domid %" PRIu32 ", after %" PRIu64 " us\n", lease->name, lease->domid,
+    printf("domain %s, domid %" PRId64 ", after %" PRIu64 " us\n", lease->name, lease->domid,
            lease->total_us);
     for (size_t i = 0; i < lease->n_stages; i++)
         printf("  %s: %" PRIu64 " us\n", lease->stages[i].name, lease->stages[i].us);

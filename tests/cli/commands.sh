@@ -237,14 +237,14 @@ err_has "dompool: NoSuchLease: no lease is called x"
 case_is "list"
 now=$(($(date +%s) * 1000))
 slots='{"slots":[{"slot":"s7","image":"web","state":"leased","engine":"guest","domid":12,"uuid":"0f","name":"web-1","since_ms":'$((now - 65000))',"lease":"k3f9","reason":null},{"slot":"s8","image":"web","state":"broken","engine":null,"domid":null,"uuid":"10","name":"dompool-s8","since_ms":'$((now - 7200000))',"lease":null,"reason":"no\nmemory"}],"leases":[{"lease":"k3f9","image":"web","slot":"s7","domid":12,"uuid":"0f","name":"web-1","owner_uid":1000,"created_ms":1,"expires_ms":'$((now + 7200000 + 59000))',"hold":false,"paused":false,"meta":{"a":"b"}}]}'
-fake 0 "$(ask List "" "$slots")" list
+fake 0 "$(ask List '{}' "$slots")" list
 sed -i 's/1m[5-9]s/1m5s/' "$T/out"
 out_is <<'END'
 SLOT  IMAGE  STATE   DOMID  DOMAIN      SINCE  LEASE  EXPIRES   UID  REASON
 s7    web    leased     12  web-1        1m5s  k3f9        2h  1000  -
 s8    web    broken      -  dompool-s8     2h  -            -     -  no?memory
 END
-fake 0 "$(ask List "" "$slots")" list --json
+fake 0 "$(ask List '{}' "$slots")" list --json
 out_has '"meta":{"a":"b"}'
 
 case_is "trace"

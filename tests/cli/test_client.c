@@ -326,47 +326,112 @@ static void allocate_mistakes(void **state)
     server_stop(&s, d);
 }
 
-static void release_list_wait(void **state)
+static void release(void **state)
 {
     (void)state;
     static const struct turn turns[] = {
-        {"{\"leases\":[\"a\",\"7\"],\"wait\":true}", "{\"parameters\":{\"released\":[{},{}]}}", 0},
+        {"{\"leases\":[\"a\",\"7\"],\"wait\":true}",
+         "{\"parameters\":{\"released\":["
+         "{\"lease\":\"l1\",\"name\":\"a\",\"domid\":6,\"image\":\"web\"},"
+         "{\"lease\":\"l2\",\"name\":\"b\",\"domid\":7,\"image\":\"db\"}]}}",
+         0},
         {"{\"all\":true,\"wait\":false}", "{\"parameters\":{\"released\":[]}}", 0},
-        {"\"io.dompool.List\"",
-         "{\"parameters\":{\"slots\":[],\"leases\":["
-         "{\"lease\":\"l1\",\"name\":\"a\",\"domid\":1,\"owner_uid\":1000,\"created_ms\":5,"
-         "\"expires_ms\":9,\"hold\":true,\"meta\":{\"k\":\"v\"}},"
-         "{\"lease\":\"l2\",\"name\":\"b\",\"domid\":2,\"expires_ms\":null}]}}",
-         0},
-        {"List", "{\"parameters\":{\"leases\":[{\"lease\":\"l1\",\"name\":\"a\",\"domid\":1},7]}}",
-         0},
-        {"{\"method\":\"io.dompool.PoolWait\",\"parameters\":{}}", "{}", 0},
-        {"{\"image\":\"web\",\"timeout_ms\":50}", "{\"error\":\"io.dompool.TimedOut\"}", 0},
+        {"{\"all\":true,\"wait\":true}", "{\"parameters\":{\"released\":[{}]}}", 0},
+        {"{\"all\":true,\"wait\":true}", "{\"parameters\":{\"released\":[{}]}}", 0},
         {0}};
     struct server s;
     struct dompool *d = server_start(&s, turns, false);
     static const char *const names[] = {"a", "7"};
-    size_t n;
-    assert_int_equal(dompool_release(d, names, 2, 0, &n), 0);
-    assert_int_equal(n, 2);
-    assert_int_equal(dompool_release(d, NULL, 0, DOMPOOL_RELEASE_ALL | DOMPOOL_RELEASE_NO_WAIT, &n),
-                     0);
-    assert_int_equal(n, 0);
-    struct dompool_lease *list;
-    assert_int_equal(dompool_list(d, &list), 0);
-    assert_string_equal(list->lease, "l1");
-    assert_int_equal(list->owner_uid, 1000);
-    assert_int_equal(list->expires_ms, 9);
-    assert_true(list->hold);
-    assert_int_equal(list->n_meta, 1);
-    assert_string_equal(list->meta[1], "v");
-    assert_string_equal(list->next->lease, "l2");
-    assert_int_equal(list->next->expires_ms, 0);
-    assert_null(list->next->next);
-    dompool_lease_free(list);
-    assert_int_equal(dompool_list(d, &list), -EPROTO);
-    assert_null(list);
+    struct dompool_lease *ended;
+    assert_string_equal(dompool_reply_text(d), "{}");
+    assert_int_equal(dompool_release(d, names, 2, 0, &ended), 0);
+    assert_string_equal(ended->lease, "l1");
+    assert_string_equal(ended->next->name, "b");
+    assert_string_equal(ended->next->image, "db");
+    assert_int_equal(ended->next->domid, 7);
+    assert_null(ended->next->next);
+    dompool_lease_free(ended);
+    unsigned flags = DOMPOOL_RELEASE_ALL | DOMPOOL_RELEASE_NO_WAIT;
+    assert_int_equal(dompool_release(d, NULL, 0, flags, &ended), 0);
+    assert_null(ended);
+    assert_string_equal(dompool_reply_text(d), "{\"released\":[]}");
+    assert_int_equal(dompool_release(d, NULL, 0, DOMPOOL_RELEASE_ALL, &ended), -EPROTO);
+    assert_null(ended);
+    assert_int_equal(dompool_release(d, NULL, 0, DOMPOOL_RELEASE_ALL, NULL), 0); /* not looked at */
+    server_stop(&s, d);
+}
+
+static void list(void **state)
+{
+    (void)state;
+    static const char answer[] =
+        "{\"parameters\":{\"slots\":["
+        "{\"slot\":\"s1\",\"image\":\"web\",\"state\":\"leased\",\"engine\":\"direct\",\"domid\":1,"
+        "\"uuid\":\"u\",\"name\":\"a\",\"since_ms\":7,\"lease\":\"l1\",\"reason\":null},"
+        "{\"slot\":\"s2\",\"image\":\"web\",\"state\":\"building\",\"engine\":null,\"domid\":null}]"
+        ","
+        "\"leases\":["
+        "{\"lease\":\"l1\",\"name\":\"a\",\"domid\":1,\"owner_uid\":1000,\"created_ms\":5,"
+        "\"expires_ms\":9,\"hold\":true,\"meta\":{\"k\":\"v\"}},"
+        "{\"lease\":\"l2\",\"name\":\"b\",\"domid\":-1,\"expires_ms\":null}]}}";
+    static const struct turn turns[] = {
+        {"\"io.dompool.List\"", answer, 0},
+        {"List", answer, 0},
+        {"List", "{\"parameters\":{\"leases\":[{\"lease\":\"l1\",\"name\":\"a\",\"domid\":1},7]}}",
+         0},
+        {"List",
+         "{\"parameters\":{\"leases\":[{\"lease\":\"l1\",\"name\":\"a\",\"domid\":1}],"
+         "\"slots\":[{}]}}",
+         0},
+        {0}};
+    struct server s;
+    struct dompool *d = server_start(&s, turns, false);
+    struct dompool_lease *leases;
+    struct dompool_slot *slots;
+    assert_int_equal(dompool_list(d, &leases, &slots), 0);
+    assert_string_equal(leases->lease, "l1");
+    assert_int_equal(leases->owner_uid, 1000);
+    assert_int_equal(leases->expires_ms, 9);
+    assert_true(leases->hold);
+    assert_int_equal(leases->n_meta, 1);
+    assert_string_equal(leases->meta[1], "v");
+    assert_string_equal(leases->next->lease, "l2");
+    assert_int_equal(leases->next->expires_ms, 0);
+    assert_int_equal(leases->next->domid, DOMPOOL_UNSET);
+    assert_null(leases->next->next);
+    dompool_lease_free(leases);
+    assert_string_equal(slots->slot, "s1");
+    assert_string_equal(slots->state, "leased");
+    assert_string_equal(slots->engine, "direct");
+    assert_string_equal(slots->lease, "l1");
+    assert_string_equal(slots->reason, "");
+    assert_int_equal(slots->domid, 1);
+    assert_int_equal(slots->since_ms, 7);
+    assert_string_equal(slots->next->engine, "");
+    assert_int_equal(slots->next->domid, DOMPOOL_UNSET);
+    assert_null(slots->next->next);
+    dompool_slot_free(slots);
+    assert_int_equal(dompool_list(d, NULL, NULL), 0);
+    assert_int_equal(dompool_list(d, &leases, NULL), -EPROTO);
+    assert_null(leases);
+    assert_int_equal(dompool_list(d, &leases, &slots), -EPROTO);
+    assert_null(leases);
+    assert_null(slots);
+    server_stop(&s, d);
+}
+
+static void wait_for_pools(void **state)
+{
+    (void)state;
+    static const struct turn turns[] = {
+        {"{\"method\":\"io.dompool.PoolWait\",\"parameters\":{}}",
+         "{\"parameters\":{\"pools\":[]}}", 0},
+        {"{\"image\":\"web\",\"timeout_ms\":50}", "{\"error\":\"io.dompool.TimedOut\"}", 0},
+        {0}};
+    struct server s;
+    struct dompool *d = server_start(&s, turns, false);
     assert_int_equal(dompool_wait(d, NULL, DOMPOOL_UNSET), 0);
+    assert_string_equal(dompool_reply_text(d), "{\"pools\":[]}");
     assert_int_equal(dompool_wait(d, "web", 50), DOMPOOL_REFUSED);
     assert_string_equal(dompool_error_name(d), "TimedOut");
     server_stop(&s, d);
@@ -481,13 +546,22 @@ static void large_request(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(connect_failures),   cmocka_unit_test(socket_path),
-        cmocka_unit_test(call_answers),       cmocka_unit_test(call_mistakes),
-        cmocka_unit_test(broken_answers),     cmocka_unit_test(answer_unasked),
-        cmocka_unit_test(answer_too_large),   cmocka_unit_test(allocate),
-        cmocka_unit_test(allocate_mistakes),  cmocka_unit_test(release_list_wait),
-        cmocka_unit_test(callbacks_in_order), cmocka_unit_test(callbacks_of_the_lost),
-        cmocka_unit_test(callbacks_at_close), cmocka_unit_test(large_request),
+        cmocka_unit_test(connect_failures),
+        cmocka_unit_test(socket_path),
+        cmocka_unit_test(call_answers),
+        cmocka_unit_test(call_mistakes),
+        cmocka_unit_test(broken_answers),
+        cmocka_unit_test(answer_unasked),
+        cmocka_unit_test(answer_too_large),
+        cmocka_unit_test(allocate),
+        cmocka_unit_test(allocate_mistakes),
+        cmocka_unit_test(release),
+        cmocka_unit_test(list),
+        cmocka_unit_test(wait_for_pools),
+        cmocka_unit_test(callbacks_in_order),
+        cmocka_unit_test(callbacks_of_the_lost),
+        cmocka_unit_test(callbacks_at_close),
+        cmocka_unit_test(large_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,9 +65,11 @@ static const struct {
     {"Allocate", "{\"parameters\":{\"lease\":\"l1\",\"name\":\"a\",\"domid\":1,"
                  "\"stages\":[{\"name\":\"x\",\"us\":1,\"hypercalls\":2}],"
                  "\"meta\":{\"k\":\"v\"}}}|"},
-    {"List", "{\"parameters\":{\"leases\":[{\"lease\":\"l1\",\"name\":\"a\",\"domid\":1},"
+    {"List", "{\"parameters\":{\"slots\":[{\"slot\":\"s1\"},{\"slot\":\"s2\"}],\"leases\":[{"
+             "\"lease\":\"l1\",\"name\":\"a\",\"domid\":1},"
              "{\"lease\":\"l2\",\"name\":\"b\",\"domid\":2}]}}|"},
-    {"Release", "{\"error\":\"io.dompool.NoSuchLease\",\"parameters\":{\"text\":\"none\"}}|"},
+    {"\"l9\"", "{\"error\":\"io.dompool.NoSuchLease\",\"parameters\":{\"text\":\"none\"}}|"},
+    {"\"l1\"", "{\"parameters\":{\"released\":[{\"lease\":\"l1\",\"name\":\"a\",\"domid\":1}]}}|"},
     {"Events", "{\"parameters\":{\"n\":1},\"continues\":true}|{\"parameters\":{\"n\":2}}|"},
 };
 
@@ -148,7 +150,7 @@ static void check(int rc)
 
 static void use_typed(struct dompool *d)
 {
-    static const char *const meta[] = {"k", "v"}, *const names[] = {"l9"};
+    static const char *const meta[] = {"k", "v"}, *const names[] = {"l9", "l1"};
     struct dompool_allocate_options o = DOMPOOL_ALLOCATE_OPTIONS_INIT;
     struct dompool_lease *lease;
     o.image = "web";
@@ -160,13 +162,21 @@ static void use_typed(struct dompool *d)
     check(rc);
     assert_int_equal(rc == 0, lease != NULL);
     dompool_lease_free(lease);
-    rc = dompool_list(d, &lease);
+    struct dompool_slot *slots;
+    rc = dompool_list(d, &lease, &slots);
     check(rc);
     assert_int_equal(rc == 0, lease != NULL);
+    assert_int_equal(rc == 0, slots != NULL);
     dompool_lease_free(lease);
+    dompool_slot_free(slots);
+    dompool_list(d, NULL, NULL);
     rc = dompool_release(d, names, 1, 0, NULL);
     check(rc);
     assert_int_not_equal(rc, 0);
+    rc = dompool_release(d, names + 1, 1, 0, &lease);
+    check(rc);
+    assert_int_equal(rc == 0, lease != NULL);
+    dompool_lease_free(lease);
 }
 
 static void use_stream(struct dompool *d)

@@ -10,7 +10,7 @@
  *           the importer lets through
  *
  * For others: this header and trace.h. All other headers of this folder are parts of the engines:
- * frames.h, populate.h, page_writer.h, table_pins.h, direct.h.
+ * direct.h, frames.h, populate.h, page_writer.h, grant_copy.h, table_pins.h.
  *
  * May include: xen, formats, store, base.
  */

@@ -1,6 +1,7 @@
 /* Writing pages by grant copy: see page_writer.h. */
 #include "restore/engine/page_writer.h"
 
+#include "restore/engine/grant_copy.h"
 #include "restore/formats/pte.h"
 #include "restore/formats/records.h"
 
@@ -8,16 +9,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <xen/grant_table.h>
-#include <xen/memory.h>
-#include <xenforeignmemory.h>
-#include <xengnttab.h>
 
-#define TABLE_ENTRIES (PAGE_BYTES / sizeof(grant_entry_v1_t))
 /* Pages that one thread copies at a time. Larger windows were no faster, and this one's pages stay
  * in a processor's cache between being read and being copied. */
-#define WINDOW ((TABLE_ENTRIES - GNTTAB_NR_RESERVED_ENTRIES) / CREW_MAX)
+#define WINDOW (GRANT_ENTRIES / CREW_MAX)
 /* Waking the crew costs what forty pages cost. */
 #define CREW_PAGES (2 * WINDOW)
 #define OWN_PAGES 16u
@@ -31,15 +26,12 @@ struct queued {
     bool is_table; /* of a PV guest, to be localised */
 };
 
-/* What one thread works with: its entries of the grant table, its memory, and its window. */
+/* What one thread works with: its window. */
 struct lane {
-    uint32_t first_ref;
-    uint8_t *arena; /* WINDOW pages, in memory from the start */
-    size_t n;
-    bool as_it_is; /* no page of the window is to be read or changed on its way */
-    struct queued queue[WINDOW];
-    xengnttab_grant_copy_segment_t segments[WINDOW]; /* the same pages */
-    uint64_t written;                                /* pages of the range */
+    struct grant_lane grants;
+    bool as_it_is;               /* no page of the window is to be read or changed on its way */
+    struct queued queue[WINDOW]; /* the same pages as those of grants */
+    uint64_t written;            /* pages of the range */
 };
 
 /* A range of pages that is being written, the same for all threads. */
@@ -60,10 +52,7 @@ struct page_writer {
     struct crew *crew; /* NULL: nobody helps */
     bool failed;       /* nobody knows what has been written */
     bool clears_work;  /* the hypervisor clears pages for us; it does so for PV on PV alone */
-    xengnttab_handle *gnttab;
-    xenforeignmemory_handle *memory;
-    xenforeignmemory_resource_handle *resource;
-    grant_entry_v1_t *grants; /* the table's first frame */
+    struct grant_copy copy;
     struct range range;
     struct lane lanes[CREW_MAX]; /* by worker; those without a thread have no arena */
     size_t n_own, n_clears;
@@ -72,57 +61,21 @@ struct page_writer {
     _Alignas(PAGE_BYTES) uint8_t own[OWN_PAGES][PAGE_BYTES]; /* contents that were handed over */
 };
 
-static const size_t arena_bytes = WINDOW * PAGE_BYTES;
 static const _Alignas(PAGE_BYTES) uint8_t zeros[PAGE_BYTES];
 
 /* ---- open, close ---- */
 
-static int map_grants(struct page_writer *w, struct error *e)
-{
-    void *at = NULL;
-    w->resource = xenforeignmemory_map_resource(
-        w->memory, (domid_t)w->domid, XENMEM_resource_grant_table,
-        XENMEM_resource_grant_table_id_shared, 0, 1, &at, PROT_READ | PROT_WRITE, 0);
-    if (!w->resource)
-        return xen_error(w->xen, e, "domain %u: map its grant table", w->domid);
-    w->grants = at;
-    return 0;
-}
-
 static void window_clear(struct lane *l)
 {
-    l->n = 0;
+    l->grants.n = 0;
     l->as_it_is = true;
 }
 
 static int lane_open(struct page_writer *w, unsigned worker, struct error *e)
 {
     struct lane *l = &w->lanes[worker];
-    l->first_ref = GNTTAB_NR_RESERVED_ENTRIES + worker * (uint32_t)WINDOW;
-    l->arena = aligned_alloc(PAGE_BYTES, arena_bytes);
-    if (!l->arena)
-        return error_set(e, -ENOMEM, "out of memory for pages on their way");
-    memset(l->arena, 0, arena_bytes); /* no page fault later */
-    for (uint32_t i = 0; i < WINDOW; i++)
-        l->segments[i] = (xengnttab_grant_copy_segment_t){
-            .dest.foreign = {.ref = l->first_ref + i, .domid = (uint16_t)w->domid},
-            .len = PAGE_BYTES,
-            .flags = GNTCOPY_dest_gref,
-        };
     window_clear(l);
-    return 0;
-}
-
-static int open_handles(struct page_writer *w, struct error *e)
-{
-    w->gnttab = xengnttab_open(NULL, 0);
-    if (!w->gnttab)
-        return xen_error(w->xen, e, "open /dev/xen/gntdev");
-    w->memory = xenforeignmemory_open(NULL, 0);
-    if (!w->memory)
-        return xen_error(w->xen, e, "open /dev/xen/privcmd for foreign memory");
-    int rc = map_grants(w, e);
-    return rc ? rc : lane_open(w, 0, e);
+    return grant_lane_open(&l->grants, &w->copy, worker * WINDOW, WINDOW, e);
 }
 
 int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, struct frames *frames,
@@ -139,7 +92,9 @@ int page_writer_open(struct xen *x, uint32_t domid, enum image_guest guest, stru
     w->frames = frames;
     w->trace = trace;
     w->clears_work = guest == IMAGE_GUEST_PV;
-    int rc = open_handles(w, e);
+    int rc = grant_copy_open(&w->copy, domid, e);
+    if (!rc)
+        rc = lane_open(w, 0, e);
     if (rc) {
         page_writer_close(w);
         *out = NULL;
@@ -173,14 +128,9 @@ void page_writer_close(struct page_writer *w)
 {
     if (!w)
         return;
-    if (w->resource)
-        xenforeignmemory_unmap_resource(w->memory, w->resource);
-    if (w->memory)
-        xenforeignmemory_close(w->memory);
-    if (w->gnttab)
-        xengnttab_close(w->gnttab);
     for (unsigned i = 0; i < CREW_MAX; i++)
-        free(w->lanes[i].arena);
+        grant_lane_close(&w->lanes[i].grants);
+    grant_copy_close(&w->copy);
     free(w);
 }
 
@@ -207,7 +157,7 @@ int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct
 
 static uint8_t *arena_page(const struct lane *l, size_t i)
 {
-    return l->arena + i * PAGE_BYTES;
+    return l->grants.arena + i * PAGE_BYTES;
 }
 
 /* How many pages from q on are one piece of the image's file. */
@@ -236,14 +186,14 @@ static int fetch(struct lane *l, const struct image *im, struct error *e)
 {
     const struct queued *q = l->queue;
     int rc = 0;
-    for (size_t i = 0, run; i < l->n && !rc; i += run) {
+    for (size_t i = 0, run; i < l->grants.n && !rc; i += run) {
         run = 1;
         if (q[i].source) {
             content_take(l, i);
         } else if (i && same_as_before(&q[i])) {
-            l->segments[i].source.virt = l->segments[i - 1].source.virt;
+            l->grants.segments[i].source.virt = l->grants.segments[i - 1].source.virt;
         } else {
-            run = run_length(&q[i], l->n - i);
+            run = run_length(&q[i], l->grants.n - i);
             rc = image_read_payloads(im, q[i].payload, run, arena_page(l, i), e);
         }
     }
@@ -253,39 +203,23 @@ static int fetch(struct lane *l, const struct image *im, struct error *e)
 static int localise(const struct page_writer *w, const struct lane *l, struct error *e)
 {
     int rc = 0;
-    for (size_t i = 0; i < l->n && !rc; i++)
+    for (size_t i = 0; i < l->grants.n && !rc; i++)
         if (l->queue[i].is_table)
             rc = page_table_localise(w->frames, l->queue[i].pfn, arena_page(l, i), e);
     return rc;
 }
 
-/* An entry of the grant table is complete but for its flags, without which it is none, before they
- * are set. */
-static void grant(const struct page_writer *w, const struct lane *l)
-{
-    grant_entry_v1_t *entries = w->grants + l->first_ref;
-    for (size_t i = 0; i < l->n; i++)
-        entries[i].frame = (uint32_t)frames_mfn(w->frames, l->queue[i].pfn);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    for (size_t i = 0; i < l->n; i++)
-        entries[i].flags = GTF_permit_access; /* to domain 0: the entries were all zeros */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-}
-
 static int copy(const struct page_writer *w, struct lane *l, struct error *e)
 {
-    grant(w, l);
-    int failed = xengnttab_grant_copy(w->gnttab, (uint32_t)l->n, l->segments) ? errno : 0;
-    memset(w->grants + l->first_ref, 0, l->n * sizeof *w->grants);
-    if (failed) /* not xen_error: what the library logs is one text for all threads */
-        return error_errno(e, failed, "domain %u: copy %zu pages, the first to pfn %#" PRIx64,
-                           w->domid, l->n, l->queue->pfn);
-    for (size_t i = 0; i < l->n; i++)
-        /* the hypervisor's own codes, GNTST_...: -1 is a frame that may not be written, say a table
-         */
-        if (l->segments[i].status != GNTST_okay)
-            return error_set(e, -EIO, "domain %u: copy to pfn %#" PRIx64 ": grant status %d",
-                             w->domid, l->queue[i].pfn, l->segments[i].status);
+    struct grant_lane *g = &l->grants;
+    size_t bad;
+    int rc = grant_lane_copy(g, &bad);
+    if (rc && bad == g->n) /* not xen_error: what the library logs is one text for all threads */
+        return error_errno(e, -rc, "domain %u: copy %zu pages, the first to pfn %#" PRIx64,
+                           w->domid, g->n, l->queue->pfn);
+    if (rc)
+        return error_set(e, rc, "domain %u: copy to pfn %#" PRIx64 ": grant status %d", w->domid,
+                         l->queue[bad].pfn, g->segments[bad].status);
     return 0;
 }
 
@@ -296,7 +230,7 @@ static int window_write(const struct page_writer *w, struct lane *l, const struc
     int rc = l->as_it_is ? 0 : fetch(l, im, e);
     if (!rc && !l->as_it_is)
         rc = localise(w, l, e);
-    if (!rc && l->n)
+    if (!rc && l->grants.n)
         rc = copy(w, l, e);
     window_clear(l);
     return rc;
@@ -312,9 +246,8 @@ static inline int window_add(const struct page_writer *w, struct lane *l, struct
                          mfn);
     bool as_it_is = q.source && !q.is_table;
     l->as_it_is &= as_it_is;
-    l->segments[l->n].source.virt = as_it_is ? (void *)(uintptr_t)q.source : arena_page(l, l->n);
-    l->segments[l->n].status = GNTST_general_error;
-    l->queue[l->n++] = q;
+    l->queue[l->grants.n] = q;
+    grant_lane_add(&l->grants, as_it_is ? q.source : arena_page(l, l->grants.n), (uint32_t)mfn);
     return 0;
 }
 
@@ -324,7 +257,7 @@ static int zeros_copy(struct page_writer *w, uint64_t pfn, struct error *e)
 {
     struct lane *l = &w->lanes[0];
     int rc = window_add(w, l, (struct queued){.pfn = pfn, .source = zeros}, e);
-    return !rc && l->n == WINDOW ? window_write(w, l, NULL, e) : rc;
+    return !rc && l->grants.n == WINDOW ? window_write(w, l, NULL, e) : rc;
 }
 
 /* A dom0 that is no PV domain itself may not ask for this; then zeros are copied. */
@@ -392,7 +325,7 @@ static int add(struct page_writer *w, uint64_t pfn, unsigned type, const void *c
     memcpy(own, content, PAGE_BYTES);
     rc = window_add(w, &w->lanes[0],
                     (struct queued){.pfn = pfn, .source = own, .is_table = is_table(w, type)}, e);
-    return !rc && (w->n_own == OWN_PAGES || w->lanes[0].n == WINDOW) ? own_write(w, e) : rc;
+    return !rc && (w->n_own == OWN_PAGES || w->lanes[0].grants.n == WINDOW) ? own_write(w, e) : rc;
 }
 
 int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const void *content,
@@ -458,7 +391,7 @@ static int range_part(void *data, unsigned part, unsigned worker, struct error *
     int rc = 0;
     for (uint64_t i = r->of.n * part / r->parts; i < end && !rc; i++) {
         rc = range_page(w, l, &r->of.pages[i], e);
-        if (!rc && l->n == WINDOW)
+        if (!rc && l->grants.n == WINDOW)
             rc = window_write(w, l, r->of.image, e);
     }
     return rc ? rc : window_write(w, l, r->of.image, e);

@@ -1,13 +1,8 @@
 /*
  * Writes whole pages of a paused domain without mapping any of them.
  *
- * Content goes by grant copy: the toolstack puts entries for the target frames into the domain's
- * own grant table, whose first frame it can map, and has the hypervisor copy from our memory to
- * these grants, 16 pages a hypercall. That costs about half of mapping, copying and unmapping,
- * where a PV dom0 traps into the hypervisor for each page that it unmaps. Only the first frame of
- * the table is used, behind the entries that are reserved, so the table does not grow; entries are
- * cleared with each window. Pages of zeros of a PV domain are cleared by the hypervisor, with no
- * copy at all.
+ * Content goes by grant copy (grant_copy.h). Pages of zeros of a PV domain are cleared by the
+ * hypervisor, with no copy at all.
  *
  * Content that has been mapped in ahead of time is copied from where it is (image_near). Else it is
  * read from the image's file into memory of our own, a window of pages at a time: for a page that

@@ -1,7 +1,7 @@
 /*
  * ways: what it costs to bring pages from a file into a domain, by each way there is and with
  * windows of several sizes. The engine's page writer (restore/engine/page_writer.c) is what this
- * decides.
+ * decides; both copy by restore/engine/grant_copy.h.
  *
  *   ways PAGES REPEAT
  *
@@ -27,6 +27,7 @@
  */
 #include "base/crew.h"
 #include "base/util.h"
+#include "restore/engine/grant_copy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,23 +38,18 @@
 #include <time.h>
 #include <unistd.h>
 #include <xenctrl.h>
-
-#include <xen/grant_table.h>
-#include <xen/memory.h>
 #include <xenforeignmemory.h>
-#include <xengnttab.h>
 
 #define DOMAIN_PAGES (256u * 256u)
 #define EXTENT_PAGES 512u
-#define WINDOW 504u /* entries of a grant frame, but for those that are reserved */
+#define WINDOW GRANT_ENTRIES
 #define FILE_NAME "ways.tmp"
 
 struct rig {
     xc_interface *xch;
     xenforeignmemory_handle *memory;
-    xengnttab_handle *gnttab;
-    xenforeignmemory_resource_handle *resource;
-    grant_entry_v1_t *grants;
+    struct grant_copy copy;
+    struct grant_lane lanes[CREW_MAX]; /* by worker */
     struct crew *crews[CREW_MAX];
     uint32_t domid;
     int fd;
@@ -64,7 +60,7 @@ struct rig {
     uint64_t first, n; /* this much of the pages, */
     uint64_t window;   /* each worker so many at a time */
     bool reads;
-    uint8_t *file; /* mapped, to copy from; NULL: from the arena */
+    uint8_t *file; /* mapped, to copy from; NULL: from the lane's arena */
 };
 
 static double now_us(void)
@@ -121,16 +117,10 @@ static void domain_make(void)
 
 static void handles_open(void)
 {
-    void *at = NULL;
     struct error e;
     rig.memory = xenforeignmemory_open(NULL, 0);
-    rig.gnttab = xengnttab_open(NULL, 0);
-    need(rig.memory && rig.gnttab, "open the Xen devices");
-    rig.resource = xenforeignmemory_map_resource(
-        rig.memory, (domid_t)rig.domid, XENMEM_resource_grant_table,
-        XENMEM_resource_grant_table_id_shared, 0, 1, &at, PROT_READ | PROT_WRITE, 0);
-    need(rig.resource, "map the grant table");
-    rig.grants = at;
+    need(rig.memory, "open /dev/xen/privcmd");
+    need(!grant_copy_open(&rig.copy, rig.domid, &e), "map the grant table");
     for (unsigned i = 0; i < CREW_MAX; i++)
         need(!crew_new(i + 1, &rig.crews[i], &e), "start threads");
 }
@@ -156,47 +146,39 @@ static xen_pfn_t spread(uint64_t page)
     return rig.mfns[page * (DOMAIN_PAGES / rig.pages)];
 }
 
-static uint8_t *source_of(uint64_t page, uint64_t place)
+/* Of rig.window pages each, as many as have room. */
+static void lanes_open(void)
 {
-    return rig.file ? rig.file + page * PAGE_BYTES : rig.arena + place * PAGE_BYTES;
+    struct error e;
+    for (size_t i = 0; i < CREW_MAX && (i + 1) * rig.window <= WINDOW; i++) {
+        grant_lane_close(&rig.lanes[i]);
+        need(!grant_lane_open(&rig.lanes[i], &rig.copy, i * rig.window, rig.window, &e), "memory");
+        memset(rig.lanes[i].arena, (int)i + 1, rig.window * PAGE_BYTES);
+    }
 }
 
-/* Pages `first` and so on, by a worker that has the places from `place` on, of grant entries as in
- * the arena, for itself. */
-static void window_copy(uint64_t first, uint64_t n, uint64_t place)
+static const uint8_t *source_of(const struct grant_lane *l, uint64_t page, uint64_t place)
 {
-    static _Thread_local xengnttab_grant_copy_segment_t segments[WINDOW];
-    grant_entry_v1_t *g = rig.grants + GNTTAB_NR_RESERVED_ENTRIES + place;
-    size_t bytes = n * PAGE_BYTES;
+    return rig.file ? rig.file + page * PAGE_BYTES : l->arena + place * PAGE_BYTES;
+}
+
+/* Pages `first` and so on. */
+static void window_copy(struct grant_lane *l, uint64_t first, uint64_t n)
+{
+    size_t bytes = n * PAGE_BYTES, bad;
     if (rig.reads)
-        need(pread(rig.fd, rig.arena + place * PAGE_BYTES, bytes, (off_t)(first * PAGE_BYTES)) ==
-                 (ssize_t)bytes,
-             "read");
-    for (uint64_t i = 0; i < n; i++) {
-        g[i] = (grant_entry_v1_t){0, 0, (uint32_t)spread(first + i)};
-        segments[i] = (xengnttab_grant_copy_segment_t){
-            .source.virt = source_of(first + i, place + i),
-            .dest.foreign = {.ref = GNTTAB_NR_RESERVED_ENTRIES + (uint32_t)(place + i),
-                             .domid = (uint16_t)rig.domid},
-            .len = PAGE_BYTES,
-            .flags = GNTCOPY_dest_gref,
-        };
-    }
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        need(pread(rig.fd, l->arena, bytes, (off_t)(first * PAGE_BYTES)) == (ssize_t)bytes, "read");
+    l->n = 0;
     for (uint64_t i = 0; i < n; i++)
-        g[i].flags = GTF_permit_access;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    need(!xengnttab_grant_copy(rig.gnttab, (uint32_t)n, segments), "copy");
-    for (uint64_t i = 0; i < n; i++)
-        need(segments[i].status == GNTST_okay, "copy a page");
-    memset(g, 0, n * sizeof *g);
+        grant_lane_add(l, source_of(l, first + i, i), (uint32_t)spread(first + i));
+    need(!grant_lane_copy(l, &bad), "copy");
 }
 
 static int copy_part(void *data, unsigned part, unsigned worker, struct error *e)
 {
     (void)data, (void)e;
     uint64_t from = part * rig.window, left = rig.n - from;
-    window_copy(rig.first + from, left < rig.window ? left : rig.window, worker * rig.window);
+    window_copy(&rig.lanes[worker], rig.first + from, left < rig.window ? left : rig.window);
     return 0;
 }
 
@@ -211,11 +193,12 @@ static void copy_range(struct crew *crew)
 /* Each thread takes one window after the other until all pages are there. */
 static double grant_copy(uint64_t window, unsigned threads, bool reads)
 {
-    double start = now_us();
     rig.reads = reads;
     rig.first = 0;
     rig.n = rig.pages;
     rig.window = window;
+    lanes_open();
+    double start = now_us();
     copy_range(rig.crews[threads - 1]);
     return now_us() - start;
 }
@@ -239,9 +222,10 @@ static double copy_windows(unsigned threads)
 /* A window of 504 after the other, cut into parts for the threads. */
 static double copy_shared(unsigned threads)
 {
-    double start = now_us();
     rig.reads = false;
     rig.window = WINDOW / threads;
+    lanes_open();
+    double start = now_us();
     for (rig.first = 0; rig.first < rig.pages; rig.first += rig.n) {
         rig.n = rig.pages - rig.first < WINDOW ? rig.pages - rig.first : WINDOW;
         copy_range(rig.crews[threads - 1]);

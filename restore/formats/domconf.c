@@ -1,6 +1,6 @@
 /*
- * Domain configurations in our own JSON form, and what belongs to both forms:
- * disk names and disk specifications. xl's form is read in domconf_xl.c.
+ * Domain configurations in our own JSON form, and the rules for both forms. xl's form is read in
+ * domconf_xl.c, a disk's part in disk_conf.c.
  *
  * The form is kept inside image files, so its keys are a format:
  *
@@ -21,13 +21,12 @@
 #include "restore/formats/domconf_private.h"
 
 #include "base/util.h"
+#include "restore/formats/vdev.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const disk_kinds[] = {"phy", "ro", "cow", "scratch"};
 static const char *const tsc_modes[] = {"default", "always_emulate", "native", "native_paravirt"};
 
 void domconf_init(struct domconf *c)
@@ -43,93 +42,7 @@ void domconf_dispose(struct domconf *c)
     domconf_init(c);
 }
 
-const char *disk_kind_name(enum disk_kind kind)
-{
-    return disk_kinds[kind];
-}
-
-static int name_index(const char *const *names, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!strcmp(names[i], name))
-            return (int)i;
-    return -1;
-}
-
-/* ---- disk names: Xen's docs/man/xen-vbd-interface.7 ---- */
-
-struct disk_bus {
-    const char *prefix;
-    uint32_t disks, partitions; /* numbers go to one less */
-};
-
-static const struct disk_bus bus_xvd = {"xvd", 1u << 20, 256};
-static const struct disk_bus bus_hd = {"hd", 4, 64};
-static const struct disk_bus bus_sd = {"sd", 16, 16};
-
-/* Decimal without leading zero, below limit. */
-static bool number_parse_at(const char *text, uint32_t limit, uint32_t *out)
-{
-    uint64_t value;
-    if (text[0] == '0' && text[1])
-        return false;
-    if (number_parse(text, 0, limit - 1, &value))
-        return false;
-    *out = (uint32_t)value;
-    return true;
-}
-
-/* "b", "aa12": letters count a, b, ... z, aa, ab, ...; digits are the partition. */
-static bool disk_name_parse(const char *vdev, const struct disk_bus *bus, uint32_t *disk,
-                            uint32_t *partition)
-{
-    size_t len = strlen(bus->prefix);
-    if (strncmp(vdev, bus->prefix, len))
-        return false;
-    const char *at = vdev + len;
-    uint64_t number = 0;
-    for (; *at >= 'a' && *at <= 'z'; at++) {
-        number = number * 26 + (uint64_t)(*at - 'a') + 1;
-        if (number > bus->disks)
-            return false;
-    }
-    if (!number)
-        return false;
-    *disk = (uint32_t)number - 1;
-    *partition = 0;
-    return !*at || (*at != '0' && number_parse_at(at, bus->partitions, partition));
-}
-
-/* "d536p37", "d0" */
-static bool disk_number_parse(const char *vdev, uint32_t *disk, uint32_t *partition)
-{
-    char text[16];
-    if (vdev[0] != 'd' || !format_fits(text, sizeof text, "%s", vdev + 1))
-        return false;
-    char *p = strchr(text, 'p');
-    if (p)
-        *p = '\0';
-    *partition = 0;
-    return number_parse_at(text, bus_xvd.disks, disk) &&
-           (!p || number_parse_at(p + 1, bus_xvd.partitions, partition));
-}
-
-int vdev_to_devid(const char *vdev, uint32_t *devid)
-{
-    uint32_t disk, part;
-    if (disk_number_parse(vdev, &disk, &part) || disk_name_parse(vdev, &bus_xvd, &disk, &part))
-        *devid =
-            disk < 16 && part < 16 ? 202u << 8 | disk << 4 | part : 1u << 28 | disk << 8 | part;
-    else if (disk_name_parse(vdev, &bus_sd, &disk, &part))
-        *devid = 8u << 8 | disk << 4 | part;
-    else if (disk_name_parse(vdev, &bus_hd, &disk, &part))
-        *devid = (disk < 2 ? 3u : 22u) << 8 | (disk & 1) << 6 | part;
-    else
-        return -1;
-    return 0;
-}
-
-/* ---- disk specifications ---- */
+/* ---- disks ---- */
 
 static struct disk_conf *disk_find(struct domconf *c, const char *vdev)
 {
@@ -142,44 +55,12 @@ static struct disk_conf *disk_find(struct domconf *c, const char *vdev)
     return NULL;
 }
 
-static int disk_spec_parse(const char *vdev, const char *spec, struct disk_conf *out,
-                           struct error *e)
-{
-    const char *colon = strchr(spec, ':');
-    char kind[16] = "";
-    if (colon)
-        (void)format_fits(kind, sizeof kind, "%.*s", (int)(colon - spec), spec);
-    int index = name_index(disk_kinds, ARRAY_SIZE(disk_kinds), kind);
-    if (index < 0)
-        return error_set(e, ANSWER_BAD_VALUE,
-                         "disk %s: \"%s\" is none of ro:PATH, phy:PATH, cow:PATH, scratch:SIZE",
-                         vdev, spec);
-    out->kind = (enum disk_kind)index;
-    const char *rest = colon + 1;
-    if (out->kind == DISK_SCRATCH) {
-        if (size_parse_bytes(rest, &out->size_bytes) || !out->size_bytes || out->size_bytes % 512)
-            return error_set(e, ANSWER_BAD_VALUE,
-                             "disk %s: \"%s\" is no size (like 512M, in whole sectors)", vdev,
-                             rest);
-        return 0;
-    }
-    if (rest[0] != '/' || strlen(rest) >= PATH_MAX)
-        return error_set(e, ANSWER_BAD_VALUE, "disk %s: path \"%s\" is not absolute or too long",
-                         vdev, rest);
-    json_t *text = json_string(rest); /* NULL when it is not UTF-8: JSON could not keep it */
-    if (!text)
-        return error_set(e, ANSWER_BAD_VALUE, "disk %s: path \"%s\" is not UTF-8", vdev, rest);
-    json_decref(text);
-    out->path = strdup(rest);
-    return out->path ? 0 : error_set(e, -ENOMEM, "disk %s: out of memory", vdev);
-}
-
 int domconf_set_disk(struct domconf *c, const char *vdev, const char *spec, struct error *e)
 {
     struct disk_conf *disk = disk_find(c, vdev), parsed = {.path = NULL};
     if (!disk)
         return error_set(e, ANSWER_BAD_VALUE, "disk %s: the configuration has no such disk", vdev);
-    int rc = disk_spec_parse(vdev, spec, &parsed, e);
+    int rc = disk_conf_parse(vdev, spec, &parsed, e);
     if (rc)
         return rc;
     free(disk->path);
@@ -191,31 +72,11 @@ int domconf_set_disk(struct domconf *c, const char *vdev, const char *spec, stru
 
 /* ---- writing our form ---- */
 
-/* NULL: none, or no memory. */
-static json_t *fingerprint_to_json(const struct disk_fingerprint *f)
-{
-    if (!f->taken)
-        return NULL;
-    char digest[2 * sizeof f->digest + 1];
-    hex_format(f->digest, sizeof f->digest, digest);
-    return json_pack("{sI sI ss*}", "bytes", (json_int_t)f->bytes, "mtime_ns",
-                     (json_int_t)f->mtime_ns, "digest", f->digested ? digest : NULL);
-}
-
-static json_t *disk_to_json(const struct disk_conf *d)
-{
-    if (d->kind == DISK_SCRATCH)
-        return json_pack("{ss ss sI}", "vdev", d->vdev, "kind", disk_kind_name(d->kind),
-                         "size_bytes", (json_int_t)d->size_bytes);
-    return json_pack("{ss ss ss so*}", "vdev", d->vdev, "kind", disk_kind_name(d->kind), "path",
-                     d->path, "was", fingerprint_to_json(&d->was));
-}
-
 static json_t *disks_to_json(const struct domconf *c)
 {
     json_t *array = json_array();
     for (unsigned i = 0; array && i < c->n_disks; i++)
-        if (json_array_append_new(array, disk_to_json(&c->disks[i]))) {
+        if (json_array_append_new(array, disk_conf_to_json(&c->disks[i]))) {
             json_decref(array);
             array = NULL;
         }
@@ -300,11 +161,12 @@ int domconf_check(const struct domconf *c, struct error *e)
 
 int tsc_mode_parse(const char *name, unsigned *mode)
 {
-    int index = name_index(tsc_modes, ARRAY_SIZE(tsc_modes), name);
-    if (index < 0)
-        return -1;
-    *mode = (unsigned)index;
-    return 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(tsc_modes); i++)
+        if (!strcmp(tsc_modes[i], name)) {
+            *mode = i;
+            return 0;
+        }
+    return -1;
 }
 
 int vcpus_online_parse(const json_t *array, uint8_t online[DOMCONF_VCPUS_MAX / 8], const char *key,
@@ -322,56 +184,7 @@ int vcpus_online_parse(const json_t *array, uint8_t online[DOMCONF_VCPUS_MAX / 8
     return 0;
 }
 
-int disk_name_set(struct disk_conf *d, const char *vdev, struct error *e)
-{
-    if (!vdev || !format_fits(d->vdev, sizeof d->vdev, "%s", vdev) ||
-        vdev_to_devid(vdev, &d->devid))
-        return error_set(e, ANSWER_IMAGE_REFUSED, "\"%s\" is no disk name like xvda",
-                         vdev ? vdev : "");
-    return 0;
-}
-
 /* ---- reading our form ---- */
-
-static int fingerprint_from_json(json_t *o, struct disk_fingerprint *f, struct error *e)
-{
-    const char *digest = NULL;
-    json_int_t bytes, mtime;
-    json_error_t why;
-    if (json_unpack_ex(o, &why, JSON_STRICT, "{s:I s:I s?s}", "bytes", &bytes, "mtime_ns", &mtime,
-                       "digest", &digest))
-        return error_set(e, ANSWER_IMAGE_REFUSED, "was: %s", why.text);
-    if (bytes < 0 || (digest && hex_parse(digest, f->digest, sizeof f->digest)))
-        return error_set(e, ANSWER_IMAGE_REFUSED, "was: bytes or digest malformed");
-    f->taken = true;
-    f->bytes = (uint64_t)bytes;
-    f->mtime_ns = mtime;
-    f->digested = digest != NULL;
-    return 0;
-}
-
-static int disk_from_json(json_t *o, struct disk_conf *d, struct error *e)
-{
-    const char *vdev, *kind, *path = NULL;
-    json_int_t size = 0;
-    json_t *was = NULL;
-    json_error_t why;
-    if (json_unpack_ex(o, &why, JSON_STRICT, "{s:s s:s s?s s?I s?o}", "vdev", &vdev, "kind", &kind,
-                       "path", &path, "size_bytes", &size, "was", &was))
-        return error_set(e, ANSWER_IMAGE_REFUSED, "%s", why.text);
-    int index = name_index(disk_kinds, ARRAY_SIZE(disk_kinds), kind);
-    if (index < 0 || (index == DISK_SCRATCH) == (path != NULL) ||
-        (index == DISK_SCRATCH) == (size <= 0) || (index == DISK_SCRATCH && was))
-        return error_set(e, ANSWER_IMAGE_REFUSED, "kind \"%s\" does not fit its other keys", kind);
-    d->kind = (enum disk_kind)index;
-    d->size_bytes = (uint64_t)size;
-    if (path && (path[0] != '/' || strlen(path) >= PATH_MAX))
-        return error_set(e, ANSWER_IMAGE_REFUSED, "path is not absolute or too long");
-    if (path && !(d->path = strdup(path)))
-        return error_set(e, -ENOMEM, "out of memory");
-    int rc = was ? fingerprint_from_json(was, &d->was, e) : 0;
-    return rc ? rc : disk_name_set(d, vdev, e);
-}
 
 int disks_from_json(const json_t *array, disk_parse *parse, struct domconf *c, struct error *e)
 {
@@ -429,7 +242,7 @@ static int own_form_take(const struct own_form *f, struct domconf *c, struct err
     c->max_maptrack_frames = (unsigned)f->maptrack;
     c->max_event_channels = (unsigned)f->channels;
     int rc = vcpus_online_parse(f->online, c->online, "online_vcpus", e);
-    return rc ? rc : disks_from_json(f->disks, disk_from_json, c, e);
+    return rc ? rc : disks_from_json(f->disks, disk_conf_from_json, c, e);
 }
 
 static int domconf_from_object(json_t *o, struct domconf *c, struct error *e)

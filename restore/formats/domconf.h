@@ -7,43 +7,12 @@
 #define RESTORE_DOMCONF_H
 
 #include "base/error.h"
+#include "restore/formats/disk_conf.h"
 #include "store/image.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-/*
- * How a disk is provided to a slot.
- *   phy      the path itself, read-write: what is written is seen by every lease
- *            and by the next one; for disks that are meant to be shared
- *   ro       the path itself, read-only
- *   cow      a private copy-on-write view of the path, thrown away with the domain:
- *            every lease finds the disk as it was saved. Default for writable disks
- *   scratch  an empty disk of a size, thrown away with the domain
- */
-enum disk_kind { DISK_PHY, DISK_RO, DISK_COW, DISK_SCRATCH };
-
-/*
- * What a disk was when the state was saved: a kernel that comes back has parts of its file
- * systems in memory, so they must not have changed underneath. See restore/formats/fingerprint.h.
- */
-struct disk_fingerprint {
-    bool taken;
-    uint64_t bytes;
-    int64_t mtime_ns; /* of a file; 0 for a block device, which has none */
-    bool digested;
-    uint8_t digest[32]; /* BLAKE2b-256 of the whole disk */
-};
-
-struct disk_conf {
-    char vdev[16];  /* xvda, sdb1, hdc, d0p1 as Xen writes them */
-    uint32_t devid; /* 51712 for xvda: the number under device/vbd */
-    enum disk_kind kind;
-    char *path;          /* block device or raw image file; NULL for scratch */
-    uint64_t size_bytes; /* scratch only */
-    struct disk_fingerprint was;
-};
 
 #define DOMCONF_VCPUS_MAX 128u /* HVM_MAX_VCPUS; PV domains with more are refused as well */
 #define DOMCONF_DISKS_MAX 64u
@@ -86,9 +55,5 @@ int domconf_from_json(const char *text, struct domconf *c, struct error *e);
 /* "ro:PATH" "phy:PATH" "cow:PATH" "scratch:SIZE" onto the disk called vdev, which must exist.
  * ANSWER_BAD_VALUE. PATH must be absolute. */
 int domconf_set_disk(struct domconf *c, const char *vdev, const char *spec, struct error *e);
-
-/* Disk name to device number by Xen's rule (docs/man/xen-vbd-interface.7): 0 or -1. */
-int vdev_to_devid(const char *vdev, uint32_t *devid);
-const char *disk_kind_name(enum disk_kind kind);
 
 #endif

@@ -16,8 +16,6 @@ int tsc_mode_parse(const char *name, unsigned *mode);
 /* Sets the bits that the array of numbers names. */
 int vcpus_online_parse(const json_t *array, uint8_t online[DOMCONF_VCPUS_MAX / 8], const char *key,
                        struct error *e);
-/* Sets vdev and devid. */
-int disk_name_set(struct disk_conf *d, const char *vdev, struct error *e);
 /* Fills c->disks with one call of parse for each entry. */
 int disks_from_json(const json_t *array, disk_parse *parse, struct domconf *c, struct error *e);
 

@@ -395,7 +395,7 @@ static int xl_disk_parse(json_t *o, struct disk_conf *d, struct error *e)
     struct xl_disk x = {.domid = 0};
     int rc = xl_disk_read(o, &x, e);
     if (!rc)
-        rc = disk_name_set(d, x.vdev, e);
+        rc = disk_conf_name(d, x.vdev, e);
     if (!rc)
         rc = xl_disk_check(&x, e);
     if (rc)

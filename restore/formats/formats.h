@@ -7,7 +7,8 @@
  *   source.h        bytes from a file, a pipe or memory
  *   savefile.h      what `xl save` writes: header, configuration, stream
  *   stream.h        reads a libxc stream; stream_write.h writes one
- *   domconf.h       a domain's configuration, from xl's JSON or ours
+ *   domconf.h       a domain's configuration, from xl's JSON or ours; disk_conf.h: of one disk
+ *   vdev.h          names of block devices
  *   fingerprint.h   whether a disk is still what it was
  *   guest_check.h   whether records and memory agree
  *   lineage.h       whether two images may be base and derived, or versions of one another

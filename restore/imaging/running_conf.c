@@ -4,6 +4,7 @@
 #include "base/util.h"
 #include "restore/formats/domconf.h"
 #include "restore/formats/savefile.h"
+#include "restore/formats/vdev.h"
 #include "restore/xen/nodes.h"
 #include "restore/xen/userdata.h"
 

@@ -3,6 +3,7 @@
 
 #include "base/util.h"
 #include "restore/formats/domconf.h"
+#include "restore/formats/vdev.h"
 
 #include <errno.h>
 

@@ -1,0 +1,128 @@
+/* The configuration of one disk: see disk_conf.h. */
+#include "restore/formats/disk_conf.h"
+
+#include "base/util.h"
+#include "restore/formats/vdev.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const disk_kinds[] = {"phy", "ro", "cow", "scratch"};
+
+/* -1: there is no such kind. */
+static int kind_index(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(disk_kinds); i++)
+        if (!strcmp(disk_kinds[i], name))
+            return (int)i;
+    return -1;
+}
+
+const char *disk_kind_name(enum disk_kind kind)
+{
+    return disk_kinds[kind];
+}
+
+int disk_conf_name(struct disk_conf *d, const char *vdev, struct error *e)
+{
+    if (!vdev || !format_fits(d->vdev, sizeof d->vdev, "%s", vdev) ||
+        vdev_to_devid(vdev, &d->devid))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "\"%s\" is no disk name like xvda",
+                         vdev ? vdev : "");
+    return 0;
+}
+
+int disk_conf_parse(const char *vdev, const char *spec, struct disk_conf *out, struct error *e)
+{
+    const char *colon = strchr(spec, ':');
+    char kind[16] = "";
+    if (colon)
+        (void)format_fits(kind, sizeof kind, "%.*s", (int)(colon - spec), spec);
+    int index = kind_index(kind);
+    if (index < 0)
+        return error_set(e, ANSWER_BAD_VALUE,
+                         "disk %s: \"%s\" is none of ro:PATH, phy:PATH, cow:PATH, scratch:SIZE",
+                         vdev, spec);
+    out->kind = (enum disk_kind)index;
+    const char *rest = colon + 1;
+    if (out->kind == DISK_SCRATCH) {
+        if (size_parse_bytes(rest, &out->size_bytes) || !out->size_bytes || out->size_bytes % 512)
+            return error_set(e, ANSWER_BAD_VALUE,
+                             "disk %s: \"%s\" is no size (like 512M, in whole sectors)", vdev,
+                             rest);
+        return 0;
+    }
+    if (rest[0] != '/' || strlen(rest) >= PATH_MAX)
+        return error_set(e, ANSWER_BAD_VALUE, "disk %s: path \"%s\" is not absolute or too long",
+                         vdev, rest);
+    json_t *text = json_string(rest); /* NULL when it is not UTF-8: JSON could not keep it */
+    if (!text)
+        return error_set(e, ANSWER_BAD_VALUE, "disk %s: path \"%s\" is not UTF-8", vdev, rest);
+    json_decref(text);
+    out->path = strdup(rest);
+    return out->path ? 0 : error_set(e, -ENOMEM, "disk %s: out of memory", vdev);
+}
+
+/* ---- our form ---- */
+
+/* NULL: none, or no memory. */
+static json_t *fingerprint_to_json(const struct disk_fingerprint *f)
+{
+    if (!f->taken)
+        return NULL;
+    char digest[2 * sizeof f->digest + 1];
+    hex_format(f->digest, sizeof f->digest, digest);
+    return json_pack("{sI sI ss*}", "bytes", (json_int_t)f->bytes, "mtime_ns",
+                     (json_int_t)f->mtime_ns, "digest", f->digested ? digest : NULL);
+}
+
+json_t *disk_conf_to_json(const struct disk_conf *d)
+{
+    if (d->kind == DISK_SCRATCH)
+        return json_pack("{ss ss sI}", "vdev", d->vdev, "kind", disk_kind_name(d->kind),
+                         "size_bytes", (json_int_t)d->size_bytes);
+    return json_pack("{ss ss ss so*}", "vdev", d->vdev, "kind", disk_kind_name(d->kind), "path",
+                     d->path, "was", fingerprint_to_json(&d->was));
+}
+
+static int fingerprint_from_json(json_t *o, struct disk_fingerprint *f, struct error *e)
+{
+    const char *digest = NULL;
+    json_int_t bytes, mtime;
+    json_error_t why;
+    if (json_unpack_ex(o, &why, JSON_STRICT, "{s:I s:I s?s}", "bytes", &bytes, "mtime_ns", &mtime,
+                       "digest", &digest))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "was: %s", why.text);
+    if (bytes < 0 || (digest && hex_parse(digest, f->digest, sizeof f->digest)))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "was: bytes or digest malformed");
+    f->taken = true;
+    f->bytes = (uint64_t)bytes;
+    f->mtime_ns = mtime;
+    f->digested = digest != NULL;
+    return 0;
+}
+
+int disk_conf_from_json(json_t *o, struct disk_conf *d, struct error *e)
+{
+    const char *vdev, *kind, *path = NULL;
+    json_int_t size = 0;
+    json_t *was = NULL;
+    json_error_t why;
+    if (json_unpack_ex(o, &why, JSON_STRICT, "{s:s s:s s?s s?I s?o}", "vdev", &vdev, "kind", &kind,
+                       "path", &path, "size_bytes", &size, "was", &was))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "%s", why.text);
+    int index = kind_index(kind);
+    if (index < 0 || (index == DISK_SCRATCH) == (path != NULL) ||
+        (index == DISK_SCRATCH) == (size <= 0) || (index == DISK_SCRATCH && was))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "kind \"%s\" does not fit its other keys", kind);
+    d->kind = (enum disk_kind)index;
+    d->size_bytes = (uint64_t)size;
+    if (path && (path[0] != '/' || strlen(path) >= PATH_MAX))
+        return error_set(e, ANSWER_IMAGE_REFUSED, "path is not absolute or too long");
+    if (path && !(d->path = strdup(path)))
+        return error_set(e, -ENOMEM, "out of memory");
+    int rc = was ? fingerprint_from_json(was, &d->was, e) : 0;
+    return rc ? rc : disk_conf_name(d, vdev, e);
+}

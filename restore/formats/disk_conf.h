@@ -1,0 +1,62 @@
+/*
+ * The configuration of one disk: which device of the guest it is, how it is provided, and what it
+ * was when the state was saved.
+ */
+#ifndef RESTORE_DISK_CONF_H
+#define RESTORE_DISK_CONF_H
+
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * How a disk is provided to a slot.
+ *   phy      the path itself, read-write: what is written is seen by every lease
+ *            and by the next one; for disks that are meant to be shared
+ *   ro       the path itself, read-only
+ *   cow      a private copy-on-write view of the path, thrown away with the domain:
+ *            every lease finds the disk as it was saved. Default for writable disks
+ *   scratch  an empty disk of a size, thrown away with the domain
+ */
+enum disk_kind { DISK_PHY, DISK_RO, DISK_COW, DISK_SCRATCH };
+
+/*
+ * What a disk was when the state was saved: a kernel that comes back has parts of its file
+ * systems in memory, so they must not have changed underneath. See restore/formats/fingerprint.h.
+ */
+struct disk_fingerprint {
+    bool taken;
+    uint64_t bytes;
+    int64_t mtime_ns; /* of a file; 0 for a block device, which has none */
+    bool digested;
+    uint8_t digest[32]; /* BLAKE2b-256 of the whole disk */
+};
+
+struct disk_conf {
+    char vdev[16];  /* xvda, sdb1, hdc, d0p1 as Xen writes them */
+    uint32_t devid; /* 51712 for xvda: the number under device/vbd */
+    enum disk_kind kind;
+    char *path;          /* block device or raw image file; NULL for scratch */
+    uint64_t size_bytes; /* scratch only */
+    struct disk_fingerprint was;
+};
+
+/* "phy", "ro", "cow" or "scratch". Static. */
+const char *disk_kind_name(enum disk_kind kind);
+
+/* Sets vdev and devid. ANSWER_IMAGE_REFUSED: it is no name of a block device. NULL is none. */
+int disk_conf_name(struct disk_conf *d, const char *vdev, struct error *e);
+
+/* Sets kind, and path or size_bytes, from "ro:PATH" "phy:PATH" "cow:PATH" "scratch:SIZE". PATH has
+ * to be absolute. *out has been all zeros; its path is malloc'd, also after a failure. vdev is for
+ * texts. ANSWER_BAD_VALUE, -ENOMEM. */
+int disk_conf_parse(const char *vdev, const char *spec, struct disk_conf *out, struct error *e);
+
+/* Our own form, see domconf.c. New reference; NULL: no memory. */
+json_t *disk_conf_to_json(const struct disk_conf *d);
+/* *d has been all zeros; its path is malloc'd, also after a failure. ANSWER_IMAGE_REFUSED, -ENOMEM. */
+int disk_conf_from_json(json_t *o, struct disk_conf *d, struct error *e);
+
+#endif

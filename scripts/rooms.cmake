@@ -2,6 +2,7 @@
 # written to rooms.txt in the build directory when CMake configures. A line is one of
 #
 #   target NAME KIND      STATIC_LIBRARY, EXECUTABLE, ...
+#   folder NAME PATH      of its CMakeLists.txt
 #   purpose NAME TEXT     what room() was told
 #   source NAME PATH
 #   link NAME OTHER       may include OTHER's headers
@@ -12,8 +13,7 @@ function(room target text)
   set_property(TARGET ${target} PROPERTY DOMPOOL_PURPOSE "${text}")
 endfunction()
 
-function(rooms_line)
-  list(JOIN ARGN " " line)
+function(rooms_line line)
   set_property(GLOBAL APPEND_STRING PROPERTY DOMPOOL_ROOMS "${line}\n")
 endfunction()
 
@@ -21,7 +21,7 @@ function(rooms_links word target property)
   get_target_property(others ${target} ${property})
   foreach(other IN LISTS others)
     if(TARGET ${other} AND NOT other MATCHES "::") # those with :: are other people's
-      rooms_line(${word} ${target} ${other})
+      rooms_line("${word} ${target} ${other}")
     endif()
   endforeach()
 endfunction()
@@ -31,16 +31,17 @@ function(rooms_target target)
   if(NOT kind MATCHES "LIBRARY|EXECUTABLE")
     return()
   endif()
-  rooms_line(target ${target} ${kind})
+  rooms_line("target ${target} ${kind}")
+  get_target_property(folder ${target} SOURCE_DIR)
+  rooms_line("folder ${target} ${folder}")
   get_target_property(purpose ${target} DOMPOOL_PURPOSE)
   if(purpose)
-    rooms_line(purpose ${target} "${purpose}")
+    rooms_line("purpose ${target} ${purpose}")
   endif()
-  get_target_property(folder ${target} SOURCE_DIR)
   get_target_property(sources ${target} SOURCES)
   foreach(source IN LISTS sources)
     cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${folder} NORMALIZE)
-    rooms_line(source ${target} ${source})
+    rooms_line("source ${target} ${source}")
   endforeach()
   rooms_links(link ${target} LINK_LIBRARIES)
   rooms_links(public ${target} INTERFACE_LINK_LIBRARIES)

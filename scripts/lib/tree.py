@@ -104,11 +104,12 @@ class Tree:
 
 class Target:
     def __init__(self, kind):
-        self.kind, self.purpose = kind, ''
+        self.kind, self.purpose, self.home = kind, '', ''
         self.sources, self.links, self.public = [], set(), set()
 
     @property
     def folder(self):
+        """Where its sources are; `home` is where its CMakeLists.txt is."""
         return os.path.dirname(self.sources[0]) if self.sources else ''
 
 
@@ -124,6 +125,8 @@ class Rooms:
     def take(self, what, name, value, root):
         if what == 'target':
             self.targets[name] = Target(value)
+        elif what == 'folder':
+            self.targets[name].home = os.path.relpath(value, root)
         elif what == 'purpose':
             self.targets[name].purpose = value
         elif what == 'source':

@@ -55,7 +55,7 @@ static json_t *parse_disks(const struct invocation *inv)
         char vdev[32];
         char *spec = spec_absolute(value->text + len + 1);
         if (!spec || !format_fits(vdev, sizeof vdev, "%.*s", (int)len, value->text)) {
-            complain("--disk %s: the disk's name is too long or its path cannot be made",
+            complain("--disk %s: the disk's name is too long, or its path cannot be made absolute",
                      value->text);
             free(spec);
             json_decref(disks);
@@ -100,7 +100,8 @@ static int long_call(struct invocation *inv, json_t *parameters, const char *doi
     int status = talk_stream(inv, inv->command->method, parameters, long_answer, &c);
     progress_end();
     if (!status && (!c.reply || (result && !has(c.reply, result)))) {
-        complain("the daemon ended the call without a result");
+        complain("the daemon ended the call without a result; its log says more (journalctl -u "
+                 "dompool)");
         status = STATUS_UNREACHABLE;
     }
     if (status) {
@@ -261,7 +262,7 @@ static void diff_print(const json_t *d)
     char pages[READABLE_SIZE], bytes[READABLE_SIZE];
     json_t *v, *tables = json_object_get(d, "tables");
     size_t i;
-    out_line("pages     %" PRId64 " (%s), %s of them differ; %" PRId64 " are zero now",
+    out_line("pages     %" PRId64 " (%s); %s of their bytes differ; %" PRId64 " are zero now",
              get_int(d, "pages"), readable_bytes((uint64_t)get_int(d, "pages") * 4096, pages),
              readable_bytes((uint64_t)get_int(d, "bytes"), bytes), get_int(d, "to_zero"));
     out_line("tables    %" JSON_INTEGER_FORMAT " L1, %" JSON_INTEGER_FORMAT
@@ -272,9 +273,9 @@ static void diff_print(const json_t *d)
              json_integer_value(json_array_get(tables, 2)),
              json_integer_value(json_array_get(tables, 3)), get_int(d, "type_changes"));
     if (get_int(d, "added") || get_int(d, "removed"))
-        out_line("populated %" PRId64 " pages more, %" PRId64 " less", get_int(d, "added"),
+        out_line("populated %" PRId64 " pages added, %" PRId64 " removed", get_int(d, "added"),
                  get_int(d, "removed"));
-    out_line("left out  %" PRId64 " pages of the toolstack's", get_int(d, "toolstack_pages"));
+    out_line("left out  %" PRId64 " pages of the toolstack", get_int(d, "toolstack_pages"));
     json_array_foreach (json_object_get(d, "records"), i, v) {
         out_line("record    %s", json_string_value(v));
     }

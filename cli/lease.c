@@ -99,7 +99,7 @@ static void allocate_print(const struct dompool_lease *lease)
 /* A lease that nobody heard of would stay until its deadline, if it has one. */
 static int allocate_undo(struct invocation *inv, const char *lease)
 {
-    complain("releasing lease %s, as its name reached nobody", lease);
+    complain("releasing lease %s, because it could not be printed", lease);
     talk_failed(inv, dompool_release(inv->daemon, &lease, 1, DOMPOOL_RELEASE_NO_WAIT, NULL), NULL);
     return STATUS_LOCAL;
 }
@@ -135,8 +135,8 @@ int lease_release(struct invocation *inv)
 {
     bool all = option_given(inv, "all");
     if (all == (inv->n_args > 0)) {
-        complain("release: %s", all ? "--all and names at once: which is meant?"
-                                    : "name the leases, or give --all");
+        complain("release: %s",
+                 all ? "give either names or --all, not both" : "name the leases, or give --all");
         return STATUS_USAGE;
     }
     struct dompool_lease *ended;

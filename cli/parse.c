@@ -156,7 +156,8 @@ static int find_command(struct invocation *inv, struct error *e)
     if (!command_group(inv->args[0]))
         return error_set(e, STATUS_USAGE, "unknown command %s", inv->args[0]);
     if (inv->n_args == 1)
-        return error_set(e, STATUS_USAGE, "%s: which of its commands?", inv->args[0]);
+        return error_set(e, STATUS_USAGE, "%s is a group of commands: `dompool help %s` lists them",
+                         inv->args[0], inv->args[0]);
     return error_set(e, STATUS_USAGE, "unknown command %s %s", inv->args[0], inv->args[1]);
 }
 

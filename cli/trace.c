@@ -76,7 +76,7 @@ static void lease_line(const json_t *trace)
         out_line("lease   %s, ended %s ago: %s", get_text(trace, "lease"), ago,
                  get_text(trace, "end_reason"));
     else
-        out_line("lease   %s, given %s ago", get_text(trace, "lease"), ago);
+        out_line("lease   %s, allocated %s ago", get_text(trace, "lease"), ago);
 }
 
 static void trace_print(const json_t *trace)
@@ -88,8 +88,8 @@ static void trace_print(const json_t *trace)
              get_text(trace, "image"), get_text(trace, "from"), get_text(trace, "slot"),
              get_text(trace, "engine"), get_int(trace, "delta_pages"));
     if (retries)
-        out_line("failed  %" PRId64 " %s before it, in the time of the first stage", retries,
-                 retries == 1 ? "slot" : "slots");
+        out_line("failed  %" PRId64 " %s before this one; the first stage includes their time",
+                 retries, retries == 1 ? "slot" : "slots");
     timeline_print(trace);
 }
 

@@ -105,7 +105,7 @@ int dompool_release(struct dompool *d, const char *const *names, size_t n, unsig
     if (flags & ~(DOMPOOL_RELEASE_ALL | DOMPOOL_RELEASE_NO_WAIT))
         return client_fail(d, -EINVAL, "release: unknown flags");
     if (!(flags & DOMPOOL_RELEASE_ALL) == !n)
-        return client_fail(d, -EINVAL, "release: either names or DOMPOOL_RELEASE_ALL");
+        return client_fail(d, -EINVAL, "release: give either names or DOMPOOL_RELEASE_ALL");
     json_t *reply;
     int rc = client_call(d, "Release", release_parameters(names, n, flags), &reply);
     if (!rc && ended)
@@ -137,7 +137,7 @@ int dompool_list(struct dompool *d, struct dompool_lease **leases, struct dompoo
 int dompool_wait(struct dompool *d, const char *image, int64_t timeout_ms)
 {
     if (timeout_ms < DOMPOOL_UNSET)
-        return client_fail(d, -EINVAL, "wait: a negative time");
+        return client_fail(d, -EINVAL, "wait: the timeout is negative");
     json_t *p = json_object(), *reply;
     if (p && !(put_text(p, "image", image) && put_ms(p, "timeout_ms", timeout_ms))) {
         json_decref(p);

@@ -339,11 +339,11 @@ static int reply_handle(struct dompool *d, json_t *message)
     json_t *parameters = json_object_get(message, "parameters");
     bool more = json_is_true(json_object_get(message, "continues"));
     if (!d->first)
-        return client_fail(d, -EPROTO, "the daemon answered without having been asked");
+        return client_fail(d, -EPROTO, "the daemon sent an answer that nobody asked for");
     if (more && (error || !d->first->more))
-        return client_fail(d, -EPROTO, "the daemon gave a stream where one answer was due");
+        return client_fail(d, -EPROTO, "the daemon sent a stream instead of a single answer");
     if ((error && !json_is_string(error)) || (parameters && !json_is_object(parameters)))
-        return client_fail(d, -EPROTO, "the daemon's answer is no varlink message");
+        return client_fail(d, -EPROTO, "the daemon's answer is not a Varlink message");
     int rc = error ? refusal(d, json_string_value(error), parameters) : 0;
     if (more) {
         reply_deliver(d, d->first, rc, true, parameters);
@@ -400,7 +400,8 @@ int dompool_dispatch(struct dompool *d)
     if (d->broken)
         return d->broken;
     if (d->inside)
-        return client_fail(d, -EDEADLK, "dispatch from inside a callback");
+        return client_fail(d, -EDEADLK,
+                           "dompool_dispatch must not be called from inside a callback");
     int sent = out_flush(d);
     int rc = in_read(d); /* what was answered before the connection broke still counts */
     if (!rc && sent)
@@ -421,7 +422,7 @@ static int client_pump(struct dompool *d)
 int dompool_run(struct dompool *d)
 {
     if (d->inside)
-        return client_fail(d, -EDEADLK, "a blocking call from inside a callback");
+        return client_fail(d, -EDEADLK, "a blocking call must not be made from inside a callback");
     int rc = d->broken;
     while (!rc && d->first)
         rc = client_pump(d);
@@ -469,7 +470,7 @@ int dompool_call(struct dompool *d, const char *method, const char *parameters, 
     if (reply)
         *reply = NULL;
     if (d->inside)
-        return client_fail(d, -EDEADLK, "a blocking call from inside a callback");
+        return client_fail(d, -EDEADLK, "a blocking call must not be made from inside a callback");
     struct wanted w = {0};
     char *text;
     int rc = wanted_wait(d, &w, dompool_start(d, method, parameters, 0, wanted_keep, &w), &text);

@@ -60,7 +60,7 @@ dompool: TimedOut: domain 3 did not suspend within 60 s
 END
 fake 2 '[{"replies":[{"parameters":{"done_bytes":1,"total_bytes":2}}]}]' image capture web vm
 err_is <<'END'
-dompool: the daemon ended the call without a result
+dompool: the daemon ended the call without a result; its log says more (journalctl -u dompool)
 END
 
 case_is "image diff"
@@ -68,9 +68,9 @@ difference='{"pages":1100,"tables":[7,1,0,2],"type_changes":3,"to_zero":5,"added
 script='[{"expect":{"method":"io.dompool.ImageDiff","parameters":{"a":"b","b":"web"},"more":true},"replies":[{"parameters":{"difference":'$difference'}}]}]'
 fake 0 "$script" image diff b web
 out_is <<'END'
-pages     1100 (4.3 MiB), 2.0 MiB of them differ; 5 are zero now
+pages     1100 (4.3 MiB); 2.0 MiB of their bytes differ; 5 are zero now
 tables    7 L1, 1 L2, 0 L3, 2 L4; 3 pages have another type
-left out  130 pages of the toolstack's
+left out  130 pages of the toolstack
 record    X86_PV_VCPU_BASIC
 record    SHARED_INFO
 END
@@ -253,7 +253,7 @@ trace='{"lease":"l7","image":"web","name":"web-1","owner_uid":0,"created_ms":'$(
 fake 0 "$(ask Trace '{"lease":"web-1"}' "$trace")" trace web-1
 sed -i 's/1m[5-9]s/1m5s/' "$T/out"
 out_is <<'END'
-lease   l7, given 1m5s ago
+lease   l7, allocated 1m5s ago
 domain  web-1 (domid 12)
 image   web, from a warm slot (s3, engine direct), 12 pages written
 STAGE       START     TIME  TIMELINE                                  HYPERCALLS  PAGES
@@ -269,7 +269,7 @@ echo "$trace" | out_is
 ended=$(echo "$trace" | sed 's/"ended_ms":null,"end_reason":null/"ended_ms":'$((now - 7200000))',"end_reason":"rel\\u001beased"/; s/"retries":0/"retries":2/')
 fake 0 "$(ask Trace '{"lease":"l7"}' "$ended")" trace l7
 out_has "lease   l7, ended 2h ago: rel?eased"
-out_has "failed  2 slots before it, in the time of the first stage"
+out_has "failed  2 slots before this one; the first stage includes their time"
 # Numbers that do not fit together: still one mark a stage, and none beyond the end.
 for us in 0 -1 9223372036854775807; do
     for total in 0 1 -1 9223372036854775807; do

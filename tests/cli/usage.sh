@@ -16,7 +16,7 @@ usage() {
 
 usage "no command given"
 usage "unknown command frobnicate" frobnicate
-usage "image: which of its commands?" image
+usage "image is a group of commands: \`dompool help image\` lists them" image
 usage "unknown command image frobnicate" image frobnicate
 usage "unknown option --frobnicate" list --frobnicate
 usage "unknown option --frobnicate=1" list --frobnicate=1
@@ -44,7 +44,7 @@ usage "pool set: min is not of the form KEY=VALUE" pool set a min
 usage "pool set: min is given twice" pool set a min=1 min=2
 usage "pool show: one argument too many: b" pool show a b
 usage "release: name the leases, or give --all" release
-usage "release: --all and names at once" release --all a
+usage "release: give either names or --all, not both" release --all a
 usage "trace: arguments are missing" trace
 usage "trace: one argument too many: l2" trace l1 l2
 usage "call: the parameters are not JSON: " call Status '{'

@@ -2,10 +2,11 @@
  * Holding a lease: see hold.h.
  *
  *   watching --signal--> releasing --answer or second signal--> done
- *       \--lease not in List any more--> done
+ *       \--the lease has ended--> done
  *
- * The daemon does not tell a client of the end of a lease, so its list is asked for once a
- * second. The signals come through a descriptor, so the answer to a signal is ordinary code.
+ * The daemon answers one request of a connection after the other. So the end of the lease is
+ * waited for on a second connection, and the one that holds the lease is free to release it. The
+ * signals come through a descriptor, so the answer to a signal is ordinary code.
  */
 #include "cli/hold.h"
 
@@ -21,43 +22,44 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define ASK_EVERY_MS 1000
-
 enum hold_state { HOLD_WATCHING, HOLD_RELEASING, HOLD_DONE };
 
 struct holder {
     struct invocation *inv;
+    struct dompool *watch; /* the second connection */
     const char *lease;
     enum hold_state state;
-    bool asked; /* a List is under way */
+    int status; /* what the command ends with */
 };
 
-static bool lease_alive(const json_t *reply, const char *id)
+static int hold_start(struct dompool *d, const char *method, json_t *parameters,
+                      dompool_reply_fn *fn, struct holder *h)
 {
-    json_t *lease;
-    size_t i;
-    json_array_foreach (json_object_get(reply, "leases"), i, lease) {
-        if (!strcmp(get_text(lease, "lease"), id))
-            return true;
-    }
-    return false;
+    char *text = json_dumps(parameters, JSON_COMPACT);
+    json_decref(parameters);
+    if (!text)
+        out_of_memory();
+    int rc = dompool_start(d, method, text, 0, fn, h);
+    free(text);
+    return rc;
 }
 
-/* A List that is refused says nothing about the lease: the next one may do better. */
-static void hold_listed(struct dompool *d, int rc, bool more, const char *reply, void *data)
+/* rc negative: the second connection is lost, which its dompool_dispatch returns as well. */
+static void hold_ended(struct dompool *d, int rc, bool more, const char *reply, void *data)
 {
-    (void)d;
     (void)more;
     struct holder *h = data;
-    h->asked = false;
-    if (rc || h->state != HOLD_WATCHING)
+    if (rc < 0 || h->state != HOLD_WATCHING)
         return;
     json_t *object = must(json_loads(reply, 0, NULL));
-    if (!lease_alive(object, h->lease)) {
+    if (!rc)
+        complain("lease %s has ended: %s", h->lease, get_text(object, "reason"));
+    else if (!strcmp(dompool_error_name(d), "NoSuchLease"))
         complain("lease %s has ended", h->lease);
-        h->state = HOLD_DONE;
-    }
+    else
+        h->status = talk_failed_on(h->inv, d, rc, NULL);
     json_decref(object);
+    h->state = HOLD_DONE;
 }
 
 static void hold_released(struct dompool *d, int rc, bool more, const char *reply, void *data)
@@ -71,14 +73,6 @@ static void hold_released(struct dompool *d, int rc, bool more, const char *repl
     h->state = HOLD_DONE;
 }
 
-static int hold_ask(struct holder *h)
-{
-    if (h->asked || h->state != HOLD_WATCHING)
-        return 0;
-    h->asked = true;
-    return dompool_start(h->inv->daemon, "List", NULL, 0, hold_listed, h);
-}
-
 static int hold_release(struct holder *h)
 {
     if (h->state != HOLD_WATCHING) {
@@ -86,37 +80,37 @@ static int hold_release(struct holder *h)
         return 0;
     }
     h->state = HOLD_RELEASING;
-    json_t *p = must(json_pack("{s:[s], s:b}", "leases", h->lease, "wait", 1));
-    char *text = json_dumps(p, JSON_COMPACT);
-    json_decref(p);
-    if (!text)
-        out_of_memory();
-    int rc = dompool_start(h->inv->daemon, "Release", text, 0, hold_released, h);
-    free(text);
-    return rc;
+    return hold_start(h->inv->daemon, "Release",
+                      must(json_pack("{s:[s], s:b}", "leases", h->lease, "wait", 1)), hold_released,
+                      h);
 }
 
-static int hold_step(struct holder *h, int signals)
+static int hold_step(struct holder *h, int signals, struct dompool **broken)
 {
+    struct dompool *d = h->inv->daemon;
     struct pollfd watch[] = {
-        {.fd = dompool_fd(h->inv->daemon), .events = dompool_events(h->inv->daemon)},
+        {.fd = dompool_fd(d), .events = dompool_events(d)},
+        {.fd = dompool_fd(h->watch), .events = dompool_events(h->watch)},
         {.fd = signals, .events = POLLIN},
     };
     struct signalfd_siginfo info;
-    int n = poll(watch, 2, ASK_EVERY_MS);
+    int n = poll(watch, 3, -1);
     if (n < 0 && errno != EINTR)
         return -errno;
-    if (n == 0)
-        return hold_ask(h);
-    int rc = 0;
-    if (watch[1].revents && read(signals, &info, sizeof info) == sizeof info)
-        rc = hold_release(h);
+    *broken = d;
+    int rc = dompool_dispatch(d);
     if (rc || h->state == HOLD_DONE)
         return rc;
-    return dompool_dispatch(h->inv->daemon);
+    if (h->state == HOLD_WATCHING && (rc = dompool_dispatch(h->watch))) {
+        *broken = h->watch;
+        return rc;
+    }
+    if (n > 0 && watch[2].revents && read(signals, &info, sizeof info) == sizeof info)
+        return hold_release(h);
+    return 0;
 }
 
-int hold(struct invocation *inv, const char *lease)
+static int signals_open(void)
 {
     sigset_t set;
     sigemptyset(&set);
@@ -124,20 +118,40 @@ int hold(struct invocation *inv, const char *lease)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
-    int signals = signalfd(-1, &set, SFD_CLOEXEC);
+    return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+/* Until the lease has ended; what the library returned, and in *broken on which connection. */
+static int hold_run(struct holder *h, int signals, struct dompool **broken)
+{
+    int rc = 0;
+    while (!rc && h->state != HOLD_DONE)
+        rc = hold_step(h, signals, broken);
+    return rc;
+}
+
+int hold(struct invocation *inv, const char *lease)
+{
+    struct holder h = {.inv = inv, .lease = lease};
+    int signals = signals_open();
     if (signals < 0) {
         complain("cannot wait for signals: %s", strerror(errno));
         return STATUS_LOCAL;
     }
-    if (isatty(STDERR_FILENO) && !inv->json)
-        complain("holding lease %s; Ctrl-C releases it", lease);
-    struct holder h = {.inv = inv, .lease = lease};
-    int rc = 0;
-    while (!rc && h.state != HOLD_DONE)
-        rc = hold_step(&h, signals);
+    int status = talk_connect_to(inv, &h.watch);
+    if (!status) {
+        if (isatty(STDERR_FILENO) && !inv->json)
+            complain("holding lease %s; Ctrl-C releases it", lease);
+        struct dompool *broken = h.watch;
+        int rc = hold_start(h.watch, "LeaseWait", must(json_pack("{s:s}", "lease", lease)),
+                            hold_ended, &h);
+        if (!rc)
+            rc = hold_run(&h, signals, &broken);
+        status = rc ? talk_failed_on(inv, broken, rc, NULL) : h.status;
+    }
     close(signals);
-    int status = talk_failed(inv, rc, NULL);
     /* What is still under way holds pointers to h: its callbacks run here. */
+    dompool_close(h.watch);
     dompool_close(inv->daemon);
     inv->daemon = NULL;
     return status;

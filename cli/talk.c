@@ -30,9 +30,12 @@ static const char *connect_hint(int rc)
 
 int talk_connect(struct invocation *inv)
 {
-    if (inv->daemon)
-        return STATUS_DONE;
-    int rc = dompool_connect(option_text(inv, "socket"), &inv->daemon);
+    return inv->daemon ? STATUS_DONE : talk_connect_to(inv, &inv->daemon);
+}
+
+int talk_connect_to(struct invocation *inv, struct dompool **d)
+{
+    int rc = dompool_connect(option_text(inv, "socket"), d);
     if (!rc)
         return STATUS_DONE;
     if (rc == -ENOMEM)
@@ -44,12 +47,16 @@ int talk_connect(struct invocation *inv)
 
 int talk_failed(struct invocation *inv, int rc, const char *what)
 {
+    return talk_failed_on(inv, inv->daemon, rc, what);
+}
+
+int talk_failed_on(struct invocation *inv, struct dompool *d, int rc, const char *what)
+{
     if (!rc)
         return STATUS_DONE;
-    const char *text = dompool_error_text(inv->daemon);
+    const char *text = dompool_error_text(d);
     if (rc == DOMPOOL_REFUSED) {
-        complain("%s: %s%s%s", dompool_error_name(inv->daemon), what ? what : "", what ? ": " : "",
-                 text);
+        complain("%s: %s%s%s", dompool_error_name(d), what ? what : "", what ? ": " : "", text);
         return STATUS_REFUSED;
     }
     if (rc == -EINVAL) {

@@ -18,6 +18,10 @@ int talk_connect(struct invocation *inv);
  * the daemon's text, when one command asks more than once; may be NULL. */
 int talk_failed(struct invocation *inv, int rc, const char *what);
 
+/* The same two for a connection of one's own: *d is closed by the caller. */
+int talk_connect_to(struct invocation *inv, struct dompool **d);
+int talk_failed_on(struct invocation *inv, struct dompool *d, int rc, const char *what);
+
 /* Prints the whole answer of the typed call that succeeded last, for --json. */
 void talk_print(const struct invocation *inv);
 

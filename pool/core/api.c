@@ -6,6 +6,7 @@
 #include "base/util.h"
 #include "pool/core/capture_call.h"
 #include "pool/core/domains.h"
+#include "pool/core/end_wait.h"
 #include "pool/core/import_call.h"
 #include "pool/core/lease.h"
 #include "pool/core/query_call.h"
@@ -148,6 +149,16 @@ static const struct answered *release_leases(struct call *call, void *owner, con
         .wait = given_bool(given, "wait", true),
     };
     return release_call(owner, call, &rq);
+}
+
+static const struct answered *lease_wait(struct call *call, void *owner, const json_t *given)
+{
+    struct lease *l;
+    struct error e;
+    if (core_running(owner, &e) ||
+        lease_need(owner, given_text(given, "lease"), call->conn->uid, &l, &e))
+        return call_refuse(call, e.code, e.text);
+    return end_wait_begin(&l->end_waits, call);
 }
 
 static const struct answered *trace_show(struct call *call, void *owner, const json_t *given)
@@ -317,7 +328,7 @@ static const struct param allocate_params[] = {
     {"meta", PARAM_STRING_MAP, false}, {0}};
 static const struct param release_params[] = {
     {"leases", PARAM_STRINGS, false}, {"all", PARAM_BOOL, false}, {"wait", PARAM_BOOL, false}, {0}};
-static const struct param trace_params[] = {{"lease", PARAM_STRING, true}, {0}};
+static const struct param lease_params[] = {{"lease", PARAM_STRING, true}, {0}};
 static const struct param image_params[] = {{"image", PARAM_STRING, false}, {0}};
 static const struct param set_params[] = {
     {"image", PARAM_STRING, true}, {"settings", PARAM_STRING_MAP, true}, {0}};
@@ -335,7 +346,8 @@ static const struct method methods[] = {
     {"ImageRemove", name_params, true, image_remove},
     {"Allocate", allocate_params, false, allocate},
     {"Release", release_params, false, release_leases},
-    {"Trace", trace_params, false, trace_show},
+    {"LeaseWait", lease_params, false, lease_wait},
+    {"Trace", lease_params, false, trace_show},
     {"List", none_params, false, list_all},
     {"Status", none_params, false, status_show},
     {"PoolShow", image_params, false, pool_show},

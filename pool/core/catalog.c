@@ -155,6 +155,8 @@ bool entry_has_derived(const struct entry *im, char *text, size_t size)
 
 void entry_move(struct entry *im, enum entry_state to)
 {
+    if (im->state == ENTRY_CHECKING)
+        core_kick(im->core); /* the next image may be checked */
     if (to == ENTRY_MARKING)
         im->before = im->state == ENTRY_CHECKING ? ENTRY_UNVERIFIED : im->state;
     im->state = (enum entry_state)machine_step(&entry_machine, im->state, to, 0);

@@ -12,7 +12,7 @@
  *   slot, slot_reap, slot_helper   one domain: its states, its end, its helper
  *   pool                           the slots of one base: refill, failures
  *   prefetch, image_check          what warm slots open ahead; digests when the daemon starts
- *   story, lease                   what a request took; who waits, who gets what
+ *   story, end_wait, lease         what a request took; who is told of the end; who gets what
  *   versions, recording, *_call    replacing images; methods whose answer takes time
  *   api                            the methods' table
  *   reconcile                      start and stop

@@ -5,6 +5,7 @@
 #include "base/message.h"
 #include "base/util.h"
 #include "pool/core/domains.h"
+#include "pool/core/end_wait.h"
 #include "pool/core/rows.h"
 #include "pool/core/show.h"
 #include "pool/core/slot_reap.h"
@@ -88,6 +89,7 @@ static struct lease *lease_new(struct entry *im, enum lease_state state)
     list_init(&l->in_core);
     list_init(&l->in_pool);
     list_init(&l->watch.node);
+    list_init(&l->end_waits);
     timer_init(&l->timer);
     list_append(&im->core->leases, &l->in_core);
     im->leases++;
@@ -537,6 +539,7 @@ bool lease_end(struct lease *l, const char *reason,
     log_info("lease l%" PRIu64 " ends: %s, domain %" PRId64 " (%s): %s", l->id, l->image->row.name,
              s->domid, l->name, reason);
     story_record(&l->story, s);
+    end_waits_answer(&l->end_waits, l->id, reason);
     struct rows *r = rows_new(core);
     lease_put_ended(l, r, reason);
     lease_let_go(l);
@@ -555,12 +558,13 @@ void lease_stop(struct lease *l)
         lease_end(l, "the daemon that kept its connection is shutting down", NULL, NULL);
         return;
     }
+    struct error e;
+    core_running(l->core, &e);
+    end_waits_refuse(&l->end_waits, e.code, e.text);
     if (l->state != LEASE_WAITING && l->state != LEASE_COMPLETING)
         return;
-    struct error e;
     struct slot *s = lease_let_go(l);
     struct call *call = pending_take(&l->pending);
-    core_running(l->core, &e);
     lease_free(l);
     if (s)
         slot_break(s, e.text);
@@ -681,6 +685,23 @@ struct lease *lease_find(const struct core *core, const char *what)
 int lease_unknown(const char *what, struct error *e)
 {
     return error_set(e, ANSWER_NO_SUCH_LEASE, "no lease, domain name or domid matches %.80s", what);
+}
+
+bool lease_belongs_to(const struct lease *l, uid_t uid)
+{
+    return uid == 0 || l->owner_uid == uid;
+}
+
+int lease_need(const struct core *core, const char *what, uid_t uid, struct lease **out,
+               struct error *e)
+{
+    *out = lease_find(core, what);
+    if (!*out)
+        return lease_unknown(what, e);
+    if (!lease_belongs_to(*out, uid))
+        return error_set(e, ANSWER_NOT_PERMITTED, "lease l%" PRIu64 " belongs to uid %u",
+                         (*out)->id, (unsigned)(*out)->owner_uid);
+    return 0;
 }
 
 json_t *lease_to_json(const struct lease *l)

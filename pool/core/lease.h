@@ -49,6 +49,7 @@ struct lease {
 
     struct pending pending;  /* the call of Allocate */
     struct conn_watch watch; /* while active and hold */
+    struct list end_waits;   /* callers to be told of its end: end_wait.h */
     struct timer timer;      /* end of waiting, then deadline */
     struct story story;
 };
@@ -107,6 +108,11 @@ void leases_put_traces(struct core *core);
 
 /* By lease id ("l7"), domain name or domid. Active ones only. NULL: none. */
 struct lease *lease_find(const struct core *core, const char *what);
+/* The same, for a caller who must own it: *out, or ANSWER_NO_SUCH_LEASE, ANSWER_NOT_PERMITTED. */
+int lease_need(const struct core *core, const char *what, uid_t uid, struct lease **out,
+               struct error *e);
+/* Whether uid may end it: its owner, and root. */
+bool lease_belongs_to(const struct lease *l, uid_t uid);
 /* ANSWER_NO_SUCH_LEASE: nothing is called so. */
 int lease_unknown(const char *what, struct error *e);
 /* Leases of this image or on its own slots, the waiting ones included. */

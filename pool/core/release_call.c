@@ -61,11 +61,6 @@ static void release_recorded(void *owner, int rc, const struct error *e)
     release_finish(rel);
 }
 
-static bool may_release(const struct lease *l, uid_t uid)
-{
-    return uid == 0 || l->owner_uid == uid;
-}
-
 /* Watches the end of the lease's domain. False: no memory. */
 static bool release_watch(struct release *rel, struct slot *s)
 {
@@ -104,13 +99,9 @@ static int release_check(const struct core *core, uid_t uid, const json_t *names
     size_t i;
     json_t *v;
     json_array_foreach ((json_t *)names, i, v) {
-        const char *what = json_string_value(v);
-        const struct lease *l = lease_find(core, what);
-        if (!l)
-            return lease_unknown(what, e);
-        if (!may_release(l, uid))
-            return error_set(e, ANSWER_NOT_PERMITTED, "lease l%" PRIu64 " belongs to uid %u", l->id,
-                             (unsigned)l->owner_uid);
+        struct lease *l;
+        if (lease_need(core, json_string_value(v), uid, &l, e))
+            return e->code;
     }
     return 0;
 }
@@ -120,7 +111,7 @@ static bool release_all(struct release *rel, struct core *core, uid_t uid, bool 
     bool ok = true;
     list_each (node, &core->leases) {
         struct lease *l = lease_at(node);
-        if (ok && l->state == LEASE_ACTIVE && may_release(l, uid))
+        if (ok && l->state == LEASE_ACTIVE && lease_belongs_to(l, uid))
             ok = release_one(rel, l, wait);
     }
     return ok;

@@ -202,25 +202,31 @@ run 74 "$FAKE" "$script" sh -c '"$0" allocate web --json >/dev/full' "$DOMPOOL"
 err_has "No space left on device"
 err_has "releasing lease k3f9"
 
-held='{"slots":[],"leases":[{"lease":"k3f9","name":"web-1","domid":12}]}'
 allocate_held='{"expect":{"method":"io.dompool.Allocate","parameters":{"image":"web","hold":true}},"replies":[{"parameters":'$lease'}]}'
 release_held='{"expect":{"method":"io.dompool.Release","parameters":{"leases":["k3f9"],"wait":true}}'
+watched='{"expect":{"method":"io.dompool.LeaseWait","parameters":{"lease":"k3f9"}}'
 case_is "allocate --hold, ended by a signal"
 for signal in 2 15 1; do
-    fake 0 '['"$allocate_held"',{"expect":{"method":"io.dompool.List"},"replies":[{"parameters":'"$held"'}],"signal":'$signal'},
+    fake 0 '['"$allocate_held,$watched"',"signal":'$signal'},
       '"$release_held"',"replies":[{"parameters":{"released":[]}}]}]' allocate web --hold --json
     echo "$lease" | out_is
 done
 case_is "allocate --hold, two signals"
-fake 0 '['"$allocate_held"',{"replies":[{"parameters":'"$held"'}],"signal":2},'"$release_held"',"signal":15}]' allocate web --hold
+fake 0 '['"$allocate_held,$watched"',"signal":2},'"$release_held"',"signal":15}]' allocate web --hold
 case_is "allocate --hold, the lease ends"
-fake 0 '['"$allocate_held"',{"replies":[{"parameters":{"slots":[],"leases":[]}}]}]' allocate --hold web
+fake 0 '['"$allocate_held,$watched"',"replies":[{"parameters":{"lease":"k3f9","reason":"its time to live is over"}}]}]' allocate --hold web
+err_has "lease k3f9 has ended: its time to live is over"
+case_is "allocate --hold, ended already when waited for"
+fake 0 '['"$allocate_held,$watched"',"replies":[{"error":"io.dompool.NoSuchLease"}]}]' allocate --hold web
 err_has "lease k3f9 has ended"
 case_is "allocate --hold, ended already when released"
-fake 0 '['"$allocate_held"',{"replies":[{"parameters":'"$held"'}],"signal":15},'"$release_held"',"replies":[{"error":"io.dompool.NoSuchLease"}]}]' allocate --hold web
+fake 0 '['"$allocate_held,$watched"',"signal":15},'"$release_held"',"replies":[{"error":"io.dompool.NoSuchLease"}]}]' allocate --hold web
 err_is </dev/null
+case_is "allocate --hold, the daemon stops"
+fake 1 '['"$allocate_held,$watched"',"replies":[{"error":"io.dompool.Stopping","parameters":{"text":"the daemon is shutting down"}}]}]' allocate --hold web
+err_has "Stopping: the daemon is shutting down"
 case_is "allocate --hold, the daemon dies"
-fake 2 '['"$allocate_held"',{"end":true}]' allocate --hold web
+fake 2 '['"$allocate_held,$watched"',"end":true}]' allocate --hold web
 err_has "the daemon closed the connection"
 
 case_is "release"

@@ -9,9 +9,11 @@
  *   {"expect": {whole request},   compared; a difference is a failure (status 99)
  *    "replies": [{message}, ...], sent in order, a few bytes at a time
  *    "raw": "text",               sent as it is, with a NUL behind it
- *    "end": true,                 close the connection then
+ *    "end": true,                 close every connection then
  *    "signal": 15,                send this to the command then
  *    "again": true}               serve any number of equal requests, zero too
+ *
+ * The command may hold two connections; a request is answered on its own.
  *
  * A request too many, or a step that was not taken, is a failure, too.
  */
@@ -31,12 +33,17 @@
 #include <unistd.h>
 
 #define FAILED 99
+#define CONNS 2
+
+struct conn {
+    int fd; /* -1: none */
+    struct message_reader reader;
+};
 
 static json_t *script;
 static size_t step;
 static pid_t child;
-static int conn = -1;
-static struct message_reader reader;
+static struct conn conns[CONNS] = {{.fd = -1}, {.fd = -1}};
 static bool failed;
 
 static void fail(const char *what, const json_t *expected, const json_t *got)
@@ -62,44 +69,51 @@ static int listen_at(const char *path)
     return fd;
 }
 
-static void hang_up(void)
+static void hang_up(struct conn *c)
 {
-    fd_close(&conn);
-    message_reader_dispose(&reader);
+    if (c->fd >= 0)
+        message_reader_dispose(&c->reader);
+    fd_close(&c->fd);
+}
+
+static void hang_up_all(void)
+{
+    for (size_t i = 0; i < CONNS; i++)
+        hang_up(&conns[i]);
 }
 
 /* In pieces, so that the client meets partial messages. */
-static void send_pieces(const char *bytes, size_t len)
+static void send_pieces(const struct conn *c, const char *bytes, size_t len)
 {
     while (len) {
         size_t n = len > 1000 ? len - 7 : len > 7 ? 7 : len;
-        if (send(conn, bytes, n, MSG_NOSIGNAL) != (ssize_t)n)
+        if (send(c->fd, bytes, n, MSG_NOSIGNAL) != (ssize_t)n)
             return;
         bytes += n;
         len -= n;
     }
 }
 
-static void step_answer(const json_t *now)
+static void step_answer(const struct conn *c, const json_t *now)
 {
     json_t *reply;
     size_t i;
     json_array_foreach (json_object_get(now, "replies"), i, reply) {
         size_t len;
         char *text = message_encode(reply, &len);
-        send_pieces(text, len);
+        send_pieces(c, text, len);
         free(text);
     }
     const char *raw = json_string_value(json_object_get(now, "raw"));
     if (raw)
-        send_pieces(raw, strlen(raw) + 1);
+        send_pieces(c, raw, strlen(raw) + 1);
     if (json_is_true(json_object_get(now, "end")))
-        hang_up();
+        hang_up_all();
     if (json_object_get(now, "signal"))
         kill(child, (int)json_integer_value(json_object_get(now, "signal")));
 }
 
-static void request_handle(const json_t *request)
+static void request_handle(struct conn *c, const json_t *request)
 {
     for (; step < json_array_size(script); step++) {
         const json_t *now = json_array_get(script, step);
@@ -110,47 +124,63 @@ static void request_handle(const json_t *request)
             continue;
         if (!same)
             fail("another request", expect, request);
-        step_answer(now);
+        step_answer(c, now);
         step += !again;
         return;
     }
     fail("a request too many", NULL, request);
-    hang_up();
+    hang_up(c);
 }
 
-static void conn_read(void)
+static void conn_read(struct conn *c)
 {
     char chunk[4096];
     struct error e = {0};
     json_t *request;
-    ssize_t n = recv(conn, chunk, sizeof chunk, 0);
-    if (n <= 0 || message_reader_feed(&reader, chunk, (size_t)n, &e)) {
-        hang_up();
+    ssize_t n = recv(c->fd, chunk, sizeof chunk, 0);
+    if (n <= 0 || message_reader_feed(&c->reader, chunk, (size_t)n, &e)) {
+        hang_up(c);
         return;
     }
     int rc;
-    while (conn >= 0 && (rc = message_reader_next(&reader, &request, &e)) > 0) {
-        request_handle(request);
+    while (c->fd >= 0 && (rc = message_reader_next(&c->reader, &request, &e)) > 0) {
+        request_handle(c, request);
         json_decref(request);
     }
     if (e.code)
         fail(e.text, NULL, NULL);
 }
 
+static void conn_accept(int listener)
+{
+    size_t i = conns[0].fd < 0 ? 0 : 1;
+    conns[i].fd = accept(listener, NULL, NULL);
+    message_reader_init(&conns[i].reader, 1u << 20);
+}
+
 static void serve(int listener, int ended)
 {
     for (;;) {
+        bool full = conns[0].fd >= 0 && conns[1].fd >= 0;
         struct pollfd watch[] = {{.fd = ended, .events = POLLIN},
-                                 {.fd = conn >= 0 ? conn : listener, .events = POLLIN}};
-        if (poll(watch, 2, 30000) == 0) {
+                                 {.fd = full ? -1 : listener, .events = POLLIN},
+                                 {.fd = conns[0].fd, .events = POLLIN},
+                                 {.fd = conns[1].fd, .events = POLLIN}};
+        if (poll(watch, 4, 30000) == 0) {
             fail("nothing happened for 30 s", json_array_get(script, step), NULL);
             kill(child, SIGKILL);
         }
-        if (watch[1].revents && conn >= 0)
-            conn_read();
-        else if (watch[1].revents)
-            conn = accept(listener, NULL, NULL);
-        else if (watch[0].revents)
+        bool quiet = true;
+        for (size_t i = 0; i < CONNS; i++) {
+            if (!watch[2 + i].revents)
+                continue;
+            quiet = false;
+            if (conns[i].fd >= 0)
+                conn_read(&conns[i]);
+        }
+        if (watch[1].revents)
+            conn_accept(listener);
+        else if (quiet && watch[0].revents)
             return;
     }
 }
@@ -165,7 +195,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "fake: the script is no JSON array: %s\n", argv[1]);
         return FAILED;
     }
-    message_reader_init(&reader, 1u << 20);
     int listener = listen_at(path);
     setenv("DOMPOOL_SOCKET", path, 1);
     child = fork();
@@ -181,7 +210,7 @@ int main(int argc, char **argv)
         step++;
     if (step < json_array_size(script))
         fail("not reached", json_array_get(script, step), NULL);
-    hang_up();
+    hang_up_all();
     close(ended);
     close(listener);
     unlink(path);

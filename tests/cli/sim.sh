@@ -162,7 +162,7 @@ case_is "hold, released by another"
 hold held3
 dp 0 release held3
 wait "$holder" || problem "status $? of the holder"
-grep -q "has ended" "$T/held3" || problem "the holder says nothing"
+grep -q "has ended: released" "$T/held3" || problem "the holder says nothing"
 
 case_is "call"
 dp 0 call org.varlink.service.GetInfo

@@ -1,7 +1,7 @@
 /* A crew of threads: see crew.h. */
 #include "base/crew.h"
 
-#include "base/util.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* Logging: see log.h. */
 #include "base/log.h"
 
-#include "base/util.h"
+#include "base/array.h"
 
 #include <stdarg.h>
 #include <stdbool.h>

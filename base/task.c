@@ -1,7 +1,7 @@
 /* Tasks on a thread: see task.h. */
 #include "base/task.h"
 
-#include "base/util.h"
+#include "base/thread.h"
 
 #include <assert.h>
 

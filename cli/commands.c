@@ -6,7 +6,7 @@
  */
 #include "cli/command.h"
 
-#include "base/util.h"
+#include "base/array.h"
 
 const struct option_spec common_options[] = {
     {"socket", OPTION_TEXT, "PATH",

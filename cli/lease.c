@@ -6,7 +6,8 @@
 #include "cli/output.h"
 #include "cli/talk.h"
 
-#include "base/util.h"
+#include "base/clock.h"
+#include "base/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

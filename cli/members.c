@@ -1,7 +1,7 @@
 /* Members of answers, and numbers that read: see members.h. */
 #include "cli/members.h"
 
-#include "base/util.h"
+#include "base/array.h"
 
 #include <inttypes.h>
 #include <stdio.h>

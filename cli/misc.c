@@ -6,7 +6,8 @@
 #include "cli/output.h"
 #include "cli/talk.h"
 
-#include "base/util.h"
+#include "base/io.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* The parser: argv against the command table. See command.h for the rules. */
 #include "cli/command.h"
 
-#include "base/util.h"
+#include "base/text.h"
+#include "base/units.h"
 
 #include <assert.h>
 #include <jansson.h>

@@ -5,7 +5,8 @@
 #include "cli/output.h"
 #include "cli/talk.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/text.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 #include "cli/output.h"
 #include "cli/talk.h"
 
-#include "base/util.h"
+#include "base/clock.h"
 
 #include <inttypes.h>
 #include <string.h>

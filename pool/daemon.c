@@ -9,8 +9,11 @@
  */
 #include "pool/daemon.h"
 
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
 #include "pool/core/api.h"
 #include "pool/core/core.h"
 #include "pool/service/notify.h"

@@ -1,6 +1,8 @@
 /* dompoold(8): the command line. One table of options; everything else is configuration. */
+#include "base/array.h"
+#include "base/io.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
 #include "pool/daemon.h"
 #include "pool/service/config.h"
 

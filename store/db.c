@@ -7,7 +7,11 @@
  */
 #include "store/db.h"
 
+#include "base/array.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "base/uuid.h"
 #include "store/db_schema.h"
 
 #include <errno.h>

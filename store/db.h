@@ -18,7 +18,6 @@
 #define STORE_DB_H
 
 #include "base/error.h"
-#include "base/util.h"
 
 #include <stdbool.h>
 #include <stddef.h>

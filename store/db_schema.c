@@ -5,7 +5,7 @@
  */
 #include "store/db_schema.h"
 
-#include "base/util.h"
+#include "base/array.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -30,7 +30,6 @@
 #define STORE_IMAGE_H
 
 #include "base/error.h"
-#include "base/util.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -9,6 +9,7 @@
 #ifndef STORE_IMAGE_FORMAT_H
 #define STORE_IMAGE_FORMAT_H
 
+#include "base/page.h"
 #include "store/image.h"
 
 #include <assert.h>

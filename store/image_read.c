@@ -13,6 +13,9 @@
  */
 #include "store/image_format.h"
 
+#include "base/io.h"
+#include "base/page.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -9,6 +9,12 @@
  */
 #include "store/image_format.h"
 
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/page.h"
+#include "base/text.h"
+#include "base/uuid.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,6 +1,8 @@
 /* Walks over the memory of images: see memory.h. */
 #include "store/memory.h"
 
+#include "base/page.h"
+
 #include <inttypes.h>
 #include <string.h>
 

@@ -12,8 +12,10 @@
  */
 #include "cli/libdompool/client.h"
 
+#include "base/array.h"
+#include "base/io.h"
 #include "base/message.h"
-#include "base/util.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <poll.h>

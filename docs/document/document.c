@@ -7,7 +7,8 @@
  */
 #include "docs/document/document.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/io.h"
 
 #include <stdio.h>
 #include <stdlib.h>

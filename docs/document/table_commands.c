@@ -1,7 +1,7 @@
 /* The command table and what belongs to it. */
 #include "docs/document/document.h"
 
-#include "base/util.h"
+#include "base/array.h"
 #include "cli/command.h"
 
 #include <stdio.h>

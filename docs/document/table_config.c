@@ -4,7 +4,8 @@
  */
 #include "docs/document/document.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/units.h"
 #include "pool/service/config.h"
 
 #include <inttypes.h>

@@ -6,7 +6,7 @@
  */
 #include "docs/document/document.h"
 
-#include "base/util.h"
+#include "base/io.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -3,7 +3,8 @@
  */
 #include "pool/core/api.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/text.h"
 #include "pool/core/capture_call.h"
 #include "pool/core/domains.h"
 #include "pool/core/end_wait.h"

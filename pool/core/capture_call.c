@@ -1,7 +1,8 @@
 /* The method ImageCapture: see capture_call.h. */
 #include "pool/core/capture_call.h"
 
-#include "base/util.h"
+#include "base/text.h"
+#include "base/uuid.h"
 #include "pool/core/lease.h"
 #include "restore/protocol/image_protocol.h"
 

@@ -3,7 +3,8 @@
 
 #include "base/log.h"
 #include "base/machine.h"
-#include "base/util.h"
+#include "base/text.h"
+#include "base/uuid.h"
 #include "pool/core/image_job.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Failures in a row: see failures.h. */
 #include "pool/core/failures.h"
 
-#include "base/util.h"
+#include "base/text.h"
 
 void failures_init(struct failures *f, struct core *core)
 {

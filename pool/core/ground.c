@@ -1,7 +1,8 @@
 /* The ground: see ground.h. */
 #include "pool/core/ground.h"
 
-#include "base/util.h"
+#include "base/text.h"
+#include "base/uuid.h"
 
 #include <errno.h>
 

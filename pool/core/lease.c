@@ -3,7 +3,8 @@
 
 #include "base/log.h"
 #include "base/message.h"
-#include "base/util.h"
+#include "base/text.h"
+#include "base/units.h"
 #include "pool/core/domains.h"
 #include "pool/core/end_wait.h"
 #include "pool/core/rows.h"
@@ -18,7 +19,7 @@
 
 /* Background work gives way to a request for so long; completing takes less. */
 #define ASIDE_MS 100
-#define TIME_MAX_MS (10ll * 365 * 86400 * 1000) /* as base/util.h parses durations */
+#define TIME_MAX_MS (10ll * 365 * 86400 * 1000) /* as base/units.h parses durations */
 #define META_KEYS_MAX 64
 #define META_BYTES_MAX 16384
 

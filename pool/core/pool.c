@@ -2,7 +2,7 @@
 #include "pool/core/pool.h"
 
 #include "base/log.h"
-#include "base/util.h"
+#include "base/page.h"
 #include "pool/core/show.h"
 #include "pool/core/slot_helper.h"
 #include "pool/core/slot_reap.h"

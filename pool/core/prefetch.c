@@ -1,7 +1,7 @@
 /* Prefetching: see prefetch.h. */
 #include "pool/core/prefetch.h"
 
-#include "base/util.h"
+#include "base/page.h"
 #include "pool/core/slot_helper.h"
 #include "restore/protocol/slot_protocol.h"
 

@@ -1,7 +1,7 @@
 /* Export, verify, diff: see query_call.h. */
 #include "pool/core/query_call.h"
 
-#include "base/util.h"
+#include "base/text.h"
 #include "pool/core/catalog.h"
 #include "pool/core/image_job.h"
 #include "restore/protocol/image_protocol.h"

@@ -2,7 +2,7 @@
 #include "pool/core/reconcile.h"
 
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
 #include "pool/core/domains.h"
 #include "pool/core/image_job.h"
 #include "pool/core/lease.h"

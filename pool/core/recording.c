@@ -2,7 +2,9 @@
 #include "pool/core/recording.h"
 
 #include "base/log.h"
-#include "base/util.h"
+#include "base/page.h"
+#include "base/text.h"
+#include "base/uuid.h"
 #include "pool/core/lease.h"
 #include "pool/core/rows.h"
 #include "pool/core/versions.h"

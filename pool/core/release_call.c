@@ -1,7 +1,7 @@
 /* The method Release: see release_call.h. */
 #include "pool/core/release_call.h"
 
-#include "base/util.h"
+#include "base/text.h"
 #include "pool/core/lease.h"
 #include "pool/core/show.h"
 

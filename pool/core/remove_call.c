@@ -2,7 +2,7 @@
 #include "pool/core/remove_call.h"
 
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
 #include "pool/core/image_job.h"
 #include "pool/core/lease.h"
 #include "pool/core/rows.h"

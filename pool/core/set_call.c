@@ -1,7 +1,7 @@
 /* The method PoolSet: see set_call.h. */
 #include "pool/core/set_call.h"
 
-#include "base/util.h"
+#include "base/text.h"
 #include "pool/core/pool.h"
 #include "pool/core/rows.h"
 #include "pool/service/pending.h"

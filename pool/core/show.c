@@ -1,7 +1,7 @@
 /* Pieces of the API's replies: see show.h. */
 #include "pool/core/show.h"
 
-#include "base/util.h"
+#include "base/uuid.h"
 
 #include <inttypes.h>
 

@@ -2,7 +2,7 @@
 #include "pool/core/slot.h"
 
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
 #include "pool/core/rows.h"
 #include "pool/core/show.h"
 

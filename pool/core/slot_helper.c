@@ -1,8 +1,10 @@
 /* A slot's helper: see slot_helper.h. What it says stands in the order in which it comes. */
 #include "pool/core/slot_helper.h"
 
+#include "base/array.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
+#include "base/uuid.h"
 #include "pool/core/rows.h"
 #include "pool/core/slot_reap.h"
 #include "restore/protocol/slot_protocol.h"

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/message.h"
+#include "base/units.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,7 +13,7 @@
 
 #define STAGES_MAX 64
 #define WORD_MAX 31
-#define US_MAX (10ll * 365 * 86400 * 1000000) /* as base/util.h parses durations */
+#define US_MAX (10ll * 365 * 86400 * 1000000) /* as base/units.h parses durations */
 
 /* ---- recording ---- */
 

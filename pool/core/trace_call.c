@@ -1,7 +1,8 @@
 /* The method Trace: see trace_call.h. */
 #include "pool/core/trace_call.h"
 
-#include "base/util.h"
+#include "base/text.h"
+#include "base/units.h"
 #include "pool/core/lease.h"
 #include "pool/core/rows.h"
 #include "pool/service/pending.h"

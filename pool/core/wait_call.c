@@ -1,7 +1,7 @@
 /* The method PoolWait: see wait_call.h. */
 #include "pool/core/wait_call.h"
 
-#include "base/util.h"
+#include "base/text.h"
 #include "pool/core/pool.h"
 #include "pool/service/pending.h"
 

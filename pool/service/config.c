@@ -6,8 +6,11 @@
  */
 #include "pool/service/config.h"
 
+#include "base/array.h"
+#include "base/io.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
+#include "base/units.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,7 +1,9 @@
 /* sd_notify: see notify.h. */
 #include "pool/service/notify.h"
 
-#include "base/util.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "base/units.h"
 
 #include <stddef.h>
 #include <stdlib.h>

@@ -8,9 +8,10 @@
  */
 #include "pool/service/process.h"
 
+#include "base/array.h"
 #include "base/log.h"
 #include "base/message.h"
-#include "base/util.h"
+#include "base/text.h"
 #include "restore/protocol/protocol.h"
 
 #include <errno.h>

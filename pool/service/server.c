@@ -7,8 +7,9 @@
  */
 #include "pool/service/server.h"
 
+#include "base/io.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <grp.h>

@@ -1,9 +1,10 @@
 /* A Varlink service: see varlink.h. The steps of one call stand in the order in which they run. */
 #include "pool/service/varlink.h"
 
+#include "base/array.h"
 #include "base/log.h"
 #include "base/message.h"
-#include "base/util.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -8,8 +8,11 @@
  */
 #include "pool/service/world_host.h"
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
+#include "base/thread.h"
+#include "base/uuid.h"
 #include "pool/service/process.h"
 #include "pool/service/work.h"
 

@@ -5,6 +5,7 @@
 #ifndef RESTORE_DIRECT_H
 #define RESTORE_DIRECT_H
 
+#include "base/page.h"
 #include "restore/engine/engine.h"
 #include "restore/engine/frames.h"
 #include "restore/engine/page_writer.h"

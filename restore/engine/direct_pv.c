@@ -5,6 +5,7 @@
  */
 #include "restore/engine/direct.h"
 
+#include "base/page.h"
 #include "restore/formats/stream.h"
 
 #include <errno.h>

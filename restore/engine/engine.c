@@ -1,8 +1,8 @@
 /* The choice of an engine: see engine.h. */
 #include "restore/engine/engine.h"
 
+#include "base/array.h"
 #include "base/log.h"
-#include "base/util.h"
 
 #include <string.h>
 

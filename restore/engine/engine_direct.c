@@ -43,6 +43,7 @@
 #include "restore/engine/direct.h"
 
 #include "base/log.h"
+#include "base/page.h"
 #include "restore/engine/engine.h"
 #include "restore/engine/populate.h"
 #include "restore/formats/records.h"

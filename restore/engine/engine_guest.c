@@ -21,8 +21,9 @@
  */
 #include "restore/engine/engine.h"
 
+#include "base/io.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "base/thread.h"
 #include "restore/formats/stream_write.h"
 #include "restore/xen/cpu_policy.h"
 

@@ -1,7 +1,7 @@
 /* Copying by grant: see grant_copy.h. */
 #include "restore/engine/grant_copy.h"
 
-#include "base/util.h"
+#include "base/page.h"
 
 #include <errno.h>
 #include <stdlib.h>

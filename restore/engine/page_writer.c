@@ -1,6 +1,7 @@
 /* Writing pages by grant copy: see page_writer.h. */
 #include "restore/engine/page_writer.h"
 
+#include "base/page.h"
 #include "restore/engine/grant_copy.h"
 #include "restore/formats/pte.h"
 #include "restore/formats/records.h"

@@ -1,6 +1,7 @@
 /* Populating a domain: see populate.h. */
 #include "restore/engine/populate.h"
 
+#include "base/array.h"
 #include "base/log.h"
 
 #include <errno.h>

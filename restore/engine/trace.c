@@ -1,7 +1,7 @@
 /* Stages: see trace.h. */
 #include "restore/engine/trace.h"
 
-#include "base/util.h"
+#include "base/clock.h"
 #include "restore/xen/xen.h"
 
 #include <sys/sdt.h>

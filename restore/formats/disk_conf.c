@@ -1,7 +1,9 @@
 /* The configuration of one disk: see disk_conf.h. */
 #include "restore/formats/disk_conf.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/text.h"
+#include "base/units.h"
 #include "restore/formats/vdev.h"
 
 #include <errno.h>

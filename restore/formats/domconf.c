@@ -20,7 +20,9 @@
  */
 #include "restore/formats/domconf_private.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/text.h"
+#include "base/uuid.h"
 #include "restore/formats/vdev.h"
 
 #include <errno.h>

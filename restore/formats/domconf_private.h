@@ -2,6 +2,7 @@
 #ifndef RESTORE_DOMCONF_PRIVATE_H
 #define RESTORE_DOMCONF_PRIVATE_H
 
+#include "base/page.h"
 #include "restore/formats/domconf.h"
 
 /* More would not fit below IMAGE_PFN_LIMIT. */

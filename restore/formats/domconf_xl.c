@@ -15,7 +15,8 @@
  */
 #include "restore/formats/domconf_private.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/uuid.h"
 
 #include <errno.h>
 #include <limits.h>

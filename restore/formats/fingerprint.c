@@ -1,8 +1,8 @@
 /* Fingerprints of disks: see fingerprint.h. */
 #include "restore/formats/fingerprint.h"
 
+#include "base/io.h"
 #include "base/log.h"
-#include "base/util.h"
 
 #include <errno.h>
 #include <fcntl.h>

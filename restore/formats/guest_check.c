@@ -14,7 +14,8 @@
  */
 #include "restore/formats/guest_check.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/page.h"
 #include "restore/formats/pte.h"
 
 #include <assert.h>

@@ -7,7 +7,8 @@
  */
 #include "restore/formats/lineage.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/page.h"
 #include "restore/formats/pte.h"
 #include "restore/formats/records.h"
 #include "store/memory.h"

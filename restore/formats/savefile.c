@@ -8,7 +8,7 @@
  */
 #include "restore/formats/savefile.h"
 
-#include "base/util.h"
+#include "base/io.h"
 
 #include <endian.h>
 #include <errno.h>

@@ -31,7 +31,7 @@
  */
 #include "restore/formats/stream.h"
 
-#include "base/util.h"
+#include "base/page.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,9 @@
 /* The libxc migration stream, the writing side: see stream_write.h. */
 #include "restore/formats/stream_write.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/io.h"
+#include "base/page.h"
 #include "restore/formats/records.h"
 
 #include <arpa/inet.h>

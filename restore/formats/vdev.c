@@ -1,7 +1,8 @@
 /* Names of block devices: see vdev.h. */
 #include "restore/formats/vdev.h"
 
-#include "base/util.h"
+#include "base/text.h"
+#include "base/units.h"
 
 #include <stdbool.h>
 #include <string.h>

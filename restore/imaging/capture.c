@@ -15,8 +15,11 @@
  */
 #include "restore/imaging/capture.h"
 
+#include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "base/page.h"
+#include "base/thread.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/guard.h"
 #include "restore/imaging/running_conf.h"

@@ -12,8 +12,8 @@
  */
 #include "restore/imaging/guard.h"
 
+#include "base/io.h"
 #include "base/log.h"
-#include "base/util.h"
 #include "restore/imaging/suspend.h"
 
 #include <errno.h>

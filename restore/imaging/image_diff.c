@@ -1,6 +1,7 @@
 /* What two images differ in: see image_diff.h. */
 #include "restore/imaging/image_diff.h"
 
+#include "base/page.h"
 #include "restore/formats/lineage.h"
 #include "restore/formats/records.h"
 

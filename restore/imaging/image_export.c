@@ -7,7 +7,8 @@
  */
 #include "restore/imaging/image_export.h"
 
-#include "base/util.h"
+#include "base/io.h"
+#include "base/text.h"
 #include "restore/formats/records.h"
 #include "restore/formats/savefile.h"
 #include "restore/formats/stream_write.h"

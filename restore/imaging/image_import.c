@@ -20,7 +20,8 @@
  */
 #include "restore/imaging/image_import.h"
 
-#include "base/util.h"
+#include "base/io.h"
+#include "base/page.h"
 #include "restore/formats/domconf.h"
 #include "restore/formats/fingerprint.h"
 #include "restore/formats/guest_check.h"

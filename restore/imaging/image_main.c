@@ -12,9 +12,13 @@
  * with a request of that protocol as JSON text, and prints the result. Exit status: 0 done,
  * 1 refused or failed, 64 wrong usage.
  */
+#include "base/array.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/message.h"
-#include "base/util.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "base/uuid.h"
 #include "restore/formats/fingerprint.h"
 #include "restore/imaging/capture.h"
 #include "restore/imaging/image_diff.h"

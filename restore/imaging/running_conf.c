@@ -1,7 +1,8 @@
 /* The configuration of a running domain: see running_conf.h. */
 #include "restore/imaging/running_conf.h"
 
-#include "base/util.h"
+#include "base/units.h"
+#include "base/uuid.h"
 #include "restore/formats/domconf.h"
 #include "restore/formats/savefile.h"
 #include "restore/formats/vdev.h"

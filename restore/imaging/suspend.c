@@ -2,8 +2,9 @@
  */
 #include "restore/imaging/suspend.h"
 
+#include "base/array.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "base/util.h"
 #include "restore/xen/nodes.h"
 
 #include <errno.h>

@@ -1,6 +1,8 @@
 /* See image_made.h. */
 #include "restore/protocol/image_made.h"
 
+#include "base/uuid.h"
+
 #include <limits.h>
 #include <string.h>
 

@@ -6,9 +6,10 @@
  * It never destroys a domain, and it undoes nothing on the way out: the
  * kernel drops its mappings and descriptors faster than we could.
  */
+#include "base/array.h"
 #include "base/log.h"
 #include "base/message.h"
-#include "base/util.h"
+#include "base/thread.h"
 #include "restore/protocol/parent.h"
 #include "restore/protocol/protocol.h"
 #include "restore/protocol/slot_protocol.h"

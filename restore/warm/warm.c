@@ -3,6 +3,9 @@
  */
 #include "restore/warm/warm.h"
 
+#include "base/page.h"
+#include "base/text.h"
+#include "base/uuid.h"
 #include "restore/formats/fingerprint.h"
 #include "restore/formats/lineage.h"
 #include "restore/formats/records.h"

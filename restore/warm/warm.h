@@ -11,6 +11,7 @@
 #define RESTORE_WARM_H
 
 #include "base/task.h"
+#include "base/uuid.h"
 #include "restore/engine/engine.h"
 #include "restore/warm/prefetcher.h"
 #include "restore/xen/disk.h"

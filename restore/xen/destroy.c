@@ -8,8 +8,10 @@
  */
 #include "restore/xen/host_private.h"
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
+#include "base/uuid.h"
 #include "restore/xen/domain_nodes.h"
 #include "restore/xen/loop.h"
 #include "restore/xen/nodes.h"

@@ -12,7 +12,9 @@
  */
 #include "restore/xen/disk.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -8,7 +8,7 @@
  */
 #include "restore/xen/domain.h"
 
-#include "base/util.h"
+#include "base/page.h"
 
 #include <errno.h>
 #include <inttypes.h>

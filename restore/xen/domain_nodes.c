@@ -4,7 +4,7 @@
  */
 #include "restore/xen/domain_nodes.h"
 
-#include "base/util.h"
+#include "base/array.h"
 
 #include <errno.h>
 #include <inttypes.h>

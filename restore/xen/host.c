@@ -1,7 +1,9 @@
 /* The host's handles, its domains, its memory, and waiting for news of it: see host.h. */
 #include "restore/xen/host_private.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/io.h"
+#include "base/page.h"
 #include "restore/xen/nodes.h"
 
 #include <errno.h>

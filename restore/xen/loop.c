@@ -1,7 +1,7 @@
 /* Loop devices: see loop.h. Interface: linux/loop.h, LOOP_CONFIGURE since Linux 5.8. */
 #include "restore/xen/loop.h"
 
-#include "base/util.h"
+#include "base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>

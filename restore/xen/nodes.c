@@ -1,7 +1,8 @@
 /* Xenstore nodes in one transaction: see nodes.h. */
 #include "restore/xen/nodes.h"
 
-#include "base/util.h"
+#include "base/clock.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 #include "restore/xen/snapshot.h"
 
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -4,7 +4,8 @@
  */
 #include "restore/xen/host_private.h"
 
-#include "base/util.h"
+#include "base/units.h"
+#include "base/uuid.h"
 #include "restore/xen/domain_nodes.h"
 #include "restore/xen/nodes.h"
 #include "restore/xen/snapshot.h"

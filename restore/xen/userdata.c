@@ -1,7 +1,7 @@
 /* xl's configuration of a domain: see userdata.h. File names as in libxl's libxl__userdata_path. */
 #include "restore/xen/userdata.h"
 
-#include "base/util.h"
+#include "base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>

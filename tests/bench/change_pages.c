@@ -29,6 +29,9 @@
 #include "restore/formats/domconf.h"
 #include "restore/formats/savefile.h"
 
+#include "base/page.h"
+#include "base/units.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

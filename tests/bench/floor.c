@@ -19,7 +19,8 @@
  *
  * Contents are not looked at. Exit status 1 when something cannot be done.
  */
-#include "base/util.h"
+#include "base/page.h"
+#include "base/units.h"
 #include "store/image.h"
 
 #include <errno.h>

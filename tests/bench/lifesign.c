@@ -13,7 +13,7 @@
  * printed before that is kept by xenconsoled, so nothing is missed. The command's own output goes
  * to stderr. Exit status: the command's, or 1 when the domain gave no sign within three minutes.
  */
-#include "base/util.h"
+#include "base/clock.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -13,7 +13,8 @@
  *
  * Source: Xen 4.17, xen/arch/x86/mm/hap/hap.c, hap_set_allocation.
  */
-#include "base/util.h"
+#include "base/page.h"
+#include "base/units.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,8 @@
 /* The picture: see plot.h. Lengths are in pixels. */
 #include "tests/bench/plot.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/text.h"
 #include "tests/bench/points.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* States: see points.h. */
 #include "tests/bench/points.h"
 
-#include "base/util.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* Reports: see report.h. */
 #include "tests/bench/report.h"
 
-#include "base/util.h"
+#include "base/text.h"
 #include "tests/bench/points.h"
 #include "tests/bench/targets.h"
 

@@ -1,7 +1,7 @@
 /* Samples and figures: see series.h. */
 #include "tests/bench/series.h"
 
-#include "base/util.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -7,7 +7,6 @@
  * the same as JSON and as a picture. Exit status 1 when something cannot be read or written;
  * whether targets are met changes nothing.
  */
-#include "base/util.h"
 #include "tests/bench/plot.h"
 #include "tests/bench/report.h"
 

@@ -1,7 +1,7 @@
 /* Targets: see targets.h. */
 #include "tests/bench/targets.h"
 
-#include "base/util.h"
+#include "base/array.h"
 
 /* Of guests with 1 vCPU; all have 4 disks. */
 #define GUEST(row, who, guest, mib, delta, metric)                                                 \

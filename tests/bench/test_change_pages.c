@@ -2,6 +2,7 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
+#include "base/page.h"
 #include "restore/imaging/image_import.h"
 #include "store/memory.h"
 

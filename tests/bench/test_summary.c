@@ -1,6 +1,7 @@
 /* What a run of the bench says of its samples: figures, targets, and that the picture is one. */
 #include "tests/unit/check.h"
 
+#include "base/array.h"
 #include "tests/bench/plot.h"
 #include "tests/bench/points.h"
 #include "tests/bench/report.h"

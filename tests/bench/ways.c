@@ -25,8 +25,10 @@
  *
  * Exit status 1 when something cannot be done. The domain is destroyed in any case.
  */
+#include "base/array.h"
 #include "base/crew.h"
-#include "base/util.h"
+#include "base/page.h"
+#include "base/units.h"
 #include "restore/engine/grant_copy.h"
 
 #include <errno.h>

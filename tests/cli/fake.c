@@ -17,8 +17,9 @@
  *
  * A request too many, or a step that was not taken, is a failure, too.
  */
+#include "base/io.h"
 #include "base/message.h"
-#include "base/util.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -6,8 +6,6 @@
 #include "tests/fake_xen/kernel.h"
 #include "tests/fake_xen/store.h"
 
-#include "base/util.h"
-
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>

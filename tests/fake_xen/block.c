@@ -2,8 +2,6 @@
 #include "tests/fake_xen/fault.h"
 #include "tests/fake_xen/kernel.h"
 
-#include "base/util.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>

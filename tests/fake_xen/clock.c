@@ -1,7 +1,6 @@
 /* A clock for tests: see clock.h. */
 #include "tests/fake_xen/clock.h"
 
-#include "base/util.h"
 #include "tests/fake_xen/fault.h"
 
 #include <poll.h>

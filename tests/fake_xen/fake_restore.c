@@ -5,6 +5,8 @@
  */
 #include "tests/fake_xen/fake_xen.h"
 
+#include "base/array.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

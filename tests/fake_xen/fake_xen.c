@@ -1,6 +1,7 @@
 /* A hypervisor for tests: see fake_xen.h. Its functions stand in for those of the Xen libraries. */
 #include "tests/fake_xen/fake_xen.h"
 
+#include "base/array.h"
 #include "tests/fake_xen/fault.h"
 
 #include <errno.h>

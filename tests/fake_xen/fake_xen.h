@@ -20,7 +20,7 @@
 #ifndef TESTS_FAKE_XEN_H
 #define TESTS_FAKE_XEN_H
 
-#include "base/util.h"
+#include "base/page.h"
 
 #include <stdbool.h>
 #include <stdint.h>

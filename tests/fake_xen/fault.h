@@ -9,6 +9,8 @@
 #ifndef TESTS_FAULT_H
 #define TESTS_FAULT_H
 
+#include "base/thread.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -1,7 +1,9 @@
 /* System calls on files and devices, for tests: see kernel.h. */
 #include "tests/fake_xen/kernel.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/io.h"
+#include "base/text.h"
 #include "tests/fake_xen/fault.h"
 
 #include <dirent.h>

@@ -6,7 +6,7 @@
 #include "tests/fake_xen/fault.h"
 #include "tests/fake_xen/kernel.h"
 
-#include "base/util.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -2,7 +2,6 @@
  * Memory and threads that run out on demand (fault.h). The linker sends the program's own calls
  * here, those of the libraries that it uses go on as ever (--wrap, see tests/unit/CMakeLists.txt).
  */
-#include "base/util.h"
 #include "tests/fake_xen/fault.h"
 
 #include <errno.h>

@@ -6,6 +6,9 @@
  */
 #include "store/image.h"
 
+#include "base/clock.h"
+#include "base/page.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -6,6 +6,8 @@
  */
 #include "tests/fuzz/fuzz.h"
 
+#include "base/io.h"
+#include "base/page.h"
 #include "restore/formats/guest_check.h"
 #include "store/image_format.h"
 #include "store/memory.h"

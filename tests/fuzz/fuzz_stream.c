@@ -1,6 +1,7 @@
 /* The bare libxc stream. First byte: guest kind, second: number of vCPUs. */
 #include "tests/fuzz/fuzz.h"
 
+#include "base/page.h"
 #include "restore/formats/guest_check.h"
 #include "restore/formats/stream.h"
 

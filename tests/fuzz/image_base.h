@@ -2,6 +2,7 @@
 #ifndef TESTS_FUZZ_IMAGE_BASE_H
 #define TESTS_FUZZ_IMAGE_BASE_H
 
+#include "base/page.h"
 #include "store/image.h"
 
 enum { IMAGE_BASE_PAGES = 6, IMAGE_BASE_MAX_PFN = 12 };

@@ -6,7 +6,10 @@
 #include "tests/fuzz/image_base.h"
 #include "tests/unit/stream_build.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/io.h"
+#include "base/page.h"
+#include "base/text.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -4,7 +4,8 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "base/util.h"
+#include "base/io.h"
+#include "base/text.h"
 
 #include <dirent.h>
 #include <stdio.h>

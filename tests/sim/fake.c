@@ -1,7 +1,10 @@
 /* The fake host's directory: see fake.h. */
 #include "tests/sim/fake.h"
 
-#include "base/util.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "base/uuid.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,7 @@
 /* restore/xen/host.h over the fake host's directory (fake.h), to be linked into dompoold-sim. */
-#include "base/util.h"
+#include "base/array.h"
+#include "base/io.h"
+#include "base/units.h"
 #include "tests/sim/fake.h"
 
 #include <dirent.h>

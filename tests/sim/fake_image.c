@@ -1,7 +1,11 @@
 /* dompool-image for the fake host: any readable file is a saved domain with 64 pages, and any
  * domain is one like it. */
+#include "base/array.h"
+#include "base/io.h"
 #include "base/message.h"
-#include "base/util.h"
+#include "base/page.h"
+#include "base/text.h"
+#include "base/units.h"
 #include "restore/protocol/image_made.h"
 #include "restore/protocol/protocol.h"
 #include "store/image.h"

@@ -2,7 +2,8 @@
  * file. */
 #include "base/log.h"
 #include "base/message.h"
-#include "base/util.h"
+#include "base/text.h"
+#include "base/uuid.h"
 #include "restore/protocol/protocol.h"
 #include "store/image.h"
 #include "tests/sim/fake.h"

@@ -1,6 +1,7 @@
 /* What must hold after every event of a simulated run: see world_sim.h. */
 #include "tests/sim/world_sim.h"
 
+#include "base/page.h"
 #include "pool/core/image_job.h"
 
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* Clients of the simulated world: each end of a connection is an array. See world_sim.h. */
 #include "tests/sim/world_sim.h"
 
-#include "base/util.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,7 +6,11 @@
  */
 #include "tests/sim/world_sim.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "base/uuid.h"
 #include "restore/protocol/image_made.h"
 
 #include <dirent.h>

@@ -1,5 +1,5 @@
 /* The configuration: precedence, origins, and every mistake with its place, all at once. */
-#include "base/util.h"
+#include "base/io.h"
 #include "pool/service/config.h"
 #include "tests/sim/check.h"
 

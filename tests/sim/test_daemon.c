@@ -3,8 +3,9 @@
  * (fake.h): start, background, reload, signals, kill -9 of every party, a second daemon, clients
  * that misbehave.
  */
+#include "base/array.h"
+#include "base/io.h"
 #include "base/message.h"
-#include "base/util.h"
 #include "tests/sim/check.h"
 #include "tests/sim/fake.h"
 

@@ -1,5 +1,7 @@
 /* The database: what is put is what is loaded, old boots are closed, foreign files are refused. */
-#include "base/util.h"
+#include "base/array.h"
+#include "base/io.h"
+#include "base/uuid.h"
 #include "store/db.h"
 #include "tests/sim/check.h"
 

@@ -1,6 +1,7 @@
 /* What warm slots are told to expect: pool/core/prefetch.h. */
 #include "tests/sim/fixture.h"
 
+#include "base/array.h"
 #include "pool/core/pool.h"
 #include "pool/core/slot.h"
 

@@ -1,6 +1,8 @@
 /* The core in bad weather: helpers, host and database fail at each point where they can. */
 #include "tests/sim/fixture.h"
 
+#include "base/array.h"
+
 #include <string.h>
 
 /* All is well again: the pool is full, nothing is left over, requests are served. */

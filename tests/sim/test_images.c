@@ -5,6 +5,9 @@
  */
 #include "tests/sim/fixture.h"
 
+#include "base/array.h"
+#include "base/uuid.h"
+
 #include <stdio.h>
 
 /* ---- derived images ---- */

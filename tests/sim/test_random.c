@@ -10,6 +10,8 @@
 #include "tests/sim/check.h"
 #include "tests/sim/world_sim.h"
 
+#include "base/array.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,6 +2,9 @@
  * moment of a lease's life. */
 #include "tests/sim/fixture.h"
 
+#include "base/array.h"
+#include "base/uuid.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,6 +2,8 @@
  * restarts; and whatever stands in the row, the answer is a trace or a refusal. */
 #include "tests/sim/fixture.h"
 
+#include "base/array.h"
+
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>

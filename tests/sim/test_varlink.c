@@ -1,6 +1,6 @@
 /* The protocol's side of the API: framing, order, standard errors, broken clients. */
+#include "base/array.h"
 #include "base/log.h"
-#include "base/util.h"
 #include "pool/service/varlink.h"
 #include "tests/sim/check.h"
 

@@ -5,6 +5,8 @@
  */
 #include "tests/sim/fixture.h"
 
+#include "base/array.h"
+
 #include <string.h>
 #include <unistd.h>
 

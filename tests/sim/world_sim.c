@@ -1,8 +1,11 @@
 /* The simulated world: see world_sim.h. */
 #include "tests/sim/world_sim.h"
 
+#include "base/array.h"
+#include "base/io.h"
 #include "base/log.h"
-#include "base/util.h"
+#include "base/text.h"
+#include "base/uuid.h"
 
 #include <errno.h>
 #include <stdio.h>

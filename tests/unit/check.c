@@ -1,6 +1,10 @@
 /* See check.h. */
 #include "tests/unit/check.h"
 
+#include "base/array.h"
+#include "base/io.h"
+#include "base/text.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 

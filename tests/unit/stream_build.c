@@ -5,7 +5,8 @@
  */
 #include "tests/unit/stream_build.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/page.h"
 #include "restore/formats/domconf.h"
 #include "restore/formats/savefile.h"
 #include "restore/formats/source.h"

@@ -10,7 +10,9 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/io.h"
 #include "restore/formats/domconf.h"
 #include "restore/imaging/capture.h"
 #include "restore/imaging/suspend.h"

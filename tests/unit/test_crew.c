@@ -2,7 +2,6 @@
 #include "tests/unit/check.h"
 
 #include "base/crew.h"
-#include "base/util.h"
 
 #include <errno.h>
 #include <stdatomic.h>

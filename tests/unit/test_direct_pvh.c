@@ -10,6 +10,7 @@
 #include "tests/unit/imported.h"
 #include "tests/unit/stream_build.h"
 
+#include "base/array.h"
 #include "restore/engine/engine.h"
 #include "tests/random.h"
 

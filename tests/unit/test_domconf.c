@@ -1,7 +1,7 @@
 /* restore/formats/domconf.h: xl's JSON, our own, disk names and specifications. */
 #include "tests/unit/check.h"
 
-#include "base/util.h"
+#include "base/array.h"
 #include "restore/formats/domconf.h"
 #include "restore/formats/vdev.h"
 

@@ -6,7 +6,9 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/io.h"
+#include "base/page.h"
 #include "restore/formats/stream_write.h"
 #include "restore/imaging/image_export.h"
 #include "restore/imaging/image_import.h"

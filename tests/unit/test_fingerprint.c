@@ -3,6 +3,9 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
+#include "base/array.h"
+#include "base/io.h"
+#include "base/text.h"
 #include "restore/formats/fingerprint.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"

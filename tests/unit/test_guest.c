@@ -2,7 +2,7 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
-#include "base/util.h"
+#include "base/array.h"
 #include "restore/formats/guest_check.h"
 
 #include <errno.h>

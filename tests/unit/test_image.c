@@ -1,6 +1,9 @@
 /* store/image.h: what is written is read back, and damage anywhere is refused or found. */
 #include "tests/unit/check.h"
 
+#include "base/array.h"
+#include "base/io.h"
+#include "base/page.h"
 #include "store/image_format.h"
 
 #include <errno.h>

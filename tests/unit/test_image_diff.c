@@ -3,6 +3,8 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
+#include "base/array.h"
+#include "base/page.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/image_diff.h"
 #include "restore/imaging/image_import.h"

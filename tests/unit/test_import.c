@@ -5,7 +5,10 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
+#include "base/array.h"
+#include "base/io.h"
 #include "base/message.h"
+#include "base/page.h"
 #include "restore/formats/domconf.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"

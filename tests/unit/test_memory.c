@@ -5,6 +5,8 @@
  */
 #include "tests/unit/check.h"
 
+#include "base/array.h"
+#include "base/page.h"
 #include "store/memory.h"
 #include "tests/random.h"
 

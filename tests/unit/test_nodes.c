@@ -5,6 +5,7 @@
  */
 #include "tests/unit/on_machine.h"
 
+#include "base/array.h"
 #include "restore/xen/disk.h"
 #include "restore/xen/domain_nodes.h"
 #include "restore/xen/nodes.h"

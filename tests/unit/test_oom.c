@@ -7,7 +7,6 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
-#include "base/util.h"
 #include "restore/formats/domconf.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/image_export.h"

@@ -2,6 +2,8 @@
 #include "restore/warm/prefetcher.h"
 #include "tests/unit/check.h"
 
+#include "base/page.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <sys/stat.h>

@@ -3,7 +3,7 @@
 #include "restore/protocol/slot_protocol.h"
 #include "tests/unit/check.h"
 
-#include "base/util.h"
+#include "base/array.h"
 
 #include <errno.h>
 #include <string.h>

@@ -2,7 +2,8 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/io.h"
 #include "restore/formats/source.h"
 
 #include <errno.h>

@@ -5,7 +5,8 @@
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 
-#include "base/util.h"
+#include "base/array.h"
+#include "base/page.h"
 
 #include <errno.h>
 #include <xen/hvm/save.h>

@@ -2,7 +2,6 @@
 #include "tests/unit/check.h"
 
 #include "base/task.h"
-#include "base/util.h"
 
 #include <errno.h>
 #include <signal.h>

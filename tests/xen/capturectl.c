@@ -9,7 +9,7 @@
  * wrong. --cancel gives up once so much has been read. Exit status: 0, or 1 after a failure.
  */
 #include "base/log.h"
-#include "base/util.h"
+#include "base/uuid.h"
 #include "restore/imaging/capture.h"
 #include "restore/imaging/suspend.h"
 

@@ -8,7 +8,7 @@
  * event as one line of JSON. Exit status: 0, or 1 when the helper failed.
  */
 #include "base/message.h"
-#include "base/util.h"
+#include "base/uuid.h"
 #include "restore/protocol/protocol.h"
 
 #include <stdio.h>

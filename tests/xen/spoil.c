@@ -9,6 +9,9 @@
 #include "restore/formats/records.h"
 #include "store/image_format.h"
 
+#include "base/io.h"
+#include "base/page.h"
+
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,0 +1,24 @@
+/* Strings: formatting, names, hexadecimal digits. */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* snprintf into buf; false when it did not fit. */
+bool format_fits(char *buf, size_t size, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* malloc'd string or NULL. */
+char *format_new(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Names of images, domains: 1..63 characters of [A-Za-z0-9._-], first one alphanumeric. */
+bool name_valid(const char *name);
+
+/* Two lower-case digits for each byte, and a NUL: text holds 2 n + 1. */
+void hex_format(const uint8_t *bytes, size_t n, char *text);
+/* Exactly n bytes, 0 or -1. */
+int hex_parse(const char *text, uint8_t *bytes, size_t n);
+/* n bytes from the front of text, whatever follows; 0 or -1. */
+int hex_take(const char *text, uint8_t *bytes, size_t n);
+
+#endif

@@ -19,7 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAL_PAGES_IDLE 256 /* log size from which an idle moment is used to empty it: 1 MiB */
+/* Pages in the log from which such a moment is used to empty it: 32, 4 and 1 MiB. */
+static const int log_limits[] = {[DB_BUSY] = 8192, [DB_QUIET] = 1024, [DB_REST] = 256};
+#define BUSY_MS 2000   /* somebody reads with sqlite3(1) */
+#define LOG_AGAIN 1024 /* pages more, before it is tried again after it could not be emptied */
+#define LOG_FILE_KEPT "4194304" /* bytes of the file that stay when the log begins anew */
 
 /* X(name, SQL) */
 #define STATEMENTS(X)                                                                              \
@@ -87,7 +91,8 @@ struct db {
     sqlite3 *handle;
     sqlite3_stmt *statements[ST_COUNT];
     char boot_id[48];
-    int wal_pages;
+    int log_pages; /* in the log since it was emptied */
+    int log_again; /* what could not be emptied is left until it has so many */
 };
 
 /* ---- one statement ---- */
@@ -192,9 +197,14 @@ static bool column_uuid(sqlite3_stmt *s, int column, uint8_t uuid[16])
 /* ---- transactions ---- */
 
 /* A rollback that failed has left its transaction open. */
+static int transaction_clear(struct db *db, struct error *e)
+{
+    return sqlite3_get_autocommit(db->handle) ? 0 : run(db, ST_ROLLBACK, e);
+}
+
 static int transaction_begin(struct db *db, struct error *e)
 {
-    int rc = sqlite3_get_autocommit(db->handle) ? 0 : run(db, ST_ROLLBACK, e);
+    int rc = transaction_clear(db, e);
     return rc ? rc : run(db, ST_BEGIN, e);
 }
 
@@ -216,7 +226,7 @@ static int wal_grew(void *data, sqlite3 *handle, const char *name, int pages)
 {
     (void)handle;
     (void)name;
-    ((struct db *)data)->wal_pages = pages;
+    ((struct db *)data)->log_pages = pages;
     return SQLITE_OK;
 }
 
@@ -227,9 +237,10 @@ static int db_configure(struct db *db, struct error *e)
         "PRAGMA synchronous = NORMAL",
         "PRAGMA foreign_keys = ON",
         "PRAGMA trusted_schema = OFF",
+        "PRAGMA journal_size_limit = " LOG_FILE_KEPT,
     };
     sqlite3_extended_result_codes(db->handle, 1);
-    sqlite3_busy_timeout(db->handle, 2000); /* somebody reads with sqlite3(1) */
+    sqlite3_busy_timeout(db->handle, BUSY_MS);
     for (size_t i = 0; i < ARRAY_SIZE(pragmas); i++)
         if (sqlite3_exec(db->handle, pragmas[i], NULL, NULL, NULL) != SQLITE_OK)
             return db_error(db->handle, e, pragmas[i]);
@@ -370,19 +381,33 @@ void db_close(struct db *db)
     free(db);
 }
 
-void db_idle(struct db *db)
+/* ---- the log ---- */
+
+/* Moves what is in the log into the file. *left: pages that a reader keeps in the log. */
+static int log_empty(struct db *db, int mode, int *left, struct error *e)
+{
+    int pages = 0, moved = 0;
+    sqlite3_busy_timeout(db->handle, 0); /* nobody is waited for */
+    int rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, mode, &pages, &moved);
+    sqlite3_busy_timeout(db->handle, BUSY_MS);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
+        return db_error(db->handle, e, "empty the log");
+    *left = rc == SQLITE_BUSY || moved < pages ? pages : 0;
+    return *left ? 0 : log_begin(db, e);
+}
+
+void db_tend(struct db *db, enum db_moment moment)
 {
     struct error e;
-    if (db->wal_pages < WAL_PAGES_IDLE)
+    int left;
+    if (db->log_pages < log_limits[moment] || (moment != DB_REST && db->log_pages < db->log_again))
         return;
-    db->wal_pages = 0; /* also after an error: the next commit reports the size again */
-    if (sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) !=
-        SQLITE_OK) {
-        db_error(db->handle, &e, "checkpoint");
+    int mode = moment == DB_REST ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    db->log_again = db->log_pages + LOG_AGAIN;
+    if (log_empty(db, mode, &left, &e))
         log_warning("%s", e.text);
-    } else if (log_begin(db, &e)) {
-        log_warning("%s", e.text);
-    }
+    else if (!left)
+        db->log_again = 0;
 }
 
 /* ---- loading ---- */
@@ -687,7 +712,23 @@ static int (*const op_table[])(struct db *db, const struct db_op *op, struct err
     [DB_LIVE_CLEAR] = op_live_clear,
 };
 
-int db_apply(struct db *db, const struct db_op *ops, size_t n, struct error *e)
+/* Slots and leases end with the host; everything else must survive it. */
+static bool op_is_durable(const struct db_op *op)
+{
+    return op->kind == DB_IMAGE_PUT || op->kind == DB_IMAGE_DELETE || op->kind == DB_SETTING_PUT ||
+           op->kind == DB_SETTING_DELETE;
+}
+
+/* Whether a commit is on the disk when it returns. It cannot be changed inside a transaction. */
+static int sync_commits(struct db *db, bool on, struct error *e)
+{
+    const char *pragma = on ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL";
+    return sqlite3_exec(db->handle, pragma, NULL, NULL, NULL) == SQLITE_OK
+               ? 0
+               : db_error(db->handle, e, pragma);
+}
+
+static int apply(struct db *db, const struct db_op *ops, size_t n, struct error *e)
 {
     int rc = transaction_begin(db, e);
     if (rc)
@@ -695,6 +736,34 @@ int db_apply(struct db *db, const struct db_op *ops, size_t n, struct error *e)
     for (size_t i = 0; i < n && !rc; i++)
         rc = op_table[ops[i].kind](db, &ops[i], e);
     return transaction_end(db, rc, e);
+}
+
+/* On a full disk the log may hold nothing but what can be moved into the file. */
+static int apply_somehow(struct db *db, const struct db_op *ops, size_t n, struct error *e)
+{
+    struct error second;
+    int left, rc = apply(db, ops, n, e);
+    if (rc != -ENOSPC || log_empty(db, SQLITE_CHECKPOINT_PASSIVE, &left, &second) || left)
+        return rc;
+    return apply(db, ops, n, e);
+}
+
+int db_apply(struct db *db, const struct db_op *ops, size_t n, struct error *e)
+{
+    bool durable = false;
+    for (size_t i = 0; i < n; i++)
+        durable |= op_is_durable(&ops[i]);
+    if (!durable)
+        return apply_somehow(db, ops, n, e);
+    struct error second;
+    int rc = transaction_clear(db, e);
+    if (!rc)
+        rc = sync_commits(db, true, e);
+    if (!rc)
+        rc = apply_somehow(db, ops, n, e);
+    if (sync_commits(db, false, &second))
+        log_warning("%s", second.text); /* slower, not wrong */
+    return rc;
 }
 
 void db_op_dispose(struct db_op *op)

@@ -1,6 +1,6 @@
 /*
- * The daemon's database: what must survive the death of the daemon, not that of
- * the host. One SQLite file in the state directory:
+ * The daemon's database. Images and settings survive a power cut once their db_apply has returned;
+ * slots and leases survive the daemon, not the host. One SQLite file in the state directory:
  *
  *   image    name -> file, identity
  *   slot     one row for each domain of the pool, from before it is created until it is gone
@@ -133,13 +133,22 @@ void db_close(struct db *db);
 int db_load(struct db *db, struct db_rows *out, struct error *e);
 void db_rows_dispose(struct db_rows *rows);
 
-/* All operations in one transaction, or none. Not synced to disk (see above). */
+/* All operations in one transaction, or none. When one of them is about an image or a setting, it is
+ * on the disk when this returns; others are not synced. -ENOSPC: the disk is full. */
 int db_apply(struct db *db, const struct db_op *ops, size_t n, struct error *e);
 /* Frees what an operation owns (a lease's meta and trace). */
 void db_op_dispose(struct db_op *op);
 
-/* Moves the log into the database file when it has grown: this is where the fsyncs are, so
- * it is called when nobody waits for a commit. */
-void db_idle(struct db *db);
+/* How long the next commit may be expected to wait for what is done now. */
+enum db_moment {
+    DB_BUSY,  /* somebody waits for the next commit */
+    DB_QUIET, /* nobody does, just now */
+    DB_REST   /* nobody has for a second */
+};
+
+/* Moves the log into the database file when it has grown to more than this moment allows: this is
+ * where the syncs are. To be called after each db_apply, and at rest. The log's file stays below
+ * 32 MiB, plus what one transaction writes, unless somebody reads in the file for long. */
+void db_tend(struct db *db, enum db_moment moment);
 
 #endif

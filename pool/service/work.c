@@ -37,6 +37,12 @@ static void work_thread(void *arg)
         q->busy--;
         list_append(&q->finished, item);
         uv_async_send(&q->async);
+        if (!q->ops->after)
+            continue;
+        bool others = !list_empty(&q->pending);
+        uv_mutex_unlock(&q->mutex);
+        q->ops->after(q, others, &local);
+        uv_mutex_lock(&q->mutex);
     }
     uv_mutex_unlock(&q->mutex);
     if (q->ops->end)

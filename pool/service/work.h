@@ -21,6 +21,9 @@ struct work_ops {
     void (*run)(struct work_queue *q, struct list *item, void **local);
     /* On the loop. */
     void (*done)(struct work_queue *q, struct list *item);
+    /* On a thread, after each item, when its `done` is on its way; others wait for their turn or
+     * not. May be NULL. */
+    void (*after)(struct work_queue *q, bool others, void **local);
     /* On a thread that had nothing to do for a second; may be NULL. */
     void (*idle)(struct work_queue *q, void **local);
     /* On a thread that ends; may be NULL. */

@@ -164,7 +164,8 @@ static void host_thread_end(struct work_queue *q, void **local)
         host_close(*local);
 }
 
-static const struct work_ops host_ops = {host_run, host_run_done, NULL, host_thread_end};
+static const struct work_ops host_ops = {
+    .run = host_run, .done = host_run_done, .end = host_thread_end};
 
 static void ops_host_start(struct world *w, struct host_job *job)
 {
@@ -191,14 +192,22 @@ static void write_done(struct work_queue *q, struct list *item)
     write->done(write);
 }
 
+static void write_after(struct work_queue *q, bool others, void **local)
+{
+    struct world_host *wh = q->owner;
+    (void)local;
+    db_tend(wh->db, others ? DB_BUSY : DB_QUIET);
+}
+
 static void write_idle(struct work_queue *q, void **local)
 {
     struct world_host *wh = q->owner;
     (void)local;
-    db_idle(wh->db);
+    db_tend(wh->db, DB_REST);
 }
 
-static const struct work_ops write_ops = {write_run, write_done, write_idle, NULL};
+static const struct work_ops write_ops = {
+    .run = write_run, .done = write_done, .after = write_after, .idle = write_idle};
 
 static void ops_write_start(struct world *w, struct db_write *write)
 {
@@ -279,7 +288,7 @@ static void discard_done(struct work_queue *q, struct list *item)
     free(container_of(item, struct discard, node));
 }
 
-static const struct work_ops discard_ops = {discard_run, discard_done, NULL, NULL};
+static const struct work_ops discard_ops = {.run = discard_run, .done = discard_done};
 
 static void ops_image_discard(struct world *w, const char *path)
 {

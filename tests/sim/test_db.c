@@ -4,6 +4,7 @@
 #include "base/uuid.h"
 #include "store/db.h"
 #include "tests/sim/check.h"
+#include "tests/sim/power.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -406,6 +408,90 @@ static void test_malformed_row(void **state)
     db_close(db);
 }
 
+static size_t log_size(void)
+{
+    struct stat st;
+    char wal[120];
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    assert_int_equal(stat(wal, &st), 0);
+    return (size_t)st.st_size;
+}
+
+/* A row written again and again, with no pause of a second. Returns the log's largest size. */
+static size_t write_rows(struct db *db, unsigned n, enum db_moment moment)
+{
+    size_t most = 0;
+    struct db_op op = slot_op(1, "fire", "warm");
+    for (unsigned i = 0; i < n; i++) {
+        op.slot.since_ms++; /* what is there already is not written */
+        apply(db, &op, 1);
+        db_tend(db, moment);
+        size_t size = log_size();
+        most = size > most ? size : most;
+    }
+    return most;
+}
+
+/* However steadily rows come, the log's file is bounded; and it shrinks again. */
+static void test_log_bounded(void **state)
+{
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op image = image_op("fire");
+    apply(db, &image, 1);
+    assert_in_range(write_rows(db, 6000, DB_QUIET), 3 << 20, 5 << 20);
+    assert_in_range(write_rows(db, 9000, DB_BUSY), 31 << 20, 33 << 20);
+    write_rows(db, 300, DB_QUIET);
+    assert_true(log_size() <= 5 << 20);
+    write_rows(db, 300, DB_BUSY);
+    db_tend(db, DB_REST);
+    assert_true(log_size() < 100000);
+    db_close(db);
+}
+
+/* Who reads in the file for long keeps the log from being emptied; nobody waits, and it is emptied
+ * when they are gone. */
+static void test_log_read(void **state)
+{
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op image = image_op("fire");
+    apply(db, &image, 1);
+    sqlite3 *reader;
+    assert_int_equal(sqlite3_open(path, &reader), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(reader, "BEGIN; SELECT * FROM image", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_true(write_rows(db, 3000, DB_QUIET) > 6 << 20);
+    assert_int_equal(sqlite3_close(reader), SQLITE_OK);
+    write_rows(db, 3000, DB_QUIET);
+    assert_true(log_size() <= 5 << 20);
+    db_close(db);
+}
+
+/* A disk that is full of what the log holds twice; and one that is full and gets space again. */
+static void test_space(void **state)
+{
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op image = image_op("fire");
+    apply(db, &image, 1);
+    db_close(db);
+    db = open_db("b1"); /* the file has all that the log had */
+    power_space(300000);
+    write_rows(db, 400, DB_BUSY); /* far more than fits: the log is emptied, and begins anew */
+    power_space(0);
+    int rc = 0;
+    struct db_op op = slot_op(1, "fire", "warm");
+    for (uint64_t id = 2; !rc && id < 400; id++) {
+        op = slot_op(id, "fire", "warm");
+        rc = db_apply(db, &op, 1, &e);
+    }
+    assert_int_equal(rc, -ENOSPC);
+    power_space(SIZE_MAX);
+    apply(db, &op, 1);
+    db_close(db);
+}
+
 /* A full disk, by the process's limit on file sizes: an error now, all well later. */
 static void test_disk_full(void **state)
 {
@@ -467,7 +553,7 @@ static void test_idle(void **state)
         apply(db, &op, 1);
         assert_int_equal(syncs, 0);
         if (id % 50 == 0)
-            db_idle(db);
+            db_tend(db, DB_REST);
         idle_syncs += syncs;
     }
     assert_true(idle_syncs > 0);
@@ -482,11 +568,13 @@ static void test_idle(void **state)
 
 int main(void)
 {
+    power_begin();
     const struct CMUnitTest tests[] = {
         TEST(test_round_trip),   TEST(test_counters),        TEST(test_boot),
         TEST(test_all_or_none),  TEST(test_end_and_repair),  TEST(test_newer_schema),
         TEST(test_damaged_file), TEST(test_malformed_row),   TEST(test_disk_full),
-        TEST(test_idle),         TEST(test_older_schema),    TEST(test_trace),
+        TEST(test_idle),         TEST(test_log_bounded),     TEST(test_log_read),
+        TEST(test_space),        TEST(test_older_schema),    TEST(test_trace),
         TEST(test_trace_plan),   TEST(test_trace_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

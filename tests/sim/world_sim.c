@@ -331,6 +331,8 @@ static void write_finish(struct sim *s, void *arg)
         w->rc = error_set(&w->error, -ENOSPC, "database: disk full");
     else
         w->rc = db_apply(s->db, w->ops, w->n, &w->error);
+    if (!w->rc)
+        db_tend(s->db, list_empty(&s->writes) ? DB_QUIET : DB_BUSY);
     /* After a write that was lost a later one may contradict what is there. */
     if (w->rc && w->rc != -ENOSPC && s->core.database.state == DATABASE_WORKS)
         sim_violated(s, __FILE__, __LINE__, w->error.text);

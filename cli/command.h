@@ -122,6 +122,7 @@ int image_export(struct invocation *inv);
 int image_list(struct invocation *inv);
 int image_show(struct invocation *inv);
 int image_rm(struct invocation *inv);
+int image_adopt(struct invocation *inv);
 int lease_allocate(struct invocation *inv);
 int lease_release(struct invocation *inv);
 int lease_list(struct invocation *inv);

@@ -201,6 +201,20 @@ const struct command commands[] = {
             "is 1.",
     },
     {
+        .name = "image adopt",
+        .run = image_adopt,
+        .method = "ImageAdopt",
+        .args = "FILE NAME",
+        .min_args = 2,
+        .max_args = 2,
+        .words = {WORD_NONE, WORD_NONE},
+        .summary = "Make an image of a file that belongs to none",
+        .details =
+            "The daemon never removes a whole image file. When its database was lost, or was "
+            "restored from a backup, `dompool status` names the files that no image has. FILE is "
+            "one of these names. Adopt a base before the images derived from it.",
+    },
+    {
         .name = "allocate",
         .run = lease_allocate,
         .method = "Allocate",

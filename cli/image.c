@@ -236,6 +236,21 @@ int image_rm(struct invocation *inv)
     return each_named(inv, "removed");
 }
 
+/* ---- adopt ---- */
+
+int image_adopt(struct invocation *inv)
+{
+    json_t *reply,
+        *parameters = must(json_pack("{s:s, s:s}", "file", inv->args[0], "name", inv->args[1]));
+    int status = long_call(inv, parameters, "checking", "image", &reply);
+    if (!status && inv->json)
+        out_json(reply, false);
+    else if (!status)
+        made_print("adopted", reply);
+    json_decref(reply);
+    return status;
+}
+
 /* ---- export ---- */
 
 int image_export(struct invocation *inv)

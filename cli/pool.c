@@ -77,6 +77,15 @@ static void status_hits(const json_t *reply)
                  100.0 * (double)hits / (double)(hits + misses), hits, misses);
 }
 
+static void status_lost(const json_t *reply)
+{
+    json_t *file;
+    size_t i;
+    json_array_foreach (json_object_get(reply, "lost_images"), i, file)
+        out_line("lost     %s belongs to no image: see dompool image adopt",
+                 json_string_value(file));
+}
+
 static void status_print(const json_t *reply)
 {
     char up[READABLE_SIZE], total[READABLE_SIZE], free_[READABLE_SIZE];
@@ -90,6 +99,7 @@ static void status_print(const json_t *reply)
              get_int(reply, "leases"), get_int(reply, "allocations"), get_int(reply, "failures"));
     status_hits(reply);
     status_latency(reply);
+    status_lost(reply);
     pools_print(reply);
 }
 

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "base/uuid.h"
 #include "store/db_schema.h"
+#include "store/image_name.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -48,6 +49,9 @@ static const int log_limits[] = {[DB_BUSY] = 8192, [DB_QUIET] = 1024, [DB_REST] 
                  "base = excluded.base, created_ms = excluded.created_ms, "                        \
                  "removing = excluded.removing")                                                   \
     X(IMAGE_DELETE, "DELETE FROM image WHERE name = ?1")                                           \
+    X(DISCARD_ALL, "SELECT file FROM discard")                                                     \
+    X(DISCARD_PUT, "INSERT OR IGNORE INTO discard VALUES(?1)")                                     \
+    X(DISCARD_CLEAR, "DELETE FROM discard")                                                        \
     X(SLOT_ALL, "SELECT id, uuid, image, state, engine, domid, name, since_ms, reason "            \
                 "FROM slot ORDER BY id")                                                           \
     X(SLOT_PUT, "INSERT INTO slot VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) "                \
@@ -237,7 +241,7 @@ static int db_configure(struct db *db, struct error *e)
         "PRAGMA synchronous = NORMAL",
         "PRAGMA foreign_keys = ON",
         "PRAGMA trusted_schema = OFF",
-        "PRAGMA journal_size_limit = " LOG_FILE_KEPT,
+        ("PRAGMA journal_size_limit = " LOG_FILE_KEPT),
     };
     sqlite3_extended_result_codes(db->handle, 1);
     sqlite3_busy_timeout(db->handle, BUSY_MS);
@@ -417,10 +421,17 @@ static bool row_image(sqlite3_stmt *s, void *out)
     struct image_row *r = out;
     bool ok = column_text(s, 0, r->name, sizeof r->name) &&
               column_text(s, 1, r->file, sizeof r->file) && column_uuid(s, 2, r->id) &&
-              column_uuid(s, 3, r->base);
+              column_uuid(s, 3, r->base) && name_valid(r->name) &&
+              image_name_of(r->file) == IMAGE_NAME_WHOLE;
     r->created_ms = sqlite3_column_int64(s, 4);
     r->removing = sqlite3_column_int(s, 5) != 0;
     return ok;
+}
+
+static bool row_discard(sqlite3_stmt *s, void *out)
+{
+    struct discard_row *r = out;
+    return column_text(s, 0, r->file, sizeof r->file) && image_name_of(r->file) == IMAGE_NAME_WHOLE;
 }
 
 static bool row_slot(sqlite3_stmt *s, void *out)
@@ -513,8 +524,11 @@ int db_load(struct db *db, struct db_rows *out, struct error *e)
 {
     bool found;
     *out = (struct db_rows){0};
-    void *images = NULL, *slots = NULL, *leases = NULL, *settings = NULL;
+    void *images = NULL, *discards = NULL, *slots = NULL, *leases = NULL, *settings = NULL;
     int rc = load_all(db, ST_IMAGE_ALL, sizeof *out->images, row_image, &images, &out->n_images, e);
+    if (!rc)
+        rc = load_all(db, ST_DISCARD_ALL, sizeof *out->discards, row_discard, &discards,
+                      &out->n_discards, e);
     if (!rc)
         rc = load_all(db, ST_SLOT_ALL, sizeof *out->slots, row_slot, &slots, &out->n_slots, e);
     if (!rc)
@@ -523,6 +537,7 @@ int db_load(struct db *db, struct db_rows *out, struct error *e)
         rc = load_all(db, ST_SETTING_ALL, sizeof *out->settings, row_setting, &settings,
                       &out->n_settings, e);
     out->images = images;
+    out->discards = discards;
     out->slots = slots;
     out->leases = leases;
     out->settings = settings;
@@ -538,6 +553,7 @@ void db_rows_dispose(struct db_rows *rows)
     for (size_t i = 0; i < rows->n_leases; i++)
         free(rows->leases[i].meta);
     free(rows->images);
+    free(rows->discards);
     free(rows->slots);
     free(rows->leases);
     free(rows->settings);
@@ -576,6 +592,19 @@ static int op_image_delete(struct db *db, const struct db_op *op, struct error *
     struct query q = query_begin(db, ST_IMAGE_DELETE);
     query_text(&q, op->image.name);
     return query_run(&q, e);
+}
+
+static int op_discard_put(struct db *db, const struct db_op *op, struct error *e)
+{
+    struct query q = query_begin(db, ST_DISCARD_PUT);
+    query_text(&q, op->discard.file);
+    return query_run(&q, e);
+}
+
+static int op_discard_clear(struct db *db, const struct db_op *op, struct error *e)
+{
+    (void)op;
+    return run(db, ST_DISCARD_CLEAR, e);
 }
 
 static int op_slot_put(struct db *db, const struct db_op *op, struct error *e)
@@ -706,6 +735,7 @@ static int op_live_clear(struct db *db, const struct db_op *op, struct error *e)
 
 static int (*const op_table[])(struct db *db, const struct db_op *op, struct error *e) = {
     [DB_IMAGE_PUT] = op_image_put,     [DB_IMAGE_DELETE] = op_image_delete,
+    [DB_DISCARD_PUT] = op_discard_put, [DB_DISCARD_CLEAR] = op_discard_clear,
     [DB_SLOT_PUT] = op_slot_put,       [DB_SLOT_DELETE] = op_slot_delete,
     [DB_LEASE_PUT] = op_lease_put,     [DB_LEASE_FIND] = op_lease_find,
     [DB_SETTING_PUT] = op_setting_put, [DB_SETTING_DELETE] = op_setting_delete,

@@ -3,6 +3,7 @@
  * slots and leases survive the daemon, not the host. One SQLite file in the state directory:
  *
  *   image    name -> file, identity
+ *   discard  image files to be removed: replaced, or of an image that was removed
  *   slot     one row for each domain of the pool, from before it is created until it is gone
  *   lease    who has which slot; ended ones are kept for a while as history
  *   setting  what `pool set` changed
@@ -37,6 +38,10 @@ struct image_row {
     uint8_t base[16]; /* all zero: stored whole */
     int64_t created_ms;
     bool removing; /* to be removed once its slots are gone */
+};
+
+struct discard_row {
+    char file[64];
 };
 
 struct slot_row {
@@ -86,17 +91,20 @@ struct setting_row {
 /* Everything that is alive, as found when the daemon starts. */
 struct db_rows {
     struct image_row *images;
+    struct discard_row *discards;
     struct slot_row *slots;
     struct lease_row *leases; /* not ended */
     struct setting_row *settings;
-    size_t n_images, n_slots, n_leases, n_settings;
+    size_t n_images, n_discards, n_slots, n_leases, n_settings;
     uint64_t next_slot, next_lease;
     char tag[DB_TAG_SIZE]; /* "dp-1a2b3c4d", made once for each state directory */
 };
 
 enum db_op_kind {
     DB_IMAGE_PUT,
-    DB_IMAGE_DELETE, /* image.name; its settings go with it */
+    DB_IMAGE_DELETE,  /* image.name; its settings go with it */
+    DB_DISCARD_PUT,   /* discard.file */
+    DB_DISCARD_CLEAR, /* they are gone */
     DB_SLOT_PUT,
     DB_SLOT_DELETE, /* slot.id */
     DB_LEASE_PUT,   /* alive or ended */
@@ -111,6 +119,7 @@ struct db_op {
     enum db_op_kind kind;
     union {
         struct image_row image;
+        struct discard_row discard;
         struct slot_row slot;
         struct lease_row lease;
         struct setting_row setting;

@@ -8,6 +8,7 @@
  * rename leaves a name that the daemon sweeps at its start, and nothing else.
  */
 #include "store/image_format.h"
+#include "store/image_name.h"
 
 #include "base/clock.h"
 #include "base/io.h"
@@ -82,7 +83,7 @@ static int writer_create_file(struct image_writer *w, struct error *e)
 {
     if (!access(w->path, F_OK))
         return error_set(e, -EEXIST, "image file %s exists already", w->path);
-    w->temp_path = format_new("%s.tmp-XXXXXX", w->path);
+    w->temp_path = format_new("%s" IMAGE_TEMPORARY, w->path);
     if (!w->temp_path)
         return error_set(e, -ENOMEM, "image file %s: out of memory", w->path);
     w->fd = mkostemp(w->temp_path, O_CLOEXEC);

@@ -5,11 +5,13 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "pool/core/adopt_call.h"
 #include "pool/core/capture_call.h"
 #include "pool/core/domains.h"
 #include "pool/core/end_wait.h"
 #include "pool/core/import_call.h"
 #include "pool/core/lease.h"
+#include "pool/core/lost.h"
 #include "pool/core/query_call.h"
 #include "pool/core/release_call.h"
 #include "pool/core/remove_call.h"
@@ -125,6 +127,11 @@ static const struct answered *image_remove(struct call *call, void *owner, const
     return remove_call(owner, call, given_text(given, "name"));
 }
 
+static const struct answered *image_adopt(struct call *call, void *owner, const json_t *given)
+{
+    return adopt_call(owner, call, given_text(given, "file"), given_text(given, "name"));
+}
+
 /* ---- leases ---- */
 
 static const struct answered *allocate(struct call *call, void *owner, const json_t *given)
@@ -220,14 +227,15 @@ static const struct answered *status_show(struct call *call, void *owner, const 
     (void)given;
     domains_measure(core); /* for the next one who asks: this one is answered at once */
     json_t *pools = pools_to_json(core, "");
-    json_t *reply = json_pack("{s:s, s:i, s:I, s:b, s:I, s:I, s:i, s:I, s:I, s:o, s:o}", "version",
-                              DOMPOOL_VERSION, "pid", (int)getpid(), "uptime_ms",
-                              (json_int_t)((core_now_us(core) - core->started_us) / 1000), "xen",
-                              (int)l->xen_ok, "host_total_kib", (json_int_t)l->memory.total_kib,
-                              "host_free_kib", (json_int_t)l->memory.free_kib, "leases",
-                              (int)active_leases(core), "allocations", (json_int_t)f->allocations,
-                              "failures", (json_int_t)f->failures, "last_allocate_us",
-                              sample_json(f, false), "median_allocate_us", sample_json(f, true));
+    json_t *reply =
+        json_pack("{s:s, s:i, s:I, s:b, s:I, s:I, s:i, s:I, s:I, s:o, s:o, s:o}", "version",
+                  DOMPOOL_VERSION, "pid", (int)getpid(), "uptime_ms",
+                  (json_int_t)((core_now_us(core) - core->started_us) / 1000), "xen",
+                  (int)l->xen_ok, "host_total_kib", (json_int_t)l->memory.total_kib,
+                  "host_free_kib", (json_int_t)l->memory.free_kib, "leases",
+                  (int)active_leases(core), "allocations", (json_int_t)f->allocations, "failures",
+                  (json_int_t)f->failures, "last_allocate_us", sample_json(f, false),
+                  "median_allocate_us", sample_json(f, true), "lost_images", lost_to_json(core));
     if (json_object_update(reply, pools)) {
         json_decref(reply);
         reply = NULL;
@@ -322,6 +330,8 @@ static const struct param export_params[] = {
 static const struct param diff_params[] = {
     {"a", PARAM_STRING, true}, {"b", PARAM_STRING, true}, {0}};
 static const struct param name_params[] = {{"name", PARAM_STRING, true}, {0}};
+static const struct param adopt_params[] = {
+    {"file", PARAM_STRING, true}, {"name", PARAM_STRING, true}, {0}};
 static const struct param allocate_params[] = {
     {"image", PARAM_STRING, true},     {"name", PARAM_STRING, false},
     {"ttl_ms", PARAM_INT, false},      {"wait_ms", PARAM_INT, false},
@@ -345,6 +355,7 @@ static const struct method methods[] = {
     {"ImageList", none_params, false, image_list},
     {"ImageShow", name_params, false, image_show},
     {"ImageRemove", name_params, true, image_remove},
+    {"ImageAdopt", adopt_params, true, image_adopt},
     {"Allocate", allocate_params, false, allocate},
     {"Release", release_params, false, release_leases},
     {"LeaseWait", lease_params, false, lease_wait},

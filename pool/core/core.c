@@ -5,6 +5,7 @@
 #include "pool/core/image_check.h"
 #include "pool/core/image_job.h"
 #include "pool/core/lease.h"
+#include "pool/core/lost.h"
 #include "pool/core/prefetch.h"
 #include "pool/core/remove_call.h"
 #include "pool/core/rows.h"
@@ -263,6 +264,7 @@ void core_dispose(struct core *core)
         entry_discard_old(im);
         image_forget(im);
     }
+    lost_dispose(core);
     core->world->ops->alarm_off(core->world);
     domains_dispose(core);
     free(core->startup.kept);

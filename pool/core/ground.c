@@ -15,6 +15,7 @@ static void world_alarm(struct world *w)
 static void lists_init(struct core *core)
 {
     list_init(&core->images);
+    list_init(&core->lost);
     list_init(&core->slots);
     list_init(&core->leases);
     list_init(&core->waits);

@@ -8,7 +8,7 @@
  *   failures, show, slot_state     failures in a row; pieces of replies; names of states
  *   rows, domains                  changes become rows; what the host's last listing said
  *   image_job                      work on image files, by a helper process
- *   catalog                        images: files, facts, versions, verification
+ *   catalog, lost                  images: files, facts, versions, verification; files without one
  *   slot, slot_reap, slot_helper   one domain: its states, its end, its helper
  *   pool                           the slots of one base: refill, failures
  *   prefetch, image_check          what warm slots open ahead; digests when the daemon starts
@@ -119,7 +119,8 @@ enum start_phase { START_LISTING, START_COMPARING, START_REAPING, START_SWEEPING
 /* Start and stop: reconcile.c. */
 struct startup {
     enum start_phase phase;
-    struct list leftovers; /* struct slot.in_leftovers: first destruction has not come back */
+    struct list leftovers;      /* struct slot.in_leftovers: first destruction has not come back */
+    const struct db_rows *rows; /* inside core_start */
     struct host_job sweep_job;
     uint8_t (*kept)[16]; /* what the sweep is to leave alone */
     void (*on_started)(struct core *core, int rc, const struct error *e);
@@ -139,6 +140,7 @@ struct core {
 
     struct timers timers;
     struct list images; /* struct entry.in_core, by name */
+    struct list lost;   /* struct lost_file.node, see lost.h */
     struct list slots;  /* struct slot.in_core, oldest first */
     struct list leases; /* struct lease.in_core, oldest first */
     struct list waits;  /* struct wait_call.node */

@@ -6,8 +6,11 @@
 #include "pool/core/domains.h"
 #include "pool/core/image_job.h"
 #include "pool/core/lease.h"
+#include "pool/core/lost.h"
 #include "pool/core/remove_call.h"
+#include "pool/core/rows.h"
 #include "pool/core/slot_reap.h"
+#include "store/image_name.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -43,24 +46,43 @@ static void check_bases(struct core *core)
     }
 }
 
-static bool file_known(const struct core *core, const char *file)
+static bool to_be_discarded(const struct core *core, const char *file)
 {
-    list_each (node, &core->images)
-        if (!strcmp(entry_at(node)->row.file, file))
+    const struct db_rows *rows = core->startup.rows;
+    for (size_t i = 0; i < rows->n_discards; i++)
+        if (!strcmp(rows->discards[i].file, file))
             return true;
     return false;
 }
 
-/* Files without a row: imports that never came to their end. Other files are not ours. */
+/* Files of versions that were replaced, and of images that were removed, before they could go. */
+static void discard_files(struct core *core)
+{
+    char path[IMAGE_PATH_SIZE];
+    const struct db_rows *rows = core->startup.rows;
+    for (size_t i = 0; i < rows->n_discards; i++) {
+        format_fits(path, sizeof path, "%s/%s", core->images_dir, rows->discards[i].file);
+        core->world->ops->image_discard(core->world, path);
+    }
+    struct rows *r = rows->n_discards ? rows_new(core) : NULL;
+    if (!r)
+        return;
+    rows_add(r, DB_DISCARD_CLEAR);
+    rows_commit(core, r, NULL, NULL);
+}
+
+/* A temporary file is of an import that never came to its end. Whole ones are never removed. */
 static void file_found(struct world *w, const char *file)
 {
     struct core *core = w->owner;
-    char path[600];
-    const char *dot = strstr(file, ".img");
-    if (!dot || (dot[4] && !strstr(file, ".tmp")) || file_known(core, file))
+    char path[IMAGE_PATH_SIZE];
+    enum image_name kind = image_name_of(file);
+    if (kind == IMAGE_NAME_WHOLE && !to_be_discarded(core, file))
+        lost_found(core, file);
+    if (kind != IMAGE_NAME_TEMPORARY)
         return;
     format_fits(path, sizeof path, "%s/%s", core->images_dir, file);
-    log_info("%s belongs to no image and is removed", path);
+    log_info("%s is of an import that was cut short, and is removed", path);
     w->ops->image_discard(w, path);
 }
 
@@ -306,7 +328,10 @@ void core_start(struct core *core, const struct db_rows *rows)
         core->startup.on_started(core, -ENOMEM, &e);
         return;
     }
+    core->startup.rows = rows;
     core->world->ops->images_list(core->world, core->images_dir, file_found);
+    discard_files(core);
+    core->startup.rows = NULL;
     core->startup.phase = START_LISTING;
     domains_list(core);
 }

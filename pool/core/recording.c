@@ -24,7 +24,7 @@ void recording_end(struct image_job *job)
 {
     struct recording *rec = recording_at(job);
     struct world *w = job->core->world;
-    if (!rec->recorded)
+    if (!rec->recorded && !rec->adopted)
         w->ops->image_discard(w, rec->path);
     json_decref(rec->facts.config);
     free(rec->old);
@@ -166,6 +166,9 @@ void recording_result(struct image_job *job, const json_t *result)
     row_fill(rec);
     struct rows *r = rows_new(job->core);
     rows_image(r, &rec->row);
+    const struct entry *old = entry_find(job->core, rec->job.name);
+    if (old)
+        rows_discard(r, old->row.file);
     image_job_record(job);
     if (rows_commit(job->core, r, row_recorded, rec))
         return;

@@ -17,6 +17,7 @@ struct recording {
     char file[64], path[IMAGE_PATH_SIZE];
     bool replace, stop;
     bool recorded;      /* the file is an image's, which looks after it */
+    bool adopted;       /* the file was there before: it stays, whatever happens */
     uint8_t domain[16]; /* of a captured lease: its uuid */
     struct image_row row;
     struct image_facts facts;

@@ -2,6 +2,7 @@
 #include "pool/core/rows.h"
 
 #include "base/log.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -74,6 +75,14 @@ void rows_image_gone(struct rows *r, const struct image_row *image)
     struct db_op *op = rows_add(r, DB_IMAGE_DELETE);
     if (op)
         op->image = *image;
+    rows_discard(r, image->file);
+}
+
+void rows_discard(struct rows *r, const char *file)
+{
+    struct db_op *op = rows_add(r, DB_DISCARD_PUT);
+    if (op)
+        format_fits(op->discard.file, sizeof op->discard.file, "%s", file);
 }
 
 /* ---- repair ---- */

@@ -15,6 +15,7 @@
 #include "base/uuid.h"
 #include "pool/service/process.h"
 #include "pool/service/work.h"
+#include "store/image_name.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -258,7 +259,7 @@ struct discard {
     char path[];
 };
 
-/* The writer's temporary file has the image's unique name in its own. */
+/* The file, and the writer's temporary ones of that name. */
 static void discard_files(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -268,8 +269,8 @@ static void discard_files(const char *path)
     DIR *dir = opendir(name);
     struct dirent *entry;
     while (dir && (entry = readdir(dir)))
-        if (strstr(entry->d_name, slash + 1) && unlinkat(dirfd(dir), entry->d_name, 0) &&
-            errno != ENOENT)
+        if ((!strcmp(entry->d_name, slash + 1) || image_name_belongs(entry->d_name, slash + 1)) &&
+            unlinkat(dirfd(dir), entry->d_name, 0) && errno != ENOENT)
             log_warning("remove %s/%s: %s", name, entry->d_name, strerror(errno));
     if (dir)
         closedir(dir);

@@ -356,11 +356,9 @@ static int run_verify(json_t *request, json_t **result, struct error *e)
     rc = image_verify(im, e);
     if (!rc && disks)
         rc = fingerprints_verify(im, e);
+    const struct image_info info = *image_info(im);
     image_close(im);
-    if (rc)
-        return rc;
-    *result = json_object();
-    return *result ? 0 : error_set(e, -ENOMEM, "out of memory");
+    return rc ? rc : info_to_json(&info, path, result, e);
 }
 
 /* One side of a comparison: an image, and its base if it is derived. */

@@ -87,7 +87,7 @@ offers() {
 cd "$T" || exit 1
 touch file.save
 offers "allocate" al
-offers "capture diff export import list rm show verify" image ""
+offers "adopt capture diff export import list rm show verify" image ""
 offers "--meta" allocate --me
 offers "--ttl" allocate web --tt
 offers "web" allocate w

@@ -65,7 +65,7 @@ static void make_ops(struct db_op ops[3])
     memset(ops, 0, 3 * sizeof ops[0]);
     ops[0].kind = DB_IMAGE_PUT;
     strcpy(ops[0].image.name, "fire");
-    strcpy(ops[0].image.file, "fire.img");
+    strcpy(ops[0].image.file, "0b7e1c1a-0000-4000-8000-000000000000.img");
     ops[1].kind = DB_SLOT_PUT;
     ops[1].slot.id = 1;
     ops[1].slot.domid = 5;

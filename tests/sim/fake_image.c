@@ -170,8 +170,9 @@ static void verify(const json_t *message)
     suffer("verify");
     if (image_verify(im, &e))
         fail(e.code, e.text);
+    const struct image_info info = *image_info(im);
     image_close(im);
-    done(json_object());
+    made(&info);
 }
 
 static void export(const json_t *message)

@@ -23,6 +23,12 @@
 /* What a slot's helper may be asked for. */
 enum phase { PHASE_NEW, PHASE_BUSY, PHASE_WARM, PHASE_COMPLETED };
 
+/* What an image file holds. */
+struct file {
+    uint8_t id[16], base[16];
+    bool rotten;
+};
+
 struct helper {
     struct list node;
     struct sim *sim;
@@ -41,19 +47,15 @@ struct helper {
     json_t *expects; /* paths; NULL: was told nothing */
 
     /* of work on images */
-    uint8_t base[16];  /* id of the new image's base */
-    bool rotten;       /* what it verifies */
+    uint8_t base[16]; /* id of the new image's base */
+    bool rotten;      /* what it verifies */
+    struct file verified;
     bool began;        /* there is a temporary file */
     uint32_t captured; /* domid of what it has suspended; 0: none */
     bool waits;        /* for the word that its image is recorded */
 };
 
 /* ---- image files ---- */
-
-struct file {
-    uint8_t id[16], base[16];
-    bool rotten;
-};
 
 static bool file_read(const char *path, struct file *f)
 {
@@ -111,7 +113,7 @@ int sim_image_read(struct world *w, const char *path, struct image_facts *out, s
 
 static void temporary(char *out, size_t size, const char *path)
 {
-    format_fits(out, size, "%s.tmp-1", path);
+    format_fits(out, size, "%s.tmp-simOne", path);
 }
 
 /* A daemon that was killed discards nothing. */
@@ -522,6 +524,11 @@ static bool capture_start(struct helper *h)
     return true;
 }
 
+static bool verifies(const struct helper *h)
+{
+    return !strcmp(get(h->request, "op"), "verify");
+}
+
 static json_t *made_json(struct sim *s, const struct file *f)
 {
     struct image_info info = {
@@ -591,7 +598,9 @@ static void work_done(struct sim *s, void *arg)
         work_refuse(h, "ImageRefused", "its digests are wrong");
         return;
     }
-    json_t *result = makes_image(h) ? make_image(h) : json_pack("{s:i}", "pages", 3);
+    json_t *result = makes_image(h) ? make_image(h)
+                     : verifies(h)  ? made_json(s, &h->verified)
+                                    : json_pack("{s:i}", "pages", 3);
     capture_end(h);
     if (h->fate == FATE_WORK_DIES_LATE) {
         json_decref(result);
@@ -605,7 +614,6 @@ static void work_done(struct sim *s, void *arg)
         told_to_fail(h, "Internal");
     else if (h->fate != FATE_WORK_DONE_HANGS && !h->ended && !h->waits)
         helper_die(h);
-    (void)s;
 }
 
 static void work_progress(struct sim *s, void *arg)
@@ -631,13 +639,15 @@ static bool work_open(struct helper *h)
 {
     static const char *const keys[][2] = {{"image", "base"}, {"a", "a_base"}, {"b", "b_base"}};
     const struct sim *s = h->sim;
-    bool verify = !strcmp(get(h->request, "op"), "verify");
+    bool verify = verifies(h);
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         struct file f, base;
         if (!work_read(h, keys[i][0], &f) || !work_read(h, keys[i][1], &base))
             return false;
         MUST(verify || !memcmp(f.base, base.id, sizeof f.base));
         h->rotten |= verify && f.rotten;
+        if (verify && !i)
+            h->verified = f;
     }
     return true;
 }

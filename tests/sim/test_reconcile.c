@@ -235,19 +235,106 @@ static void test_stop_and_start(void **state)
     sim_check_quiet(&sim);
 }
 
-/* One damaged file does not stop the others; unknown files go. */
+static void file_path(char out[300], const char *name)
+{
+    snprintf(out, 300, "%s/images/%s", sim.dir, name);
+}
+
+static void file_make(const char *name)
+{
+    char path[300];
+    file_path(path, name);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+}
+
+static bool file_is(const char *name)
+{
+    char path[300];
+    file_path(path, name);
+    return !access(path, F_OK);
+}
+
+/* What goes at a start is the temporary file of an import. Whole ones stay, and so does what is not
+ * the daemon's. */
+static void test_files(void **state)
+{
+    static const char *const stay[] = {
+        "0b7e1c1a-0000-4000-8000-000000000000.img",
+        "0B7E1C1A-0000-4000-8000-000000000001.img.tmp-abc123",
+        "0b7e1c1a-0000-4000-8000-000000000002.img.tmp-abc12",
+        "0b7e1c1a-0000-4000-8000-000000000003.img.tmp-abc123.old",
+        "0b7e1c1a-0000-4000-8000-000000000004.img.bak",
+        "mine.img",
+        ".img.tmp-abc123",
+    };
+    static const char go[] = "0b7e1c1a-0000-4000-8000-000000000005.img.tmp-a0ZXyz";
+    (void)state;
+    sim_crash(&sim);
+    for (size_t i = 0; i < ARRAY_SIZE(stay); i++)
+        file_make(stay[i]);
+    file_make(go);
+    sim_restart(&sim, config, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(stay); i++)
+        assert_true(file_is(stay[i]));
+    assert_false(file_is(go));
+    json_t *reply = sim_ask(sim_connect(&sim, 0), "Status", NULL, 10);
+    json_t *lost = json_object_get(json_object_get(reply, "parameters"), "lost_images");
+    assert_int_equal(json_array_size(lost), 1);
+    assert_string_equal(json_string_value(json_array_get(lost, 0)), stay[0]);
+    json_decref(reply);
+    for (size_t i = 0; i < ARRAY_SIZE(stay); i++) { /* sim_check counts them */
+        char path[300];
+        file_path(path, stay[i]);
+        unlink(path);
+    }
+}
+
+static json_t *adopt(const char *file, const char *name)
+{
+    return json_pack("{s:s, s:s}", "file", file, "name", name);
+}
+
+/* The database is gone: no image is lost with it. */
+static void test_adopt(void **state)
+{
+    char fire[64], ice[64], path[300];
+    (void)state;
+    sim_derive(&sim, "ice", "fire");
+    strcpy(fire, sim_entry(&sim, "fire")->row.file);
+    strcpy(ice, sim_entry(&sim, "ice")->row.file);
+    sim_crash(&sim);
+    snprintf(path, sizeof path, "%s/db", sim.dir);
+    assert_int_equal(unlink(path), 0);
+    sim_restart(&sim, config, NULL);
+    assert_null(entry_find(&sim.core, "fire"));
+    struct sim_client *c = sim_connect(&sim, 0);
+    sim_expect(c, "ImageAdopt", adopt(ice, "ice"), 5000, "NoSuchImage"); /* its base first */
+    sim_expect(c, "ImageAdopt", adopt("x.img", "ice"), 10, "NoSuchImage");
+    sim_expect(c, "ImageAdopt", adopt(fire, "no/name"), 10, "BadValue");
+    sim_expect(c, "ImageAdopt", adopt(fire, "fire"), 5000, NULL);
+    sim_expect(c, "ImageAdopt", adopt(fire, "again"), 10, "NoSuchImage");
+    sim_expect(c, "ImageAdopt", adopt(ice, "fire"), 10, "ImageExists");
+    sim_expect(c, "ImageAdopt", adopt(ice, "ice"), 5000, NULL);
+    sim_crash(&sim);
+    sim_restart(&sim, config, NULL);
+    sim_run(&sim, 60000);
+    c = sim_connect(&sim, 0);
+    sim_expect(c, "Allocate", json_pack("{s:s, s:i}", "image", "ice", "wait_ms", 9000), 9000, NULL);
+    sim_expect(c, "Release", json_pack("{s:b}", "all", 1), 9000, NULL);
+    sim_run(&sim, 60000);
+    sim_check_quiet(&sim);
+}
+
+/* One damaged file does not stop the others. */
 static void test_images(void **state)
 {
     char path[300];
     (void)state;
     sim_image(&sim, "ice");
-    snprintf(path, sizeof path, "%s/images/%s", sim.dir, sim_entry(&sim, "ice")->row.file);
+    file_path(path, sim_entry(&sim, "ice")->row.file);
     sim_crash(&sim);
     assert_int_equal(truncate(path, 3), 0);
-    snprintf(path, sizeof path, "%s/images/0b7e1c1a-0000-4000-8000-000000000000.img", sim.dir);
-    close(open(path, O_CREAT | O_WRONLY, 0600));
     sim_restart(&sim, config, NULL);
-    assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(sim_entry(&sim, "ice")->state, ENTRY_DAMAGED);
     struct sim_client *c = sim_connect(&sim, 0);
     sim_expect(c, "Allocate", json_pack("{s:s, s:i}", "image", "ice", "wait_ms", 9000), 10,
@@ -289,6 +376,8 @@ int main(void)
         TEST(test_host_rebooted),
         TEST(test_stop_and_start),
         TEST(test_images),
+        TEST(test_files),
+        TEST(test_adopt),
         TEST(test_removal_goes_on),
     };
     tests_begin();

@@ -384,7 +384,7 @@ static void helper_imports(void **state)
     assert_string_equal(json_string_value(json_object_get(o, "event")), "done");
     json_t *info = json_object_get(o, "result");
     assert_string_equal(json_string_value(json_object_get(info, "guest")), "pv");
-    assert_int_equal(json_integer_value(json_object_get(info, "pages")), BUILD_PFN_ZERO);
+    assert_int_equal(json_integer_value(json_object_get(info, "entries")), BUILD_PFN_ZERO);
     assert_string_equal(json_string_value(json_object_get(json_object_get(info, "config"), "name")),
                         "test");
     json_decref(o);

@@ -81,9 +81,10 @@ static void status_lost(const json_t *reply)
 {
     json_t *file;
     size_t i;
-    json_array_foreach (json_object_get(reply, "lost_images"), i, file)
+    json_array_foreach (json_object_get(reply, "lost_images"), i, file) {
         out_line("lost     %s belongs to no image: see dompool image adopt",
                  json_string_value(file));
+    }
 }
 
 static void status_print(const json_t *reply)

@@ -5,17 +5,9 @@
 #include "pool/core/image_job.h"
 #include "pool/core/lost.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-void sim_violated(const struct sim *s, const char *file, int line, const char *what)
-{
-    fprintf(stderr, "%s:%d: at %" PRIu64 " us: %s\n", file, line, s->now_us, what);
-    abort();
-}
 
 static const struct slot *slot_of_uuid(struct sim *s, const uint8_t uuid[16])
 {
@@ -172,6 +164,24 @@ void sim_check(struct sim *s)
         const struct sim_client *c = container_of(node, struct sim_client, node);
         MUST(c->answered <= c->sent || c->hung_up);
     }
+}
+
+void sim_run(struct sim *s, uint64_t ms)
+{
+    sim_run_us(s, ms * 1000);
+}
+
+void sim_run_us(struct sim *s, uint64_t us)
+{
+    uint64_t until = s->now_us + us;
+    bool before = sim_memory_spare();
+    for (unsigned i = 0; sim_step(s, until); i++) {
+        MUST(i < 2000000); /* else the core is busy with nothing */
+        if (!s->dead)
+            sim_check(s);
+    }
+    s->now_us = until;
+    sim_memory_restore(before);
 }
 
 static bool rows_have_slot(const struct db_rows *rows, const struct slot *slot)

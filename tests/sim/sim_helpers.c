@@ -145,7 +145,9 @@ void sim_image_rot(struct sim *s, const char *name)
 {
     char path[400];
     struct file f;
-    entry_path(sim_entry(s, name), path);
+    const struct entry *im = entry_find(&s->core, name);
+    MUST(im);
+    entry_path(im, path);
     if (file_read(path, &f) && f.rotten)
         return;
     FILE *out = fopen(path, "a");

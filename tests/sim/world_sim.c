@@ -1,126 +1,14 @@
 /* The simulated world: see world_sim.h. */
 #include "tests/sim/world_sim.h"
 
-#include "base/array.h"
 #include "base/io.h"
-#include "base/log.h"
 #include "base/text.h"
-#include "base/uuid.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* ---- events ---- */
-
-struct event {
-    struct list node;
-    uint64_t at_us, seq;
-    void (*fire)(struct sim *s, void *arg);
-    void *arg;
-};
-
-/* Tests that make memory scarce exempt the simulator by these. */
-__attribute__((weak)) bool sim_memory_spare(void)
-{
-    return false;
-}
-__attribute__((weak)) void sim_memory_restore(bool before)
-{
-    (void)before;
-}
-
-void *sim_alloc(size_t size)
-{
-    void *p = calloc(1, size);
-    if (!p)
-        abort();
-    return p;
-}
-
-void sim_at(struct sim *s, uint64_t delay_us, void (*fire)(struct sim *s, void *arg), void *arg)
-{
-    struct event *e = sim_alloc(sizeof *e);
-    *e = (struct event){.at_us = s->now_us + delay_us, .seq = s->seq++, .fire = fire, .arg = arg};
-    struct list *before = &s->events;
-    while (before->prev != &s->events &&
-           container_of(before->prev, struct event, node)->at_us > e->at_us)
-        before = before->prev;
-    list_insert(before, &e->node);
-}
-
-void sim_cancel(struct sim *s, const void *arg)
-{
-    list_each (node, &s->events) {
-        struct event *e = container_of(node, struct event, node);
-        if (e->arg != arg)
-            continue;
-        list_remove(node);
-        free(e);
-    }
-}
-
-uint64_t sim_random(struct sim *s, uint64_t below)
-{
-    s->random = s->random * 6364136223846793005ull + 1442695040888963407ull;
-    return (s->random >> 33) % below;
-}
-
-bool sim_unlucky(struct sim *s, unsigned *left)
-{
-    if (*left) {
-        (*left)--;
-        return true;
-    }
-    return s->faults.random_percent && sim_random(s, 100) < s->faults.random_percent;
-}
-
-/* The next thing that happens, if it does before until_us; false: nothing more. */
-bool sim_step(struct sim *s, uint64_t until_us)
-{
-    struct event *e =
-        list_empty(&s->events) ? NULL : container_of(s->events.next, struct event, node);
-    uint64_t next = e ? e->at_us : UINT64_MAX;
-    if (s->alarm_us < next)
-        next = s->alarm_us;
-    if (next > until_us)
-        return false;
-    if (next > s->now_us)
-        s->now_us = next;
-    if (!e || s->alarm_us < e->at_us) {
-        s->alarm_us = UINT64_MAX;
-        sim_memory_restore(false);
-        s->world.alarm(&s->world);
-        sim_memory_spare();
-        return true;
-    }
-    list_remove(&e->node);
-    void (*fire)(struct sim *, void *) = e->fire;
-    void *arg = e->arg;
-    free(e);
-    fire(s, arg);
-    return true;
-}
-
-void sim_run(struct sim *s, uint64_t ms)
-{
-    sim_run_us(s, ms * 1000);
-}
-
-void sim_run_us(struct sim *s, uint64_t us)
-{
-    uint64_t until = s->now_us + us;
-    bool before = sim_memory_spare();
-    for (unsigned i = 0; sim_step(s, until); i++) {
-        MUST(i < 2000000); /* else the core is busy with nothing */
-        if (!s->dead)
-            sim_check(s);
-    }
-    s->now_us = until;
-    sim_memory_restore(before);
-}
 
 /* ---- clocks ---- */
 
@@ -160,86 +48,6 @@ static void ops_alarm_off(struct world *w)
     sim_of(w)->alarm_us = UINT64_MAX;
 }
 
-/* ---- domains ---- */
-
-struct sim_domain *sim_domain_add(struct sim *s, const char *name, const char *tag,
-                                  const uint8_t uuid[16])
-{
-    struct sim_domain *d = sim_alloc(sizeof *d);
-    d->d.domid = s->next_domid++;
-    if (uuid)
-        memcpy(d->d.uuid, uuid, sizeof d->d.uuid);
-    else
-        uuid_random(d->d.uuid);
-    format_fits(d->d.name, sizeof d->d.name, "%s", name);
-    format_fits(d->d.tag, sizeof d->d.tag, "%s", tag);
-    list_append(&s->domains, &d->node);
-    return d;
-}
-
-struct sim_domain *sim_domain_find(struct sim *s, uint32_t domid)
-{
-    list_each (node, &s->domains) {
-        struct sim_domain *d = container_of(node, struct sim_domain, node);
-        if (d->d.domid == domid)
-            return d;
-    }
-    return NULL;
-}
-
-static void domains_changed(struct sim *s, void *arg)
-{
-    (void)arg;
-    if (s->dead || !s->started)
-        return;
-    sim_memory_restore(false);
-    s->world.domains_changed(&s->world);
-    sim_memory_spare();
-}
-
-void sim_changed(struct sim *s)
-{
-    static int key; /* only its address is used */
-    sim_at(s, 50, domains_changed, &key);
-}
-
-static void domain_free(struct sim *s, struct sim_domain *d)
-{
-    list_remove(&d->node);
-    free(d);
-    sim_changed(s);
-}
-
-void sim_domain_destroy(struct sim *s, uint32_t domid)
-{
-    struct sim_domain *d = sim_domain_find(s, domid);
-    MUST(d);
-    domain_free(s, d);
-}
-
-void sim_domain_shutdown(struct sim *s, uint32_t domid, unsigned reason)
-{
-    struct sim_domain *d = sim_domain_find(s, domid);
-    MUST(d);
-    d->d.state = HOST_DOMAIN_SHUTDOWN;
-    d->d.shutdown_reason = reason;
-    sim_changed(s);
-}
-
-unsigned sim_domains(struct sim *s)
-{
-    unsigned n = 0;
-    list_each (node, &s->domains)
-        n += !strcmp(container_of(node, struct sim_domain, node)->d.tag, s->core.tag);
-    return n;
-}
-
-const char *host_shutdown_reason_name(unsigned reason)
-{
-    static const char *const names[] = {"poweroff", "reboot", "suspend", "crash"};
-    return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
-}
-
 /* ---- the host's jobs ---- */
 
 static void job_finish(struct sim *s, void *arg)
@@ -249,6 +57,12 @@ static void job_finish(struct sim *s, void *arg)
     sim_memory_restore(false);
     job->done(job);
     sim_memory_spare();
+}
+
+static void job_drop(void *arg)
+{
+    const struct host_job *job = arg;
+    free(job->domains);
 }
 
 static void list_now(struct sim *s, struct host_job *job)
@@ -278,7 +92,7 @@ static void destroy_now(struct sim *s, void *arg)
     MUST(!found || !strcmp(found->d.tag, s->core.tag) || found->d.domid != job->domid ||
          s->restored);
     if (found)
-        domain_free(s, found);
+        sim_domain_destroy(s, found->d.domid);
     job_finish(s, job);
 }
 
@@ -497,13 +311,7 @@ void sim_start(struct sim *s, const char *config)
 static void drop_pending(struct sim *s)
 {
     struct list *node;
-    list_each (at_event, &s->events) {
-        struct event *e = container_of(at_event, struct event, node);
-        if (e->fire == job_finish)
-            free(((struct host_job *)e->arg)->domains);
-        list_remove(at_event);
-        free(e);
-    }
+    sim_events_drop(s, job_finish, job_drop);
     while ((node = list_pop(&s->writes)))
         write_drop(container_of(node, struct db_write, node));
     sim_helpers_drop(s);

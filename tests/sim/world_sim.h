@@ -178,10 +178,13 @@ _Noreturn void sim_violated(const struct sim *s, const char *file, int line, con
 bool sim_memory_spare(void);
 void sim_memory_restore(bool before);
 
-/* Of world_sim.c, for the others. */
+/* sim_events.c: what the others stand on. */
 void *sim_alloc(size_t size); /* zeroed; never fails */
 void sim_at(struct sim *s, uint64_t delay_us, void (*fire)(struct sim *s, void *arg), void *arg);
 void sim_cancel(struct sim *s, const void *arg);
+/* Cancels all; dispose gets the arg of those that would call fire. */
+void sim_events_drop(struct sim *s, void (*fire)(struct sim *s, void *arg),
+                     void (*dispose)(void *arg));
 /* The next thing that happens, if it does before until_us; false: nothing more. */
 bool sim_step(struct sim *s, uint64_t until_us);
 

@@ -1,0 +1,82 @@
+/* The domains of the simulated world: see world_sim.h. */
+#include "tests/sim/world_sim.h"
+
+#include "base/array.h"
+#include "base/text.h"
+#include "base/uuid.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct sim_domain *sim_domain_add(struct sim *s, const char *name, const char *tag,
+                                  const uint8_t uuid[16])
+{
+    struct sim_domain *d = sim_alloc(sizeof *d);
+    d->d.domid = s->next_domid++;
+    if (uuid)
+        memcpy(d->d.uuid, uuid, sizeof d->d.uuid);
+    else
+        uuid_random(d->d.uuid);
+    format_fits(d->d.name, sizeof d->d.name, "%s", name);
+    format_fits(d->d.tag, sizeof d->d.tag, "%s", tag);
+    list_append(&s->domains, &d->node);
+    return d;
+}
+
+struct sim_domain *sim_domain_find(struct sim *s, uint32_t domid)
+{
+    list_each (node, &s->domains) {
+        struct sim_domain *d = container_of(node, struct sim_domain, node);
+        if (d->d.domid == domid)
+            return d;
+    }
+    return NULL;
+}
+
+static void domains_changed(struct sim *s, void *arg)
+{
+    (void)arg;
+    if (s->dead || !s->started)
+        return;
+    sim_memory_restore(false);
+    s->world.domains_changed(&s->world);
+    sim_memory_spare();
+}
+
+void sim_changed(struct sim *s)
+{
+    static int key; /* only its address is used */
+    sim_at(s, 50, domains_changed, &key);
+}
+
+void sim_domain_destroy(struct sim *s, uint32_t domid)
+{
+    struct sim_domain *d = sim_domain_find(s, domid);
+    MUST(d);
+    list_remove(&d->node);
+    free(d);
+    sim_changed(s);
+}
+
+void sim_domain_shutdown(struct sim *s, uint32_t domid, unsigned reason)
+{
+    struct sim_domain *d = sim_domain_find(s, domid);
+    MUST(d);
+    d->d.state = HOST_DOMAIN_SHUTDOWN;
+    d->d.shutdown_reason = reason;
+    sim_changed(s);
+}
+
+unsigned sim_domains(struct sim *s)
+{
+    unsigned n = 0;
+    list_each (node, &s->domains)
+        n += !strcmp(container_of(node, struct sim_domain, node)->d.tag, s->core.tag);
+    return n;
+}
+
+const char *host_shutdown_reason_name(unsigned reason)
+{
+    static const char *const names[] = {"poweroff", "reboot", "suspend", "crash"};
+    return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
+}

@@ -2,7 +2,7 @@
  * domdump's view of a PVH domain: frames are named by the guest's own numbers, so nothing has to be
  * translated, and vCPUs are records of the HVM context (public arch-x86/hvm/save.h).
  */
-#include "tests/xen/domdump.h"
+#include "tests/xen/domdump_hvm.h"
 
 #include <errno.h>
 #include <inttypes.h>

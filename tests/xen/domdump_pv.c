@@ -8,7 +8,7 @@
  * list must agree with. So neither a list that the toolstack made nor one that the guest keeps is
  * believed.
  */
-#include "tests/xen/domdump.h"
+#include "tests/xen/domdump_pv.h"
 
 #include <errno.h>
 #include <inttypes.h>

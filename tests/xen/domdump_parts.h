@@ -1,8 +1,8 @@
 /*
  * What the parts of domdump share: handles on one domain, lines of output, a hash.
  */
-#ifndef TESTS_XEN_DOMDUMP_H
-#define TESTS_XEN_DOMDUMP_H
+#ifndef TESTS_XEN_DOMDUMP_PARTS_H
+#define TESTS_XEN_DOMDUMP_PARTS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -58,15 +58,7 @@ bool frame_copy(struct dump *d, uint64_t frame, void *page);
 void dump_grants(struct dump *d, uint64_t (*to_pfn)(const void *data, uint64_t frame),
                  const void *data);
 
-/* The two kinds of domain. */
-void dump_pv(struct dump *d);
-void dump_hvm(struct dump *d);
-
-/* What --poke and its sisters do; see domdump.c. */
+/* Flips a bit of a frame's content. */
 void poke_frame(struct dump *d, uint64_t frame);
-uint64_t pv_frame_of(struct dump *d, uint64_t pfn);
-void pv_poke_entry(struct dump *d, uint64_t pfn);
-void pv_poke_register(struct dump *d, uint32_t vcpu);
-void hvm_poke_register(struct dump *d, uint32_t vcpu);
 
 #endif

@@ -1,9 +1,10 @@
 /* blkback for tests: see backend.h. */
 #include "tests/fake_xen/backend.h"
 
+#include "tests/fake_xen/block.h"
 #include "tests/fake_xen/clock.h"
 #include "tests/fake_xen/fault.h"
-#include "tests/fake_xen/kernel.h"
+#include "tests/fake_xen/files.h"
 #include "tests/fake_xen/store.h"
 
 #include <stdbool.h>

@@ -1,6 +1,8 @@
 /* Block devices and loop devices, for tests: see kernel.h. */
+#include "tests/fake_xen/block.h"
+
 #include "tests/fake_xen/fault.h"
-#include "tests/fake_xen/kernel.h"
+#include "tests/fake_xen/files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +23,7 @@ static struct block {
     ino_t inode; /* of the file that stands for it */
     uint64_t bytes;
     unsigned users;
+    void (*closed)(dev_t dev); /* by the last user; NULL: nobody asks */
 } blocks[BLOCKS_MAX];
 
 static struct loop_device {
@@ -72,7 +75,8 @@ static void discards_put(dev_t dev, bool discards)
     fake_file_put(path, discards ? "4096\n" : "0\n");
 }
 
-void fake_block_make(const char *path, dev_t dev, uint64_t bytes, bool discards)
+void fake_block_make(const char *path, dev_t dev, uint64_t bytes, bool discards,
+                     void (*closed)(dev_t dev))
 {
     struct stat st;
     struct block *b = blocks;
@@ -82,7 +86,7 @@ void fake_block_make(const char *path, dev_t dev, uint64_t bytes, bool discards)
     fake_file_put(path, "");
     if (__real_stat(fake_path(path), &st) || strlen(path) >= sizeof b->path)
         abort();
-    *b = (struct block){.dev = dev, .inode = st.st_ino, .bytes = bytes};
+    *b = (struct block){.dev = dev, .inode = st.st_ino, .bytes = bytes, .closed = closed};
     strcpy(b->path, path);
     discards_put(dev, discards);
 }
@@ -101,7 +105,7 @@ dev_t fake_disk_make(const char *path, uint64_t bytes, bool discards)
 {
     FAKE_CALL();
     dev_t dev = makedev(FAKE_DISK_MAJOR, ++disks);
-    fake_block_make(path, dev, bytes, discards);
+    fake_block_make(path, dev, bytes, discards, NULL);
     return dev;
 }
 
@@ -170,8 +174,8 @@ void fake_block_close(dev_t dev)
     if (!b || !b->users)
         abort();
     b->users--;
-    if (!b->users && major(dev) == FAKE_MAPPER_MAJOR)
-        fake_mapper_closed(dev);
+    if (!b->users && b->closed)
+        b->closed(dev);
     loops_settle();
 }
 
@@ -184,7 +188,7 @@ static int loop_get_free(void)
             continue;
         snprintf(path, sizeof path, "/dev/loop%zu", i);
         if (!block_of(loop_dev(i)))
-            fake_block_make(path, loop_dev(i), 0, true);
+            fake_block_make(path, loop_dev(i), 0, true, NULL);
         if (races) {
             races--;
             loops[i].attached = loops[i].foreign = true;

@@ -1,6 +1,16 @@
 /* A Xen host for tests: see machine.h. */
 #include "tests/fake_xen/machine.h"
 
+#include "tests/fake_xen/backend.h"
+#include "tests/fake_xen/block.h"
+#include "tests/fake_xen/clock.h"
+#include "tests/fake_xen/domains.h"
+#include "tests/fake_xen/fault.h"
+#include "tests/fake_xen/files.h"
+#include "tests/fake_xen/kernel.h"
+#include "tests/fake_xen/mapper.h"
+#include "tests/fake_xen/store.h"
+
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>

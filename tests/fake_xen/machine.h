@@ -6,13 +6,6 @@
 #ifndef TESTS_MACHINE_H
 #define TESTS_MACHINE_H
 
-#include "tests/fake_xen/backend.h"
-#include "tests/fake_xen/clock.h"
-#include "tests/fake_xen/domains.h"
-#include "tests/fake_xen/fault.h"
-#include "tests/fake_xen/kernel.h"
-#include "tests/fake_xen/store.h"
-
 /* An empty host. dir: an empty directory, borrowed. */
 void fake_machine_init(const char *dir);
 void fake_machine_dispose(void);

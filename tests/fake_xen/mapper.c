@@ -3,10 +3,11 @@
  * in front of the real ones. A device has one target, `snapshot` or `linear`, over devices that are
  * there. udev answers at once; what it is told to wait for has to be waited for.
  */
-#include "tests/fake_xen/fault.h"
-#include "tests/fake_xen/kernel.h"
+#include "tests/fake_xen/mapper.h"
 
 #include "base/text.h"
+#include "tests/fake_xen/block.h"
+#include "tests/fake_xen/fault.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -74,6 +75,20 @@ static int devices_open(struct mapped *m, const char *params)
     return 0;
 }
 
+static void mapped_end(struct mapped *m)
+{
+    m->there = false;
+    fake_block_remove(mapped_dev(m));
+    let_go_of(m);
+}
+
+static void mapped_closed(dev_t dev)
+{
+    struct mapped *m = &table[minor(dev)];
+    if (m->deferred)
+        mapped_end(m);
+}
+
 static int mapped_create(const struct dm_task *t)
 {
     char path[160];
@@ -89,15 +104,8 @@ static int mapped_create(const struct dm_task *t)
         return error;
     m->there = true;
     snprintf(path, sizeof path, "/dev/mapper/%s", m->name);
-    fake_block_make(path, mapped_dev(m), m->sectors * 512, false);
+    fake_block_make(path, mapped_dev(m), m->sectors * 512, false, mapped_closed);
     return 0;
-}
-
-static void mapped_end(struct mapped *m)
-{
-    m->there = false;
-    fake_block_remove(mapped_dev(m));
-    let_go_of(m);
 }
 
 static int mapped_remove(const struct dm_task *t)
@@ -111,13 +119,6 @@ static int mapped_remove(const struct dm_task *t)
     }
     m->deferred |= t->deferred;
     return t->deferred ? 0 : EBUSY;
-}
-
-void fake_mapper_closed(dev_t dev)
-{
-    struct mapped *m = &table[minor(dev)];
-    if (m->deferred)
-        mapped_end(m);
 }
 
 static int mapped_look(struct dm_task *t)
@@ -326,7 +327,7 @@ void fake_mapper_foreign(const char *name, const char *uuid)
     snprintf(m->name, sizeof m->name, "%s", name);
     snprintf(m->uuid, sizeof m->uuid, "%s", uuid);
     snprintf(path, sizeof path, "/dev/mapper/%s", name);
-    fake_block_make(path, mapped_dev(m), m->sectors * 512, false);
+    fake_block_make(path, mapped_dev(m), m->sectors * 512, false, mapped_closed);
 }
 
 void fake_mapper_init(void)

@@ -5,7 +5,10 @@
 #ifndef TESTS_UNIT_ON_MACHINE_H
 #define TESTS_UNIT_ON_MACHINE_H
 
+#include "tests/fake_xen/block.h"
+#include "tests/fake_xen/fault.h"
 #include "tests/fake_xen/machine.h"
+#include "tests/fake_xen/store.h"
 #include "tests/unit/check.h"
 
 #include <errno.h>

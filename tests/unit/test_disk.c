@@ -10,6 +10,10 @@
 #include "restore/xen/loop.h"
 #include "restore/xen/snapshot.h"
 #include "restore/xen/xen.h"
+#include "tests/fake_xen/backend.h"
+#include "tests/fake_xen/clock.h"
+#include "tests/fake_xen/files.h"
+#include "tests/fake_xen/mapper.h"
 
 #include <fcntl.h>
 

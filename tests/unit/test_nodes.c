@@ -9,6 +9,8 @@
 #include "restore/xen/disk.h"
 #include "restore/xen/domain_nodes.h"
 #include "restore/xen/nodes.h"
+#include "tests/fake_xen/clock.h"
+#include "tests/fake_xen/domains.h"
 
 #include <xenguest.h>
 

@@ -1,0 +1,18 @@
+/* libdevmapper and device-mapper behind it, for tests: see kernel.h. */
+#ifndef TESTS_MAPPER_H
+#define TESTS_MAPPER_H
+
+#include <stdio.h>
+
+#define FAKE_MAPPER_MAJOR 253u
+
+void fake_mapper_init(void);
+void fake_mapper_dispose(void);
+
+/* A line for each device. */
+void fake_mapper_print(FILE *out);
+/* A guest has written to the snapshot; somebody else has made a device. */
+void fake_mapper_write(const char *name);
+void fake_mapper_foreign(const char *name, const char *uuid);
+
+#endif

@@ -4,7 +4,6 @@
 
 #include "base/page.h"
 #include "restore/imaging/image_import.h"
-#include "store/memory.h"
 
 #include <spawn.h>
 #include <sys/wait.h>

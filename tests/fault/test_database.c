@@ -4,7 +4,6 @@
  * crashes, the same handle works when the disk does, and a transaction has happened whole or not
  * at all.
  */
-#include "base/log.h"
 #include "store/db.h"
 
 #include <errno.h>

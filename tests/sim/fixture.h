@@ -5,7 +5,7 @@
 #ifndef TESTS_SIM_FIXTURE_H
 #define TESTS_SIM_FIXTURE_H
 
-#include "tests/sim/check.h"
+#include "tests/cmocka.h"
 #include "tests/sim/world_sim.h"
 
 /* Of the running test. */

@@ -3,7 +3,6 @@
 
 #include "base/io.h"
 #include "base/list.h"
-#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* The configuration: precedence, origins, and every mistake with its place, all at once. */
 #include "base/io.h"
 #include "pool/service/config.h"
-#include "tests/sim/check.h"
+#include "tests/cmocka.h"
 
 #include <stdio.h>
 #include <stdlib.h>

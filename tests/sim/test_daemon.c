@@ -6,7 +6,7 @@
 #include "base/array.h"
 #include "base/io.h"
 #include "base/message.h"
-#include "tests/sim/check.h"
+#include "tests/cmocka.h"
 #include "tests/sim/fake.h"
 
 #include <errno.h>

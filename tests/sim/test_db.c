@@ -3,7 +3,7 @@
 #include "base/io.h"
 #include "base/uuid.h"
 #include "store/db.h"
-#include "tests/sim/check.h"
+#include "tests/cmocka.h"
 #include "tests/sim/power.h"
 
 #include <errno.h>

@@ -7,7 +7,7 @@
  * Arguments: number of sequences, first seed. A failing seed is printed and repeats itself exactly.
  */
 #include "base/log.h"
-#include "tests/sim/check.h"
+#include "tests/cmocka.h"
 #include "tests/sim/world_sim.h"
 
 #include "base/array.h"

@@ -2,7 +2,7 @@
 #include "base/array.h"
 #include "base/log.h"
 #include "pool/service/varlink.h"
-#include "tests/sim/check.h"
+#include "tests/cmocka.h"
 
 #include <stdlib.h>
 #include <string.h>

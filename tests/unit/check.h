@@ -1,16 +1,10 @@
-/* What every unit test needs: cmocka in its required order, and a scratch directory. Every function
+/* What unit tests need beside cmocka: checks of errors, and a scratch directory. Every function
  * fails the test when something is not as it says. */
 #ifndef TESTS_UNIT_CHECK_H
 #define TESTS_UNIT_CHECK_H
 
 #include "base/error.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "tests/cmocka.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -2,7 +2,6 @@
 #include "tests/unit/imported.h"
 
 #include "restore/imaging/image_export.h"
-#include "restore/imaging/image_import.h"
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"
 

@@ -1,10 +1,14 @@
 /* base/crew.h: every part is done once, and a failure is told. */
-#include "tests/unit/check.h"
+#include "tests/cmocka.h"
 
 #include "base/crew.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #define PARTS_MAX 64u
 

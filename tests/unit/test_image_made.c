@@ -1,5 +1,5 @@
 /* The result of an import or capture, as the image helper says it and the daemon reads it. */
-#include "tests/unit/check.h"
+#include "tests/cmocka.h"
 
 #include "restore/protocol/image_made.h"
 

@@ -1,10 +1,12 @@
 /* base/message.h: framing, limits, and both ends over a socket pair. */
-#include "tests/unit/check.h"
+#include "tests/cmocka.h"
 
 #include "base/message.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static void feed(struct message_reader *r, const char *bytes, size_t n)
 {

@@ -1,7 +1,7 @@
 /* Messages of the helpers: restore/protocol/. */
 #include "restore/protocol/image_protocol.h"
 #include "restore/protocol/slot_protocol.h"
-#include "tests/unit/check.h"
+#include "tests/cmocka.h"
 
 #include "base/array.h"
 

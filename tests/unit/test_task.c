@@ -1,11 +1,12 @@
 /* base/task.h: a task is done once, its answer is told, also where no thread is to be had. */
-#include "tests/unit/check.h"
+#include "tests/cmocka.h"
 
 #include "base/task.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 static bool no_threads;
 

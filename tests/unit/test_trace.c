@@ -1,5 +1,5 @@
 /* restore/engine/trace.h: what a stage counts, and that a trace that is too long stays whole. */
-#include "tests/unit/check.h"
+#include "tests/cmocka.h"
 
 #include "restore/engine/trace.h"
 #include "restore/xen/xen.h"

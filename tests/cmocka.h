@@ -1,6 +1,6 @@
 /* cmocka, with the headers that it wants before itself. */
-#ifndef TESTS_SIM_CHECK_H
-#define TESTS_SIM_CHECK_H
+#ifndef TESTS_CMOCKA_H
+#define TESTS_CMOCKA_H
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "pool/core/api.h"
 #include "pool/core/core.h"
+#include "pool/core/reconcile.h"
 #include "pool/service/notify.h"
 #include "pool/service/server.h"
 #include "pool/service/world_host.h"

@@ -7,6 +7,7 @@
 #include "pool/core/lease.h"
 #include "pool/core/lost.h"
 #include "pool/core/prefetch.h"
+#include "pool/core/reconcile.h"
 #include "pool/core/remove_call.h"
 #include "pool/core/rows.h"
 #include "pool/core/set_call.h"

@@ -5,7 +5,7 @@
 #ifndef POOL_CORE_H
 #define POOL_CORE_H
 
-#include "pool/core/reconcile.h"
+#include "pool/core/ground.h"
 
 /* config becomes the core's. The world's alarm and domains_changed become the core's. */
 void core_init(struct core *core, struct world *world, struct config *config);

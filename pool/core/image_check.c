@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "pool/core/catalog.h"
 #include "pool/core/image_job.h"
 #include "restore/protocol/image_protocol.h"
 

@@ -7,7 +7,7 @@
 #ifndef POOL_IMAGE_CHECK_H
 #define POOL_IMAGE_CHECK_H
 
-#include "pool/core/catalog.h"
+#include "pool/core/ground.h"
 
 /* Background work: starts the next check, if none runs. */
 void images_check(struct core *core);

@@ -2,6 +2,7 @@
 #include "pool/core/image_job.h"
 
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/text.h"
 #include "restore/protocol/image_protocol.h"
 

@@ -11,7 +11,6 @@
 #ifndef POOL_IMAGE_JOB_H
 #define POOL_IMAGE_JOB_H
 
-#include "base/machine.h"
 #include "pool/core/ground.h"
 #include "pool/service/pending.h"
 

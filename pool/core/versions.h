@@ -10,7 +10,7 @@
 #ifndef POOL_VERSIONS_H
 #define POOL_VERSIONS_H
 
-#include "pool/core/pool.h"
+#include "pool/core/slot.h"
 
 /* 0, or ANSWER_IMAGE_IN_USE when images are derived from it. */
 int version_allowed(const struct entry *im, struct error *e);

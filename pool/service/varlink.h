@@ -14,7 +14,6 @@
 #ifndef POOL_VARLINK_H
 #define POOL_VARLINK_H
 
-#include "base/error.h"
 #include "base/list.h"
 #include "base/message.h"
 

@@ -6,6 +6,7 @@
 #include "restore/engine/direct.h"
 
 #include "base/page.h"
+#include "restore/formats/records.h"
 #include "restore/formats/stream.h"
 
 #include <errno.h>

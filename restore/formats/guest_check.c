@@ -17,6 +17,7 @@
 #include "base/array.h"
 #include "base/page.h"
 #include "restore/formats/pte.h"
+#include "restore/formats/records.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -32,6 +32,7 @@
 #include "restore/formats/stream.h"
 
 #include "base/page.h"
+#include "restore/formats/records.h"
 
 #include <errno.h>
 #include <inttypes.h>

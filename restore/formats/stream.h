@@ -10,7 +10,6 @@
 #define RESTORE_STREAM_H
 
 #include "base/error.h"
-#include "restore/formats/records.h"
 #include "restore/formats/source.h"
 #include "store/image.h"
 

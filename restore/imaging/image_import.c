@@ -26,6 +26,7 @@
 #include "restore/formats/fingerprint.h"
 #include "restore/formats/guest_check.h"
 #include "restore/formats/lineage.h"
+#include "restore/formats/records.h"
 #include "restore/formats/savefile.h"
 
 #include <errno.h>

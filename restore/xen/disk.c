@@ -15,6 +15,7 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "restore/xen/snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,11 +5,10 @@
 #ifndef RESTORE_DISK_H
 #define RESTORE_DISK_H
 
-#include "restore/formats/domconf.h"
+#include "restore/formats/disk_conf.h"
 #include "restore/xen/loop.h"
 #include "restore/xen/nodes.h"
-#include "restore/xen/snapshot.h"
-#include "restore/xen/xen.h"
+#include "store/image.h"
 
 struct disk {
     const struct disk_conf *conf;

@@ -2,6 +2,7 @@
 #include "restore/xen/userdata.h"
 
 #include "base/io.h"
+#include "restore/formats/domconf.h"
 
 #include <errno.h>
 #include <fcntl.h>

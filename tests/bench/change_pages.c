@@ -31,6 +31,7 @@
 
 #include "base/page.h"
 #include "base/units.h"
+#include "restore/formats/records.h"
 
 #include <errno.h>
 #include <fcntl.h>

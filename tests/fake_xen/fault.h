@@ -9,8 +9,6 @@
 #ifndef TESTS_FAULT_H
 #define TESTS_FAULT_H
 
-#include "base/thread.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 

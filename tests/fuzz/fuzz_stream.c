@@ -3,6 +3,7 @@
 
 #include "base/page.h"
 #include "restore/formats/guest_check.h"
+#include "restore/formats/records.h"
 #include "restore/formats/stream.h"
 
 #define PFN_LIMIT (1u << 21)

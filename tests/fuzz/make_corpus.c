@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/page.h"
 #include "base/text.h"
+#include "restore/formats/records.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -3,6 +3,7 @@
 
 #include "base/page.h"
 #include "pool/core/image_job.h"
+#include "pool/core/lease.h"
 #include "pool/core/lost.h"
 
 #include <stdlib.h>

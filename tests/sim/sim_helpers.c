@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "base/uuid.h"
+#include "pool/core/lease.h"
 #include "restore/protocol/image_made.h"
 
 #include <dirent.h>

@@ -2,6 +2,7 @@
 #include "tests/sim/fixture.h"
 
 #include "base/array.h"
+#include "pool/core/reconcile.h"
 
 #include <string.h>
 

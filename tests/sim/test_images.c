@@ -7,6 +7,8 @@
 
 #include "base/array.h"
 #include "base/uuid.h"
+#include "pool/core/lease.h"
+#include "pool/core/reconcile.h"
 
 #include <stdio.h>
 

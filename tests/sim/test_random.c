@@ -11,6 +11,7 @@
 #include "tests/sim/world_sim.h"
 
 #include "base/array.h"
+#include "pool/core/lease.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,6 +4,7 @@
 
 #include "base/array.h"
 #include "base/uuid.h"
+#include "pool/core/domains.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,4 +1,6 @@
 /* The core in good weather: what each request does and says, and who may do what. */
+#include "pool/core/domains.h"
+#include "pool/core/reconcile.h"
 #include "tests/sim/fixture.h"
 
 #include <stdio.h>

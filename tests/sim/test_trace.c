@@ -3,6 +3,7 @@
 #include "tests/sim/fixture.h"
 
 #include "base/array.h"
+#include "pool/core/reconcile.h"
 
 #include <sqlite3.h>
 #include <stdio.h>

@@ -6,6 +6,7 @@
 #include "tests/sim/fixture.h"
 
 #include "base/array.h"
+#include "pool/core/lease.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -3,6 +3,8 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "pool/core/core.h"
+#include "pool/core/reconcile.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -9,9 +9,7 @@
 #define TESTS_SIM_WORLD_SIM_H
 
 #include "pool/core/api.h"
-#include "pool/core/core.h"
-#include "pool/core/domains.h"
-#include "pool/core/lease.h"
+#include "pool/core/pool.h"
 
 /* An assertion that stays in every build. Needs a `struct sim *s`. */
 #define MUST(condition)                                                                            \

@@ -1,6 +1,7 @@
 /* See imported.h. */
 #include "tests/unit/imported.h"
 
+#include "restore/formats/records.h"
 #include "restore/imaging/image_export.h"
 #include "tests/unit/check.h"
 #include "tests/unit/stream_build.h"

@@ -8,6 +8,7 @@
 #include "base/array.h"
 #include "base/page.h"
 #include "restore/formats/domconf.h"
+#include "restore/formats/records.h"
 #include "restore/formats/savefile.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"

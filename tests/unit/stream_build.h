@@ -7,7 +7,6 @@
 #define TESTS_UNIT_STREAM_BUILD_H
 
 #include "base/error.h"
-#include "restore/formats/records.h"
 #include "store/image.h"
 
 #include <stddef.h>

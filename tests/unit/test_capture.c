@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "restore/formats/domconf.h"
+#include "restore/formats/records.h"
 #include "restore/imaging/capture.h"
 #include "restore/imaging/suspend.h"
 #include "restore/xen/userdata.h"

@@ -11,6 +11,7 @@
 #include "base/page.h"
 #include "base/text.h"
 #include "restore/formats/lineage.h"
+#include "restore/formats/records.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"
 #include "store/memory.h"

@@ -14,6 +14,7 @@
 
 #include "restore/engine/direct.h"
 #include "restore/engine/engine.h"
+#include "restore/formats/records.h"
 #include "restore/formats/source.h"
 #include "tests/random.h"
 

@@ -12,6 +12,7 @@
 
 #include "base/array.h"
 #include "restore/engine/engine.h"
+#include "restore/formats/records.h"
 #include "tests/random.h"
 
 #include <inttypes.h>

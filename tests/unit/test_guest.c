@@ -4,6 +4,7 @@
 
 #include "base/array.h"
 #include "restore/formats/guest_check.h"
+#include "restore/formats/records.h"
 
 #include <errno.h>
 #include <xen/hvm/params.h>

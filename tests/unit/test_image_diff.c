@@ -5,6 +5,7 @@
 
 #include "base/array.h"
 #include "base/page.h"
+#include "restore/formats/records.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/image_diff.h"
 #include "restore/imaging/image_import.h"

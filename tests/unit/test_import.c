@@ -10,6 +10,7 @@
 #include "base/message.h"
 #include "base/page.h"
 #include "restore/formats/domconf.h"
+#include "restore/formats/records.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"
 #include "restore/protocol/protocol.h"

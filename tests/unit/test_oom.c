@@ -8,6 +8,7 @@
 #include "tests/unit/stream_build.h"
 
 #include "restore/formats/domconf.h"
+#include "restore/formats/records.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/image_export.h"
 #include "restore/imaging/image_import.h"

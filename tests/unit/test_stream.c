@@ -7,6 +7,7 @@
 
 #include "base/array.h"
 #include "base/page.h"
+#include "restore/formats/records.h"
 
 #include <errno.h>
 #include <xen/hvm/save.h>

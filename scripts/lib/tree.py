@@ -13,6 +13,8 @@ import re
 import subprocess
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.M)
+SYSTEM_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*<', re.M)
+GUARD = re.compile(r'^#ifndef (\w+)\n#define \1\n', re.M)
 PASTED = re.compile(r'\b(\w{3,})\s*##')
 DEFINE = re.compile(r'^[ \t]*#[ \t]*define[ \t]+(\w+)((?:.*\\\n)*.*)$', re.M)
 WEAK = re.compile(r'(\w+)\([^;{]*\)\s*__attribute__\(\(weak\)\)')
@@ -44,8 +46,10 @@ class Source:
         self.macros = dict(DEFINE.findall(code))
         self.weak = set(WEAK.findall(code))
         self.include_texts = INCLUDE.findall(text)
+        self.includes_system = bool(SYSTEM_INCLUDE.search(text))
         self.includes = []  # the project's, as paths; this and what follows is filled by Tree
-        self.declares = {}  # name: its kind, as ctags calls it
+        self.guards = set(GUARD.findall(code))
+        self.declares = {}  # name: its kind, as ctags calls it; not guards
         self.functions = []  # (name, first line, last line, whether it is static)
 
     def uses(self):
@@ -88,7 +92,7 @@ class Tree:
         s, kind, name = self.sources[tag['path']], tag['kind'], tag['name']
         if kind == 'function':
             s.functions.append((name, tag['line'], tag.get('end', tag['line']), 'file' in tag))
-        if not name.startswith('__anon'):
+        if not name.startswith('__anon') and name not in s.guards:
             s.declares.setdefault(name, kind)
 
     def reach(self, path):

@@ -119,10 +119,46 @@ printf '%s\n' 'target middle STATIC_LIBRARY' 'link middle low' >>"$dir/rooms"
 sed -i 's/^link high .*/link high middle/' "$dir/rooms"
 fails 'high/shop.h includes low/list.h, but its target high does not link low'
 
+begin "a source in no target, with a constant of another folder"
+file guest/guest.h 'int guest_say(void);'
+file guest/guest.c '#include "guest/guest.h"' '#include "low/list.h"' 'int guest_say(void) { return LIST_MAX; }'
+file guest/main.c '#include "guest/guest.h"' 'int main(void) { return guest_say(); }'
+passes
+
+begin "a source in no target, with a function of another folder"
+file guest/guest.c '#include "low/list.h"' 'int main(void) { return list_add(0); }'
+fails 'guest/guest.c needs list_add of low/list.c, but is in no target'
+
+begin "faults below tests"
+file tests/sim/sim.h 'int sim_run(void);' 'int sim_fail(void);'
+file tests/sim/run.c '#include "tests/sim/sim.h"' '#include "low/list.h"' 'int sim_run(void) { return sim_fail(); }'
+file tests/sim/fail.c '#include "tests/sim/sim.h"' 'int sim_fail(void) { return sim_run(); }'
+file tests/sim/long.c "$(lines 801)"
+printf '%s\n' 'target sim EXECUTABLE' "source sim $dir/tree/tests/sim/run.c" >>"$dir/rooms"
+fails 'a circle of functions: tests/sim/fail, tests/sim/run' \
+    '    tests/sim/fail.c needs sim_run of tests/sim/run.c' '    tests/sim/run.c needs sim_fail of tests/sim/fail.c' \
+    'tests/sim/run.c includes low/list.h, but its target sim does not link low' \
+    'tests/sim/run.c includes low/list.h and uses nothing that it declares' \
+    'tests/sim/long.c has 801 lines, more than 800'
+
 begin "an include that is not needed"
 file low/unit.h '#define UNIT_KIB 1024' 'struct unit;' 'int unit_read(struct unit *u);'
 append low/list.c '#include "low/unit.h"' 'static const char word[] = "UNIT_KIB"; /* unit_read */'
 fails 'low/list.c includes low/unit.h and uses nothing that it declares'
+
+begin "an include that a header does not need, though its source does"
+file low/unit.h '#define UNIT_KIB 1024'
+file low/list.h '#include "low/unit.h"' "$(cat "$dir/tree/low/list.h")"
+append low/list.c 'int list_kib = UNIT_KIB;'
+fails 'low/list.h includes low/unit.h and uses nothing that it declares'
+
+begin "includes that a header needs: a member's type, a pointer's, a size"
+file low/unit.h 'struct unit { int n; };'
+file low/kib.h 'struct kib { int n; };'
+file low/size.h '#define SIZE 3'
+file low/pair.h '#include "low/kib.h"' '#include "low/size.h"' '#include "low/unit.h"' \
+    'struct pair { struct unit u; int n[SIZE]; };' 'int pair_add(struct kib *k);'
+passes
 
 begin "an include for the sake of what it includes"
 file low/unit.h '#include "low/kib.h"' 'int unit_read(struct kib *k);'
@@ -135,6 +171,22 @@ file low/low.h '#include "low/kib.h"'
 file low/kib.h 'struct kib { int n; };'
 append low/list.c '#include "low/low.h"' 'static struct kib k;'
 passes
+
+begin "a header that stands for others, with a guard"
+file low/low.h '#ifndef LOW_H' '#define LOW_H' '#include "low/kib.h"' '#endif'
+file low/kib.h 'struct kib { int n; };'
+append low/list.c '#include "low/low.h"' 'static struct kib k;'
+passes
+file low/list.c '#include "low/list.h"' '#include "low/low.h"' 'int (*list_full)(void);' \
+    'int list_add(struct list *l) { return l->n < LIST_MAX ? l->n++ : list_full(); }'
+fails 'low/list.c includes low/low.h and uses nothing that it declares'
+
+begin "a header that stands for the system's"
+file low/low.h '#ifndef LOW_H' '#define LOW_H' '#include <stdio.h>' '#endif'
+append low/list.c '#include "low/low.h"' 'static FILE *f;'
+passes
+append low/low.h '#define LOW 1' # of its own
+fails 'low/list.c includes low/low.h and uses nothing that it declares'
 
 begin "includes for an announced type, a pasted name, a member"
 file low/unit.h 'struct unit;'

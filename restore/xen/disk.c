@@ -286,12 +286,11 @@ static int wait_event(struct xs_handle *xs, uint64_t deadline_us, struct error *
     struct pollfd p = {.fd = xs_fileno(xs), .events = POLLIN};
     if (poll(&p, 1, 10) < 0 && errno != EINTR)
         return error_errno(e, errno, "wait for xenstore");
-    for (;;) {
-        char **event = xs_check_watch(xs);
-        if (!event)
-            return 0;
+    char **event;
+    while ((event = xs_check_watch(xs)))
         free(event);
-    }
+    /* The reason is EAGAIN, as long as somebody is there to send an event. */
+    return errno == EAGAIN ? 0 : error_set(e, -EPIPE, "xenstored has closed the connection");
 }
 
 static int wait_ready(struct xs_handle *xs, uint32_t domid, const struct disk *disks, size_t n,

@@ -460,6 +460,31 @@ static void waiting_fails(void **state)
     }
 }
 
+static void xenstored_ends(void)
+{
+    fake_store_hang_up(true);
+}
+
+/* Nobody waits for back ends that will never be heard of. */
+static void xenstored_dies(void **state)
+{
+    (void)state;
+    bool came = true;
+    for (unsigned n = 0; came; n++) {
+        serve(BACKEND_GOOD);
+        err = (struct error){0};
+        fault_moment(FAULT_STORE, n, xenstored_ends);
+        uint64_t began = fake_clock_us();
+        int rc = disks_wait(DOMID, &served, 1, 30000, &err);
+        came = fault_end();
+        fake_store_hang_up(false);
+        assert_int_equal(rc, came ? -EPIPE : 0);
+        assert_true(!came || err.text[0]);
+        assert_true(fake_clock_us() - began < 100000);
+        unserve();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,6 +502,7 @@ int main(void)
         TEST_ON_MACHINE(backends_get_ready),
         TEST_ON_MACHINE(backends_that_do_not),
         TEST_ON_MACHINE(waiting_fails),
+        TEST_ON_MACHINE(xenstored_dies),
     };
     return cmocka_run_group_tests(tests, on_machine_setup, dir_teardown);
 }

@@ -157,6 +157,15 @@ static void transaction_look(struct transaction *t, const char *path)
     t->looked[t->n_looked++].generation = store_map_generation(&t->map, path);
 }
 
+/* What is removed is looked at whole. */
+static void transaction_look_below(struct transaction *t, const char *path)
+{
+    size_t first, n;
+    store_map_below(&t->map, path, &first, &n);
+    for (size_t i = first; i < first + n; i++)
+        transaction_look(t, t->map.nodes[i].path);
+}
+
 /* A change that makes or removes a node looks at its parent, which names it. */
 static void transaction_look_to_change(struct transaction *t, const struct change *c)
 {
@@ -166,6 +175,8 @@ static void transaction_look_to_change(struct transaction *t, const struct chang
     bool there = store_map_find(&t->map, path);
     if (c->kind == CHANGE_REMOVE ? !there : there)
         return;
+    if (c->kind == CHANGE_REMOVE)
+        transaction_look_below(t, path);
     while (store_path_parent(path, path, sizeof path)) {
         transaction_look(t, path);
         if (store_map_find(&t->map, path))

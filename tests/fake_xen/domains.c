@@ -62,7 +62,7 @@ static void domain_try_end(uint64_t domid)
     struct fake_domain *d = fake_domain_find((uint32_t)domid);
     if (!d || !d->dying)
         return;
-    if (d->held || fake_xen_held.mappings) {
+    if (d->held || fake_xen_held.mappings || fake_xen_mapped(&d->memory)) {
         fake_clock_in(1000, domain_try_end, domid);
         return;
     }
@@ -74,8 +74,10 @@ static void domain_try_end(uint64_t domid)
 static struct fake_domain *domain_alive(uint32_t domid)
 {
     struct fake_domain *d = fake_domain_find(domid);
+    if (d && !d->dying)
+        return d;
     errno = ESRCH;
-    return d && !d->dying ? d : NULL;
+    return NULL;
 }
 
 static struct fake_xen *memory_of(uint32_t domid)
@@ -350,11 +352,12 @@ void fake_domains_print(FILE *out)
 {
     FAKE_CALL();
     for (const struct fake_domain *d = domains; d; d = d->next)
-        fprintf(out, "domain %u%s\n", d->domid, d->dying ? ", dying" : "");
+        fprintf(out, "domain %u%s, %u pages mapped\n", d->domid, d->dying ? ", dying" : "",
+                (unsigned)fake_xen_mapped(&d->memory));
     if (fake_xen_held.handles)
         fprintf(out, "%d handles of the Xen libraries\n", fake_xen_held.handles);
     if (fake_xen_held.mappings)
-        fprintf(out, "%d mappings of a domain\n", fake_xen_held.mappings);
+        fprintf(out, "%d mappings of grant tables\n", fake_xen_held.mappings);
     if (fake_xen_held.buffers)
         fprintf(out, "%d hypercall buffers\n", fake_xen_held.buffers);
 }

@@ -33,7 +33,7 @@ enum { FAKE_UNTYPED = 0, FAKE_WRITABLE = 5, FAKE_GDT = 6 };
 #define FAKE_PTE_WRITABLE 0x2ull
 #define FAKE_PTE_FRAME(pte) (((pte) >> 12) & 0xffffffffffull)
 #define FAKE_VCPUS 4u
-#define FAKE_STATE_BYTES 640u
+#define FAKE_STATE_BYTES 1024u
 #define FAKE_WALL_CLOCK 1700000000u /* seconds */
 
 struct fake_frame {
@@ -84,7 +84,7 @@ struct fake_xen {
     bool no_clears; /* pages are not cleared for this dom0 */
     bool hvm;       /* the toolstack says pfns, and no page has a type */
     uint64_t params[64], params_set;
-    uint8_t context[256];
+    uint8_t context[8192];
     uint32_t context_bytes;
     unsigned calls, fail_at; /* the fail_at-th call, or copy within one, fails; 0: none */
 };
@@ -103,7 +103,7 @@ extern int (*fake_xen_list)(uint32_t first, unsigned max, xc_domaininfo_t *out);
  * here on fake_xen is its memory. */
 bool fake_xen_refuses(const char *call, uint32_t domid);
 
-/* What the program holds. */
+/* What the program holds; where there are several domains, without mappings of their pages. */
 struct fake_xen_held {
     int handles, mappings, buffers;
 };
@@ -117,6 +117,8 @@ void fake_xen_init_mappable(struct fake_xen *x, uint64_t pfns);
  * time. */
 void fake_xen_init_like(struct fake_xen *x, const struct fake_xen *like);
 void fake_xen_dispose(struct fake_xen *x);
+/* How many pages of one that is mappable the program has mapped. */
+uint64_t fake_xen_mapped(const struct fake_xen *x);
 
 /*
  * What `xl restore` would make of a save file of xl, by the real libxenguest: xc_domain_restore of

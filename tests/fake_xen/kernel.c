@@ -22,6 +22,8 @@ void fake_kernel_init(const char *dir)
     fake_file_put("/dev/loop-control", "");
     fake_file_put("/dev/mapper/control", "");
     fake_file_put("/sys/devices", NULL);
+    fake_file_put("/var/lib/xen/file", ""); /* made anew when it is missing, in /var/lib */
+    fake_file_remove("/var/lib/xen");
     fake_loops_init();
     fake_mapper_init();
 }

@@ -33,7 +33,8 @@
 /* Where a uuid lives now. xl restore gives a saved domain its uuid back, under a new domid. */
 struct place {
     uint32_t domid; /* of the uuid's domain, or DOMID_INVALID */
-    bool taken;     /* the domid that was asked about belongs to another domain */
+    bool there;     /* the domid that was asked about is the uuid's, alive or dying */
+    bool taken;     /* it belongs to another domain */
 };
 
 static int find_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], struct place *p,
@@ -49,6 +50,7 @@ static int find_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], s
             /* One that is dying beside a living one is the save's source. */
             if (same && (p->domid == DOMID_INVALID || !(batch[i].flags & XEN_DOMINF_dying)))
                 p->domid = batch[i].domain;
+            p->there |= same && batch[i].domain == domid;
             p->taken |= !same && batch[i].domain == domid;
         }
     }
@@ -177,7 +179,7 @@ static int destroy_and_wait(struct host *h, uint32_t domid, const uint8_t uuid[1
     do {
         struct place now;
         int rc = find_domain(h, domid, uuid, &now, e);
-        if (rc || now.domid != domid)
+        if (rc || !now.there)
             return rc;
     } while (polling_sleep(&p));
     return error_set(e, -ETIMEDOUT,

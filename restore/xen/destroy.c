@@ -88,16 +88,19 @@ struct vbds {
     unsigned n;
 };
 
-static void vbds_list(struct host *h, uint32_t domid, struct vbds *v)
+/* On failure there are none. */
+static int vbds_list(struct host *h, uint32_t domid, struct vbds *v, struct error *e)
 {
     *v = (struct vbds){0};
     snprintf(v->path, sizeof v->path, "/local/domain/0/backend/vbd/%u", domid);
     v->devids = xs_directory(h->xen.xs, XBT_NULL, v->path, &v->n);
-    if (!v->devids)
-        v->n = 0;
+    if (v->devids)
+        return 0;
+    v->n = 0;
+    return errno == ENOENT ? 0 : error_errno(e, errno, "list xenstore node %s", v->path);
 }
 
-/* A node of the i-th; malloc'd or NULL. */
+/* A node of the i-th; malloc'd or NULL and errno. */
 static char *vbds_get(struct host *h, const struct vbds *v, unsigned i, const char *node)
 {
     return node_get(h->xen.xs, "%s/%s/%s", v->path, v->devids[i], node);
@@ -126,7 +129,7 @@ static void backends_look(struct host *h, uint32_t domid, struct backends *b)
 {
     struct vbds v;
     *b = (struct backends){0};
-    vbds_list(h, domid, &v);
+    (void)vbds_list(h, domid, &v, NULL);
     for (unsigned i = 0; i < v.n; i++) {
         char *state = vbds_get(h, &v, i, "state");
         if (state && atoi(state) != XenbusStateClosed) {
@@ -200,17 +203,20 @@ static int remove_snapshots(const char *uuid, struct error *e)
 }
 
 /* A domain that xl restored has loop devices that only xl's script would detach. */
-static void detach_loops(struct host *h, uint32_t domid)
+static int detach_loops(struct host *h, uint32_t domid, struct error *e)
 {
     struct vbds v;
-    vbds_list(h, domid, &v);
-    for (unsigned i = 0; i < v.n; i++) {
+    int rc = vbds_list(h, domid, &v, e);
+    for (unsigned i = 0; i < v.n && !rc; i++) {
         char *node = vbds_get(h, &v, i, "node");
+        if (!node && errno != ENOENT)
+            rc = error_errno(e, errno, "read node of %s/%s", v.path, v.devids[i]);
         if (node && !strncmp(node, "/dev/loop", 9))
-            loop_detach(node);
+            rc = loop_detach(node, e);
         free(node);
     }
     vbds_free(&v);
+    return rc;
 }
 
 /* ---- the end ---- */
@@ -221,10 +227,19 @@ static int end_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], un
     xc_domain_pause(h->xen.xch, domid); /* a dying one refuses; no matter */
     close_backends(h, domid, timeout_ms < BACKENDS_TIMEOUT_MS ? timeout_ms : BACKENDS_TIMEOUT_MS);
     int rc = destroy_and_wait(h, domid, uuid, timeout_ms, e);
-    /* Whatever became of it: a loop device that is still in use goes with its last user, and the
-     * node that names it may be gone when this is tried again. */
-    detach_loops(h, domid);
+    if (rc) /* the nodes that name them may be gone when this is tried again */
+        (void)detach_loops(h, domid, NULL);
     return rc;
+}
+
+/* What a domid has had: the nodes go last, since they name the rest. A loop device that is still in
+ * use goes with its last user. */
+static int remove_traces(struct host *h, uint32_t domid, const char *uuid, struct error *e)
+{
+    int rc = detach_loops(h, domid, e);
+    if (!rc)
+        rc = userdata_remove(domid, uuid, e);
+    return rc ? rc : domain_remove_nodes(&h->xen, domid, uuid, e);
 }
 
 int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
@@ -238,14 +253,11 @@ int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigne
         rc = end_domain(h, p.domid, uuid, timeout_ms, e);
     if (rc)
         return rc;
-    /* A domid that belongs to somebody else by now keeps its nodes. */
     if (p.domid != DOMID_INVALID)
-        rc = domain_remove_nodes(&h->xen, p.domid, text, e);
-    if (!rc && p.domid != domid && !p.taken)
-        rc = domain_remove_nodes(&h->xen, domid, text, e);
-    userdata_remove(domid, text);
-    if (p.domid != DOMID_INVALID && p.domid != domid)
-        userdata_remove(p.domid, text);
+        rc = remove_traces(h, p.domid, text, e);
+    /* A domid that belongs to somebody else by now keeps its nodes. */
+    if (!rc && p.domid != domid)
+        rc = p.taken ? userdata_remove(domid, text, e) : remove_traces(h, domid, text, e);
     int rc2 = remove_snapshots(text, rc ? NULL : e);
     return rc ? rc : rc2;
 }

@@ -177,18 +177,19 @@ bool domain_console_waits(struct xen *x, uint32_t domid)
     return waits;
 }
 
-/* For each child of a directory; stops at the first return other than 0. */
+/* For each child of a directory, which may be missing. */
 static int each_child(struct xen *x, const char *path,
-                      int (*call)(struct xen *x, const char *path, const char *child, void *data),
-                      void *data)
+                      void (*call)(const char *path, const char *child, void *data), void *data,
+                      struct error *e)
 {
     unsigned n = 0;
     char **children = xs_directory(x->xs, XBT_NULL, path, &n);
-    int rc = 0;
-    for (unsigned i = 0; children && i < n && !rc; i++)
-        rc = call(x, path, children[i], data);
+    if (!children)
+        return errno == ENOENT ? 0 : error_errno(e, errno, "list xenstore node %s", path);
+    for (unsigned i = 0; i < n; i++)
+        call(path, children[i], data);
     free(children);
-    return rc;
+    return 0;
 }
 
 #define STATE_CLOSING "5" /* XenbusState of xen/include/public/io/xenbus.h */
@@ -196,14 +197,12 @@ static int each_child(struct xen *x, const char *path,
 
 /* online 0 and state Closing is how the kernel is told that the front end will not come back; a
  * back end that is Closed already, be it in this moment, stays so: nobody would close it again. */
-static int close_backend(struct xen *x, const char *path, const char *devid, void *data)
+static void close_backend(const char *path, const char *devid, void *data)
 {
     struct nodes *t = data;
-    (void)x;
     nodes_base(t, "%s/%s", path, devid);
     nodes_change(t, "online", "0", NULL);
     nodes_change(t, "state", STATE_CLOSING, STATE_CLOSED);
-    return 0;
 }
 
 int domain_remove_frontends(struct xen *x, uint32_t domid, struct error *e)
@@ -213,8 +212,9 @@ int domain_remove_frontends(struct xen *x, uint32_t domid, struct error *e)
     nodes_init(&t);
     nodes_remove(&t, "/local/domain/%u/device", domid);
     snprintf(backends, sizeof backends, "/local/domain/0/backend/vbd/%u", domid);
-    each_child(x, backends, close_backend, &t);
-    int rc = nodes_write(&t, x->xs, domid, e);
+    int rc = each_child(x, backends, close_backend, &t, e);
+    if (!rc)
+        rc = nodes_write(&t, x->xs, domid, e);
     nodes_dispose(&t);
     return rc;
 }
@@ -224,13 +224,11 @@ struct removal {
     uint32_t domid;
 };
 
-static int remove_backend(struct xen *x, const char *path, const char *kind, void *data)
+static void remove_backend(const char *path, const char *kind, void *data)
 {
     struct removal *r = data;
-    (void)x;
     nodes_remove(&r->tree, "%s/%s/%u", path, kind, r->domid);
     nodes_remove(&r->tree, "/local/domain/0/error/backend/%s/%u", kind, r->domid);
-    return 0;
 }
 
 int domain_remove_nodes(struct xen *x, uint32_t domid, const char *uuid, struct error *e)
@@ -238,12 +236,13 @@ int domain_remove_nodes(struct xen *x, uint32_t domid, const char *uuid, struct 
     struct removal r = {.domid = domid};
     nodes_init(&r.tree);
     /* Every kind, not only ours: xl may have attached more. */
-    each_child(x, "/local/domain/0/backend", remove_backend, &r);
+    int rc = each_child(x, "/local/domain/0/backend", remove_backend, &r, e);
     if (uuid)
         nodes_remove(&r.tree, "/vm/%s", uuid);
     nodes_remove(&r.tree, "/local/domain/%u", domid);
     nodes_remove(&r.tree, "/libxl/%u", domid);
-    int rc = nodes_write(&r.tree, x->xs, domid, e);
+    if (!rc)
+        rc = nodes_write(&r.tree, x->xs, domid, e);
     nodes_dispose(&r.tree);
     return rc;
 }

@@ -75,10 +75,14 @@ void loop_close(struct loop *l)
     fd_close(&l->fd);
 }
 
-void loop_detach(const char *path)
+int loop_detach(const char *path, struct error *e)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0)
-        ioctl(fd, LOOP_CLR_FD, 0); /* fails when nothing is attached: then there is nothing to do */
+    if (fd < 0)
+        return errno == ENOENT || errno == ENXIO ? 0 : error_errno(e, errno, "open %s", path);
+    int rc = 0;
+    if (ioctl(fd, LOOP_CLR_FD, 0) && errno != ENXIO)
+        rc = error_errno(e, errno, "detach %s from its file", path);
     fd_close(&fd);
+    return rc;
 }

@@ -22,7 +22,8 @@ struct loop {
 int loop_attach(int file_fd, const char *name, bool read_only, struct loop *out, struct error *e);
 void loop_close(struct loop *l);
 
-/* Detaches whatever file is behind the device at path; at its last close if it is still in use. */
-void loop_detach(const char *path);
+/* Detaches whatever file is behind the device at path; at its last close if it is still in use. It is
+ * success when there is none, or no such device. */
+int loop_detach(const char *path, struct error *e);
 
 #endif

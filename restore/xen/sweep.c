@@ -72,12 +72,31 @@ static bool domid_alive(const struct host_domain *list, size_t n, uint32_t domid
 }
 
 /* The uuid that a dead domain's nodes still name, else one that matches nothing. */
-static void uuid_from_nodes(struct host *h, uint32_t domid, char out[UUID_TEXT_SIZE])
+static int uuid_from_nodes(struct host *h, uint32_t domid, char out[UUID_TEXT_SIZE],
+                           struct error *e)
 {
     char *vm = node_get(h->xen.xs, "/local/domain/%u/vm", domid);
+    if (!vm && errno != ENOENT)
+        return error_errno(e, errno, "read xenstore node /local/domain/%u/vm", domid);
     bool ok = vm && !strncmp(vm, "/vm/", 4) && strlen(vm + 4) == UUID_TEXT_SIZE - 1;
     snprintf(out, UUID_TEXT_SIZE, "%s", ok ? vm + 4 : "00000000-0000-0000-0000-000000000000");
     free(vm);
+    return 0;
+}
+
+/* The nodes go last: they name the rest. */
+static int sweep_domid(struct host *h, const struct sweep *w, uint32_t domid, struct error *e)
+{
+    char uuid[UUID_TEXT_SIZE];
+    int rc = uuid_from_nodes(h, domid, uuid, e);
+    if (!rc)
+        rc = userdata_remove(domid, uuid, e);
+    if (rc)
+        return rc;
+    bool moved = uuid_alive(w->alive, w->n_alive, uuid); /* restored under a new domid */
+    rc = domain_remove_nodes(&h->xen, domid, moved ? NULL : uuid, e);
+    *w->removed += !rc;
+    return rc;
 }
 
 static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
@@ -91,14 +110,10 @@ static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
             domid_alive(w->alive, w->n_alive, (uint32_t)domid))
             continue;
         char *owner = node_get(h->xen.xs, "/libxl/%s/dompool/tag", domids[i]);
-        if (owner && !strcmp(owner, w->tag)) {
-            char uuid[UUID_TEXT_SIZE];
-            uuid_from_nodes(h, (uint32_t)domid, uuid);
-            bool moved = uuid_alive(w->alive, w->n_alive, uuid); /* restored under a new domid */
-            rc = domain_remove_nodes(&h->xen, (uint32_t)domid, moved ? NULL : uuid, e);
-            userdata_remove((uint32_t)domid, uuid);
-            *w->removed += !rc;
-        }
+        if (!owner && errno != ENOENT)
+            rc = error_errno(e, errno, "read xenstore node /libxl/%s/dompool/tag", domids[i]);
+        if (owner && !strcmp(owner, w->tag))
+            rc = sweep_domid(h, w, (uint32_t)domid, e);
         free(owner);
     }
     free(domids);

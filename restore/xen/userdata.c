@@ -88,14 +88,20 @@ int userdata_read(uint32_t domid, const char *uuid, size_t max, char **json, siz
     return rc;
 }
 
-void userdata_remove(uint32_t domid, const char *uuid)
+int userdata_remove(uint32_t domid, const char *uuid, struct error *e)
 {
     char pattern[200];
     snprintf(pattern, sizeof pattern, XEN_LIB_DIR "/userdata-?.%u.%s.*", domid, uuid);
     glob_t found;
-    if (glob(pattern, GLOB_NOSORT, NULL, &found))
-        return;
+    int failed = glob(pattern, GLOB_NOSORT, NULL, &found);
+    if (failed)
+        return failed == GLOB_NOMATCH
+                   ? 0
+                   : error_errno(e, failed == GLOB_NOSPACE ? ENOMEM : EIO, "look for %s", pattern);
+    int rc = 0;
     for (size_t i = 0; i < found.gl_pathc; i++)
-        unlink(found.gl_pathv[i]);
+        if (unlink(found.gl_pathv[i]) && errno != ENOENT)
+            rc = error_errno(e, errno, "remove %s", found.gl_pathv[i]);
     globfree(&found);
+    return rc;
 }

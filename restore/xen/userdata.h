@@ -27,6 +27,6 @@ int userdata_write(const struct userdata *u, const char *json, size_t len, struc
 int userdata_read(uint32_t domid, const char *uuid, size_t max, char **json, size_t *len,
                   struct error *e);
 /* Removes every such file of the domain. Missing ones are fine. */
-void userdata_remove(uint32_t domid, const char *uuid);
+int userdata_remove(uint32_t domid, const char *uuid, struct error *e);
 
 #endif

@@ -169,10 +169,15 @@ int domain_serve_console(struct xen *x, uint32_t domid, struct error *e)
     return node_put(x->xs, CONSOLE_SERVED, e, "/local/domain/%u/console/type", domid);
 }
 
-bool domain_console_waits(struct xen *x, uint32_t domid)
+int domain_console_waits(struct xen *x, uint32_t domid, struct error *e)
 {
     char *type = node_get(x->xs, "/local/domain/%u/console/type", domid);
-    bool waits = type && !strcmp(type, CONSOLE_WAITS);
+    if (!type)
+        return errno == ENOENT
+                   ? 0
+                   : error_errno(e, errno, "read xenstore node /local/domain/%u/console/type",
+                                 domid);
+    bool waits = !strcmp(type, CONSOLE_WAITS);
     free(type);
     return waits;
 }

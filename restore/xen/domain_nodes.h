@@ -40,8 +40,8 @@ int domain_rename(struct xen *x, uint32_t domid, const char *name, struct error 
  * thousand pages takes, so nobody should wait for it. Until it is there, what the domain prints
  * waits in its ring, 2 KiB; a Linux that has more to print stops there. */
 int domain_serve_console(struct xen *x, uint32_t domid, struct error *e);
-/* Whether that has not been done. */
-bool domain_console_waits(struct xen *x, uint32_t domid);
+/* 1 when that has not been done, 0, or an I/O error. */
+int domain_console_waits(struct xen *x, uint32_t domid, struct error *e);
 
 /* Removes all nodes of a domain, devices of every kind included: front ends first, so that back
  * ends let go; the rest with domain_remove_nodes once they have. Missing nodes are fine. uuid: text;

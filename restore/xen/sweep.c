@@ -127,10 +127,11 @@ static int sweep_consoles(struct host *h, const struct sweep *w, struct error *e
     int first = 0;
     for (size_t i = 0; i < w->n_alive; i++) {
         const struct host_domain *d = &w->alive[i];
-        if (d->state != HOST_DOMAIN_ALIVE || strcmp(d->tag, w->tag) != 0 ||
-            !domain_console_waits(&h->xen, d->domid))
+        if (d->state != HOST_DOMAIN_ALIVE || strcmp(d->tag, w->tag) != 0)
             continue;
-        int rc = domain_serve_console(&h->xen, d->domid, first ? NULL : e);
+        int rc = domain_console_waits(&h->xen, d->domid, first ? NULL : e);
+        if (rc > 0)
+            rc = domain_serve_console(&h->xen, d->domid, first ? NULL : e);
         first = first ? first : rc;
     }
     return first;

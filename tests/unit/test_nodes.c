@@ -540,10 +540,10 @@ static void of_a_pvh_domain_that_waits(void **state)
     assert_node("/libxl/7/type", "pvh");
     assert_node("/vm/" UUID "/image", NULL);
     assert_node("/local/domain/7/console/type", "dompool"); /* xenconsoled leaves it alone */
-    assert_true(domain_console_waits(&xen, DOMID));
+    assert_int_equal(domain_console_waits(&xen, DOMID, &err), 1);
     assert_int_equal(domain_rename(&xen, DOMID, "lease", &err), 0);
     assert_int_equal(domain_serve_console(&xen, DOMID, &err), 0);
-    assert_false(domain_console_waits(&xen, DOMID));
+    assert_int_equal(domain_console_waits(&xen, DOMID, &err), 0);
     assert_node("/local/domain/7/name", "lease");
     assert_node("/local/domain/7/console/type", "xenconsoled");
 }

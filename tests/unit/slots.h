@@ -40,6 +40,11 @@ void assert_warm(const struct warm *w, const char *what);
 void assert_completed(const struct warm *w, const char *image, const char *name, bool paused,
                       const char *what);
 
+/* The domain of a slot that was completed; its helper is gone. */
+uint32_t slot_start(const char *engine, const struct slot_images *im);
+/* It gets one more disk, with a loop device that only xl's script would detach. */
+void slot_attach_loop(uint32_t domid);
+
 /* What the daemon does about a slot that has failed or ended: destroys its domain, wherever it is,
  * then sweeps. Nothing of it fails, and nothing is left. */
 void slot_clean(const char *what);

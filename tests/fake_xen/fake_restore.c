@@ -6,6 +6,7 @@
 #include "tests/fake_xen/fake_xen.h"
 
 #include "base/array.h"
+#include "tests/fake_xen/fault.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,7 @@
 int xc_domain_getinfo(xc_interface *xch, uint32_t first_domid, unsigned int max_doms,
                       xc_dominfo_t *info)
 {
+    FAKE_CALL();
     (void)xch;
     if (fake_xen_refuses(__func__, first_domid) || !max_doms)
         return -1;
@@ -36,6 +38,7 @@ int xc_domain_getinfo(xc_interface *xch, uint32_t first_domid, unsigned int max_
 #else
 int xc_domain_getinfo_single(xc_interface *xch, uint32_t domid, xc_domaininfo_t *info)
 {
+    FAKE_CALL();
     (void)xch;
     if (fake_xen_refuses(__func__, domid))
         return -1;
@@ -49,6 +52,7 @@ int xc_domain_getinfo_single(xc_interface *xch, uint32_t domid, xc_domaininfo_t 
 
 int xc_domain_nr_gpfns(xc_interface *xch, uint32_t domid, xen_pfn_t *gpfns)
 {
+    FAKE_CALL();
     (void)xch;
     if (fake_xen_refuses(__func__, domid))
         return -1;
@@ -58,6 +62,7 @@ int xc_domain_nr_gpfns(xc_interface *xch, uint32_t domid, xen_pfn_t *gpfns)
 
 int xc_domain_get_guest_width(xc_interface *xch, uint32_t domid, unsigned int *guest_width)
 {
+    FAKE_CALL();
     (void)xch;
     if (fake_xen_refuses(__func__, domid))
         return -1;
@@ -69,13 +74,17 @@ int xc_domain_get_guest_width(xc_interface *xch, uint32_t domid, unsigned int *g
 
 int xc_maximum_ram_page(xc_interface *xch, unsigned long *max_mfn)
 {
+    FAKE_CALL();
     (void)xch;
+    if (!fake_xen)
+        return -1;
     *max_mfn = fake_xen->n_frames - 1;
     return 0;
 }
 
 int xc_machphys_mfn_list(xc_interface *xch, unsigned long max_extents, xen_pfn_t *extent_start)
 {
+    FAKE_CALL();
     (void)xch;
     memset(extent_start, 0, max_extents * sizeof *extent_start);
     return 0;

@@ -5,7 +5,6 @@
 #include "tests/fake_xen/fault.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -305,6 +304,7 @@ static bool mmuext(const struct mmuext_op *op)
 
 int xc_mmuext_op(xc_interface *xch, struct mmuext_op *op, unsigned int nr_ops, uint32_t dom)
 {
+    FAKE_CALL();
     (void)xch;
     errno = EINVAL;
     if (fake_xen_refuses(__func__, dom) || fake_xen->hvm)
@@ -365,6 +365,7 @@ int xc_domain_populate_physmap(xc_interface *xch, uint32_t domid, unsigned long 
                                unsigned int extent_order, unsigned int mem_flags,
                                xen_pfn_t *extent_start)
 {
+    FAKE_CALL();
     (void)xch, (void)mem_flags;
     if (fake_xen_refuses(__func__, domid))
         return -1;
@@ -398,6 +399,7 @@ static void wall_clock_set(void)
 int xc_vcpu_setcontext(xc_interface *xch, uint32_t domid, uint32_t vcpu,
                        vcpu_guest_context_any_t *ctxt)
 {
+    FAKE_CALL();
     (void)xch;
     if (fake_xen_refuses(__func__, domid))
         return -1;
@@ -438,6 +440,7 @@ static struct fake_vcpu *vcpu_of(uint32_t id)
 
 int xc_domctl(xc_interface *xch, struct xen_domctl *domctl)
 {
+    FAKE_CALL();
     const struct xen_domctl_ext_vcpucontext *extended = &domctl->u.ext_vcpucontext;
     const struct xen_domctl_vcpuextstate *xsave = &domctl->u.vcpuextstate;
     const struct xen_domctl_vcpu_msrs *msrs = &domctl->u.vcpu_msrs;
@@ -472,6 +475,7 @@ void *xc__hypercall_buffer_alloc(xc_interface *xch, xc_hypercall_buffer_t *b, si
 
 void xc__hypercall_buffer_free(xc_interface *xch, xc_hypercall_buffer_t *b)
 {
+    FAKE_CALL();
     (void)xch;
     fake_xen_held.buffers -= b->hbuf != NULL;
     free(b->hbuf);
@@ -480,6 +484,7 @@ void xc__hypercall_buffer_free(xc_interface *xch, xc_hypercall_buffer_t *b)
 int xc_domain_set_tsc_info(xc_interface *xch, uint32_t domid, uint32_t tsc_mode,
                            uint64_t elapsed_nsec, uint32_t gtsc_khz, uint32_t incarnation)
 {
+    FAKE_CALL();
     (void)xch;
     if (fake_xen_refuses(__func__, domid))
         return -1;
@@ -489,6 +494,7 @@ int xc_domain_set_tsc_info(xc_interface *xch, uint32_t domid, uint32_t tsc_mode,
 
 int xc_hvm_param_set(xc_interface *handle, uint32_t dom, uint32_t param, uint64_t value)
 {
+    FAKE_CALL();
     (void)handle;
     errno = EINVAL;
     if (fake_xen_refuses(__func__, dom) || !fake_xen->hvm || param >= ARRAY_SIZE(fake_xen->params))
@@ -500,6 +506,7 @@ int xc_hvm_param_set(xc_interface *handle, uint32_t dom, uint32_t param, uint64_
 
 int xc_domain_hvm_setcontext(xc_interface *xch, uint32_t domid, uint8_t *hvm_ctxt, uint32_t size)
 {
+    FAKE_CALL();
     (void)xch;
     errno = EINVAL;
     if (fake_xen_refuses(__func__, domid) || !fake_xen->hvm || size > sizeof fake_xen->context)
@@ -512,6 +519,7 @@ int xc_domain_hvm_setcontext(xc_interface *xch, uint32_t domid, uint8_t *hvm_ctx
 int xc_domain_getinfolist(xc_interface *xch, uint32_t first_domain, unsigned int max_domains,
                           xc_domaininfo_t *info)
 {
+    FAKE_CALL();
     (void)xch;
     if (refused(__func__) || !max_domains)
         return -1;
@@ -525,6 +533,7 @@ int xc_domain_getinfolist(xc_interface *xch, uint32_t first_domain, unsigned int
 int xc_dom_gnttab_seed(xc_interface *xch, uint32_t guest_domid, bool is_hvm, xen_pfn_t console_gfn,
                        xen_pfn_t xenstore_gfn, uint32_t console_domid, uint32_t xenstore_domid)
 {
+    FAKE_CALL();
     (void)xch;
     (void)guest_domid;
     (void)is_hvm;
@@ -543,6 +552,7 @@ int xc_cpuid_apply_policy(xc_interface *xch, uint32_t domid, bool restore,
                           bool nested_virt, const struct xc_xend_cpuid *xend,
                           const struct xc_msr *msr)
 {
+    FAKE_CALL();
     (void)xch, (void)restore, (void)featureset, (void)nr_features, (void)pae;
     (void)itsc, (void)nested_virt, (void)xend, (void)msr;
     return fake_xen_refuses(__func__, domid) ? -1 : 0;
@@ -566,23 +576,27 @@ static int handle_close(const void *handle)
 
 xencall_handle *xencall_open(struct xentoollog_logger *logger, unsigned open_flags)
 {
+    FAKE_CALL();
     (void)logger, (void)open_flags;
     return handle_open(__func__);
 }
 
 int xencall_close(xencall_handle *xcall)
 {
+    FAKE_CALL();
     return handle_close(xcall);
 }
 
 xendevicemodel_handle *xendevicemodel_open(struct xentoollog_logger *logger, unsigned open_flags)
 {
+    FAKE_CALL();
     (void)logger, (void)open_flags;
     return handle_open(__func__);
 }
 
 int xendevicemodel_close(xendevicemodel_handle *dmod)
 {
+    FAKE_CALL();
     return handle_close(dmod);
 }
 
@@ -591,6 +605,7 @@ int xendevicemodel_close(xendevicemodel_handle *dmod)
 xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
                                                unsigned open_flags)
 {
+    FAKE_CALL();
     (void)logger;
     (void)open_flags;
     return handle_open(__func__);
@@ -598,6 +613,7 @@ xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
 
 int xenforeignmemory_close(xenforeignmemory_handle *fmem)
 {
+    FAKE_CALL();
     return handle_close(fmem);
 }
 
@@ -606,6 +622,7 @@ xenforeignmemory_map_resource(xenforeignmemory_handle *fmem, domid_t domid, unsi
                               unsigned int id, unsigned long frame, unsigned long nr_frames,
                               void **paddr, int prot, int flags)
 {
+    FAKE_CALL();
     (void)fmem, (void)id, (void)prot, (void)flags;
     if (fake_xen_refuses(__func__, domid) || type != XENMEM_resource_grant_table || frame ||
         nr_frames != 1)
@@ -618,6 +635,7 @@ xenforeignmemory_map_resource(xenforeignmemory_handle *fmem, domid_t domid, unsi
 int xenforeignmemory_unmap_resource(xenforeignmemory_handle *fmem,
                                     xenforeignmemory_resource_handle *fres)
 {
+    FAKE_CALL();
     (void)fmem;
     fake_xen_held.mappings -= fres != NULL;
     return 0;
@@ -672,8 +690,9 @@ static void *map_m2p(size_t pages)
 void *xenforeignmemory_map(xenforeignmemory_handle *fmem, uint32_t dom, int prot, size_t pages,
                            const xen_pfn_t arr[], int err[])
 {
+    FAKE_CALL();
     (void)fmem, (void)prot;
-    if (dom == DOMID_XEN ? refused(__func__) : fake_xen_refuses(__func__, dom))
+    if (dom == DOMID_XEN ? !fake_xen || refused(__func__) : fake_xen_refuses(__func__, dom))
         return NULL;
     void *at = fake_xen->shared_info;
     if (fake_xen->memory_fd >= 0)
@@ -690,6 +709,7 @@ void *xenforeignmemory_map(xenforeignmemory_handle *fmem, uint32_t dom, int prot
 
 int xenforeignmemory_unmap(xenforeignmemory_handle *fmem, void *addr, size_t pages)
 {
+    FAKE_CALL();
     (void)fmem;
     fake_xen_held.mappings -= !fake_xen_of;
     return fake_xen_of || fake_xen->memory_fd >= 0 ? munmap(addr, pages * PAGE_BYTES) : 0;
@@ -699,6 +719,7 @@ int xenforeignmemory_unmap(xenforeignmemory_handle *fmem, void *addr, size_t pag
 
 xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned open_flags)
 {
+    FAKE_CALL();
     (void)logger;
     (void)open_flags;
     return handle_open(__func__);
@@ -706,6 +727,7 @@ xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned open
 
 int xengnttab_close(xengnttab_handle *xgt)
 {
+    FAKE_CALL();
     return handle_close(xgt);
 }
 
@@ -733,12 +755,10 @@ static int16_t copy_one(const xengnttab_grant_copy_segment_t *s)
 int xengnttab_grant_copy(xengnttab_handle *xgt, uint32_t count,
                          xengnttab_grant_copy_segment_t *segs)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* several threads copy */
+    FAKE_CALL();
     (void)xgt;
-    pthread_mutex_lock(&lock);
     bool fails = count && fake_xen_refuses(__func__, segs[0].dest.foreign.domid);
     for (uint32_t i = 0; i < count && !fails; i++)
         segs[i].status = copy_one(&segs[i]);
-    pthread_mutex_unlock(&lock);
     return fails ? -1 : 0;
 }

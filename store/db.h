@@ -19,6 +19,7 @@
 #define STORE_DB_H
 
 #include "base/error.h"
+#include "base/uuid.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,8 +35,8 @@
 struct image_row {
     char name[DB_NAME_SIZE];
     char file[64];    /* in the images directory */
-    uint8_t id[16];   /* the content's, struct image_info */
-    uint8_t base[16]; /* all zero: stored whole */
+    struct uuid id;   /* the content's, struct image_info */
+    struct uuid base; /* all zero: stored whole */
     int64_t created_ms;
     bool removing; /* to be removed once its slots are gone */
 };
@@ -46,7 +47,7 @@ struct discard_row {
 
 struct slot_row {
     uint64_t id;
-    uint8_t uuid[16];
+    struct uuid uuid;
     char image[DB_NAME_SIZE]; /* "": a domain of ours that no row knew */
     char state[16];
     char engine[16];

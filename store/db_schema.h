@@ -1,4 +1,4 @@
-/* The schema's history: see db_schema.c. For db.c only. */
+/* The schema's history: see db_schema.c. For the files of the database only. */
 #ifndef STORE_DB_SCHEMA_H
 #define STORE_DB_SCHEMA_H
 

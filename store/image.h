@@ -30,6 +30,7 @@
 #define STORE_IMAGE_H
 
 #include "base/error.h"
+#include "base/uuid.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -81,8 +82,8 @@ static inline unsigned image_page_type(const struct image_page *p)
     X(file_bytes)
 
 struct image_info {
-    uint8_t id[16];      /* UUID of this file's content, new at each import */
-    uint8_t base_id[16]; /* all zero: stored whole (a base) */
+    struct uuid id;      /* UUID of this file's content, new at each import */
+    struct uuid base_id; /* all zero: stored whole (a base) */
     enum image_guest guest;
     unsigned vcpus; /* vCPUs the domain may have */
 #define IMAGE_COUNT_MEMBER(name) uint64_t name;
@@ -94,10 +95,7 @@ struct image_info {
 /* Stored whole, so that others can be derived from it. */
 static inline bool image_is_base(const struct image_info *i)
 {
-    uint8_t any = 0;
-    for (size_t n = 0; n < sizeof i->base_id; n++)
-        any |= i->base_id[n];
-    return !any;
+    return uuid_is_none(&i->base_id);
 }
 
 struct image_record {

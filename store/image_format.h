@@ -10,6 +10,7 @@
 #define STORE_IMAGE_FORMAT_H
 
 #include "base/page.h"
+#include "base/uuid.h"
 #include "store/image.h"
 
 #include <assert.h>
@@ -42,8 +43,8 @@ struct image_header {
     char magic[8];
     uint32_t version;
     uint32_t sections; /* IMAGE_SECTION_COUNT */
-    uint8_t id[16];
-    uint8_t base_id[16];
+    struct uuid id;
+    struct uuid base_id;
     uint32_t guest;
     uint32_t vcpus;
     uint64_t max_pfn;

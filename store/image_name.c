@@ -19,14 +19,14 @@ enum image_name image_name_of(const char *name)
 {
     static const char ending[] = ".img";
     char text[UUID_TEXT_SIZE], again[UUID_TEXT_SIZE];
-    uint8_t uuid[16];
+    struct uuid uuid;
     if (strlen(name) < UUID_TEXT_SIZE - 1 + strlen(ending))
         return IMAGE_NAME_OTHER;
     memcpy(text, name, UUID_TEXT_SIZE - 1);
     text[UUID_TEXT_SIZE - 1] = '\0';
-    if (uuid_parse(text, uuid))
+    if (uuid_parse(text, &uuid))
         return IMAGE_NAME_OTHER;
-    uuid_format(uuid, again);
+    uuid_format(&uuid, again);
     const char *rest = name + UUID_TEXT_SIZE - 1;
     if (strcmp(text, again) || strncmp(rest, ending, strlen(ending)))
         return IMAGE_NAME_OTHER;

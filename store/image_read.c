@@ -201,8 +201,8 @@ static int lengths_check(struct image *im, struct error *e)
 #undef FROM_HEADER
             .created_ms = h->created_ms,
     };
-    memcpy(im->info.id, h->id, sizeof im->info.id);
-    memcpy(im->info.base_id, h->base_id, sizeof im->info.base_id);
+    im->info.id = h->id;
+    im->info.base_id = h->base_id;
     return 0;
 }
 

@@ -344,7 +344,7 @@ static int header_write(struct image_writer *w, struct image_header *h, struct e
 static void header_fill(const struct image_writer *w, struct image_info *info,
                         struct image_header *h)
 {
-    uuid_random(info->id);
+    uuid_random(&info->id);
     info->entries = w->n_pages;
     if (image_is_base(info))
         info->populated = w->n_pages;
@@ -363,8 +363,8 @@ static void header_fill(const struct image_writer *w, struct image_info *info,
 #undef TO_HEADER
             .created_ms = info->created_ms,
     };
-    memcpy(h->id, info->id, sizeof h->id);
-    memcpy(h->base_id, info->base_id, sizeof h->base_id);
+    h->id = info->id;
+    h->base_id = info->base_id;
 }
 
 /* Gives the file its name. A file of this name that came meanwhile is not touched. */

@@ -28,7 +28,7 @@ int memory_check(const struct image_memory *m, struct error *e)
         return error_set(e, ANSWER_IMAGE_REFUSED, "a derived image cannot be a base");
     if (!delta)
         return 0;
-    if (memcmp(delta->base_id, base->id, sizeof base->id) != 0)
+    if (!uuid_equal(&delta->base_id, &base->id))
         return error_set(e, ANSWER_IMAGE_REFUSED, "the image is not derived from this base");
     if (delta->guest != base->guest || delta->max_pfn != base->max_pfn ||
         delta->vcpus != base->vcpus)

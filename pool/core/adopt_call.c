@@ -15,16 +15,16 @@
 static int base_of(struct recording *rec, const struct image_info *info, struct error *e)
 {
     char id[UUID_TEXT_SIZE];
-    if (uuid_is_none(info->base_id))
+    if (uuid_is_none(&info->base_id))
         return 0;
     list_each (node, &rec->job.core->images) {
         const struct entry *im = entry_at(node);
-        if (memcmp(im->row.id, info->base_id, sizeof info->base_id) != 0)
+        if (!uuid_equal(&im->row.id, &info->base_id))
             continue;
         format_fits(rec->job.base, sizeof rec->job.base, "%s", im->row.name);
         return 0;
     }
-    uuid_format(info->base_id, id);
+    uuid_format(&info->base_id, id);
     return error_set(e, ANSWER_NO_SUCH_IMAGE,
                      "%s is derived from image %s, which is not there: adopt that one first",
                      rec->file, id);

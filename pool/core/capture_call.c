@@ -17,8 +17,8 @@ static const struct image_job_kind capture_kind = {"capture of image", true, rec
  */
 static bool lease_disks_known(const struct lease *l)
 {
-    return uuid_is_none(l->slot->holds) ? l->created_ms >= l->pool->set.image->row.created_ms
-                                        : slot_is_current(l->slot);
+    return uuid_is_none(&l->slot->holds) ? l->created_ms >= l->pool->set.image->row.created_ms
+                                         : slot_is_current(l->slot);
 }
 
 /*
@@ -71,7 +71,7 @@ static json_t *capture_message(const struct recording *rec, const struct capture
         .timeout_ms = rq->timeout_ms,
     };
     if (l) {
-        uuid_format(l->slot->uuid, uuid);
+        uuid_format(&l->slot->uuid, uuid);
         format_fits(domid, sizeof domid, "%lld", (long long)l->slot->domid);
         m.domain = domid;
     }
@@ -107,7 +107,7 @@ const struct answered *capture_call(struct core *core, struct call *call,
     if (!rec)
         return call_refuse(call, e.code, e.text);
     if (l)
-        memcpy(rec->domain, l->slot->uuid, sizeof rec->domain);
+        rec->domain = l->slot->uuid;
     rec->stop = rq->stop;
     return recording_run(rec, core, &capture_kind, call, capture_message(rec, rq, l, base));
 }

@@ -70,7 +70,7 @@ void entry_configure(struct entry *im)
 
 bool entry_is_derived(const struct entry *im)
 {
-    return !uuid_is_none(im->row.base);
+    return !uuid_is_none(&im->row.base);
 }
 
 bool entry_is_going(const struct entry *im)
@@ -89,7 +89,7 @@ static struct entry *base_find(const struct entry *im)
     if (!entry_is_derived(im))
         return NULL;
     list_each (node, &im->core->images)
-        if (!memcmp(entry_at(node)->row.id, im->row.base, sizeof im->row.base))
+        if (uuid_equal(&entry_at(node)->row.id, &im->row.base))
             return entry_at(node);
     return NULL;
 }
@@ -221,7 +221,7 @@ struct old_file *old_file_new(void)
 void entry_replace(struct entry *im, const struct image_row *row, struct image_facts *facts,
                    struct old_file *old)
 {
-    memcpy(old->id, im->row.id, sizeof old->id);
+    old->id = im->row.id;
     entry_path(im, old->path);
     list_append(&im->old, &old->node);
     json_decref(im->facts.config);

@@ -15,6 +15,7 @@
 #ifndef POOL_CATALOG_H
 #define POOL_CATALOG_H
 
+#include "base/uuid.h"
 #include "pool/core/failures.h"
 
 enum entry_state {
@@ -110,7 +111,7 @@ void entry_changed(struct entry *im);
 struct old_file *old_file_new(void);
 struct old_file {
     struct list node; /* entry.old */
-    uint8_t id[16];   /* row.id of that version */
+    struct uuid id;   /* row.id of that version */
     char path[IMAGE_PATH_SIZE];
 };
 /* The new version is on record: row, facts' config and old become the entry's. */

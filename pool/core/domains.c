@@ -44,16 +44,16 @@ bool domains_named(const struct core *core, const char *name)
     return false;
 }
 
-static void forget(struct listing *l, const uint8_t uuid[16])
+static void forget(struct listing *l, const struct uuid *uuid)
 {
     size_t kept = 0;
     for (size_t i = 0; i < l->n_domains; i++)
-        if (memcmp(l->domains[i].uuid, uuid, sizeof l->domains[i].uuid) != 0)
+        if (!uuid_equal(&l->domains[i].uuid, uuid))
             l->domains[kept++] = l->domains[i];
     l->n_domains = kept;
 }
 
-static bool gone_add(struct listing *l, const uint8_t uuid[16])
+static bool gone_add(struct listing *l, const struct uuid *uuid)
 {
     if (l->n_gone == l->gone_size) {
         size_t size = l->gone_size ? 2 * l->gone_size : 16;
@@ -63,11 +63,11 @@ static bool gone_add(struct listing *l, const uint8_t uuid[16])
         l->gone = bigger;
         l->gone_size = size;
     }
-    memcpy(l->gone[l->n_gone++], uuid, sizeof *l->gone);
+    l->gone[l->n_gone++] = *uuid;
     return true;
 }
 
-void domains_gone(struct core *core, const uint8_t uuid[16])
+void domains_gone(struct core *core, const struct uuid *uuid)
 {
     struct listing *l = &core->listing;
     forget(l, uuid);
@@ -82,7 +82,7 @@ static void take(struct listing *l)
     l->n_domains = l->job.n_domains;
     l->job.domains = NULL;
     for (size_t i = 0; i < l->n_gone; i++)
-        forget(l, l->gone[i]);
+        forget(l, &l->gone[i]);
 }
 
 static void xen_said(struct listing *l)

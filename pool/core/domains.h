@@ -6,6 +6,7 @@
 #ifndef POOL_DOMAINS_H
 #define POOL_DOMAINS_H
 
+#include "base/uuid.h"
 #include "pool/core/ground.h"
 
 /* The world's domains_changed becomes the core's. */
@@ -18,7 +19,7 @@ void domains_list(struct core *core);
 void domains_measure(struct core *core);
 
 /* A domain is known to be gone: its name is free from now on, whatever a listing says that runs. */
-void domains_gone(struct core *core, const uint8_t uuid[16]);
+void domains_gone(struct core *core, const struct uuid *uuid);
 /* True when a domain of that name exists, as far as the last listing knows. */
 bool domains_named(const struct core *core, const char *name);
 

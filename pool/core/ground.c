@@ -83,8 +83,8 @@ uint64_t core_aside_ms(const struct core *core)
     return core->background.in_flight && now < until ? (until - now) / 1000 + 1 : 0;
 }
 
-void core_new_uuid(struct core *core, uint8_t uuid[16])
+void core_new_uuid(struct core *core, struct uuid *uuid)
 {
-    core->world->ops->random(core->world, uuid, 16);
+    core->world->ops->random(core->world, uuid, sizeof *uuid);
     uuid_version4(uuid);
 }

@@ -24,6 +24,7 @@
 #define POOL_GROUND_H
 
 #include "base/list.h"
+#include "base/uuid.h"
 #include "pool/service/config.h"
 #include "pool/service/timer.h"
 #include "pool/service/world.h"
@@ -89,7 +90,7 @@ struct listing {
     uint64_t started; /* number of the newest listing */
     struct host_domain *domains;
     size_t n_domains;
-    uint8_t (*gone)[16]; /* uuids of domains that went while a listing ran, which may name them */
+    struct uuid *gone; /* uuids of domains that went while a listing ran, which may name them */
     size_t n_gone, gone_size;
     bool measuring;
     struct host_memory memory;
@@ -122,7 +123,7 @@ struct startup {
     struct list leftovers;      /* struct slot.in_leftovers: first destruction has not come back */
     const struct db_rows *rows; /* inside core_start */
     struct host_job sweep_job;
-    uint8_t (*kept)[16]; /* what the sweep is to leave alone */
+    struct uuid *kept; /* what the sweep is to leave alone */
     void (*on_started)(struct core *core, int rc, const struct error *e);
     void (*on_stopped)(struct core *core);
     struct timer stop_timer;
@@ -176,7 +177,7 @@ int core_running(const struct core *core, struct error *e);
 uint64_t core_aside_ms(const struct core *core);
 
 /* A UUID that nobody has. */
-void core_new_uuid(struct core *core, uint8_t uuid[16]);
+void core_new_uuid(struct core *core, struct uuid *uuid);
 
 static inline uint64_t core_now_us(const struct core *core)
 {

@@ -371,7 +371,7 @@ static void lease_take(struct lease *l, struct slot *s)
     char path[IMAGE_PATH_SIZE];
     l->slot = s;
     s->lease = l;
-    memcpy(l->version, l->image->row.id, sizeof l->version);
+    l->version = l->image->row.id;
     if (!l->id)
         l->id = l->core->next_lease++;
     s->lease_id = l->id;
@@ -404,7 +404,7 @@ void lease_slot_refused(struct lease *l, int answer, const char *why)
 {
     struct entry *im = l->image;
     struct error e;
-    bool newest = !memcmp(l->version, im->row.id, sizeof l->version);
+    bool newest = uuid_equal(&l->version, &im->row.id);
     if (answer != ANSWER_IMAGE_REFUSED || !entry_is_derived(im) || !newest) {
         lease_slot_failed(l, why);
         return;
@@ -472,7 +472,7 @@ static json_t *allocated_to_json(const struct lease *l)
     const struct story *st = &l->story;
     return json_pack(
         "{s:o, s:s, s:I, s:o, s:s, s:o, s:s, s:I, s:I, s:o}", "lease", show_id('l', l->id), "image",
-        l->image->row.name, "domid", (json_int_t)s->domid, "uuid", show_uuid(s->uuid), "name",
+        l->image->row.name, "domid", (json_int_t)s->domid, "uuid", show_uuid(&s->uuid), "name",
         l->name, "slot", show_id('s', s->id), "from", st->cold ? "cold" : "warm", "delta_pages",
         (json_int_t)st->delta_pages, "total_us", (json_int_t)(st->replied_us - st->received_us),
         "stages", story_stages(st, st->replied_us));
@@ -710,7 +710,7 @@ json_t *lease_to_json(const struct lease *l)
     const struct slot *s = l->slot;
     return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:I, s:I, s:o, s:b, s:b, s:o}", "lease",
                      show_id('l', l->id), "image", l->image->row.name, "slot", show_id('s', s->id),
-                     "domid", (json_int_t)s->domid, "uuid", show_uuid(s->uuid), "name", l->name,
+                     "domid", (json_int_t)s->domid, "uuid", show_uuid(&s->uuid), "name", l->name,
                      "owner_uid", (json_int_t)l->owner_uid, "created_ms", (json_int_t)l->created_ms,
                      "expires_ms", l->expires_ms ? json_integer(l->expires_ms) : json_null(),
                      "hold", (int)l->hold, "paused", (int)l->paused, "meta",

@@ -18,6 +18,7 @@
 #ifndef POOL_LEASE_H
 #define POOL_LEASE_H
 
+#include "base/uuid.h"
 #include "pool/core/pool.h"
 #include "pool/core/story.h"
 #include "pool/service/pending.h"
@@ -38,7 +39,7 @@ struct lease {
     struct list in_core, in_pool; /* in_pool: the queue of those waiting */
     enum lease_state state;
     struct slot *slot;
-    uint8_t version[16]; /* of the image that the slot becomes: its row.id then */
+    struct uuid version; /* of the image that the slot becomes: its row.id then */
     uint64_t id;         /* 0 until there is a slot */
     uint32_t owner_uid;
     char name[DB_NAME_SIZE];

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "pool/core/catalog.h"
 
 #include <stdlib.h>
 #include <string.h>

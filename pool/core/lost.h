@@ -6,7 +6,9 @@
 #ifndef POOL_LOST_H
 #define POOL_LOST_H
 
-#include "pool/core/catalog.h"
+#include "pool/core/ground.h"
+
+#include <jansson.h>
 
 /* A file of images_dir, which some image may have. Logs those that none has. */
 void lost_found(struct core *core, const char *file);

@@ -321,7 +321,7 @@ json_t *image_to_json(const struct entry *im)
     return json_pack(
         "{s:s, s:o, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:o, s:i, "
         "s:i}",
-        "name", im->row.name, "id", show_uuid(im->row.id), "base",
+        "name", im->row.name, "id", show_uuid(&im->row.id), "base",
         im->base ? json_string(im->base->row.name) : json_null(), "guest",
         i->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "vcpus", (int)i->vcpus, "memory_kib",
         memory_kib(&im->facts), "pages", (json_int_t)i->populated, "delta_pages",

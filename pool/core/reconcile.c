@@ -26,7 +26,7 @@ static bool start_image(struct core *core, const struct image_row *row)
     char path[IMAGE_PATH_SIZE];
     format_fits(path, sizeof path, "%s/%s", core->images_dir, row->file);
     int rc = core->world->ops->image_read(core->world, path, &facts, &e);
-    if (!rc && memcmp(facts.info.id, row->id, sizeof row->id) != 0)
+    if (!rc && !uuid_equal(&facts.info.id, &row->id))
         rc = error_set(&e, ANSWER_IMAGE_REFUSED, "%s holds another image than the one imported",
                        path);
     struct entry *im = image_publish(core, row, &facts, ENTRY_UNVERIFIED);
@@ -105,7 +105,7 @@ static bool start_slot(struct core *core, const struct slot_row *row, const stru
     struct slot *s = slot_new(core, im ? &im->own->set : NULL, row->id, state);
     if (!s)
         return false;
-    memcpy(s->uuid, row->uuid, sizeof s->uuid);
+    s->uuid = row->uuid;
     format_fits(s->engine, sizeof s->engine, "%s", row->engine);
     format_fits(s->name, sizeof s->name, "%s", row->name);
     format_fits(s->reason, sizeof s->reason, "%s", row->reason);
@@ -222,7 +222,7 @@ static bool orphan_adopt(struct core *core, const struct host_domain *d)
     if (!s)
         return false;
     core->next_slot++;
-    memcpy(s->uuid, d->uuid, sizeof s->uuid);
+    s->uuid = d->uuid;
     s->domid = d->domid;
     format_fits(s->name, sizeof s->name, "%s", d->name);
     log_warning("domain %u (%s) is ours but no row knows it: it is destroyed", d->domid, d->name);
@@ -291,8 +291,8 @@ static bool sweep_keep(struct core *core)
     n = 0;
     list_each (node, &core->slots)
         if (slot_at(node)->state == SLOT_SAVED)
-            memcpy(st->kept[n++], slot_at(node)->uuid, sizeof *st->kept);
-    st->sweep_job.keep = (const uint8_t(*)[16])st->kept;
+            st->kept[n++] = slot_at(node)->uuid;
+    st->sweep_job.keep = st->kept;
     st->sweep_job.n_keep = n;
     return true;
 }

@@ -68,10 +68,10 @@ static int check_base(const struct core *core, const struct recording_request *r
 
 static void choose_file(struct recording *rec, struct core *core)
 {
-    uint8_t id[16];
+    struct uuid id;
     char uuid[UUID_TEXT_SIZE];
-    core_new_uuid(core, id);
-    uuid_format(id, uuid);
+    core_new_uuid(core, &id);
+    uuid_format(&id, uuid);
     format_fits(rec->file, sizeof rec->file, "%s.img", uuid);
     format_fits(rec->path, sizeof rec->path, "%s/%s", core->images_dir, rec->file);
 }
@@ -121,7 +121,7 @@ static int result_check(const struct recording *rec, struct error *e)
     if (!base_name[0] && !image_is_base(&rec->facts.info))
         return error_set(e, ANSWER_INTERNAL, "the helper's report is malformed");
     if (base_name[0] && (!base || entry_is_going(base) || image_jobs_record(core, base_name) ||
-                         memcmp(base->row.id, rec->facts.info.base_id, sizeof base->row.id) != 0))
+                         !uuid_equal(&base->row.id, &rec->facts.info.base_id)))
         return error_set(e, ANSWER_NO_SUCH_IMAGE,
                          "the base %s was removed or replaced in the meantime", base_name);
     if (old && (!rec->replace || entry_is_going(old)))
@@ -147,8 +147,8 @@ static void row_fill(struct recording *rec)
     struct image_row *row = &rec->row;
     format_fits(row->name, sizeof row->name, "%s", rec->job.name);
     format_fits(row->file, sizeof row->file, "%s", rec->file);
-    memcpy(row->id, rec->facts.info.id, sizeof row->id);
-    memcpy(row->base, rec->facts.info.base_id, sizeof row->base);
+    row->id = rec->facts.info.id;
+    row->base = rec->facts.info.base_id;
     row->created_ms = rec->facts.info.created_ms;
 }
 
@@ -240,7 +240,7 @@ static void captured_stop(const struct recording *rec)
     json_decref(message);
     list_each (node, &rec->job.core->leases) {
         struct lease *l = lease_at(node);
-        if (l->state == LEASE_ACTIVE && !memcmp(l->slot->uuid, rec->domain, sizeof rec->domain)) {
+        if (l->state == LEASE_ACTIVE && uuid_equal(&l->slot->uuid, &rec->domain)) {
             lease_end(l, "captured, and told to stop", NULL, NULL);
             return;
         }

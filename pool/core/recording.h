@@ -9,6 +9,7 @@
 #ifndef POOL_RECORDING_H
 #define POOL_RECORDING_H
 
+#include "base/uuid.h"
 #include "pool/core/catalog.h"
 #include "pool/core/image_job.h"
 
@@ -18,7 +19,7 @@ struct recording {
     bool replace, stop;
     bool recorded;      /* the file is an image's, which looks after it */
     bool adopted;       /* the file was there before: it stays, whatever happens */
-    uint8_t domain[16]; /* of a captured lease: its uuid */
+    struct uuid domain; /* of a captured lease: its uuid */
     struct image_row row;
     struct image_facts facts;
     struct old_file *old; /* for version_take; got before the commit, which cannot be undone */

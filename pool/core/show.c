@@ -15,7 +15,7 @@ json_t *show_text(const char *text)
     return text[0] ? json_string(text) : json_null();
 }
 
-json_t *show_uuid(const uint8_t uuid[16])
+json_t *show_uuid(const struct uuid *uuid)
 {
     char text[UUID_TEXT_SIZE];
     uuid_format(uuid, text);

@@ -2,6 +2,8 @@
 #ifndef POOL_SHOW_H
 #define POOL_SHOW_H
 
+#include "base/uuid.h"
+
 #include <jansson.h>
 #include <stdint.h>
 
@@ -9,6 +11,6 @@
 json_t *show_id(char kind, uint64_t id);
 /* null for "". */
 json_t *show_text(const char *text);
-json_t *show_uuid(const uint8_t uuid[16]);
+json_t *show_uuid(const struct uuid *uuid);
 
 #endif

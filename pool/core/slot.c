@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 void slot_set_init(struct slot_set *set, struct entry *image)
 {
@@ -82,7 +81,7 @@ bool slot_is_leased(const struct slot *s)
 
 bool slot_is_current(const struct slot *s)
 {
-    return s->set && !memcmp(s->holds, s->set->image->row.id, sizeof s->holds);
+    return s->set && uuid_equal(&s->holds, &s->set->image->row.id);
 }
 
 bool slot_is_leaving(const struct slot *s)
@@ -108,7 +107,7 @@ void slot_put(const struct slot *s, struct rows *r)
         return;
     struct slot_row *row = &op->slot;
     row->id = s->id;
-    memcpy(row->uuid, s->uuid, sizeof row->uuid);
+    row->uuid = s->uuid;
     format_fits(row->image, sizeof row->image, "%s", image_name(s));
     format_fits(row->state, sizeof row->state, "%s", slot_state_name(s->state));
     format_fits(row->engine, sizeof row->engine, "%s", s->engine);
@@ -164,7 +163,7 @@ void slot_watch(struct slot *s, struct slot_watch *w,
 
 bool slot_has_domain(const struct slot *s, const struct host_domain *d)
 {
-    if (memcmp(d->uuid, s->uuid, sizeof d->uuid) != 0)
+    if (!uuid_equal(&d->uuid, &s->uuid))
         return false;
     return s->domid == DB_NO_DOMID || slot_is_leased(s) || s->domid == (int64_t)d->domid;
 }
@@ -198,7 +197,7 @@ json_t *slot_to_json(const struct slot *s)
     return json_pack(
         "{s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:o, s:o}", "slot", show_id('s', s->id), "image",
         image_name(s), "state", slot_state_name(s->state), "engine", show_text(s->engine), "domid",
-        s->domid == DB_NO_DOMID ? json_null() : json_integer(s->domid), "uuid", show_uuid(s->uuid),
+        s->domid == DB_NO_DOMID ? json_null() : json_integer(s->domid), "uuid", show_uuid(&s->uuid),
         "name", s->name, "since_ms", (json_int_t)s->since_ms, "lease",
         s->lease ? show_id('l', s->lease_id) : json_null(), "reason", show_text(s->reason));
 }

@@ -8,6 +8,7 @@
 #ifndef POOL_SLOT_H
 #define POOL_SLOT_H
 
+#include "base/uuid.h"
 #include "pool/core/catalog.h"
 #include "pool/core/slot_state.h"
 
@@ -61,14 +62,14 @@ struct slot {
     struct slot_set *set; /* NULL: a domain of ours that no row knew */
     struct list in_core, in_set, in_warm, in_reaps, in_leftovers;
     uint64_t id;
-    uint8_t uuid[16];
+    struct uuid uuid;
     enum slot_state state, before; /* before: the state that it came from */
     char engine[16];
     int64_t domid; /* DB_NO_DOMID: not known */
     enum slot_domain domain;
     char name[DB_NAME_SIZE];
     int64_t since_ms;
-    uint8_t holds[16]; /* id of the base whose pages it has: row.id of a version of its image */
+    struct uuid holds; /* id of the base whose pages it has: row.id of a version of its image */
     char reason[DB_REASON_SIZE];
     uint64_t known_since_list; /* only a newer listing can prove the domain's absence */
     bool suspended; /* its domain is being saved or restored by xl: gone then means saved */

@@ -10,7 +10,6 @@
 #include "restore/protocol/slot_protocol.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #define HELPER_EXIT_MS 5000         /* a helper that may leave has nothing left to do */
 #define DOMID_FIRST_RESERVED 0x7ff0 /* of xen/include/public/xen.h */
@@ -234,7 +233,7 @@ static bool build_tell(struct slot *s)
 {
     char id[24], uuid[UUID_TEXT_SIZE], path[IMAGE_PATH_SIZE];
     format_fits(id, sizeof id, "s%" PRIu64, s->id);
-    uuid_format(s->uuid, uuid);
+    uuid_format(&s->uuid, uuid);
     entry_path(s->set->image, path);
     const struct slot_build_op m = {
         .slot = id,
@@ -258,7 +257,7 @@ static void build_start(struct slot *s)
         return;
     }
     s->domain = DOMAIN_MAYBE;
-    memcpy(s->holds, s->set->image->row.id, sizeof s->holds); /* replaced meanwhile? */
+    s->holds = s->set->image->row.id; /* replaced meanwhile? */
     if (build_tell(s))
         timer_for(s, KEY_BUILD_TIMEOUT);
 }
@@ -288,8 +287,8 @@ bool slot_build(struct slot_set *set)
         return false;
     }
     core->next_slot++;
-    core_new_uuid(core, s->uuid);
-    memcpy(s->holds, set->image->row.id, sizeof s->holds);
+    core_new_uuid(core, &s->uuid);
+    s->holds = set->image->row.id;
     slot_choose_name(s);
     slot_put(s, r);
     s->domain = DOMAIN_NOT_YET;
@@ -303,7 +302,7 @@ void slot_turn(struct slot *s)
 {
     char path[IMAGE_PATH_SIZE];
     entry_path(s->set->image, path);
-    memcpy(s->holds, s->set->image->row.id, sizeof s->holds);
+    s->holds = s->set->image->row.id;
     slot_move(s, SLOT_TURNING, NULL, "turned into the image's new version");
     timer_for(s, KEY_BUILD_TIMEOUT);
     tell_or_fail(s, &slot_turn_op_shape, &(struct slot_turn_op){path});

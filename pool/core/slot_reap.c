@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <string.h>
 
 #define REAP_PAUSE_MS 1000ull      /* doubled with each failure ... */
 #define REAP_PAUSE_MAX_MS 60000ull /* ... up to this */
@@ -72,7 +71,7 @@ static void gone(struct slot *s)
     bool memory = released && s->domid != DB_NO_DOMID;
     reap_move(s, REAP_DONE);
     slot_move(s, SLOT_GONE, NULL, NULL);
-    domains_gone(core, s->uuid);
+    domains_gone(core, &s->uuid);
     slot_watches_tell(s, 0, NULL);
     core->up->slot_tried(s);
     slot_free(s);
@@ -124,7 +123,7 @@ static void destroy_start(struct slot *s)
     s->job.kind = HOST_JOB_DESTROY;
     s->job.done = destroy_done;
     s->job.domid = (uint32_t)s->domid;
-    memcpy(s->job.uuid, s->uuid, sizeof s->job.uuid);
+    s->job.uuid = s->uuid;
     s->job.timeout_ms = (unsigned)config_number(s->core->config, KEY_DESTROY_TIMEOUT);
     if (s->reap_tries && s->job.timeout_ms > DESTROY_AGAIN_MS)
         s->job.timeout_ms = DESTROY_AGAIN_MS;

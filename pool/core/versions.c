@@ -7,8 +7,6 @@
 #include "pool/core/slot_helper.h"
 #include "pool/core/slot_reap.h"
 
-#include <string.h>
-
 int version_allowed(const struct entry *im, struct error *e)
 {
     char derived[160];
@@ -46,13 +44,12 @@ static bool old_in_use(const struct entry *im, const struct old_file *old)
 {
     list_each (node, &im->own->set.slots) {
         const struct slot *s = container_of(node, struct slot, in_set);
-        if (is_before_lease(s) && !memcmp(s->holds, old->id, sizeof old->id))
+        if (is_before_lease(s) && uuid_equal(&s->holds, &old->id))
             return true;
     }
     list_each (node, &im->core->leases) {
         const struct lease *l = lease_at(node);
-        if (l->image == im && l->state == LEASE_COMPLETING &&
-            !memcmp(l->version, old->id, sizeof old->id))
+        if (l->image == im && l->state == LEASE_COMPLETING && uuid_equal(&l->version, &old->id))
             return true;
     }
     return image_jobs_read(im->core, old->path);

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/list.h"
+#include "base/uuid.h"
 #include "restore/xen/host.h"
 #include "store/db.h"
 #include "store/image.h"
@@ -46,11 +47,11 @@ struct host_job {
     void (*done)(struct host_job *job);
 
     /* in */
-    uint32_t domid;            /* DESTROY */
-    uint8_t uuid[16];          /* DESTROY */
-    unsigned timeout_ms;       /* DESTROY */
-    const char *tag;           /* SWEEP */
-    const uint8_t (*keep)[16]; /* SWEEP: domains whose disks stay; borrowed */
+    uint32_t domid;          /* DESTROY */
+    struct uuid uuid;        /* DESTROY */
+    unsigned timeout_ms;     /* DESTROY */
+    const char *tag;         /* SWEEP */
+    const struct uuid *keep; /* SWEEP: domains whose disks stay; borrowed */
     size_t n_keep;
 
     /* out */

@@ -112,7 +112,7 @@ static int ops_helper_start(struct world *w, enum helper_kind kind,
 static int job_destroy(struct host_job *job, struct host *host)
 {
     background_thread(true);
-    int rc = host_destroy(host, job->domid, job->uuid, job->timeout_ms, &job->error);
+    int rc = host_destroy(host, job->domid, &job->uuid, job->timeout_ms, &job->error);
     background_thread(false);
     return rc;
 }

@@ -105,7 +105,7 @@ static int limit_to_json(json_t *o, const char *key, unsigned value)
 int domconf_to_json(const struct domconf *c, char **text, struct error *e)
 {
     char uuid[UUID_TEXT_SIZE];
-    uuid_format(c->uuid, uuid);
+    uuid_format(&c->uuid, uuid);
     *text = NULL;
     json_t *o = json_pack("{ss ss ss sI so sI sI sI ss sI sb sb so}", "guest",
                           c->guest == IMAGE_GUEST_PV ? "pv" : "pvh", "name", c->name, "uuid", uuid,
@@ -222,7 +222,7 @@ static bool fits_unsigned(json_int_t n)
 
 static int own_form_take(const struct own_form *f, struct domconf *c, struct error *e)
 {
-    if ((strcmp(f->guest, "pv") && strcmp(f->guest, "pvh")) || uuid_parse(f->uuid, c->uuid) ||
+    if ((strcmp(f->guest, "pv") && strcmp(f->guest, "pvh")) || uuid_parse(f->uuid, &c->uuid) ||
         tsc_mode_parse(f->tsc_mode, &c->tsc_mode) ||
         !format_fits(c->name, sizeof c->name, "%s", f->name))
         return error_set(e, ANSWER_IMAGE_REFUSED,

@@ -7,6 +7,7 @@
 #define RESTORE_DOMCONF_H
 
 #include "base/error.h"
+#include "base/uuid.h"
 #include "restore/formats/disk_conf.h"
 #include "store/image.h"
 
@@ -20,7 +21,7 @@
 struct domconf {
     enum image_guest guest;
     char name[64];    /* the saved domain's; informational */
-    uint8_t uuid[16]; /* the saved domain's; informational */
+    struct uuid uuid; /* the saved domain's; informational */
     unsigned max_vcpus;
     uint8_t online[DOMCONF_VCPUS_MAX / 8]; /* bit n: vCPU n is available */
     uint64_t max_mem_kib;

@@ -217,7 +217,7 @@ static int create_info_parse(const json_t *o, struct domconf *c, struct error *e
         !strcmp(json_string_value(hap), "False"))
         return refuse_key(e, "c_info.hap", "PVH guests on shadow paging are not supported");
     name_take(name, c);
-    if (uuid && uuid_parse(uuid, c->uuid))
+    if (uuid && uuid_parse(uuid, &c->uuid))
         return refuse_key(e, "c_info.uuid", "malformed");
     return 0;
 }

@@ -24,14 +24,15 @@
 #ifndef RESTORE_CAPTURE_H
 #define RESTORE_CAPTURE_H
 
+#include "base/uuid.h"
 #include "restore/imaging/image_import.h"
 
 #include <stdbool.h>
 
 struct capture_options {
     uint32_t domid;
-    const uint8_t *uuid;    /* the domain must have this one: domids are used again */
-    const char *image_path; /* see struct import_options, also for the next four */
+    const struct uuid *uuid; /* the domain must have this one: domids are used again */
+    const char *image_path;  /* see struct import_options, also for the next four */
     const char *base_path;
     const struct import_disk *disks;
     size_t n_disks;

@@ -30,7 +30,7 @@
 #define DISMISSED 'd'
 #define NAME "dompool-guard" /* who kills helpers by their name does not mean this process */
 
-static void look_after(uint32_t domid, const uint8_t uuid[16])
+static void look_after(uint32_t domid, const struct uuid *uuid)
 {
     struct xen x;
     struct error e = {0};
@@ -64,7 +64,7 @@ static char listen_until_end(int fd)
     return last;
 }
 
-static _Noreturn void guard_run(int fd, uint32_t domid, const uint8_t uuid[16])
+static _Noreturn void guard_run(int fd, uint32_t domid, const struct uuid *uuid)
 {
     prctl(PR_SET_NAME, NAME);
     signal(SIGTERM, SIG_IGN); /* what ends the capture must not end its guard */
@@ -77,7 +77,7 @@ static _Noreturn void guard_run(int fd, uint32_t domid, const uint8_t uuid[16])
     _exit(0);
 }
 
-int guard_start(struct guard *g, uint32_t domid, const uint8_t uuid[16], struct error *e)
+int guard_start(struct guard *g, uint32_t domid, const struct uuid *uuid, struct error *e)
 {
     int fds[2];
     *g = (struct guard){.fd = -1};

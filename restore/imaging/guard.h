@@ -6,6 +6,7 @@
 #define RESTORE_GUARD_H
 
 #include "base/error.h"
+#include "base/uuid.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,7 +18,7 @@ struct guard {
 
 /* Before anything is asked of the domain, and before the process has threads. -EAGAIN and the like.
  */
-int guard_start(struct guard *g, uint32_t domid, const uint8_t uuid[16], struct error *e);
+int guard_start(struct guard *g, uint32_t domid, const struct uuid *uuid, struct error *e);
 /* From here on the domain is asked to suspend: what ends without guard_dismiss is undone. */
 void guard_arm(struct guard *g);
 /* The domain is as it should be: the guard ends without touching it. May be called twice. */

@@ -373,7 +373,7 @@ static int image_finish(struct import *im, struct image_info *info, struct error
         .free_pages = im->free_pages,
     };
     if (im->base)
-        memcpy(info->base_id, image_info(im->base)->id, sizeof info->base_id);
+        info->base_id = image_info(im->base)->id;
     return rc ? rc : image_writer_commit(im->writer, info, e);
 }
 

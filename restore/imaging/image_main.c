@@ -155,7 +155,7 @@ static int run_import(json_t *request, json_t **result, struct error *e)
 struct capture_request {
     struct capture_options options;
     struct import_disk disks[DOMCONF_DISKS_MAX];
-    uint8_t uuid[16];
+    struct uuid uuid;
     json_t *cow; /* array of vdevs, or NULL */
     bool leased;
 };
@@ -189,7 +189,7 @@ static int domain_resolve(struct capture_request *r, const char *domain, struct 
                                         domain)
                             : 0;
         r->options.domid = list[i].domid;
-        memcpy(r->uuid, list[i].uuid, sizeof r->uuid);
+        r->uuid = list[i].uuid;
     }
     free(list);
     return rc;
@@ -207,10 +207,10 @@ static int capture_parse(json_t *request, struct capture_request *r, struct erro
                        "disk_digests", &digests, "cow", &r->cow, "stop", &stop, "timeout_ms",
                        &timeout_ms))
         return malformed(&why, e);
-    if ((uuid && uuid_parse(uuid, r->uuid)) || timeout_ms <= 0)
+    if ((uuid && uuid_parse(uuid, &r->uuid)) || timeout_ms <= 0)
         return error_set(e, -EPROTO, "malformed request: uuid or timeout_ms");
     r->leased = uuid != NULL;
-    r->options.uuid = r->uuid;
+    r->options.uuid = &r->uuid;
     r->options.stop = stop;
     r->options.disk_digests = digests;
     r->options.suspend_timeout_ms = (unsigned)timeout_ms;
@@ -225,7 +225,7 @@ static int cow_check(const struct capture_request *r, struct error *e)
     char uuid[UUID_TEXT_SIZE];
     size_t i;
     json_t *v;
-    uuid_format(r->uuid, uuid);
+    uuid_format(&r->uuid, uuid);
     json_array_foreach (r->cow, i, v) {
         const char *vdev = json_string_value(v);
         bool written;
@@ -247,7 +247,7 @@ static int cow_check(const struct capture_request *r, struct error *e)
 static struct stopped {
     bool waits, leased;
     uint32_t domid;
-    uint8_t uuid[16];
+    struct uuid uuid;
     char image[PATH_MAX];
 } stopped;
 
@@ -272,7 +272,7 @@ static void stopped_undo(void)
 {
     struct xen x;
     struct error e = {0};
-    if (!xen_open(&x, &e) && !suspend_undo(&x, stopped.domid, stopped.uuid, NULL, &e))
+    if (!xen_open(&x, &e) && !suspend_undo(&x, stopped.domid, &stopped.uuid, NULL, &e))
         log_info("domain %u goes on: its image was not recorded", stopped.domid);
     else
         log_error("domain %u stands still after a capture: %s", stopped.domid, e.text);
@@ -317,7 +317,7 @@ static int run_capture(json_t *request, json_t **result, struct error *e)
         rc = info_to_json(&info, r.options.image_path, result, e);
     stopped = (struct stopped){.waits = r.options.stop, .leased = r.leased};
     stopped.domid = r.options.domid;
-    memcpy(stopped.uuid, r.uuid, sizeof stopped.uuid);
+    stopped.uuid = r.uuid;
     (void)format_fits(stopped.image, sizeof stopped.image, "%s", r.options.image_path);
     if (rc && stopped.waits)
         stopped_undo();

@@ -169,7 +169,7 @@ static int stored_config(uint32_t domid, const char *uuid, json_t **config, stru
                                why.line, why.text);
 }
 
-int running_conf_read(struct xen *x, uint32_t domid, const uint8_t uuid[16], char **json,
+int running_conf_read(struct xen *x, uint32_t domid, const struct uuid *uuid, char **json,
                       size_t *len, struct error *e)
 {
     char uuid_text[UUID_TEXT_SIZE];

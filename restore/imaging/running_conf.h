@@ -18,6 +18,7 @@
 #ifndef RESTORE_RUNNING_CONF_H
 #define RESTORE_RUNNING_CONF_H
 
+#include "base/uuid.h"
 #include "restore/xen/xen.h"
 
 #include <stddef.h>
@@ -28,7 +29,7 @@
  * xenstore reads. ANSWER_IMAGE_REFUSED when the domain has no such file, because it was not made
  * by xl or dompool, or the file makes no sense; else an I/O error.
  */
-int running_conf_read(struct xen *x, uint32_t domid, const uint8_t uuid[16], char **json,
+int running_conf_read(struct xen *x, uint32_t domid, const struct uuid *uuid, char **json,
                       size_t *len, struct error *e);
 
 #endif

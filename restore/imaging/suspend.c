@@ -36,7 +36,7 @@ struct suspension {
     bool acknowledged, suspended;
 };
 
-int suspend_find(struct xen *x, uint32_t domid, const uint8_t uuid[16], xc_domaininfo_t *out,
+int suspend_find(struct xen *x, uint32_t domid, const struct uuid *uuid, xc_domaininfo_t *out,
                  struct error *e)
 {
     xen_log_clear(x);
@@ -278,7 +278,7 @@ static int resume(struct xen *x, uint32_t domid, struct error *e)
     return 0;
 }
 
-int suspend_undo(struct xen *x, uint32_t domid, const uint8_t uuid[16], enum suspend_undone *what,
+int suspend_undo(struct xen *x, uint32_t domid, const struct uuid *uuid, enum suspend_undone *what,
                  struct error *e)
 {
     struct suspend_options o = {.domid = domid, .uuid = uuid};

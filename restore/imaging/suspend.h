@@ -13,13 +13,14 @@
 #ifndef RESTORE_SUSPEND_H
 #define RESTORE_SUSPEND_H
 
+#include "base/uuid.h"
 #include "restore/xen/xen.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
 
 /* The domain with this id, if it still is the one with this uuid; else ANSWER_NO_SUCH_DOMAIN. */
-int suspend_find(struct xen *x, uint32_t domid, const uint8_t uuid[16], xc_domaininfo_t *out,
+int suspend_find(struct xen *x, uint32_t domid, const struct uuid *uuid, xc_domaininfo_t *out,
                  struct error *e);
 
 /* True when it has shut itself down in order to be saved. */
@@ -27,7 +28,7 @@ bool suspend_is_suspended(const xc_domaininfo_t *info);
 
 struct suspend_options {
     uint32_t domid;
-    const uint8_t *uuid;
+    const struct uuid *uuid;
     unsigned timeout_ms;     /* for the guest's acknowledgement */
     const atomic_bool *stop; /* once true, an unanswered request is taken back; may be NULL */
 };
@@ -57,7 +58,7 @@ enum suspend_undone {
  * guest has not acknowledged. For who finds a domain as a killed capture has left it, too: called
  * until something has been undone, because what the guest had acknowledged by then it still does.
  * what: may be NULL. */
-int suspend_undo(struct xen *x, uint32_t domid, const uint8_t uuid[16], enum suspend_undone *what,
+int suspend_undo(struct xen *x, uint32_t domid, const struct uuid *uuid, enum suspend_undone *what,
                  struct error *e);
 
 #endif

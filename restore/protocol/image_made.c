@@ -14,8 +14,8 @@ static const char *guest_name(enum image_guest guest)
 json_t *image_made_to_json(const struct image_info *info, json_t *config)
 {
     char id[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
-    uuid_format(info->id, id);
-    uuid_format(info->base_id, base);
+    uuid_format(&info->id, id);
+    uuid_format(&info->base_id, base);
     json_t *made = json_pack("{s:s, s:s, s:s, s:I, s:I, s:o}", "id", id, "base_id", base, "guest",
                              guest_name(info->guest), "vcpus", (json_int_t)info->vcpus,
                              "created_ms", (json_int_t)info->created_ms, "config", config);
@@ -37,7 +37,7 @@ static bool number_read(const json_t *made, const char *key, uint64_t most, uint
     return json_is_integer(v) && json_integer_value(v) >= 0 && *out <= most;
 }
 
-static bool uuid_read(const json_t *made, const char *key, uint8_t uuid[16])
+static bool uuid_read(const json_t *made, const char *key, struct uuid *uuid)
 {
     const char *text = json_string_value(json_object_get(made, key));
     return text && !uuid_parse(text, uuid);
@@ -53,7 +53,7 @@ static bool guest_read(const json_t *made, enum image_guest *guest)
 bool image_made_from_json(const json_t *made, struct image_info *info, json_t **config)
 {
     uint64_t vcpus, created_ms;
-    bool ok = uuid_read(made, "id", info->id) && uuid_read(made, "base_id", info->base_id) &&
+    bool ok = uuid_read(made, "id", &info->id) && uuid_read(made, "base_id", &info->base_id) &&
               guest_read(made, &info->guest) && number_read(made, "vcpus", UINT_MAX, &vcpus) &&
               number_read(made, "created_ms", INT64_MAX, &created_ms);
 #define READ(name) ok = ok && number_read(made, #name, INT64_MAX, &info->name);

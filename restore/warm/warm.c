@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Xen's own needs for a domain besides its pages and paging pool: vCPUs, grant tables. */
 #define OVERHEAD_KIB 4096u
@@ -48,13 +47,13 @@ static int create_domain(struct warm *w, const struct warm_request *r, struct er
     uint64_t pages = image_info(w->target.base)->entries;
     uint64_t need =
         pages * (PAGE_BYTES / 1024) + domain_paging_pool_kib(&w->target.conf) + OVERHEAD_KIB;
-    uint8_t uuid[16];
-    if (uuid_parse(w->uuid, uuid))
+    struct uuid uuid;
+    if (uuid_parse(w->uuid, &uuid))
         return error_set(e, -EINVAL, "slot %s: malformed uuid %s", r->slot, w->uuid);
     int rc = domain_memory_check(&w->target.xen, need, r->memory_reserve_kib, e);
     if (rc)
         return rc;
-    return domain_create(&w->target.xen, &w->target.conf, uuid, pages, &w->target.domid, e);
+    return domain_create(&w->target.xen, &w->target.conf, &uuid, pages, &w->target.domid, e);
 }
 
 static int open_channels(struct warm *w, struct error *e)
@@ -226,8 +225,7 @@ static int open_image(struct warm *w, const char *path, struct image **im, struc
     if (image_is_at(w->target.base, path))
         return 0;
     int rc = prefetcher_open(&w->prefetcher, path, im, e);
-    if (!rc &&
-        memcmp(image_info(*im)->base_id, image_info(w->target.base)->id, sizeof(uint8_t[16])))
+    if (!rc && !uuid_equal(&image_info(*im)->base_id, &image_info(w->target.base)->id))
         rc = error_set(e, ANSWER_IMAGE_REFUSED, "%s is not derived from the base of this slot",
                        path);
     return rc;

@@ -37,7 +37,7 @@ struct place {
     bool taken;     /* it belongs to another domain */
 };
 
-static int find_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], struct place *p,
+static int find_domain(struct host *h, uint32_t domid, const struct uuid *uuid, struct place *p,
                        struct error *e)
 {
     xc_domaininfo_t batch[HOST_BATCH];
@@ -46,7 +46,7 @@ static int find_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], s
     *p = (struct place){.domid = DOMID_INVALID};
     while (!(rc = host_next_batch(h, &first, batch, &got, e)) && got) {
         for (int i = 0; i < got; i++) {
-            bool same = !memcmp(batch[i].handle, uuid, 16);
+            bool same = !memcmp(batch[i].handle, uuid, sizeof *uuid);
             /* One that is dying beside a living one is the save's source. */
             if (same && (p->domid == DOMID_INVALID || !(batch[i].flags & XEN_DOMINF_dying)))
                 p->domid = batch[i].domain;
@@ -172,7 +172,7 @@ static void close_backends(struct host *h, uint32_t domid, unsigned timeout_ms)
     log_warning("domain %u: back ends do not close, going on without them:%s", domid, b.named);
 }
 
-static int destroy_and_wait(struct host *h, uint32_t domid, const uint8_t uuid[16],
+static int destroy_and_wait(struct host *h, uint32_t domid, const struct uuid *uuid,
                             unsigned timeout_ms, struct error *e)
 {
     xen_log_clear(&h->xen);
@@ -221,7 +221,7 @@ static int detach_loops(struct host *h, uint32_t domid, struct error *e)
 
 /* ---- the end ---- */
 
-static int end_domain(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
+static int end_domain(struct host *h, uint32_t domid, const struct uuid *uuid, unsigned timeout_ms,
                       struct error *e)
 {
     xc_domain_pause(h->xen.xch, domid); /* a dying one refuses; no matter */
@@ -242,7 +242,7 @@ static int remove_traces(struct host *h, uint32_t domid, const char *uuid, struc
     return rc ? rc : domain_remove_nodes(&h->xen, domid, uuid, e);
 }
 
-int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
+int host_destroy(struct host *h, uint32_t domid, const struct uuid *uuid, unsigned timeout_ms,
                  struct error *e)
 {
     char text[UUID_TEXT_SIZE];

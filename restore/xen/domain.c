@@ -10,6 +10,7 @@
 
 #include "base/page.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -44,7 +45,7 @@ static uint32_t grant_version(struct xen *x)
 }
 
 static struct xen_domctl_createdomain create_request(struct xen *x, const struct domconf *c,
-                                                     const uint8_t uuid[16])
+                                                     const struct uuid *uuid)
 {
     struct xen_domctl_createdomain create = {
         .max_vcpus = c->max_vcpus,
@@ -53,6 +54,7 @@ static struct xen_domctl_createdomain create_request(struct xen *x, const struct
         .max_maptrack_frames = (int32_t)c->max_maptrack_frames,
         .grant_opts = XEN_DOMCTL_GRANT_version(grant_version(x)),
     };
+    static_assert(sizeof create.handle == sizeof *uuid, "Xen keeps the same bytes");
     memcpy(create.handle, uuid, sizeof create.handle);
     if (c->guest == IMAGE_GUEST_PVH) {
         create.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap | XEN_DOMCTL_CDF_oos_off;
@@ -63,7 +65,7 @@ static struct xen_domctl_createdomain create_request(struct xen *x, const struct
     return create;
 }
 
-static int create_empty(struct xen *x, const struct domconf *c, const uint8_t uuid[16],
+static int create_empty(struct xen *x, const struct domconf *c, const struct uuid *uuid,
                         uint32_t *domid, struct error *e)
 {
     struct xen_domctl_createdomain create = create_request(x, c, uuid);
@@ -98,7 +100,7 @@ static int set_guest_kind(struct xen *x, const struct domconf *c, uint32_t domid
     return 0;
 }
 
-int domain_create(struct xen *x, const struct domconf *c, const uint8_t uuid[16], uint64_t pages,
+int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint64_t pages,
                   uint32_t *domid, struct error *e)
 {
     *domid = DOMID_INVALID;

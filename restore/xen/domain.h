@@ -5,6 +5,7 @@
 #ifndef RESTORE_DOMAIN_H
 #define RESTORE_DOMAIN_H
 
+#include "base/uuid.h"
 #include "restore/formats/domconf.h"
 #include "restore/xen/xen.h"
 
@@ -14,7 +15,7 @@
  * exists, also when a later step fails (it is set to DOMID_INVALID before).
  * ANSWER_NO_HOST_MEMORY when Xen has no memory for it.
  */
-int domain_create(struct xen *x, const struct domconf *c, const uint8_t uuid[16], uint64_t pages,
+int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint64_t pages,
                   uint32_t *domid, struct error *e);
 
 /* What Xen sets aside for the domain's paging structures: 0 for PV. */

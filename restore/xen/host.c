@@ -57,7 +57,7 @@ static int describe(struct host *h, const xc_domaininfo_t *info, struct host_dom
                     struct error *e)
 {
     *out = (struct host_domain){.domid = info->domain};
-    memcpy(out->uuid, info->handle, sizeof out->uuid);
+    memcpy(&out->uuid, info->handle, sizeof out->uuid);
     out->paused = info->flags & XEN_DOMINF_paused;
     if (info->flags & XEN_DOMINF_dying)
         out->state = HOST_DOMAIN_DYING;

@@ -8,6 +8,7 @@
 #define RESTORE_HOST_H
 
 #include "base/error.h"
+#include "base/uuid.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,7 +28,7 @@ enum host_domain_state {
 
 struct host_domain {
     uint32_t domid;
-    uint8_t uuid[16];
+    struct uuid uuid;
     enum host_domain_state state;
     unsigned shutdown_reason; /* SHUTDOWN_* of xen/sched.h, when state is SHUTDOWN */
     bool paused;
@@ -53,7 +54,7 @@ int host_memory(struct host *h, struct host_memory *out, struct error *e);
  * and is left alone when it belongs to another domain by now. A domain that is gone already is
  * success. Takes as long as it takes (0.1 to 2 s); -ETIMEDOUT after timeout_ms.
  */
-int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
+int host_destroy(struct host *h, uint32_t domid, const struct uuid *uuid, unsigned timeout_ms,
                  struct error *e);
 
 /* Blocks in the hypervisor's event: returns 0 when domains may have come, gone or shut down
@@ -70,7 +71,7 @@ void host_wake(struct host *h);
  * domains of keep: they are in files that xl save wrote, and may come back. *removed counts what
  * went.
  */
-int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_t n_keep,
+int host_sweep(struct host *h, const char *tag, const struct uuid *keep, size_t n_keep,
                unsigned *removed, struct error *e);
 
 #endif

@@ -18,20 +18,20 @@
 
 static bool uuid_alive(const struct host_domain *list, size_t n, const char *text)
 {
-    uint8_t uuid[16];
-    if (uuid_parse(text, uuid))
+    struct uuid uuid;
+    if (uuid_parse(text, &uuid))
         return true; /* not a name that we gave: leave it alone */
     for (size_t i = 0; i < n; i++)
-        if (!memcmp(list[i].uuid, uuid, sizeof uuid))
+        if (uuid_equal(&list[i].uuid, &uuid))
             return true;
     return false;
 }
 
-static bool uuid_kept(const uint8_t (*keep)[16], size_t n, const char *text)
+static bool uuid_kept(const struct uuid *keep, size_t n, const char *text)
 {
     char kept[UUID_TEXT_SIZE];
     for (size_t i = 0; i < n; i++) {
-        uuid_format(keep[i], kept);
+        uuid_format(&keep[i], kept);
         if (!strcmp(kept, text))
             return true;
     }
@@ -40,7 +40,7 @@ static bool uuid_kept(const uint8_t (*keep)[16], size_t n, const char *text)
 
 struct sweep {
     const char *tag;
-    const uint8_t (*keep)[16];
+    const struct uuid *keep;
     size_t n_keep;
     struct host_domain *alive;
     size_t n_alive;
@@ -137,7 +137,7 @@ static int sweep_consoles(struct host *h, const struct sweep *w, struct error *e
     return first;
 }
 
-int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_t n_keep,
+int host_sweep(struct host *h, const char *tag, const struct uuid *keep, size_t n_keep,
                unsigned *removed, struct error *e)
 {
     struct sweep w = {.tag = tag, .keep = keep, .n_keep = n_keep, .removed = removed};

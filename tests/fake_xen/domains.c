@@ -28,11 +28,11 @@ struct fake_domain *fake_domain_find(uint32_t domid)
     return d;
 }
 
-static struct fake_domain *domain_new(uint32_t domid, const uint8_t uuid[16], bool hvm)
+static struct fake_domain *domain_new(uint32_t domid, const struct uuid *uuid, bool hvm)
 {
     struct fake_domain *d = fake_checked(calloc(1, sizeof *d)), **at = &domains;
     d->domid = domid;
-    memcpy(d->uuid, uuid, sizeof d->uuid);
+    d->uuid = *uuid;
     fake_xen_init_mappable(&d->memory, MEMORY_PFNS);
     d->memory.hvm = hvm;
     d->memory.free_pages = &fake_hypervisor.free_pages;
@@ -92,7 +92,7 @@ static void describe(const struct fake_domain *d, xc_domaininfo_t *info)
                               .tot_pages = d->memory.pages,
                               .max_vcpu_id = d->vcpus ? d->vcpus - 1 : 0,
                               .shared_info_frame = FAKE_SHARED_INFO_MFN};
-    memcpy(info->handle, d->uuid, sizeof info->handle);
+    memcpy(info->handle, &d->uuid, sizeof info->handle);
     info->flags = (d->memory.hvm ? XEN_DOMINF_hvm_guest : 0) | (d->dying ? XEN_DOMINF_dying : 0) |
                   (d->pauses ? XEN_DOMINF_paused : XEN_DOMINF_running);
     if (d->shutdown)
@@ -161,7 +161,9 @@ int xc_domain_create(xc_interface *xch, uint32_t *pdomid, struct xen_domctl_crea
         return -1;
     if (!*pdomid)
         *pdomid = domid_free();
-    struct fake_domain *d = domain_new(*pdomid, config->handle, config->flags & XEN_DOMCTL_CDF_hvm);
+    struct uuid uuid;
+    memcpy(&uuid, config->handle, sizeof uuid);
+    struct fake_domain *d = domain_new(*pdomid, &uuid, config->flags & XEN_DOMCTL_CDF_hvm);
     d->created_as = *config;
     d->pauses = 1;
     d->memory.max_pages = 1; /* until there is a limit */
@@ -305,12 +307,12 @@ int xc_domain_destroy(xc_interface *xch, uint32_t domid)
 
 /* ---- what the test does ---- */
 
-struct fake_domain *fake_domain_add(uint32_t domid, const uint8_t uuid[16])
+struct fake_domain *fake_domain_add(uint32_t domid, const struct uuid *uuid)
 {
     FAKE_CALL();
-    uint8_t any[16];
-    memset(any, 0x77, sizeof any);
-    struct fake_domain *d = domain_new(domid, uuid ? uuid : any, false);
+    struct uuid any;
+    memset(&any, 0x77, sizeof any);
+    struct fake_domain *d = domain_new(domid, uuid ? uuid : &any, false);
     d->vcpus = 1;
     return d;
 }

@@ -12,6 +12,7 @@
 #ifndef TESTS_DOMAINS_H
 #define TESTS_DOMAINS_H
 
+#include "base/uuid.h"
 #include "tests/fake_xen/fake_xen.h"
 
 #include <stdio.h>
@@ -21,7 +22,7 @@
 struct fake_domain {
     struct fake_domain *next;
     uint32_t domid;
-    uint8_t uuid[16];
+    struct uuid uuid;
     struct xen_domctl_createdomain created_as;
     struct fake_xen memory;
     unsigned vcpus, pauses; /* it runs when pauses is 0 */
@@ -48,7 +49,7 @@ void fake_domains_dispose(void);
 /* NULL: there is none, not even a dying one. */
 struct fake_domain *fake_domain_find(uint32_t domid);
 /* Somebody else's domain: running, with this uuid, or NULL: one of 0x77. */
-struct fake_domain *fake_domain_add(uint32_t domid, const uint8_t uuid[16]);
+struct fake_domain *fake_domain_add(uint32_t domid, const struct uuid *uuid);
 /* It shuts itself down. */
 void fake_domain_shutdown(uint32_t domid, unsigned reason);
 /* It is destroyed by somebody else, and gone at once. */

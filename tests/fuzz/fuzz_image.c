@@ -8,6 +8,7 @@
 
 #include "base/io.h"
 #include "base/page.h"
+#include "base/uuid.h"
 #include "restore/formats/guest_check.h"
 #include "store/image_format.h"
 #include "store/memory.h"
@@ -67,8 +68,8 @@ static int file_of(const uint8_t *data, size_t size, const struct image *base)
     if (size < sizeof h)
         return fd;
     memcpy(&h, data, sizeof h);
-    if (sum(h.base_id, sizeof h.base_id))
-        memcpy(h.base_id, image_info(base)->id, sizeof h.base_id);
+    if (!uuid_is_none(&h.base_id))
+        h.base_id = image_info(base)->id;
     image_digest(&h, offsetof(struct image_header, digest), h.digest);
     FUZZ_CHECK(!pwrite_full(fd, &h, sizeof h, 0));
     return fd;

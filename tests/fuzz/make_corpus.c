@@ -132,7 +132,7 @@ static void put_images(void)
     struct image_page words[] = {TYPED(0, 0), TYPED(2, 1), TYPED(4, 2), TYPED(6, 3), TYPED(12, 4)};
     struct image_page delta[] = {TYPED(2, 1), TYPED(4, 7), TYPED(10, 5)}, added[] = {TYPED(3, 0)};
     struct image_info whole = image_base_info, derived = image_base_info;
-    derived.base_id[0] = 1; /* fuzz_image puts its base's id here */
+    derived.base_id.bytes[0] = 1; /* fuzz_image puts its base's id here */
     derived.populated = IMAGE_BASE_PAGES;
     derived.free_pages = 1;
     put_image("plain", whole, plain, plain_fills, ARRAY_SIZE(plain));

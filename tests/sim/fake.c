@@ -69,7 +69,7 @@ int fake_domain_write(const struct host_domain *d)
     char path[400], aside[420], text[400], uuid[UUID_TEXT_SIZE];
     domain_path(path, sizeof path, d->domid);
     format_fits(aside, sizeof aside, "%s.%d", path, (int)getpid());
-    uuid_format(d->uuid, uuid);
+    uuid_format(&d->uuid, uuid);
     format_fits(text, sizeof text, "%s %s %s %d %u %d\n", uuid, d->name[0] ? d->name : "-",
                 d->tag[0] ? d->tag : "-", (int)d->state, d->shutdown_reason, (int)d->paused);
     int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -89,7 +89,7 @@ int fake_domain_read(uint32_t domid, struct host_domain *d)
     int n = sscanf(text, "%36s %63s %63s %d %u %d", uuid, d->name, d->tag, &state,
                    &d->shutdown_reason, &paused);
     free(text);
-    if (n != 6 || uuid_parse(uuid, d->uuid))
+    if (n != 6 || uuid_parse(uuid, &d->uuid))
         return -1;
     if (!strcmp(d->name, "-"))
         d->name[0] = '\0';

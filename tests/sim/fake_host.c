@@ -88,7 +88,7 @@ int host_memory(struct host *h, struct host_memory *out, struct error *e)
     return 0;
 }
 
-int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigned timeout_ms,
+int host_destroy(struct host *h, uint32_t domid, const struct uuid *uuid, unsigned timeout_ms,
                  struct error *e)
 {
     struct host_domain d;
@@ -100,7 +100,7 @@ int host_destroy(struct host *h, uint32_t domid, const uint8_t uuid[16], unsigne
         return error_set(e, -ETIMEDOUT, "domain %u is still there after %u ms", domid, timeout_ms);
     }
     fake_sleep("destroy_ms", 5);
-    if (!fake_domain_read(domid, &d) && !memcmp(d.uuid, uuid, sizeof d.uuid))
+    if (!fake_domain_read(domid, &d) && uuid_equal(&d.uuid, uuid))
         fake_domain_remove(domid);
     return 0;
 }
@@ -125,7 +125,7 @@ void host_wake(struct host *h)
     (void)!eventfd_write(h->wake_fd, 1);
 }
 
-int host_sweep(struct host *h, const char *tag, const uint8_t (*keep)[16], size_t n_keep,
+int host_sweep(struct host *h, const char *tag, const struct uuid *keep, size_t n_keep,
                unsigned *removed, struct error *e)
 {
     (void)h;

@@ -69,13 +69,13 @@ static void done(json_t *result)
 /* ---- images that are made ---- */
 
 /* Of the image at that path; "": none. */
-static int base_id(const char *path, uint8_t id[16], struct error *e)
+static int base_id(const char *path, struct uuid *id, struct error *e)
 {
     struct image *base;
     int rc = path[0] ? image_open(path, &base, e) : 0;
     if (rc || !path[0])
         return rc;
-    memcpy(id, image_info(base)->id, 16);
+    *id = image_info(base)->id;
     image_close(base);
     return 0;
 }
@@ -104,7 +104,7 @@ static int write_image(const json_t *message, struct image_info *info, struct er
     *info = (struct image_info){
         .guest = IMAGE_GUEST_PVH, .vcpus = 1, .max_pfn = PAGES - 1, .populated = PAGES};
     if (!rc)
-        rc = base_id(get(message, "base"), info->base_id, e);
+        rc = base_id(get(message, "base"), &info->base_id, e);
     if (!rc)
         rc = image_writer_commit(w, info, e);
     image_writer_free(w);

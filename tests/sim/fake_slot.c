@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 static struct host_domain domain;
-static uint8_t holds[16]; /* id of the image whose pages the domain has */
+static struct uuid holds; /* id of the image whose pages the domain has */
 
 static void say(json_t *message)
 {
@@ -84,9 +84,9 @@ static void build(const json_t *message)
     format_fits(domain.name, sizeof domain.name, "%s", get(message, "name"));
     format_fits(domain.tag, sizeof domain.tag, "%s", get(message, "tag"));
     struct image_info info = image_at(get(message, "image"), "create");
-    if (uuid_parse(get(message, "uuid"), domain.uuid) || !image_is_base(&info))
+    if (uuid_parse(get(message, "uuid"), &domain.uuid) || !image_is_base(&info))
         fail("Internal", "build: no uuid or no base", "create");
-    memcpy(holds, info.id, sizeof holds);
+    holds = info.id;
     domain.domid = fake_domid_next();
     domain.paused = true;
     if (fake_domain_write(&domain))
@@ -105,14 +105,14 @@ static void turn(const json_t *message)
     suffer("turn", "memory");
     if (fake_fault_is("turn", "refuse") || !image_is_base(&info))
         fail("ImageRefused", "the fake versions have no lineage in common", "lineage");
-    memcpy(holds, info.id, sizeof holds);
+    holds = info.id;
     say_warm();
 }
 
 static void complete(const json_t *message)
 {
     struct image_info info = image_at(get(message, "image"), "image");
-    if (memcmp(info.id, holds, sizeof holds) != 0 && memcmp(info.base_id, holds, sizeof holds) != 0)
+    if (!uuid_equal(&info.id, &holds) && !uuid_equal(&info.base_id, &holds))
         fail("ImageRefused", "neither what the slot holds nor derived from it", "delta");
     suffer("complete", "delta");
     if (fake_fault_is("complete", "vanish")) {

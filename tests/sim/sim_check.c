@@ -10,11 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct slot *slot_of_uuid(struct sim *s, const uint8_t uuid[16])
+static const struct slot *slot_of_uuid(struct sim *s, const struct uuid *uuid)
 {
     list_each (node, &s->core.slots) {
         const struct slot *slot = slot_at(node);
-        if (!memcmp(slot->uuid, uuid, sizeof slot->uuid))
+        if (uuid_equal(&slot->uuid, uuid))
             return slot;
     }
     return NULL;
@@ -26,7 +26,7 @@ static void check_domains(struct sim *s)
     list_each (node, &s->domains) {
         const struct host_domain *d = &container_of(node, struct sim_domain, node)->d;
         if (!s->orphans && !strcmp(d->tag, s->core.tag))
-            MUST(slot_of_uuid(s, d->uuid));
+            MUST(slot_of_uuid(s, &d->uuid));
     }
 }
 
@@ -59,7 +59,7 @@ static void check_slots(struct sim *s)
         check_slot(s, slot);
         list_each (other, &s->core.slots) {
             const struct slot *o = slot_at(other);
-            MUST(o == slot || (o->id != slot->id && memcmp(o->uuid, slot->uuid, 16)));
+            MUST(o == slot || (o->id != slot->id && !uuid_equal(&o->uuid, &slot->uuid)));
         }
     }
 }
@@ -191,7 +191,7 @@ static bool rows_have_slot(const struct db_rows *rows, const struct slot *slot)
         if (rows->slots[i].id == slot->id)
             return !strcmp(rows->slots[i].state, slot_state_name(slot->state)) &&
                    rows->slots[i].domid == slot->domid &&
-                   !memcmp(rows->slots[i].uuid, slot->uuid, sizeof slot->uuid);
+                   uuid_equal(&rows->slots[i].uuid, &slot->uuid);
     return false;
 }
 
@@ -228,8 +228,8 @@ static void check_files(struct sim *s, const struct db_rows *rows)
         for (size_t i = 0; i < rows->n_images; i++)
             if (!strcmp(rows->images[i].name, im->row.name))
                 found = &rows->images[i];
-        MUST(found && !strcmp(found->file, im->row.file) && !memcmp(found->id, im->row.id, 16) &&
-             !memcmp(found->base, im->row.base, 16) && found->removing == im->row.removing);
+        MUST(found && !strcmp(found->file, im->row.file) && uuid_equal(&found->id, &im->row.id) &&
+             uuid_equal(&found->base, &im->row.base) && found->removing == im->row.removing);
     }
     MUST(n == rows->n_images);
     json_t *lost = lost_to_json(&s->core); /* of a daemon that was killed between file and row */

@@ -9,14 +9,14 @@
 #include <string.h>
 
 struct sim_domain *sim_domain_add(struct sim *s, const char *name, const char *tag,
-                                  const uint8_t uuid[16])
+                                  const struct uuid *uuid)
 {
     struct sim_domain *d = sim_alloc(sizeof *d);
     d->d.domid = s->next_domid++;
     if (uuid)
-        memcpy(d->d.uuid, uuid, sizeof d->d.uuid);
+        d->d.uuid = *uuid;
     else
-        uuid_random(d->d.uuid);
+        uuid_random(&d->d.uuid);
     format_fits(d->d.name, sizeof d->d.name, "%s", name);
     format_fits(d->d.tag, sizeof d->d.tag, "%s", tag);
     list_append(&s->domains, &d->node);

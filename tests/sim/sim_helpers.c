@@ -26,7 +26,7 @@ enum phase { PHASE_NEW, PHASE_BUSY, PHASE_WARM, PHASE_COMPLETED };
 
 /* What an image file holds. */
 struct file {
-    uint8_t id[16], base[16];
+    struct uuid id, base;
     bool rotten;
 };
 
@@ -43,12 +43,12 @@ struct helper {
     /* of a slot */
     enum phase phase;
     uint32_t domid;
-    uint8_t uuid[16], holds[16];
+    struct uuid uuid, holds;
     char name[64], tag[64];
     json_t *expects; /* paths; NULL: was told nothing */
 
     /* of work on images */
-    uint8_t base[16]; /* id of the new image's base */
+    struct uuid base; /* id of the new image's base */
     bool rotten;      /* what it verifies */
     struct file verified;
     bool began;        /* there is a temporary file */
@@ -67,14 +67,14 @@ static bool file_read(const char *path, struct file *f)
     sscanf(text, "%36s %36s %7s", id, base, rot);
     free(text);
     f->rotten = rot[0];
-    return !uuid_parse(id, f->id) && !uuid_parse(base, f->base);
+    return !uuid_parse(id, &f->id) && !uuid_parse(base, &f->base);
 }
 
 static void file_write(const struct sim *s, const char *path, const struct file *f)
 {
     char id[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
-    uuid_format(f->id, id);
-    uuid_format(f->base, base);
+    uuid_format(&f->id, id);
+    uuid_format(&f->base, base);
     FILE *out = fopen(path, "w");
     MUST(out);
     fprintf(out, "%s %s", id, base);
@@ -89,12 +89,6 @@ static json_t *file_config(const struct sim *s)
     return json_pack("{s:o}", "disks", disks);
 }
 
-static bool id_none(const uint8_t id[16])
-{
-    static const uint8_t none[16];
-    return !memcmp(id, none, sizeof none);
-}
-
 int sim_image_read(struct world *w, const char *path, struct image_facts *out, struct error *e)
 {
     struct sim *s = container_of(w, struct sim, world);
@@ -103,8 +97,8 @@ int sim_image_read(struct world *w, const char *path, struct image_facts *out, s
     bool ok = file_read(path, &f);
     *out = (struct image_facts){0};
     if (ok) {
-        memcpy(out->info.id, f.id, sizeof f.id);
-        memcpy(out->info.base_id, f.base, sizeof f.base);
+        out->info.id = f.id;
+        out->info.base_id = f.base;
         out->info.guest = IMAGE_GUEST_PV;
         out->config = file_config(s);
     }
@@ -272,7 +266,7 @@ static void build_done(struct sim *s, void *arg)
 static void build_created(struct sim *s, void *arg)
 {
     struct helper *h = arg;
-    h->domid = sim_domain_add(s, h->name, h->tag, h->uuid)->d.domid;
+    h->domid = sim_domain_add(s, h->name, h->tag, &h->uuid)->d.domid;
     sim_changed(s);
     if (h->fate == FATE_BUILD_DIES_UNTOLD) {
         helper_die(h);
@@ -288,8 +282,8 @@ static void build_start(struct sim *s, void *arg)
     struct helper *h = arg;
     struct file f;
     slot_open(h, &f);
-    MUST(id_none(f.base)); /* a delta is no domain */
-    memcpy(h->holds, f.id, sizeof f.id);
+    MUST(uuid_is_none(&f.base)); /* a delta is no domain */
+    h->holds = f.id;
     if (h->fate == FATE_BUILD_FAILS)
         told_to_fail(h, "Internal");
     else if (h->fate == FATE_BUILD_NO_MEMORY)
@@ -308,7 +302,7 @@ static void build(struct helper *h, const json_t *message)
     MUST(h->phase == PHASE_NEW);
     format_fits(h->name, sizeof h->name, "%s", get(message, "name"));
     format_fits(h->tag, sizeof h->tag, "%s", get(message, "tag"));
-    MUST(!uuid_parse(get(message, "uuid"), h->uuid));
+    MUST(!uuid_parse(get(message, "uuid"), &h->uuid));
     sim_at(s, 1000, build_start, h);
 }
 
@@ -328,7 +322,7 @@ static void turn_done(struct sim *s, void *arg)
     struct file f;
     slot_open(h, &f);
     enum sim_fate fate = doom_draw(s, &s->faults.turn);
-    MUST(id_none(f.base) && memcmp(f.id, h->holds, sizeof f.id) != 0);
+    MUST(uuid_is_none(&f.base) && !uuid_equal(&f.id, &h->holds));
     if (fate == FATE_TURN_HANGS)
         return;
     if (fate == FATE_TURN_REFUSED) {
@@ -338,7 +332,7 @@ static void turn_done(struct sim *s, void *arg)
     } else if (fate == FATE_TURN_DIES || !sim_domain_find(s, h->domid)) {
         helper_die(h);
     } else {
-        memcpy(h->holds, f.id, sizeof f.id);
+        h->holds = f.id;
         s->turned++;
         say_warm(h, "warm");
     }
@@ -358,7 +352,7 @@ static void complete_done(struct sim *s, void *arg)
     struct file f;
     struct sim_domain *d = sim_domain_find(s, h->domid);
     slot_open(h, &f);
-    MUST(!memcmp(f.id, h->holds, 16) || !memcmp(f.base, h->holds, 16));
+    MUST(uuid_equal(&f.id, &h->holds) || uuid_equal(&f.base, &h->holds));
     if (!d || h->fate == FATE_COMPLETE_DIES) {
         helper_die(h);
         return;
@@ -412,7 +406,7 @@ static void complete(struct helper *h, const json_t *message)
 {
     struct sim *s = h->sim;
     struct entry *im = entry_at_path(s, get(message, "image"));
-    MUST(im && !memcmp(h->holds, im->pool->set.image->row.id, sizeof h->holds));
+    MUST(im && uuid_equal(&h->holds, &im->pool->set.image->row.id));
     if (h->fate != FATE_COMPLETE_HANGS)
         sim_at(s, s->complete_us, complete_done, h);
 }
@@ -427,7 +421,7 @@ static void expect_take(struct helper *h, const json_t *message)
     MUST(h->phase == PHASE_WARM && json_is_array(images));
     json_array_foreach (images, i, path) {
         MUST(file_read(json_string_value(path), &f));
-        MUST(!memcmp(f.base, h->holds, sizeof f.base));
+        MUST(uuid_equal(&f.base, &h->holds));
     }
     json_decref(h->expects);
     h->expects = json_deep_copy(images);
@@ -499,12 +493,12 @@ static bool work_read(struct helper *h, const char *key, struct file *f)
 static struct sim_domain *domain_wanted(const struct helper *h)
 {
     const char *wanted = get(h->request, "domain"), *text = maybe(h->request, "uuid");
-    uint8_t uuid[16];
+    struct uuid uuid;
     uint64_t domid = UINT64_MAX;
     (void)number_parse(wanted, 0, UINT32_MAX, &domid);
     list_each (node, &h->sim->domains) {
         struct sim_domain *d = container_of(node, struct sim_domain, node);
-        bool leased = text && !uuid_parse(text, uuid) && !memcmp(uuid, d->d.uuid, sizeof uuid);
+        bool leased = text && !uuid_parse(text, &uuid) && uuid_equal(&uuid, &d->d.uuid);
         if ((text ? leased && d->d.domid == domid
                   : !d->d.tag[0] && (d->d.domid == domid || !strcmp(d->d.name, wanted))) &&
             d->d.state == HOST_DOMAIN_ALIVE)
@@ -539,14 +533,14 @@ static json_t *made_json(struct sim *s, const struct file *f)
         .vcpus = 2,
         .max_pfn = 99,
         .populated = 100,
-        .entries = id_none(f->base) ? 100 : 7,
+        .entries = uuid_is_none(&f->base) ? 100 : 7,
         .zero_pages = 10,
         .payload_pages = 90,
         .file_bytes = 400000,
         .created_ms = s->world.ops->wall_ms(&s->world),
     };
-    memcpy(info.id, f->id, sizeof info.id);
-    memcpy(info.base_id, f->base, sizeof info.base_id);
+    info.id = f->id;
+    info.base_id = f->base;
     return image_made_to_json(&info, file_config(s));
 }
 
@@ -556,9 +550,9 @@ static json_t *make_image(struct helper *h)
     char aside[420];
     const char *path = get(h->request, "image");
     struct sim *s = h->sim;
-    s->world.ops->random(&s->world, f.id, sizeof f.id);
-    uuid_version4(f.id);
-    memcpy(f.base, h->base, sizeof f.base);
+    s->world.ops->random(&s->world, &f.id, sizeof f.id);
+    uuid_version4(&f.id);
+    f.base = h->base;
     temporary(aside, sizeof aside, path);
     file_write(s, aside, &f);
     MUST(access(path, F_OK) && !rename(aside, path));
@@ -647,7 +641,7 @@ static bool work_open(struct helper *h)
         struct file f, base;
         if (!work_read(h, keys[i][0], &f) || !work_read(h, keys[i][1], &base))
             return false;
-        MUST(verify || !memcmp(f.base, base.id, sizeof f.base));
+        MUST(verify || uuid_equal(&f.base, &base.id));
         h->rotten |= verify && f.rotten;
         if (verify && !i)
             h->verified = f;
@@ -662,8 +656,8 @@ static bool make_start(struct helper *h)
     struct file base;
     if (!work_read(h, "base", &base))
         return false;
-    MUST(id_none(base.base)); /* a delta of a delta */
-    memcpy(h->base, base.id, sizeof h->base);
+    MUST(uuid_is_none(&base.base)); /* a delta of a delta */
+    h->base = base.id;
     temporary(aside, sizeof aside, get(h->request, "image"));
     file_write(s, aside, &base);
     h->began = true;

@@ -65,8 +65,8 @@ static struct db_op image_op(const char *name)
     struct db_op op = {.kind = DB_IMAGE_PUT};
     strcpy(op.image.name, name);
     char file[UUID_TEXT_SIZE];
-    uuid_random(op.image.id);
-    uuid_format(op.image.id, file);
+    uuid_random(&op.image.id);
+    uuid_format(&op.image.id, file);
     snprintf(op.image.file, sizeof op.image.file, "%s.img", file);
     op.image.created_ms = 77;
     return op;
@@ -76,7 +76,7 @@ static struct db_op slot_op(uint64_t id, const char *image, const char *slot_sta
 {
     struct db_op op = {.kind = DB_SLOT_PUT};
     op.slot.id = id;
-    uuid_random(op.slot.uuid);
+    uuid_random(&op.slot.uuid);
     strcpy(op.slot.image, image);
     strcpy(op.slot.state, slot_state);
     strcpy(op.slot.name, "dp-x");
@@ -121,9 +121,9 @@ static void test_round_trip(void **state)
     assert_int_equal(r.n_leases, 1);
     assert_int_equal(r.n_settings, 1);
     assert_string_equal(r.images[0].file, ops[0].image.file);
-    assert_memory_equal(r.images[0].id, ops[0].image.id, 16);
+    assert_true(uuid_equal(&r.images[0].id, &ops[0].image.id));
     assert_int_equal(r.images[0].created_ms, 77);
-    assert_memory_equal(r.slots[0].uuid, ops[1].slot.uuid, 16);
+    assert_true(uuid_equal(&r.slots[0].uuid, &ops[1].slot.uuid));
     assert_int_equal(r.slots[0].domid, 17);
     assert_int_equal(r.slots[1].domid, DB_NO_DOMID);
     assert_string_equal(r.slots[1].image, "");
@@ -198,7 +198,7 @@ static void test_all_or_none(void **state)
     db_rows_dispose(&r);
     apply(db, ops, 1); /* and it goes on */
     struct db_op same = slot_op(2, "fire", "warm"), twin = slot_op(3, "fire", "warm");
-    memcpy(twin.slot.uuid, same.slot.uuid, 16);
+    twin.slot.uuid = same.slot.uuid;
     apply(db, &same, 1);
     assert_int_equal(db_apply(db, &twin, 1, &e), -EIO); /* a uuid is unique */
     db_close(db);

@@ -507,7 +507,7 @@ static void test_capture(void **state)
     uint32_t domid = take("mail", lease);
     expect("ImageCapture", capture_of(lease, false), NULL);
     snprintf(text, sizeof text, "%u", domid);
-    uuid_format(sim_domain_find(&sim, domid)->d.uuid, uuid);
+    uuid_format(&sim_domain_find(&sim, domid)->d.uuid, uuid);
     entry_path(sim_entry(&sim, "base"), path);
     assert_string_equal(text_of(sim.asked, "op"), "capture");
     assert_string_equal(text_of(sim.asked, "domain"), text);

@@ -28,7 +28,7 @@ static void plant(uint64_t id, const char *slot_state, enum lease_kind lease, en
     memset(ops, 0, 2 * sizeof ops[0]);
     ops[0].kind = DB_SLOT_PUT;
     row->id = id;
-    memcpy(row->uuid, d->d.uuid, sizeof row->uuid);
+    row->uuid = d->d.uuid;
     strcpy(row->image, "fire");
     strcpy(row->state, slot_state);
     row->domid = domid_known ? (int64_t)d->d.domid : DB_NO_DOMID;
@@ -52,7 +52,7 @@ static void plant(uint64_t id, const char *slot_state, enum lease_kind lease, en
         d->d.tag[0] = '\0';
     } else if (fate == REUSED_DOMID) { /* a stranger has its number now */
         d->d.tag[0] = '\0';
-        uuid_random(d->d.uuid);
+        uuid_random(&d->d.uuid);
     } else if (fate == GONE) {
         list_remove(&d->node);
         free(d);

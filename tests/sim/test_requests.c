@@ -458,15 +458,14 @@ static void test_domain_ends(void **state)
     assert_null(sim_domain_find(&sim, domid[1]));
     assert_non_null(sim_domain_find(&sim, domid[3])); /* is not ours to destroy meanwhile */
     assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 1);
-    uint8_t uuid[16];
-    memcpy(uuid, sim_domain_find(&sim, domid[3])->d.uuid, sizeof uuid);
+    const struct uuid uuid = sim_domain_find(&sim, domid[3])->d.uuid;
     sim.restored = true;
     sim_domain_destroy(&sim, domid[3]); /* saved: the lease keeps its disks */
     sim_run(&sim, 10000);
     assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 0);
     assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_SAVED], 1);
     /* xl restore makes a domain of the same UUID: first a paused one, and that one may fail. */
-    struct sim_domain *back = sim_domain_add(&sim, "back", "", uuid);
+    struct sim_domain *back = sim_domain_add(&sim, "back", "", &uuid);
     back->d.paused = true;
     sim_run(&sim, 70000); /* longer than between two listings */
     assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 1);
@@ -474,7 +473,7 @@ static void test_domain_ends(void **state)
     sim_run(&sim, 10000);
     assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_SAVED], 1);
     /* This one runs; when it ends, the lease ends. */
-    back = sim_domain_add(&sim, "back", "", uuid);
+    back = sim_domain_add(&sim, "back", "", &uuid);
     sim_run(&sim, 70000);
     assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_LEASED], 1);
     sim_domain_destroy(&sim, back->d.domid);

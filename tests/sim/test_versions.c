@@ -8,7 +8,6 @@
 #include "base/array.h"
 #include "pool/core/lease.h"
 
-#include <string.h>
 #include <unistd.h>
 
 /* ---- a new version ---- */
@@ -324,11 +323,11 @@ static void test_readers(void **state)
 static void kill_at(uint64_t us, const char *method, json_t *request, const char *name)
 {
     struct sim_client *c = sim_connect(&sim, 0);
-    uint8_t before[16] = {0};
+    struct uuid before = {0};
     char lease[32];
     const struct entry *p = entry_find(&sim.core, name);
     if (p)
-        memcpy(before, p->row.id, sizeof before);
+        before = p->row.id;
     sim.build_ms = 2;
     sim.turn_ms = 2;
     sim_call(c, method, request);
@@ -337,9 +336,9 @@ static void kill_at(uint64_t us, const char *method, json_t *request, const char
     restart(NULL);
     p = entry_find(&sim.core, name);
     if (answered)
-        assert_true(p && memcmp(p->row.id, before, sizeof before) != 0);
+        assert_true(p && !uuid_equal(&p->row.id, &before));
     else
-        assert_true(p || !memcmp(before, (uint8_t[16]){0}, sizeof before));
+        assert_true(p || uuid_is_none(&before));
     assert_true(!p || p->state != ENTRY_DAMAGED);
     sim_run(&sim, 20000);
     sim_check_quiet(&sim);

@@ -87,7 +87,7 @@ static void destroy_now(struct sim *s, void *arg)
     struct sim_domain *found = NULL;
     list_each (node, &s->domains) {
         struct sim_domain *d = container_of(node, struct sim_domain, node);
-        if (!memcmp(d->d.uuid, job->uuid, sizeof job->uuid))
+        if (uuid_equal(&d->d.uuid, &job->uuid))
             found = d;
     }
     /* Without our tag only one that xl has restored, and that under a new domid. */
@@ -227,7 +227,7 @@ static void core_moved(struct core *core, const struct slot *slot, int from, int
     struct sim *s = core->owner;
     s->moves++;
     digest_add(s, &s->now_us, sizeof s->now_us);
-    digest_add(s, slot->uuid, sizeof slot->uuid);
+    digest_add(s, &slot->uuid, sizeof slot->uuid);
     digest_add(s, &slot->domid, sizeof slot->domid);
     digest_add(s, &from, sizeof from);
     digest_add(s, &to, sizeof to);

@@ -8,6 +8,7 @@
 #ifndef TESTS_SIM_WORLD_SIM_H
 #define TESTS_SIM_WORLD_SIM_H
 
+#include "base/uuid.h"
 #include "pool/core/api.h"
 #include "pool/core/pool.h"
 
@@ -158,7 +159,7 @@ const char *sim_error_name(const json_t *reply); /* "" when it is no error */
 /* ---- domains ---- */
 
 struct sim_domain *sim_domain_add(struct sim *s, const char *name, const char *tag,
-                                  const uint8_t uuid[16]);
+                                  const struct uuid *uuid);
 struct sim_domain *sim_domain_find(struct sim *s, uint32_t domid);
 /* Ends by itself; reason as in host.h. */
 void sim_domain_shutdown(struct sim *s, uint32_t domid, unsigned reason);

@@ -1,12 +1,19 @@
 /* Slots on a Xen host of tests: see slots.h. */
 #include "tests/unit/slots.h"
 
+#include "restore/xen/host.h"
+#include "tests/unit/on_machine.h"
+
 #include "base/array.h"
 #include "base/page.h"
 #include "base/uuid.h"
 #include "restore/formats/records.h"
 #include "restore/formats/source.h"
 #include "restore/imaging/image_import.h"
+#include "tests/fake_xen/clock.h"
+#include "tests/fake_xen/domains.h"
+#include "tests/fake_xen/fake_xen.h"
+#include "tests/fake_xen/files.h"
 #include "tests/unit/stream_build.h"
 
 #include <fcntl.h>
@@ -300,7 +307,7 @@ void assert_completed(const struct warm *w, const char *image, const char *name,
 
 /* ---- the daemon's part ---- */
 
-static uint32_t domid_of(struct host *h, const uint8_t uuid[16], const char *what)
+static uint32_t domid_of(struct host *h, const struct uuid *uuid, const char *what)
 {
     struct host_domain *list;
     size_t n;
@@ -308,7 +315,7 @@ static uint32_t domid_of(struct host *h, const uint8_t uuid[16], const char *wha
     if (host_list(h, &list, &n, &err))
         fail_msg("%s: %s", what, err.text);
     for (size_t i = 0; i < n; i++)
-        if (!memcmp(list[i].uuid, uuid, 16))
+        if (uuid_equal(&list[i].uuid, uuid))
             domid = list[i].domid;
     free(list);
     return domid;
@@ -318,13 +325,13 @@ void slot_end(const char *what)
 {
     struct host *h;
     struct error e = {0};
-    uint8_t uuid[16];
+    struct uuid uuid;
     unsigned removed;
-    uuid_parse(SLOT_UUID, uuid);
+    uuid_parse(SLOT_UUID, &uuid);
     if (host_open(&h, &e))
         fail_msg("%s: %s", what, e.text);
-    uint32_t domid = domid_of(h, uuid, what);
-    if (domid && host_destroy(h, domid, uuid, DESTROY_MS, &e))
+    uint32_t domid = domid_of(h, &uuid, what);
+    if (domid && host_destroy(h, domid, &uuid, DESTROY_MS, &e))
         fail_msg("%s: %s", what, e.text);
     if (host_sweep(h, TAG, NULL, 0, &removed, &e))
         fail_msg("%s: %s", what, e.text);

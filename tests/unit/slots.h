@@ -5,10 +5,7 @@
 #ifndef TESTS_UNIT_SLOTS_H
 #define TESTS_UNIT_SLOTS_H
 
-#include "tests/unit/on_machine.h"
-
 #include "restore/warm/warm.h"
-#include "restore/xen/host.h"
 
 #define SLOT_UUID "6d9bb2e8-4a51-4c8a-9c1f-0d0a7c0f2b11"
 #define SLOT_NAME "dompool-s1"

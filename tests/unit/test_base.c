@@ -137,18 +137,18 @@ static void names(void **state)
 static void uuids(void **state)
 {
     (void)state;
-    uint8_t a[16], b[16];
+    struct uuid a, b;
     char text[UUID_TEXT_SIZE];
-    uuid_random(a);
-    uuid_format(a, text);
+    uuid_random(&a);
+    uuid_format(&a, text);
     assert_int_equal(text[14], '4');
-    assert_int_equal(uuid_parse(text, b), 0);
-    assert_memory_equal(a, b, 16);
-    assert_int_equal(uuid_parse("AAAABBBB-cccc-DDDD-eeee-ffff00001111", b), 0);
-    assert_int_equal(uuid_parse("AAAABBBB-cccc-DDDD-eeee-ffff0000111", b), -1);
-    assert_int_equal(uuid_parse("AAAABBBB-cccc-DDDD-eeee-ffff0000111g", b), -1);
-    assert_int_equal(uuid_parse("AAAABBBBxcccc-DDDD-eeee-ffff00001111", b), -1);
-    assert_int_equal(uuid_parse("", b), -1);
+    assert_int_equal(uuid_parse(text, &b), 0);
+    assert_true(uuid_equal(&a, &b));
+    assert_int_equal(uuid_parse("AAAABBBB-cccc-DDDD-eeee-ffff00001111", &b), 0);
+    assert_int_equal(uuid_parse("AAAABBBB-cccc-DDDD-eeee-ffff0000111", &b), -1);
+    assert_int_equal(uuid_parse("AAAABBBB-cccc-DDDD-eeee-ffff0000111g", &b), -1);
+    assert_int_equal(uuid_parse("AAAABBBBxcccc-DDDD-eeee-ffff00001111", &b), -1);
+    assert_int_equal(uuid_parse("", &b), -1);
 }
 
 static void zero_pages(void **state)

@@ -45,7 +45,7 @@ static struct {
     enum guest guest;
     uint32_t flags;
     bool gone;
-    uint8_t uuid[16];
+    struct uuid uuid;
     uint64_t suspends_at; /* us; 0: not on its way */
     unsigned asked, resume_failures;
     struct stream_build build;
@@ -85,7 +85,7 @@ static void world_reset(enum image_guest guest)
     world.flags = RUNNING;
     store_reset();
     world.save_limit = SIZE_MAX;
-    memset(world.uuid, 0x42, sizeof world.uuid);
+    memset(&world.uuid, 0x42, sizeof world.uuid);
     scratch_files(&dir, true);
     snprintf(image_path, sizeof image_path, "%s/x.img", dir.dir);
 }
@@ -162,7 +162,7 @@ int xc_domain_getinfolist(xc_interface *xch, uint32_t first, unsigned max, xc_do
     info->domain = (domid_t)(first <= DOMID && !world.gone ? DOMID : first + 1);
     info->flags = world.flags;
     info->tot_pages = 1024;
-    memcpy(info->handle, world.uuid, sizeof info->handle);
+    memcpy(info->handle, &world.uuid, sizeof info->handle);
     return 1;
 }
 
@@ -226,7 +226,7 @@ int userdata_read(uint32_t domid, const char *uuid, size_t max, char **json, siz
 static struct capture_options options(void)
 {
     return (struct capture_options){
-        .domid = DOMID, .uuid = world.uuid, .image_path = image_path, .suspend_timeout_ms = 5000};
+        .domid = DOMID, .uuid = &world.uuid, .image_path = image_path, .suspend_timeout_ms = 5000};
 }
 
 static void succeeds(const struct capture_options *o)
@@ -309,7 +309,7 @@ static void configuration_of_now(void **state)
     succeeds(&o);
     conf_of_image(&c);
     assert_string_equal(c.name, "renamed");
-    assert_memory_equal(c.uuid, world.uuid, 16);
+    assert_true(uuid_equal(&c.uuid, &world.uuid));
     assert_int_equal(c.max_mem_kib, 8192);
     assert_int_equal(c.target_mem_kib, 6144);
     assert_int_equal(c.online[0], 3);
@@ -400,10 +400,10 @@ static void wrong_states(void **state)
     o.domid = DOMID - 1;
     refuses(&o, ANSWER_NO_SUCH_DOMAIN, "domain 6 has gone");
     o.domid = DOMID;
-    const uint8_t other[16] = {1};
-    o.uuid = other;
+    const struct uuid other = {{1}};
+    o.uuid = &other;
     refuses(&o, ANSWER_NO_SUCH_DOMAIN, "domain 7 has gone");
-    o.uuid = world.uuid;
+    o.uuid = &world.uuid;
     fake_store_put(REQUEST, "poweroff");
     refuses(&o, ANSWER_DOMAIN_STATE, "\"poweroff\"");
     fake_store_remove(REQUEST);
@@ -564,24 +564,24 @@ static void undoes(void **state)
     enum suspend_undone what;
     world_reset(IMAGE_GUEST_PV);
     assert_int_equal(xen_open(&x, &e), 0);
-    assert_int_equal(suspend_undo(&x, DOMID, world.uuid, &what, &e), 0);
+    assert_int_equal(suspend_undo(&x, DOMID, &world.uuid, &what, &e), 0);
     assert_int_equal(what, UNDONE_NOTHING);
     runs_again(0);
     world.flags = SHUT_DOWN(SHUTDOWN_suspend);
-    assert_int_equal(suspend_undo(&x, DOMID, world.uuid, &what, &e), 0);
+    assert_int_equal(suspend_undo(&x, DOMID, &world.uuid, &what, &e), 0);
     assert_int_equal(what, UNDONE_SUSPENSION);
     runs_again(1);
     world.guest = GUEST_DEAF;
     fake_store_put(REQUEST, "suspend");
-    assert_int_equal(suspend_undo(&x, DOMID, world.uuid, &what, &e), 0);
+    assert_int_equal(suspend_undo(&x, DOMID, &world.uuid, &what, &e), 0);
     assert_int_equal(what, UNDONE_REQUEST);
     runs_again(1);
     fake_store_put(REQUEST, "poweroff");
-    assert_int_equal(suspend_undo(&x, DOMID, world.uuid, NULL, &e), 0);
+    assert_int_equal(suspend_undo(&x, DOMID, &world.uuid, NULL, &e), 0);
     assert_string_equal(fake_store_get(REQUEST), "poweroff");
-    const uint8_t other[16] = {1};
+    const struct uuid other = {{1}};
     world.flags = SHUT_DOWN(SHUTDOWN_suspend);
-    assert_int_equal(suspend_undo(&x, DOMID, other, &what, &e), ANSWER_NO_SUCH_DOMAIN);
+    assert_int_equal(suspend_undo(&x, DOMID, &other, &what, &e), ANSWER_NO_SUCH_DOMAIN);
     assert_int_equal(world.flags, SHUT_DOWN(SHUTDOWN_suspend));
     xen_close(&x);
 }

@@ -5,9 +5,15 @@
  */
 #include "tests/unit/slots.h"
 
+#include "restore/xen/host.h"
+#include "tests/unit/on_machine.h"
+
 #include "base/array.h"
 #include "base/log.h"
 #include "base/uuid.h"
+#include "tests/fake_xen/backend.h"
+#include "tests/fake_xen/clock.h"
+#include "tests/fake_xen/domains.h"
 
 #include <xen/sched.h>
 
@@ -15,12 +21,12 @@
 #define OTHER 40u /* a domid of somebody else */
 
 static struct host *host;
-static uint8_t uuid[16];
+static struct uuid uuid;
 
 static int begin(void **state)
 {
     on_machine_begin(state);
-    uuid_parse(SLOT_UUID, uuid);
+    uuid_parse(SLOT_UUID, &uuid);
     return host_open(&host, &err);
 }
 
@@ -45,7 +51,7 @@ static void nothing_is_left(const char *what)
 static void destroyed(uint32_t domid, const char *what)
 {
     err = (struct error){0};
-    if (host_destroy(host, domid, uuid, TIMEOUT_MS, &err))
+    if (host_destroy(host, domid, &uuid, TIMEOUT_MS, &err))
         fail_msg("%s: %s", what, err.text);
     nothing_is_left(what);
 }
@@ -101,7 +107,7 @@ static void whatever_it_does(void **state)
 static void bare(void **state)
 {
     (void)state;
-    fake_domain_add(9, uuid);
+    fake_domain_add(9, &uuid);
     destroyed(9, "bare");
 }
 
@@ -129,7 +135,7 @@ static void does_not_go(void **state)
     (void)state;
     uint32_t domid = slot_start("direct", &pv_images);
     fake_domain_find(domid)->held = true;
-    assert_int_equal(host_destroy(host, domid, uuid, 1000, &err), -ETIMEDOUT);
+    assert_int_equal(host_destroy(host, domid, &uuid, 1000, &err), -ETIMEDOUT);
     assert_says(err.text, "is destroyed but not gone after 1000 ms: something still maps its");
     fake_domain_find(domid)->held = false;
     destroyed(domid, "held no more");
@@ -161,7 +167,7 @@ static void belongs_to_others(void **state)
 {
     (void)state;
     others_make(OTHER);
-    assert_int_equal(host_destroy(host, OTHER, uuid, TIMEOUT_MS, &err), 0);
+    assert_int_equal(host_destroy(host, OTHER, &uuid, TIMEOUT_MS, &err), 0);
     others_end(OTHER);
     nothing_is_left("others");
 }
@@ -172,7 +178,7 @@ static void has_moved(void **state)
     (void)state;
     uint32_t domid = slot_start("direct", &pv_images);
     others_make(OTHER);
-    assert_int_equal(host_destroy(host, OTHER, uuid, TIMEOUT_MS, &err), 0);
+    assert_int_equal(host_destroy(host, OTHER, &uuid, TIMEOUT_MS, &err), 0);
     assert_null(fake_domain_find(domid));
     others_end(OTHER);
     nothing_is_left("moved");
@@ -187,10 +193,10 @@ static void lives_twice(void **state)
 {
     (void)state;
     uint32_t domid = slot_start("direct", &pv_images);
-    fake_domain_add(3, uuid);
+    fake_domain_add(3, &uuid);
     fake_domain_find(3)->held = true;
     is_dying(3);
-    assert_int_equal(host_destroy(host, domid, uuid, TIMEOUT_MS, &err), 0);
+    assert_int_equal(host_destroy(host, domid, &uuid, TIMEOUT_MS, &err), 0);
     assert_null(fake_domain_find(domid));
     fake_domain_find(3)->held = false;
     destroyed(3, "twice");
@@ -205,7 +211,7 @@ static void each_call_fails(enum fault_kind kind, uint32_t (*make)(void), unsign
         uint32_t domid = make();
         err = (struct error){0};
         fault_plan(kind, n, fault_errno(kind));
-        int rc = host_destroy(host, domid, uuid, TIMEOUT_MS, &err);
+        int rc = host_destroy(host, domid, &uuid, TIMEOUT_MS, &err);
         came = fault_end();
         char *what = fake_format("%s call %u (%s), %d", fault_kind_name(kind), n, fault_call(), rc);
         if (rc)
@@ -279,7 +285,7 @@ static void others_destroy_it(void **state)
         for (unsigned n = 0; came; n++) {
             victim = running();
             fault_moment(kinds[i], n, domain_ends);
-            if (host_destroy(host, victim, uuid, TIMEOUT_MS, &err))
+            if (host_destroy(host, victim, &uuid, TIMEOUT_MS, &err))
                 fail_msg("call %u (%s): %s", n, fault_call(), err.text);
             came = fault_end();
             nothing_is_left("destroyed by two");
@@ -300,7 +306,7 @@ static void xenstored_dies(void **state)
         uint32_t domid = running();
         err = (struct error){0};
         fault_moment(FAULT_STORE, n, xenstored_ends);
-        int rc = host_destroy(host, domid, uuid, TIMEOUT_MS, &err);
+        int rc = host_destroy(host, domid, &uuid, TIMEOUT_MS, &err);
         came = fault_end();
         assert_int_equal(rc != 0, came);
         if (rc)

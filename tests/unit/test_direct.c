@@ -415,7 +415,7 @@ static struct image *image_make(const char *name, const struct guest *g, const s
     write_static(w, g);
     write_state(w, g);
     if (over) {
-        memcpy(info.base_id, image_info(over)->id, sizeof info.base_id);
+        info.base_id = image_info(over)->id;
         info.populated = image_info(over)->populated;
     }
     if (image_writer_commit(w, &info, &err))

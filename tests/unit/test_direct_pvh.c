@@ -117,7 +117,7 @@ static struct image *image_make(const char *name, const struct guest *g, const s
     imported_write(w);
     write_records(w, g);
     if (over) {
-        memcpy(info.base_id, image_info(over)->id, sizeof info.base_id);
+        info.base_id = image_info(over)->id;
         info.populated = image_info(over)->populated;
     }
     assert_int_equal(image_writer_commit(w, &info, &err), 0);

@@ -74,7 +74,7 @@ static void everything(void **state)
     parse(full, &c);
     assert_int_equal(c.guest, IMAGE_GUEST_PVH);
     assert_string_equal(c.name, "web ??");
-    assert_int_equal(c.uuid[0], 0x11);
+    assert_int_equal(c.uuid.bytes[0], 0x11);
     assert_int_equal(c.max_vcpus, 12);
     assert_int_equal(c.online[0], 3);
     assert_int_equal(c.online[1], 2);

@@ -314,7 +314,7 @@ static void write_derived(const char *path, const struct image *base, const stru
     must(image_writer_pages(w, pages, n, &e), &e);
     copy_records(w, base);
     must(image_writer_config(w, image_config(base), &e), &e);
-    memcpy(info.base_id, info.id, sizeof info.base_id);
+    info.base_id = info.id;
     must(image_writer_commit(w, &info, &e), &e);
     image_writer_free(w);
 }

@@ -204,7 +204,7 @@ static void writer_refuses(void **state)
     info.free_pages = 2; /* of one page */
     assert_int_equal(image_writer_commit(w, &info, &e), -EINVAL);
     info.free_pages = 0;
-    info.base_id[0] = 1;
+    info.base_id.bytes[0] = 1;
     info.populated = 0;
     assert_int_equal(image_writer_commit(w, &info, &e), -EINVAL);
     info.populated = 7;
@@ -235,7 +235,7 @@ static void no_overwrite(void **state)
     assert_int_equal(scratch_files(&dir, false), 1);
     struct image *im;
     assert_int_equal(image_open(scratch_path(&dir, "a.img"), &im, &e), 0);
-    assert_memory_equal(image_info(im)->id, info.id, 16);
+    assert_true(uuid_equal(&image_info(im)->id, &info.id));
     image_close(im);
 }
 
@@ -563,7 +563,7 @@ static void counts_checked(void **state)
     count_refused(bytes, size, FIELD(repeated_pages), 5);
     count_refused(bytes, size, FIELD(repeated_pages), UINT64_MAX);
     count_refused(bytes, size, FIELD(free_pages), 3);
-    h->base_id[3] = 1; /* derived: the others are in the base */
+    h->base_id.bytes[3] = 1; /* derived: the others are in the base */
     h->populated = 9;
     h->free_pages = 9;
     count_refused(bytes, size, FIELD(populated), 6);

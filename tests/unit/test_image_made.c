@@ -5,8 +5,11 @@
 
 static struct image_info some_image(void)
 {
-    struct image_info info = {
-        .id = {1, 2, 3}, .base_id = {4}, .guest = IMAGE_GUEST_PVH, .vcpus = 3, .created_ms = 1000};
+    struct image_info info = {.id = {{1, 2, 3}},
+                              .base_id = {{4}},
+                              .guest = IMAGE_GUEST_PVH,
+                              .vcpus = 3,
+                              .created_ms = 1000};
     uint64_t n = 10;
 #define COUNT(name) info.name = n++;
     IMAGE_COUNTS(COUNT)
@@ -37,8 +40,8 @@ static void test_there_and_back(void **state)
     json_t *made = some_json(), *config;
     (void)state;
     assert_true(image_made_from_json(made, &info, &config));
-    assert_memory_equal(info.id, sent.id, sizeof info.id);
-    assert_memory_equal(info.base_id, sent.base_id, sizeof info.base_id);
+    assert_true(uuid_equal(&info.id, &sent.id));
+    assert_true(uuid_equal(&info.base_id, &sent.base_id));
     assert_int_equal(info.guest, sent.guest);
     assert_int_equal(info.vcpus, sent.vcpus);
     assert_int_equal(info.created_ms, sent.created_ms);

@@ -1,7 +1,7 @@
 /* Names in the directory of images: store/image_name.h. */
 #include "store/image_name.h"
 
-#include "tests/unit/check.h"
+#include "tests/cmocka.h"
 
 #define ID "0b7e1c1a-0000-4000-8000-00000000000a"
 

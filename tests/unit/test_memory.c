@@ -145,7 +145,7 @@ static struct image *delta_of(const struct image *base, const struct image *x)
     struct memory_diff d;
     struct memory_difference found;
     struct image_info info = *image_info(base);
-    memcpy(info.base_id, info.id, sizeof info.base_id);
+    info.base_id = info.id;
     maker_start(&m);
     memory_diff_start(&d, &(struct image_memory){base, NULL}, &(struct image_memory){x, NULL});
     while (memory_diff_next(&d, &found)) {
@@ -298,7 +298,7 @@ static void restated_pages(void **state)
     struct image_info info = plain;
     info.max_pfn = 9;
     struct image *base = tiny(info, pfns, ARRAY_SIZE(pfns));
-    memcpy(info.base_id, image_info(base)->id, sizeof info.base_id);
+    info.base_id = image_info(base)->id;
     info.populated = ARRAY_SIZE(pfns);
     struct image *delta = tiny(info, pfns + 1, 1);
     const struct image_memory b = {base, NULL}, both = {base, delta};
@@ -335,7 +335,7 @@ static void wrong_pairs(void **state)
     info.max_pfn = 12;
     struct image *base = tiny(info, pfns, 3);
     good = *image_info(base);
-    memcpy(good.base_id, good.id, sizeof good.base_id);
+    good.base_id = good.id;
     struct image *delta = tiny(good, pfns, 2);
     struct error e = {0};
     assert_int_equal(memory_check(&(struct image_memory){base, delta}, &e), 0);
@@ -343,7 +343,7 @@ static void wrong_pairs(void **state)
     assert_refused(memory_check(&(struct image_memory){delta, delta}, &e), &e, "derived image");
     assert_refused(memory_check(&(struct image_memory){base, base}, &e), &e, "not derived from");
     info = good;
-    info.base_id[15] ^= 1;
+    info.base_id.bytes[15] ^= 1;
     not_over(base, info, pfns, 2, "not derived from this base");
     info = good;
     info.max_pfn++;

@@ -96,7 +96,7 @@ static struct image *image_of(const char *name, const struct cell *cells, const 
         must(image_writer_payload(w, content, &pages[n++].payload, &e), &e);
     }
     if (base) {
-        memcpy(info.base_id, image_info(base)->id, sizeof info.base_id);
+        info.base_id = image_info(base)->id;
         info.populated = image_info(base)->populated;
     }
     must(image_writer_pages(w, pages, n, &e), &e);

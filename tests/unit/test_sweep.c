@@ -5,10 +5,17 @@
  */
 #include "tests/unit/slots.h"
 
+#include "restore/xen/host.h"
+#include "tests/unit/on_machine.h"
+
 #include "base/array.h"
 #include "base/log.h"
 #include "base/uuid.h"
 #include "restore/xen/snapshot.h"
+#include "tests/fake_xen/clock.h"
+#include "tests/fake_xen/domains.h"
+#include "tests/fake_xen/files.h"
+#include "tests/fake_xen/mapper.h"
 
 #define SAVED_UUID "aaaabbbb-cccc-dddd-eeee-ffff00001111" /* of a domain in a save file */
 
@@ -101,8 +108,8 @@ static uint32_t half_build(enum fault_kind kind, unsigned n, bool *came)
 static void half_built(void **state)
 {
     (void)state;
-    uint8_t uuid[16];
-    uuid_parse(SLOT_UUID, uuid);
+    struct uuid uuid;
+    uuid_parse(SLOT_UUID, &uuid);
     const enum fault_kind kinds[] = {FAULT_HYPERVISOR, FAULT_STORE, FAULT_KERNEL};
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         bool came = true;
@@ -110,7 +117,7 @@ static void half_built(void **state)
             uint32_t domid = half_build(kinds[i], n, &came);
             swept("half built");
             assert_false(snapshots_of(SLOT_UUID));
-            assert_int_equal(host_destroy(host, domid, uuid, 1000, &err), 0);
+            assert_int_equal(host_destroy(host, domid, &uuid, 1000, &err), 0);
             nothing_is_left("half built");
         }
     }
@@ -162,9 +169,9 @@ static void others(void **state)
 static void saved_ones(void **state)
 {
     (void)state;
-    uint8_t keep[2][16];
-    uuid_parse(SAVED_UUID, keep[0]);
-    uuid_parse(SLOT_UUID, keep[1]);
+    struct uuid keep[2];
+    uuid_parse(SAVED_UUID, &keep[0]);
+    uuid_parse(SLOT_UUID, &keep[1]);
     leave(&pv_images);
     assert_int_equal(host_sweep(host, TAG, keep, 2, &removed, &err), 0);
     assert_int_equal(removed, 1);
@@ -179,10 +186,10 @@ static void saved_ones(void **state)
 static void moved_ones(void **state)
 {
     (void)state;
-    uint8_t uuid[16];
-    uuid_parse(SLOT_UUID, uuid);
+    struct uuid uuid;
+    uuid_parse(SLOT_UUID, &uuid);
     leave(&pv_images);
-    fake_domain_add(50, uuid);
+    fake_domain_add(50, &uuid);
     swept("moved");
     assert_int_equal(removed, 1);
     assert_node("/libxl/7", NULL);

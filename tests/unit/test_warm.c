@@ -6,7 +6,13 @@
  */
 #include "tests/unit/slots.h"
 
+#include "restore/xen/host.h"
+#include "tests/unit/on_machine.h"
+
 #include "base/array.h"
+#include "tests/fake_xen/backend.h"
+#include "tests/fake_xen/domains.h"
+#include "tests/fake_xen/files.h"
 
 #include <signal.h>
 

@@ -72,7 +72,7 @@ static int print_image(const char *path, uint64_t still_us)
         return print_failure(rc, &e);
     const struct image_info *info = image_info(im);
     char id[UUID_TEXT_SIZE];
-    uuid_format(info->id, id);
+    uuid_format(&info->id, id);
     print_line(json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "image", id, "pages",
                          (json_int_t)info->entries, "payload_pages",
                          (json_int_t)info->payload_pages, "file_bytes",
@@ -82,7 +82,7 @@ static int print_image(const char *path, uint64_t still_us)
     return 0;
 }
 
-static int uuid_of(uint32_t domid, uint8_t uuid[16], struct error *e)
+static int uuid_of(uint32_t domid, struct uuid *uuid, struct error *e)
 {
     struct xen x;
     xc_domaininfo_t info;
@@ -90,7 +90,7 @@ static int uuid_of(uint32_t domid, uint8_t uuid[16], struct error *e)
     if (!rc && xc_domain_getinfolist(x.xch, domid, 1, &info) != 1)
         rc = xen_error(&x, e, "look at domain %u", domid);
     if (!rc)
-        memcpy(uuid, info.handle, 16);
+        memcpy(uuid, info.handle, sizeof *uuid);
     xen_close(&x);
     return rc;
 }
@@ -99,13 +99,13 @@ static int undo(uint32_t domid)
 {
     struct xen x;
     struct error e = {0};
-    uint8_t uuid[16];
-    int rc = uuid_of(domid, uuid, &e);
+    struct uuid uuid;
+    int rc = uuid_of(domid, &uuid, &e);
     if (rc)
         return print_failure(rc, &e);
     rc = xen_open(&x, &e);
     if (!rc)
-        rc = suspend_undo(&x, domid, uuid, NULL, &e);
+        rc = suspend_undo(&x, domid, &uuid, NULL, &e);
     xen_close(&x);
     return rc ? print_failure(rc, &e) : 0;
 }
@@ -114,14 +114,14 @@ static int capture(const struct capture_options *common, uint32_t domid, const c
 {
     struct error e = {0};
     struct image_info info;
-    uint8_t uuid[16];
+    struct uuid uuid;
     uint64_t still_us = 0;
     struct capture_options o = *common;
     o.domid = domid;
-    o.uuid = uuid;
+    o.uuid = &uuid;
     o.image_path = image;
     o.still_us = &still_us;
-    int rc = uuid_of(domid, uuid, &e);
+    int rc = uuid_of(domid, &uuid, &e);
     if (!rc)
         rc = capture_domain(&o, &info, &e);
     return rc ? print_failure(rc, &e) : print_image(image, still_us);

@@ -83,10 +83,10 @@ int main(int argc, char **argv)
         return 64;
     }
     const char *image = argc > 5 ? argv[5] : argv[2];
-    uint8_t uuid[16];
+    struct uuid uuid;
     char text[UUID_TEXT_SIZE];
-    uuid_random(uuid);
-    uuid_format(uuid, text);
+    uuid_random(&uuid);
+    uuid_format(&uuid, text);
     int fd;
     pid_t pid = start_helper(argv[1], &fd);
     struct message_reader r;

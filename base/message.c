@@ -18,36 +18,76 @@ void message_reader_dispose(struct message_reader *r)
     *r = (struct message_reader){.limit = r->limit};
 }
 
+size_t message_reader_waiting(const struct message_reader *r)
+{
+    return r->used - r->start;
+}
+
+/* What was taken is moved over only when it is more than what is left: each byte is moved once for
+ * each byte that was taken. */
+static int make_room(struct message_reader *r, size_t n, struct error *e)
+{
+    size_t waiting = message_reader_waiting(r);
+    if (r->used + n <= r->size)
+        return 0;
+    if (r->start > waiting) {
+        memmove(r->buf, r->buf + r->start, waiting);
+        r->scanned -= r->start;
+        r->used = waiting;
+        r->start = 0;
+    }
+    if (r->used + n <= r->size)
+        return 0;
+    size_t size = r->used + n < 4096 ? 4096 : (r->used + n) * 2;
+    char *bigger = realloc(r->buf, size);
+    if (!bigger)
+        return error_set(e, -ENOMEM, "out of memory for a message of %zu bytes", waiting + n);
+    r->buf = bigger;
+    r->size = size;
+    return 0;
+}
+
 int message_reader_feed(struct message_reader *r, const void *bytes, size_t n, struct error *e)
 {
-    if (n > r->limit + 1 || r->used > r->limit + 1)
+    if (n > r->limit + 1 || message_reader_waiting(r) > r->limit + 1)
         return error_set(e, -EMSGSIZE, "message larger than %zu bytes", r->limit);
-    if (r->used + n > r->size) {
-        size_t size = r->used + n < 4096 ? 4096 : (r->used + n) * 2;
-        char *bigger = realloc(r->buf, size);
-        if (!bigger)
-            return error_set(e, -ENOMEM, "out of memory for a message of %zu bytes", r->used + n);
-        r->buf = bigger;
-        r->size = size;
-    }
-    if (n)
-        memcpy(r->buf + r->used, bytes, n);
+    if (!n)
+        return 0;
+    if (make_room(r, n, e))
+        return e->code;
+    memcpy(r->buf + r->used, bytes, n);
     r->used += n;
     return 0;
 }
 
+/* The NUL behind the next message, or NULL. Each byte is looked at once. */
+static const char *message_end(struct message_reader *r)
+{
+    const char *end = NULL;
+    if (r->scanned < r->used)
+        end = memchr(r->buf + r->scanned, 0, r->used - r->scanned);
+    r->scanned = end ? (size_t)(end - r->buf) : r->used;
+    return end;
+}
+
+bool message_reader_ready(struct message_reader *r)
+{
+    return message_end(r) != NULL;
+}
+
 int message_reader_next(struct message_reader *r, json_t **out, struct error *e)
 {
-    char *end = r->used ? memchr(r->buf, 0, r->used) : NULL;
-    size_t len = end ? (size_t)(end - r->buf) : r->used;
+    const char *at = r->buf + r->start, *end = message_end(r);
+    size_t len = end ? (size_t)(end - at) : message_reader_waiting(r);
     if (len > r->limit)
         return error_set(e, -EMSGSIZE, "message larger than %zu bytes", r->limit);
     if (!end)
         return 0;
     json_error_t why;
-    json_t *object = json_loadb(r->buf, len, JSON_REJECT_DUPLICATES, &why);
-    r->used -= len + 1;
-    memmove(r->buf, end + 1, r->used);
+    json_t *object = json_loadb(at, len, JSON_REJECT_DUPLICATES, &why);
+    r->start = r->scanned = (size_t)(end - r->buf) + 1;
+    if (r->start == r->used)
+        r->start = r->scanned = r->used = 0;
     if (!object)
         return error_set(e, -EPROTO, "malformed JSON at byte %d: %s", why.position, why.text);
     if (!json_is_object(object)) {
@@ -105,7 +145,9 @@ int message_receive(int fd, struct message_reader *r, json_t **out, struct error
         if (n < 0)
             return error_errno(e, errno, "receive a message");
         if (n == 0)
-            return r->used ? error_set(e, -EPROTO, "the connection ended inside a message") : 0;
+            return message_reader_waiting(r)
+                       ? error_set(e, -EPROTO, "the connection ended inside a message")
+                       : 0;
         rc = message_reader_feed(r, chunk, (size_t)n, e);
         if (rc)
             return rc;

@@ -12,11 +12,13 @@
 #include "base/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct message_reader {
     char *buf;
-    size_t used, size, limit;
+    size_t start, scanned, used; /* taken up to start, no NUL between start and scanned */
+    size_t size, limit;
 };
 
 /* limit: the largest message taken, in bytes. */
@@ -24,6 +26,10 @@ void message_reader_init(struct message_reader *r, size_t limit);
 void message_reader_dispose(struct message_reader *r);
 /* Copies bytes in. 0, -ENOMEM, or -EMSGSIZE when a message exceeds the limit. */
 int message_reader_feed(struct message_reader *r, const void *bytes, size_t n, struct error *e);
+/* Bytes that were fed and not taken. */
+size_t message_reader_waiting(const struct message_reader *r);
+/* Whether a whole message waits. */
+bool message_reader_ready(struct message_reader *r);
 /* Takes the next whole message: 1 and *out (caller owns a reference), 0 none yet,
  * -EPROTO when it is not a JSON object. */
 int message_reader_next(struct message_reader *r, json_t **out, struct error *e);

@@ -177,10 +177,15 @@ static bool op_is_durable(const struct db_op *op)
 /* Whether a commit is on the disk when it returns. It cannot be changed inside a transaction. */
 static int sync_commits(struct db *db, bool on, struct error *e)
 {
+    if (db->syncs == on)
+        return 0;
     const char *pragma = on ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL";
-    return sqlite3_exec(db->handle, pragma, NULL, NULL, NULL) == SQLITE_OK
-               ? 0
-               : db_error(db->handle, e, pragma);
+    int rc = transaction_clear(db, e);
+    if (!rc && sqlite3_exec(db->handle, pragma, NULL, NULL, NULL) != SQLITE_OK)
+        rc = db_error(db->handle, e, pragma);
+    if (!rc)
+        db->syncs = on;
+    return rc;
 }
 
 static int apply(struct db *db, const struct db_op *ops, size_t n, struct error *e)
@@ -208,17 +213,8 @@ int db_apply(struct db *db, const struct db_op *ops, size_t n, struct error *e)
     bool durable = false;
     for (size_t i = 0; i < n; i++)
         durable |= op_is_durable(&ops[i]);
-    if (!durable)
-        return apply_somehow(db, ops, n, e);
-    struct error second;
-    int rc = transaction_clear(db, e);
-    if (!rc)
-        rc = sync_commits(db, true, e);
-    if (!rc)
-        rc = apply_somehow(db, ops, n, e);
-    if (sync_commits(db, false, &second))
-        log_warning("%s", second.text); /* slower, not wrong */
-    return rc;
+    int rc = sync_commits(db, durable, e);
+    return rc ? rc : apply_somehow(db, ops, n, e);
 }
 
 void db_op_dispose(struct db_op *op)

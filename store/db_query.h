@@ -75,6 +75,7 @@ struct db {
     sqlite3 *handle;
     sqlite3_stmt *statements[ST_COUNT];
     char boot_id[48];
+    bool syncs;    /* commits are on the disk when they return */
     int log_pages; /* in the log since it was emptied */
     int log_again; /* what could not be emptied is left until it has so many */
 };

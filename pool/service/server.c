@@ -22,12 +22,17 @@
 #include <unistd.h>
 
 #define BACKLOG 128
+#define TURN_NS 1000000u /* of a round of the loop for messages that wait; others come next */
+/* Nothing more is read from a client whose messages wait for their turn while so much does. */
+#define BEHIND_MAX (256u << 10)
 #define UNREAD_MAX (4u << 20) /* bytes of replies that a client may leave unread */
 
 struct server {
     const struct service *service;
     uv_pipe_t listener;
     uv_idle_t soon; /* runs while soon_list has members */
+    uv_prepare_t round;
+    uint64_t spent_ns; /* in this round of the loop */
     struct list soon_list, clients;
     unsigned n_clients, max_clients;
     char path[108];
@@ -42,6 +47,7 @@ struct client {
     uv_pipe_t pipe;
     struct conn conn;
     size_t unread;
+    bool reading;
     enum { CLIENT_OPEN, CLIENT_HANGING_UP, CLIENT_CLOSED } state;
 };
 
@@ -82,6 +88,36 @@ static void client_close(struct client *c)
 
 /* ---- what is done soon ---- */
 
+static void client_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+static void client_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
+
+/* A client with a call that is open is read in any case: it may go. */
+static void client_pace(struct client *c)
+{
+    bool read = !conn_behind(&c->conn) || message_reader_waiting(&c->conn.reader) < BEHIND_MAX;
+    if (c->state != CLIENT_OPEN || read == c->reading)
+        return;
+    c->reading = read;
+    if (read)
+        uv_read_start((uv_stream_t *)&c->pipe, client_alloc, client_read);
+    else
+        uv_read_stop((uv_stream_t *)&c->pipe);
+}
+
+static void client_run(struct client *c)
+{
+    uint64_t begun = uv_hrtime();
+    conn_run(&c->conn);
+    c->server->spent_ns += uv_hrtime() - begun;
+    client_pace(c);
+}
+
+static void round_begins(uv_prepare_t *round)
+{
+    container_of(round, struct server, round)->spent_ns = 0;
+}
+
+/* One message of each in turn, until this round's time is over. */
 static void soon_run(uv_idle_t *idle)
 {
     struct server *s = container_of(idle, struct server, soon);
@@ -89,14 +125,19 @@ static void soon_run(uv_idle_t *idle)
     list_init(&now);
     while ((node = list_pop(&s->soon_list)))
         list_append(&now, node);
-    uv_idle_stop(idle);
-    while ((node = list_pop(&now))) {
+    uint64_t end = uv_hrtime() + TURN_NS;
+    while (uv_hrtime() < end && (node = list_pop(&now))) {
         struct client *c = container_of(node, struct client, soon);
         if (c->state == CLIENT_HANGING_UP)
             client_close(c);
         else
-            conn_run(&c->conn);
+            client_run(c);
     }
+    struct list *first = s->soon_list.next; /* whoever had no turn comes before those who had */
+    while ((node = list_pop(&now)))
+        list_insert(first, node);
+    if (list_empty(&s->soon_list))
+        uv_idle_stop(idle);
 }
 
 static void client_soon(struct client *c)
@@ -175,13 +216,25 @@ static void client_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(c->server->buf, sizeof c->server->buf);
 }
 
+/* At once, unless others wait for their turn or have used up this round. */
+static void client_received(struct client *c, const char *bytes, size_t n)
+{
+    const struct server *s = c->server;
+    conn_take(&c->conn, bytes, n);
+    if (list_empty(&s->soon_list) && s->spent_ns < TURN_NS)
+        client_run(c);
+    else
+        client_soon(c);
+    client_pace(c);
+}
+
 static void client_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct client *c = container_of(stream, struct client, pipe);
     if (n < 0)
         client_close(c);
     else if (n > 0)
-        conn_feed(&c->conn, buf->base, (size_t)n);
+        client_received(c, buf->base, (size_t)n);
 }
 
 static int peer_uid(uv_pipe_t *pipe, uid_t *uid)
@@ -226,6 +279,7 @@ static void client_connected(uv_stream_t *listener, int status)
     }
     conn_init(&c->conn, s->service, &transport, c, uid);
     list_append(&s->clients, &c->node);
+    c->reading = true;
     uv_read_start((uv_stream_t *)&c->pipe, client_alloc, client_read);
 }
 
@@ -309,7 +363,9 @@ int server_new(uv_loop_t *loop, const struct service *service, const char *path,
     }
     uv_pipe_init(loop, &s->listener, 0);
     uv_idle_init(loop, &s->soon);
-    s->open_handles = 2;
+    uv_prepare_init(loop, &s->round);
+    uv_prepare_start(&s->round, round_begins);
+    s->open_handles = 3;
     rc = server_listen(s, mode, group, e);
     s->listening = true;
     if (rc) {
@@ -346,6 +402,7 @@ void server_close(struct server *s)
     server_stop_accepting(s);
     list_each (node, &s->clients)
         client_close(container_of(node, struct client, node));
-    s->soon.data = s;
+    s->soon.data = s->round.data = s;
     uv_close((uv_handle_t *)&s->soon, handle_closed);
+    uv_close((uv_handle_t *)&s->round, handle_closed);
 }

@@ -37,6 +37,8 @@ static bool strings_only(const json_t *list)
 {
     size_t i;
     json_t *v;
+    if (json_array_size(list) > VARLINK_MEMBERS_MAX)
+        return false;
     json_array_foreach ((json_t *)list, i, v)
         if (!json_is_string(v))
             return false;
@@ -47,6 +49,8 @@ static bool string_values_only(const json_t *map)
 {
     const char *key;
     json_t *v;
+    if (json_object_size(map) > VARLINK_MEMBERS_MAX)
+        return false;
     json_object_foreach ((json_t *)map, key, v)
         if (!json_is_string(v))
             return false;
@@ -130,7 +134,7 @@ static const struct answered *call_end(struct call *call, json_t *message)
         json_decref(message);
     else
         conn_send(c, message);
-    if (!c->running && !c->broken && c->reader.used)
+    if (!c->running && !c->broken && message_reader_waiting(&c->reader))
         c->ops->run_soon(c->transport);
     return &proof;
 }
@@ -313,32 +317,40 @@ static void conn_complain(struct conn *c, const struct error *e)
     conn_hang_up(c);
 }
 
+bool conn_behind(struct conn *c)
+{
+    return !c->call.conn && !c->broken && message_reader_ready(&c->reader);
+}
+
 void conn_run(struct conn *c)
 {
-    if (c->running)
+    json_t *message;
+    struct error e;
+    if (c->running || c->call.conn || c->broken)
         return;
     c->running = true;
-    while (!c->call.conn && !c->broken) {
-        json_t *message;
-        struct error e;
-        int rc = message_reader_next(&c->reader, &message, &e);
-        if (rc < 0)
-            conn_complain(c, &e);
-        if (rc <= 0)
-            break;
+    int rc = message_reader_next(&c->reader, &message, &e);
+    if (rc < 0) {
+        conn_complain(c, &e);
+    } else if (rc > 0) {
         call_start(c, message);
         json_decref(message);
     }
     c->running = false;
+    if (conn_behind(c))
+        c->ops->run_soon(c->transport);
+}
+
+void conn_take(struct conn *c, const void *bytes, size_t n)
+{
+    struct error e;
+    if (!c->broken && n && message_reader_feed(&c->reader, bytes, n, &e))
+        conn_complain(c, &e);
 }
 
 void conn_feed(struct conn *c, const void *bytes, size_t n)
 {
-    struct error e;
-    if (c->broken || !n)
-        return;
-    if (message_reader_feed(&c->reader, bytes, n, &e))
-        conn_complain(c, &e);
+    conn_take(c, bytes, n);
     conn_run(c);
 }
 

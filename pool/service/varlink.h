@@ -25,6 +25,8 @@
 
 #define VARLINK_MESSAGE_LIMIT (1u << 20) /* bytes of one message, and of what waits behind it */
 
+#define VARLINK_MEMBERS_MAX 1024 /* of an array, or of a map, that a client gives */
+
 struct answered;
 struct conn;
 
@@ -95,10 +97,15 @@ struct conn {
 
 void conn_init(struct conn *c, const struct service *service, const struct transport_ops *ops,
                void *transport, uid_t uid);
-/* Bytes from the client. */
-void conn_feed(struct conn *c, const void *bytes, size_t n);
-/* Handles what is buffered, until a call is left open. */
+/* Bytes from the client: only buffered. */
+void conn_take(struct conn *c, const void *bytes, size_t n);
+/* Handles one message, if one is whole and no call is open. If another could follow, run_soon is
+ * asked: what a client has sent at once takes turns with others. */
 void conn_run(struct conn *c);
+/* Whether conn_run would handle a message. */
+bool conn_behind(struct conn *c);
+/* conn_take, then conn_run. */
+void conn_feed(struct conn *c, const void *bytes, size_t n);
 /* The client is gone: cancels the open call, tells the watches. May run twice. */
 void conn_dispose(struct conn *c);
 void conn_watch(struct conn *c, struct conn_watch *w);

@@ -199,7 +199,7 @@ static int request_run(struct helper *h, const json_t *request, struct error *e)
 static bool request_waits(const struct helper *h)
 {
     struct pollfd p = {.fd = HELPER_FD, .events = POLLIN};
-    return h->reader.used || poll(&p, 1, 0) != 0;
+    return message_reader_waiting(&h->reader) || poll(&p, 1, 0) != 0;
 }
 
 /* Nobody asks for anything: time for what a completion will be glad of. */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -671,6 +672,56 @@ static void test_kill_replacing(void **state)
     }
 }
 
+#define FLOOD 12000u
+#define FLOOD_TURNS 20u
+
+/* Bytes of replies that fd could read. */
+static unsigned unread(int fd)
+{
+    int n = 0;
+    assert_int_equal(ioctl(fd, FIONREAD, &n), 0);
+    return (unsigned)n;
+}
+
+/* Sends FLOOD calls at once; how many calls of another client are answered until theirs are. */
+static unsigned flood_once(int flood, int other)
+{
+    static const char call[] = "{\"method\":\"io.dompool.ImageList\",\"oneway\":true}";
+    static const char last[] = "{\"method\":\"io.dompool.ImageList\"}";
+    static char bytes[FLOOD * sizeof call + sizeof last];
+    unsigned n = 0;
+    for (size_t i = 0; i < FLOOD; i++)
+        memcpy(bytes + i * sizeof call, call, sizeof call);
+    memcpy(bytes + FLOOD * sizeof call, last, sizeof last);
+    pid_t sender = fork();
+    if (!sender)
+        _exit(send(flood, bytes, sizeof bytes, 0) != sizeof bytes);
+    while (!unread(flood)) {
+        json_decref(ask_on(other, "Status", NULL));
+        n++;
+    }
+    json_decref(receive(flood));
+    int status;
+    assert_int_equal(waitpid(sender, &status, 0), sender);
+    assert_int_equal(status, 0);
+    return n;
+}
+
+/* Whoever sends thousands of calls at once does not keep another waiting for all of them. */
+static void test_flood(void **state)
+{
+    (void)state;
+    unsigned most = 0;
+    int flood = connect_now(), other = connect_now();
+    for (int i = 0; i < 5 && most < FLOOD_TURNS; i++) {
+        unsigned n = flood_once(flood, other);
+        most = n > most ? n : most;
+    }
+    assert_in_range(most, FLOOD_TURNS, FLOOD);
+    close(flood);
+    close(other);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -691,6 +742,7 @@ int main(void)
         TEST(test_import),
         TEST(test_images),
         TEST(test_kill_replacing),
+        TEST(test_flood),
     };
     signal(SIGPIPE, SIG_IGN);
     if (getenv("ONLY"))

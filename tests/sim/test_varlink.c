@@ -115,9 +115,18 @@ static int end(void **state)
     return 0;
 }
 
+static void feed_bytes(const char *bytes, size_t n)
+{
+    conn_feed(&conn, bytes, n);
+    while (run_soon) {
+        run_soon = false;
+        conn_run(&conn);
+    }
+}
+
 static void feed(const char *text)
 {
-    conn_feed(&conn, text, strlen(text) + 1);
+    feed_bytes(text, strlen(text) + 1);
 }
 
 static void expect(const char *text)
@@ -201,7 +210,7 @@ static void test_broken_clients(void **state)
         size_t n = strlen(broken[i]) + 1;
         memcpy(both, broken[i], n);
         memcpy(both + n, "{\"method\":\"io.test.Echo\"}", 26);
-        conn_feed(&conn, both, n + 26);
+        feed_bytes(both, n + 26);
         assert_true(hung_up);
         assert_non_null(strstr(sent, "io.test.BadValue"));
         assert_null(strstr(strchr(sent, '\n') + 1, "parameters"));
@@ -246,6 +255,49 @@ static void test_deferred(void **state)
     assert_non_null(strstr(sent, "io.test.TimedOut"));
 }
 
+/* However much a client sends at once, it gets one turn at a time. */
+static void test_turns(void **state)
+{
+    static const char text[] = "{\"method\":\"io.test.Echo\"}\0{\"method\":\"io.test.Echo\"}\0{";
+    (void)state;
+    conn_take(&conn, text, sizeof text - 1);
+    assert_true(conn_behind(&conn));
+    expect("");
+    conn_run(&conn);
+    expect("{\"parameters\":{}}\n");
+    assert_true(run_soon && conn_behind(&conn));
+    run_soon = false;
+    conn_run(&conn);
+    expect("{\"parameters\":{}}\n");
+    assert_false(run_soon || conn_behind(&conn)); /* the third is not whole */
+}
+
+static void test_members(void **state)
+{
+    json_t *list = json_array(), *map = json_object();
+    char key[16];
+    (void)state;
+    for (int i = 0; i <= VARLINK_MEMBERS_MAX; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        json_array_append_new(list, json_string(key));
+        json_object_set_new(map, key, json_string(key));
+    }
+    json_t *call =
+        json_pack("{s:s, s:{s:o}}", "method", "io.test.Echo", "parameters", "list", list);
+    char *bytes = json_dumps(call, 0);
+    feed(bytes);
+    assert_non_null(strstr(sent, "InvalidParameter"));
+    free(bytes);
+    json_decref(call);
+    call = json_pack("{s:s, s:{s:o}}", "method", "io.test.Echo", "parameters", "map", map);
+    bytes = json_dumps(call, 0);
+    used = 0;
+    feed(bytes);
+    assert_non_null(strstr(sent, "InvalidParameter"));
+    free(bytes);
+    json_decref(call);
+}
+
 static void watch_closed(struct conn_watch *w)
 {
     (void)w;
@@ -284,8 +336,8 @@ static void test_every_cut(void **state)
                                "\"parameters\":{\"text\":\"a\"}}";
     (void)state;
     for (size_t cut = 0; cut <= sizeof text; cut++) {
-        conn_feed(&conn, text, cut);
-        conn_feed(&conn, text + cut, sizeof text - cut);
+        feed_bytes(text, cut);
+        feed_bytes(text + cut, sizeof text - cut);
         expect("{\"parameters\":{}}\n{\"parameters\":{\"text\":\"a\"}}\n");
     }
 }
@@ -295,13 +347,9 @@ static void test_every_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_calls),
-        TEST(test_standard_errors),
-        TEST(test_broken_clients),
-        TEST(test_too_large),
-        TEST(test_deferred),
-        TEST(test_client_dies),
-        TEST(test_no_memory_and_slow_readers),
+        TEST(test_calls),     TEST(test_standard_errors), TEST(test_broken_clients),
+        TEST(test_too_large), TEST(test_deferred),        TEST(test_turns),
+        TEST(test_members),   TEST(test_client_dies),     TEST(test_no_memory_and_slow_readers),
         TEST(test_every_cut),
     };
     log_init("test", LOG_LEVEL_ERROR);

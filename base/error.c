@@ -1,6 +1,8 @@
 /* Errors: see error.h. */
 #include "base/error.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,14 +16,6 @@ static const struct {
 #undef ANSWER_ROW
 };
 
-/* A text is one line whatever a guest or a file put into its parts. */
-static void make_one_line(char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            *s = '?';
-}
-
 int error_set(struct error *e, int code, const char *fmt, ...)
 {
     if (!e)
@@ -30,7 +24,7 @@ int error_set(struct error *e, int code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(e->text, sizeof e->text, fmt, ap);
     va_end(ap);
-    make_one_line(e->text);
+    text_plain(e->text);
     e->code = code;
     return code;
 }
@@ -48,7 +42,7 @@ int error_errno(struct error *e, int errnum, const char *fmt, ...)
     char buf[128];
     snprintf(e->text + used, sizeof e->text - used, ": %s",
              strerror_r(-code, buf, sizeof buf)); /* GNU strerror_r returns the text */
-    make_one_line(e->text);
+    text_plain(e->text);
     e->code = code;
     return code;
 }
@@ -65,7 +59,7 @@ int error_prefix(struct error *e, const char *fmt, ...)
     va_end(ap);
     size_t used = strlen(e->text);
     snprintf(e->text + used, sizeof e->text - used, "%s", old);
-    make_one_line(e->text);
+    text_plain(e->text);
     return e->code;
 }
 

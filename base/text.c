@@ -5,13 +5,76 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The smallest code point that so many bytes are for (RFC 3629): a longer form is not UTF-8. */
+static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+
+/* Bytes of the character whose first one this is; 0: none begins so. */
+static size_t character_bytes(unsigned char first)
+{
+    if (first < 0x80)
+        return 1;
+    if (first >= 0xc2 && first < 0xe0)
+        return 2;
+    if (first >= 0xe0 && first < 0xf0)
+        return 3;
+    return first >= 0xf0 && first < 0xf5 ? 4 : 0;
+}
+
+/* Of the n bytes of a character, how many are there before the text ends or goes wrong. */
+static size_t character_there(const char *at, size_t n)
+{
+    size_t i = 1;
+    while (i < n && ((unsigned char)at[i] & 0xc0) == 0x80)
+        i++;
+    return i;
+}
+
+static bool character_valid(const char *at, size_t n)
+{
+    if (n == 1)
+        return (unsigned char)*at >= 0x20 && *at != 0x7f;
+    uint32_t point = (unsigned char)*at & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; i++)
+        point = point << 6 | ((unsigned char)at[i] & 0x3fu);
+    bool surrogate = point >= 0xd800 && point < 0xe000;
+    return point >= smallest[n] && point <= 0x10ffff && !surrogate;
+}
+
+void text_plain(char *text)
+{
+    while (*text) {
+        size_t n = character_bytes((unsigned char)*text), there = n ? character_there(text, n) : 1;
+        if (n && there < n && !text[there]) {
+            *text = '\0';
+            return;
+        }
+        bool good = n && there == n && character_valid(text, n);
+        if (!good)
+            *text = '?';
+        text += good ? n : 1;
+    }
+}
+
+/* A text that was cut ends with a whole character. */
+static void end_whole(char *text)
+{
+    size_t len = strlen(text), back = 1;
+    while (back < 4 && back < len && ((unsigned char)text[len - back] & 0xc0) == 0x80)
+        back++;
+    if (len && character_bytes((unsigned char)text[len - back]) > back)
+        text[len - back] = '\0';
+}
+
 bool format_fits(char *buf, size_t size, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(buf, size, fmt, ap);
     va_end(ap);
-    return n >= 0 && (size_t)n < size;
+    bool fits = n >= 0 && (size_t)n < size;
+    if (!fits)
+        end_whole(buf);
+    return fits;
 }
 
 char *format_new(const char *fmt, ...)

@@ -6,9 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* snprintf into buf; false when it did not fit. */
+/* snprintf into buf; false when it did not fit. UTF-8 is cut between characters. */
 bool format_fits(char *buf, size_t size, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Makes a text what may be logged and sent: one line of UTF-8. Control characters, and bytes that
+ * are not UTF-8, become '?'; a character that was cut at the end of the text goes. */
+void text_plain(char *text);
 /* malloc'd string or NULL. */
 char *format_new(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Names of images, domains: 1..63 characters of [A-Za-z0-9._-], first one alphanumeric. */

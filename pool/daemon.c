@@ -132,14 +132,23 @@ static void watchdog_fired(uv_timer_t *timer)
     notify("WATCHDOG=1");
 }
 
+static struct server_limits limits_of(const struct config *c)
+{
+    return (struct server_limits){
+        .clients = (unsigned)config_number(c, KEY_MAX_CLIENTS),
+        .clients_per_user = (unsigned)config_number(c, KEY_CLIENTS_PER_USER),
+    };
+}
+
 static void apply_config(struct daemon *d)
 {
     const struct config *c = d->core.config;
+    const struct server_limits limits = limits_of(c);
     log_set_level((enum log_level)config_number(c, KEY_LOG_LEVEL));
     world_host_set_libexec(d->wh, config_text(c, KEY_LIBEXEC_DIR));
     world_host_set_log_level(d->wh, config_text(c, KEY_LOG_LEVEL));
     if (d->server)
-        server_set_max_clients(d->server, (unsigned)config_number(c, KEY_MAX_CLIENTS));
+        server_set_limits(d->server, &limits);
 }
 
 static void ready(struct daemon *d)
@@ -156,6 +165,7 @@ static void started(struct core *core, int rc, const struct error *e)
 {
     struct daemon *d = core->owner;
     const struct config *c = core->config;
+    const struct server_limits limits = limits_of(c);
     struct error why;
     if (rc) {
         fail(d, e);
@@ -163,7 +173,7 @@ static void started(struct core *core, int rc, const struct error *e)
     }
     if (server_new(&d->loop, &d->service, config_text(c, KEY_SOCKET),
                    (unsigned)config_number(c, KEY_SOCKET_MODE), config_text(c, KEY_SOCKET_GROUP),
-                   (unsigned)config_number(c, KEY_MAX_CLIENTS), &d->server, &why) ||
+                   &limits, &d->server, &why) ||
         world_host_watch(d->wh, &why))
         fail(d, &why);
     else

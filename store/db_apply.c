@@ -1,6 +1,5 @@
 /* Writing rows: see db.h. */
 #include "base/clock.h"
-#include "base/log.h"
 #include "store/db_query.h"
 #include "store/db_schema.h"
 

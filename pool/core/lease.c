@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* Background work gives way to a request for so long; completing takes less. */
 #define ASIDE_MS 100
@@ -132,6 +133,8 @@ static int check_name(const struct core *core, const char *name, struct error *e
                          "name \"%.80s\": 1 to 63 letters, digits, '.', '_' or '-', first a letter "
                          "or digit, and not like a lease id or domid",
                          name);
+    if (!strcasecmp(name, "Domain-0") || !strcasecmp(name, "Xenstore"))
+        return error_set(e, ANSWER_NAME_IN_USE, "name \"%s\" is Xen's own", name);
     if (lease_named(core, name) || domains_named(core, name))
         return error_set(e, ANSWER_NAME_IN_USE, "a domain named %s exists already", name);
     return 0;

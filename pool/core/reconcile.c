@@ -225,6 +225,7 @@ static bool orphan_adopt(struct core *core, const struct host_domain *d)
     s->uuid = d->uuid;
     s->domid = d->domid;
     format_fits(s->name, sizeof s->name, "%s", d->name);
+    text_plain(s->name); /* xenstore may have anything there */
     log_warning("domain %u (%s) is ours but no row knows it: it is destroyed", d->domid, d->name);
     leftover(s, "no row knew this domain");
     return true;

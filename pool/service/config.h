@@ -50,6 +50,8 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "messages up to this level are logged: error, warning, info or debug")                       \
     X(MAX_CLIENTS, DAEMON, "max_clients", NUMBER, "128", 2, 10000, true,                           \
       "maximum number of connections; one in eight is reserved for root")                          \
+    X(CLIENTS_PER_USER, DAEMON, "clients_per_user", NUMBER, "32", 1, 10000, true,                  \
+      "maximum number of connections of a user other than root; each has one request at a time")   \
     X(LEASES_PER_USER, DAEMON, "leases_per_user", NUMBER, "0", 0, 100000, true,                    \
       "maximum number of leases of a user other than root; 0: no limit")                           \
     X(PARALLEL, DAEMON, "parallel", NUMBER, "1", 1, 16, true,                                      \

@@ -87,16 +87,21 @@ static void helper_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         uv_read_stop(stream); /* its exit follows */
 }
 
-/* What the helper wrote before it exited and the loop has not read yet. */
+/* What the helper wrote before it exited and the loop has not read yet. A child of its own may
+ * still write: whatever is more than any message is not waited for. */
 static void helper_drain(struct helper *h)
 {
     uv_os_fd_t fd;
     ssize_t n;
     if (uv_fileno((uv_handle_t *)&h->pipe, &fd))
         return;
-    while ((n = read(fd, h->buf, sizeof h->buf)) > 0 || (n < 0 && errno == EINTR))
-        if (n > 0)
-            helper_feed(h, h->buf, (size_t)n);
+    size_t left = HELPER_MESSAGE_LIMIT;
+    while (left && ((n = read(fd, h->buf, sizeof h->buf)) > 0 || (n < 0 && errno == EINTR))) {
+        if (n <= 0)
+            continue;
+        helper_feed(h, h->buf, (size_t)n);
+        left -= (size_t)n < left ? (size_t)n : left;
+    }
 }
 
 static void helper_exited(uv_process_t *process, int64_t status, int sig)

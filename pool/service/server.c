@@ -25,7 +25,9 @@
 #define TURN_NS 1000000u /* of a round of the loop for messages that wait; others come next */
 /* Nothing more is read from a client whose messages wait for their turn while so much does. */
 #define BEHIND_MAX (256u << 10)
-#define UNREAD_MAX (4u << 20) /* bytes of replies that a client may leave unread */
+/* Bytes of replies that a client may leave unread before another one is made. One reply may be
+ * larger: a list of ten thousand leases is. */
+#define UNREAD_MAX (4u << 20)
 
 struct server {
     const struct service *service;
@@ -34,7 +36,10 @@ struct server {
     uv_prepare_t round;
     uint64_t spent_ns; /* in this round of the loop */
     struct list soon_list, clients;
-    unsigned n_clients, max_clients;
+    unsigned n_clients;
+    struct server_limits limits;
+    unsigned turned_away;    /* since that was logged */
+    uint64_t turned_away_ms; /* of the loop's clock, when it was */
     char path[108];
     bool listening;
     unsigned open_handles;
@@ -177,7 +182,7 @@ static void client_written(uv_write_t *req, int status)
 
 static bool send_rest(struct client *c, char *bytes, size_t sent, size_t len)
 {
-    struct client_write *w = c->unread + len > UNREAD_MAX ? NULL : calloc(1, sizeof *w);
+    struct client_write *w = c->unread > UNREAD_MAX ? NULL : calloc(1, sizeof *w);
     uv_buf_t buf = uv_buf_init(bytes + sent, (unsigned)(len - sent));
     if (w)
         *w = (struct client_write){.client = c, .bytes = bytes, .len = len};
@@ -248,11 +253,35 @@ static int peer_uid(uv_pipe_t *pipe, uid_t *uid)
     return 0;
 }
 
-/* Root keeps a part of the places, so that it can always see and stop what goes on. */
-static bool too_many(const struct server *s, uid_t uid)
+static unsigned clients_of(const struct server *s, uid_t uid)
 {
-    unsigned kept = s->max_clients / 8 ? s->max_clients / 8 : 1;
-    return s->n_clients > s->max_clients - (uid ? kept : 0);
+    unsigned n = 0;
+    list_each (node, &s->clients)
+        n += container_of(node, struct client, node)->conn.uid == uid;
+    return n;
+}
+
+/* Root keeps a part of the places, so that it can always see and stop what goes on. Which limit
+ * the client is one too many for, or NULL. */
+static const char *too_many(const struct server *s, uid_t uid)
+{
+    unsigned max = s->limits.clients, kept = max / 8 ? max / 8 : 1;
+    if (s->n_clients > max - (uid ? kept : 0))
+        return "max_clients";
+    return uid && clients_of(s, uid) >= s->limits.clients_per_user ? "clients_per_user" : NULL;
+}
+
+#define SAY_EACH_MS 1000 /* clients cause these lines */
+
+static void say_turned_away(struct server *s, const char *why)
+{
+    uint64_t now = uv_now(s->listener.loop);
+    s->turned_away++;
+    if (s->turned_away_ms && now - s->turned_away_ms < SAY_EACH_MS)
+        return;
+    log_warning("%u clients were turned away, the last one because of %s", s->turned_away, why);
+    s->turned_away = 0;
+    s->turned_away_ms = now;
 }
 
 static void client_connected(uv_stream_t *listener, int status)
@@ -270,9 +299,11 @@ static void client_connected(uv_stream_t *listener, int status)
     list_init(&c->node);
     uv_pipe_init(listener->loop, &c->pipe, 0);
     s->n_clients++;
-    if (uv_accept(listener, (uv_stream_t *)&c->pipe) || peer_uid(&c->pipe, &uid) ||
-        too_many(s, uid)) {
-        log_warning("a client is turned away: max_clients = %u are connected", s->max_clients);
+    const char *limit = "an error";
+    if (!uv_accept(listener, (uv_stream_t *)&c->pipe) && !peer_uid(&c->pipe, &uid))
+        limit = too_many(s, uid);
+    if (limit) {
+        say_turned_away(s, limit);
         c->state = CLIENT_CLOSED;
         uv_close((uv_handle_t *)&c->pipe, client_freed);
         return;
@@ -343,13 +374,14 @@ static int server_listen(struct server *s, unsigned mode, const char *group, str
 }
 
 int server_new(uv_loop_t *loop, const struct service *service, const char *path, unsigned mode,
-               const char *group, unsigned max_clients, struct server **out, struct error *e)
+               const char *group, const struct server_limits *limits, struct server **out,
+               struct error *e)
 {
     struct server *s = calloc(1, sizeof *s);
     if (!s)
         return error_set(e, -ENOMEM, "out of memory");
     s->service = service;
-    s->max_clients = max_clients;
+    s->limits = *limits;
     list_init(&s->soon_list);
     list_init(&s->clients);
     int rc = 0;
@@ -376,9 +408,9 @@ int server_new(uv_loop_t *loop, const struct service *service, const char *path,
     return 0;
 }
 
-void server_set_max_clients(struct server *s, unsigned max_clients)
+void server_set_limits(struct server *s, const struct server_limits *limits)
 {
-    s->max_clients = max_clients;
+    s->limits = *limits;
 }
 
 static void handle_closed(uv_handle_t *handle)

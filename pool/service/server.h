@@ -12,11 +12,17 @@
 
 struct server;
 
+struct server_limits {
+    unsigned clients;          /* connections; one in eight is root's */
+    unsigned clients_per_user; /* of a user other than root */
+};
+
 /* Binds and listens. An old socket that nobody answers is replaced; one that somebody answers is
  * an error. group: "" for the daemon's own. */
 int server_new(uv_loop_t *loop, const struct service *service, const char *path, unsigned mode,
-               const char *group, unsigned max_clients, struct server **out, struct error *e);
-void server_set_max_clients(struct server *s, unsigned max_clients);
+               const char *group, const struct server_limits *limits, struct server **out,
+               struct error *e);
+void server_set_limits(struct server *s, const struct server_limits *limits);
 /* Accepts nobody any more and removes the socket; clients stay. */
 void server_stop_accepting(struct server *s);
 /* Disconnects all. Freed by the loop's next rounds; the service may be freed when it is idle. */

@@ -2,6 +2,7 @@
 #include "restore/protocol/image_made.h"
 
 #include "base/uuid.h"
+#include "store/image_format.h"
 
 #include <limits.h>
 #include <string.h>
@@ -64,5 +65,5 @@ bool image_made_from_json(const json_t *made, struct image_info *info, json_t **
         return false;
     info->vcpus = (unsigned)vcpus;
     info->created_ms = (int64_t)created_ms;
-    return true;
+    return info->vcpus && info->populated && image_counts_fit(info);
 }

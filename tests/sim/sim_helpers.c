@@ -528,14 +528,15 @@ static bool verifies(const struct helper *h)
 
 static json_t *made_json(struct sim *s, const struct file *f)
 {
+    bool whole = uuid_is_none(&f->base);
     struct image_info info = {
         .guest = IMAGE_GUEST_PV,
         .vcpus = 2,
         .max_pfn = 99,
         .populated = 100,
-        .entries = uuid_is_none(&f->base) ? 100 : 7,
-        .zero_pages = 10,
-        .payload_pages = 90,
+        .entries = whole ? 100 : 7,
+        .zero_pages = whole ? 10 : 1,
+        .payload_pages = whole ? 90 : 6,
         .file_bytes = 400000,
         .created_ms = s->world.ops->wall_ms(&s->world),
     };

@@ -554,6 +554,50 @@ static void test_bad_clients(void **state)
     close(deaf);
 }
 
+#define NOBODY 65534
+#define PER_USER 5u
+
+/* How many of 20 connections of another user are kept. */
+static unsigned kept_of_nobody(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        unsigned kept = 0;
+        if (setresuid(NOBODY, NOBODY, NOBODY))
+            _exit(99);
+        for (int i = 0; i < 20; i++) {
+            int fd = connect_now();
+            struct pollfd p = {.fd = fd, .events = POLLIN};
+            kept += fd >= 0 && poll(&p, 1, 200) == 0;
+        }
+        _exit((int)kept);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return (unsigned)WEXITSTATUS(status);
+}
+
+/* One user cannot take the places of all others. Needs root. */
+static void test_clients_per_user(void **state)
+{
+    char *text, other[600];
+    (void)state;
+    assert_int_equal(geteuid(), 0);
+    stop(SIGTERM);
+    assert_int_equal(read_file(conf, 1000, &text, NULL, NULL), 0);
+    snprintf(other, sizeof other, "[daemon]\nsocket_mode = 0666\nclients_per_user = %u\n%s",
+             PER_USER, strstr(text, "state_dir"));
+    write_text(conf, other);
+    free(text);
+    start();
+    assert_int_equal(chmod(dir, 0755) || chmod(run_dir, 0755), 0);
+    assert_int_equal(kept_of_nobody(), PER_USER);
+    tell("Status", NULL, NULL);
+    usleep(100000);
+    assert_int_equal(kept_of_nobody(), PER_USER); /* the places are free again */
+}
+
 static void test_import(void **state)
 {
     char command[120];
@@ -743,6 +787,7 @@ int main(void)
         TEST(test_images),
         TEST(test_kill_replacing),
         TEST(test_flood),
+        TEST(test_clients_per_user),
     };
     signal(SIGPIPE, SIG_IGN);
     if (getenv("ONLY"))

@@ -3,6 +3,8 @@
 #include "pool/core/reconcile.h"
 #include "tests/sim/fixture.h"
 
+#include "base/array.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -426,6 +428,16 @@ static void test_lease_wait(void **state)
     sim_check_quiet(&sim);
 }
 
+/* A lease cannot take a name that stands for a domain of Xen's own. */
+static void test_reserved_names(void **state)
+{
+    static const char *const names[] = {"Domain-0", "domain-0", "Xenstore"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        sim_expect(root, "Allocate", json_pack("{s:s, s:s}", "image", "fire", "name", names[i]), 10,
+                   "NameInUse");
+}
+
 static void test_ttl(void **state)
 {
     (void)state;
@@ -751,6 +763,7 @@ int main(void)
         TEST(test_completing_client_dies),
         TEST(test_hold),
         TEST(test_lease_wait),
+        TEST(test_reserved_names),
         TEST(test_ttl),
         TEST(test_domain_ends),
         TEST(test_warm_domain_ends),

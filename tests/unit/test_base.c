@@ -13,10 +13,51 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+
+static void plain_texts(void **state)
+{
+    static const struct {
+        const char *text, *plain;
+    } cases[] = {
+        {"", ""},
+        {"a\tb\x1b\x7f", "a?b??"},
+        {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80.", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80."},
+        {"a\xc3", "a"},               /* cut */
+        {"a\xf0\x9f\x98", "a"},       /* cut */
+        {"\xc3(", "?("},              /* no second byte */
+        {"\x80\xbf", "??"},           /* no first byte */
+        {"\xc0\xaf", "??"},           /* too long for '/' */
+        {"\xe0\x80\xaf", "???"},      /* likewise */
+        {"\xed\xa0\x80", "???"},      /* a surrogate */
+        {"\xf4\x90\x80\x80", "????"}, /* beyond Unicode */
+        {"\xff\xfe", "??"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char text[32];
+        strcpy(text, cases[i].text);
+        text_plain(text);
+        assert_string_equal(text, cases[i].plain);
+    }
+    /* Wherever a text is cut, what is left is UTF-8. */
+    for (size_t size = 1; size < 12; size++) {
+        char text[12];
+        struct error e;
+        format_fits(text, size, "%s", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
+        json_t *json = json_string(text);
+        assert_non_null(json);
+        json_decref(json);
+        error_set(&e, -1, "%*s%s", (int)(sizeof e.text - size), "", "\xf0\x9f\x98\x80\xe2\x82\xac");
+        json = json_string(e.text);
+        assert_non_null(json);
+        json_decref(json);
+    }
+}
 
 static void error_texts(void **state)
 {
@@ -273,6 +314,7 @@ static void log_levels(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(plain_texts),
         cmocka_unit_test(error_texts),
         cmocka_unit_test(error_text_is_cut),
         cmocka_unit_test(answers_have_names),

@@ -9,11 +9,15 @@ static struct image_info some_image(void)
                               .base_id = {{4}},
                               .guest = IMAGE_GUEST_PVH,
                               .vcpus = 3,
-                              .created_ms = 1000};
-    uint64_t n = 10;
-#define COUNT(name) info.name = n++;
-    IMAGE_COUNTS(COUNT)
-#undef COUNT
+                              .created_ms = 1000,
+                              .max_pfn = 999,
+                              .populated = 500,
+                              .entries = 100,
+                              .zero_pages = 20,
+                              .repeated_pages = 30,
+                              .free_pages = 40,
+                              .payload_pages = 60,
+                              .file_bytes = 70};
     return info;
 }
 
@@ -81,11 +85,30 @@ static void test_no_config(void **state)
     assert_null(image_made_to_json(&info, NULL));
 }
 
+/* What cannot be true is not read, whoever says it. */
+static void test_counts(void **state)
+{
+    static const struct {
+        const char *key;
+        json_int_t value;
+    } wrong[] = {{"populated", 0},       {"populated", 1001}, {"entries", 501},
+                 {"zero_pages", 101},    {"vcpus", 0},        {"free_pages", 501},
+                 {"repeated_pages", 81}, {"payload_pages", 1}};
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        json_t *made = some_json();
+        json_object_set_new(made, wrong[i].key, json_integer(wrong[i].value));
+        assert_false(is_read(made));
+        json_decref(made);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_there_and_back),
         cmocka_unit_test(test_each_member),
+        cmocka_unit_test(test_counts),
         cmocka_unit_test(test_no_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

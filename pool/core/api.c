@@ -80,7 +80,8 @@ static const struct answered *image_capture(struct call *call, void *owner, cons
         .timeout_ms = given_int(given, "timeout_ms", SUSPEND_DEFAULT_MS),
     };
     if (rq.timeout_ms <= 0 || rq.timeout_ms > SUSPEND_MAX_MS)
-        return call_refuse(call, ANSWER_BAD_VALUE, "timeout_ms must be between 1 and 10 minutes");
+        return call_refuse(call, ANSWER_BAD_VALUE,
+                           "timeout_ms must be between 1 and 600000, which is 10 minutes");
     return capture_call(owner, call, &rq);
 }
 

@@ -85,9 +85,8 @@ static int progress(uint64_t done, uint64_t total, void *data)
     if (by_hand || now - *last_us < PROGRESS_INTERVAL_US)
         return 0;
     *last_us = now;
-    return parent_tell(json_pack("{ss sI sI}", "event", "progress", "done", (json_int_t)done,
-                                 "total", (json_int_t)total),
-                       NULL);
+    const struct image_progress_event m = {.done = (int64_t)done, .total = (int64_t)total};
+    return parent_tell(shape_encode(&image_progress_event_shape, &m), NULL);
 }
 
 /* ---- results ---- */
@@ -115,9 +114,10 @@ static int info_to_json(const struct image_info *info, const char *path, json_t 
 
 /* ---- the pieces of work; the strings of a request stay its own ---- */
 
-static int malformed(const json_error_t *why, struct error *e)
+static int request_decode(const struct shape *shape, const json_t *request, void *out,
+                          struct error *e)
 {
-    return error_set(e, -EPROTO, "malformed request: %s", why->text);
+    return shape_decode(shape, request, out, e) ? error_prefix(e, "malformed request: ") : 0;
 }
 
 static int disks_parse(json_t *map, struct import_disk *disks, size_t *n, struct error *e)
@@ -138,15 +138,15 @@ static int run_import(json_t *request, json_t **result, struct error *e)
     uint64_t last_us = clock_mono_us();
     struct import_options o = {.disks = disks, .progress = progress, .progress_data = &last_us};
     struct image_info info;
-    json_t *map = NULL;
-    int digest = 0;
-    json_error_t why;
-    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s:s s?s s?o s?b}", "op", &(char *){0},
-                       "save", &o.save_path, "image", &o.image_path, "base", &o.base_path, "disks",
-                       &map, "disk_digests", &digest))
-        return malformed(&why, e);
-    o.disk_digests = digest;
-    int rc = disks_parse(map, disks, &o.n_disks, e);
+    struct image_import_op m;
+    int rc = request_decode(&image_import_op_shape, request, &m, e);
+    if (rc)
+        return rc;
+    o.save_path = m.save;
+    o.image_path = m.image;
+    o.base_path = m.base;
+    o.disk_digests = m.disk_digests;
+    rc = disks_parse(m.disks, disks, &o.n_disks, e);
     if (!rc)
         rc = import_save_file(&o, &info, e);
     return rc ? rc : info_to_json(&info, o.image_path, result, e);
@@ -197,26 +197,23 @@ static int domain_resolve(struct capture_request *r, const char *domain, struct 
 
 static int capture_parse(json_t *request, struct capture_request *r, struct error *e)
 {
-    const char *domain, *uuid = NULL;
-    json_t *map = NULL;
-    int stop = 0, digests = 0, timeout_ms;
-    json_error_t why;
-    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s?s s:s s?s s?o s?b s?o s?b s:i}",
-                       "op", &(char *){0}, "domain", &domain, "uuid", &uuid, "image",
-                       &r->options.image_path, "base", &r->options.base_path, "disks", &map,
-                       "disk_digests", &digests, "cow", &r->cow, "stop", &stop, "timeout_ms",
-                       &timeout_ms))
-        return malformed(&why, e);
-    if ((uuid && uuid_parse(uuid, &r->uuid)) || timeout_ms <= 0)
+    struct image_capture_op m;
+    int rc = request_decode(&image_capture_op_shape, request, &m, e);
+    if (rc)
+        return rc;
+    if ((m.uuid && uuid_parse(m.uuid, &r->uuid)) || m.timeout_ms <= 0 || m.timeout_ms > INT_MAX)
         return error_set(e, -EPROTO, "malformed request: uuid or timeout_ms");
-    r->leased = uuid != NULL;
+    r->leased = m.uuid != NULL;
+    r->cow = m.cow;
+    r->options.image_path = m.image;
+    r->options.base_path = m.base;
     r->options.uuid = &r->uuid;
-    r->options.stop = stop;
-    r->options.disk_digests = digests;
-    r->options.suspend_timeout_ms = (unsigned)timeout_ms;
+    r->options.stop = m.stop;
+    r->options.disk_digests = m.disk_digests;
+    r->options.suspend_timeout_ms = (unsigned)m.timeout_ms;
     r->options.disks = r->disks;
-    int rc = disks_parse(map, r->disks, &r->options.n_disks, e);
-    return rc ? rc : domain_resolve(r, domain, e);
+    rc = disks_parse(m.disks, r->disks, &r->options.n_disks, e);
+    return rc ? rc : domain_resolve(r, m.domain, e);
 }
 
 /* What a domain wrote to a private view of a disk goes with the domain; its kernel remembers it. */
@@ -295,8 +292,7 @@ static bool recorded(void)
         return false;
     message_reader_init(&reader, HELPER_MESSAGE_LIMIT);
     bool yes = message_receive(HELPER_FD, &reader, &message, NULL) == 1 &&
-               json_is_string(json_object_get(message, "op")) &&
-               !strcmp(json_string_value(json_object_get(message, "op")), "recorded");
+               shape_is(&image_recorded_op_shape, message);
     json_decref(message);
     message_reader_dispose(&reader);
     return yes;
@@ -330,11 +326,14 @@ static int run_export(json_t *request, json_t **result, struct error *e)
 {
     uint64_t last_us = clock_mono_us();
     struct export_options o = {.progress = progress, .progress_data = &last_us};
-    json_error_t why;
-    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s?s s:s}", "op", &(char *){0}, "image",
-                       &o.image_path, "base", &o.base_path, "save", &o.save_path))
-        return malformed(&why, e);
-    int rc = export_save_file(&o, e);
+    struct image_export_op m;
+    int rc = request_decode(&image_export_op_shape, request, &m, e);
+    if (rc)
+        return rc;
+    o.image_path = m.image;
+    o.base_path = m.base;
+    o.save_path = m.save;
+    rc = export_save_file(&o, e);
     if (rc)
         return rc;
     *result = json_object();
@@ -343,22 +342,19 @@ static int run_export(json_t *request, json_t **result, struct error *e)
 
 static int run_verify(json_t *request, json_t **result, struct error *e)
 {
-    const char *path;
     struct image *im;
-    int disks = 0;
-    json_error_t why;
-    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s?b}", "op", &(char *){0}, "image",
-                       &path, "disks", &disks))
-        return malformed(&why, e);
-    int rc = image_open(path, &im, e);
+    struct image_verify_op m;
+    int rc = request_decode(&image_verify_op_shape, request, &m, e);
+    if (!rc)
+        rc = image_open(m.image, &im, e);
     if (rc)
         return rc;
     rc = image_verify(im, e);
-    if (!rc && disks)
+    if (!rc && m.disks)
         rc = fingerprints_verify(im, e);
     const struct image_info info = *image_info(im);
     image_close(im);
-    return rc ? rc : info_to_json(&info, path, result, e);
+    return rc ? rc : info_to_json(&info, m.image, result, e);
 }
 
 /* One side of a comparison: an image, and its base if it is derived. */
@@ -383,16 +379,14 @@ static void side_close(struct side *s)
 
 static int run_diff(json_t *request, json_t **result, struct error *e)
 {
-    const char *a, *b, *a_base = NULL, *b_base = NULL;
     struct side x = {0}, y = {0};
     uint64_t last_us = clock_mono_us();
-    json_error_t why;
-    if (json_unpack_ex(request, &why, JSON_STRICT, "{s:s s:s s:s s?s s?s}", "op", &(char *){0}, "a",
-                       &a, "b", &b, "a_base", &a_base, "b_base", &b_base))
-        return malformed(&why, e);
-    int rc = side_open(a, a_base, &x, e);
+    struct image_diff_op m;
+    int rc = request_decode(&image_diff_op_shape, request, &m, e);
     if (!rc)
-        rc = side_open(b, b_base, &y, e);
+        rc = side_open(m.a, m.a_base, &x, e);
+    if (!rc)
+        rc = side_open(m.b, m.b_base, &y, e);
     struct image_memory from = {x.base, x.delta}, to = {y.base, y.delta};
     if (!rc)
         rc = image_diff(&from, &to, progress, &last_us, result, e);
@@ -422,10 +416,11 @@ static const struct work *work_find(const json_t *request)
 
 static int report(json_t *result, struct error *e)
 {
+    const struct image_done_event m = {.result = result};
     if (stop_asked)
         return error_set(e, -ECANCELED, "stopped");
     if (!by_hand)
-        return parent_tell(json_pack("{ss sO}", "event", "done", "result", result), e);
+        return parent_tell(shape_encode(&image_done_event_shape, &m), e);
     json_dumpf(result, stdout, JSON_INDENT(2));
     putchar('\n');
     return fflush(stdout) ? error_errno(e, errno, "print the result") : 0;
@@ -479,9 +474,8 @@ static int helper_main(void)
     message_reader_dispose(&reader);
     if (!rc)
         return EXIT_SUCCESS;
-    (void)parent_tell(
-        json_pack("{ss ss ss*}", "event", "failed", "answer", answer_name(e.code), "error", e.text),
-        NULL);
+    const struct image_failed_event m = {.answer = answer_name(e.code), .error = e.text};
+    (void)parent_tell(shape_encode(&image_failed_event_shape, &m), NULL);
     return EXIT_FAILURE;
 }
 

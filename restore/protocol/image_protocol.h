@@ -39,9 +39,8 @@
     X(S, TEXT, OPTIONAL, base)                                                                     \
     X(S, MAP, OPTIONAL, disks)                                                                     \
     X(S, FLAG, OPTIONAL, disk_digests)                                                             \
-    X(S, LIST, OPTIONAL,                                                                           \
-      cow) /* disks that must not have been written: what was written goes      \
-                                 with the domain */                  \
+    /* cow: disks that must not have been written: what was written goes with the domain */        \
+    X(S, LIST, OPTIONAL, cow)                                                                      \
     X(S, FLAG, OPTIONAL, stop)                                                                     \
     X(S, NUMBER, NEEDED, timeout_ms)
 #define IMAGE_EXPORT(X, S)                                                                         \

@@ -36,8 +36,8 @@ static const char *const migrations[] = {
     "  value TEXT NOT NULL, PRIMARY KEY(image, key)) STRICT, WITHOUT ROWID;",
 
     /* Traces. The index has ended leases alone: giving a lease does not write it. */
-    "ALTER TABLE lease ADD COLUMN trace TEXT;"
-    "CREATE INDEX lease_ended_name ON lease(name) WHERE ended_ms IS NOT NULL;",
+    ("ALTER TABLE lease ADD COLUMN trace TEXT;"
+     "CREATE INDEX lease_ended_name ON lease(name) WHERE ended_ms IS NOT NULL;"),
 
     /* Image files that are to be removed: nothing else says so. */
     "CREATE TABLE discard(file TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;",

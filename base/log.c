@@ -3,11 +3,15 @@
 
 #include "base/array.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +22,10 @@ static const int syslog_priority[] = {3, 4, 6, 7};
 static const char *log_ident = "dompool";
 static enum log_level log_max = LOG_LEVEL_INFO;
 static bool log_journal;
+
+/* Under the mutex. */
+static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
+static unsigned log_lost;
 
 void log_init(const char *ident, enum log_level level)
 {
@@ -59,6 +67,38 @@ static int log_prefix(char *line, size_t size, enum log_level level)
                     tm.tm_sec, now.tv_nsec / 1000000, log_ident, (int)getpid(), level_names[level]);
 }
 
+/* False: nobody reads, and it would have to be waited for. */
+static bool write_now(const char *line, size_t len)
+{
+    if (send(STDERR_FILENO, line, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        return true;
+    if (errno == EAGAIN)
+        return false;
+    if (errno != ENOTSOCK)
+        return true; /* nowhere to report a failing log */
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&p, 1, 0) == 0)
+        return false; /* a pipe that is writable takes PIPE_BUF bytes, which is more than a line */
+    (void)!write(STDERR_FILENO, line, len);
+    return true;
+}
+
+static void write_or_lose(const char *line, size_t len)
+{
+    char said[160];
+    pthread_mutex_lock(&log_mutex);
+    if (log_lost) {
+        int used = log_prefix(said, sizeof said, LOG_LEVEL_WARNING);
+        used += snprintf(said + used, sizeof said - (size_t)used,
+                         "%u log lines are lost: nobody read them\n", log_lost);
+        if (write_now(said, (size_t)used))
+            log_lost = 0;
+    }
+    if (log_lost || !write_now(line, len))
+        log_lost++;
+    pthread_mutex_unlock(&log_mutex);
+}
+
 void log_at(enum log_level level, const char *fmt, ...)
 {
     if (level > log_max)
@@ -78,5 +118,5 @@ void log_at(enum log_level level, const char *fmt, ...)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
     line[len++] = '\n';
-    (void)!write(STDERR_FILENO, line, len); /* nowhere to report a failing log */
+    write_or_lose(line, len);
 }

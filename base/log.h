@@ -2,7 +2,8 @@
  * Log lines go to stderr: with sd-daemon's "<N>" priority prefix when stderr
  * is the journal (JOURNAL_STREAM is set), else with time and level. Control
  * characters are replaced, so nothing that a guest or client chose can forge
- * a line. Thread safe; one write(2) a line.
+ * a line. Thread safe; one write(2) a line. Never waits: when nobody reads stderr, lines
+ * are lost, and the next one that goes out says how many.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

@@ -16,6 +16,7 @@
 #include <jansson.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -302,6 +303,35 @@ static void priorities(void **state)
     background_group(false);
 }
 
+/* A log that nobody reads stops nobody; what was lost is said. */
+static void log_unread(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        int ends[2], before = dup(STDERR_FILENO);
+        char *text = malloc(1 << 20);
+        assert_int_equal(kind ? socketpair(AF_UNIX, SOCK_STREAM, 0, ends) : pipe(ends), 0);
+        dup2(ends[1], STDERR_FILENO);
+        for (int i = 0; i < 20000; i++)
+            log_error("a line that nobody reads, %d", i);
+        ssize_t n = read(ends[0], text, 1 << 20);
+        assert_true(n > 1000);
+        while (recv(ends[0], text, 1 << 20, MSG_DONTWAIT) > 0)
+            ;
+        log_error("the last one");
+        dup2(before, STDERR_FILENO);
+        n = read(ends[0], text, (1 << 20) - 1);
+        assert_true(n > 0);
+        text[n] = '\0';
+        assert_non_null(strstr(text, "log lines are lost"));
+        assert_non_null(strstr(text, "the last one"));
+        free(text);
+        close(before);
+        close(ends[0]);
+        close(ends[1]);
+    }
+}
+
 static void log_levels(void **state)
 {
     (void)state;
@@ -326,6 +356,7 @@ int main(void)
         cmocka_unit_test(zero_pages),
         cmocka_unit_test(files),
         cmocka_unit_test(log_levels),
+        cmocka_unit_test(log_unread),
         cmocka_unit_test(priorities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

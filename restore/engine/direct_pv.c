@@ -113,7 +113,8 @@ static int start_info_fill(const struct direct *d, start_info_t *si, struct erro
 {
     const struct guest_check *g = &d->base.guest;
     if (si->store_mfn != g->store_pfn || si->console.domU.mfn != g->console_pfn)
-        return error_set(e, -EINVAL, "the image has its rings elsewhere than its base");
+        return error_set(e, -EINVAL,
+                         "the image's xenstore or console ring is at another pfn than the base's");
     si->store_mfn = frames_mfn(&d->frames, g->store_pfn);
     si->store_evtchn = d->target->store_port;
     si->console.domU.mfn = frames_mfn(&d->frames, g->console_pfn);
@@ -133,7 +134,8 @@ int direct_pv_start_info(struct direct *d, const struct image *im, uint64_t *pfn
     if (rc)
         return rc;
     if (!memory_find(&m, *pfn, &page) || page.type != PAGE_NOTAB)
-        return error_set(e, -EINVAL, "the start info at pfn %#" PRIx64 " is no page of data", *pfn);
+        return error_set(e, -EINVAL, "the start info at pfn %#" PRIx64 " is not a page of data",
+                         *pfn);
     memcpy(d->start_info, memory_content(&page), sizeof d->start_info);
     memcpy(&si, d->start_info, sizeof si);
     rc = start_info_fill(d, &si, e);
@@ -146,7 +148,7 @@ int direct_pv_write_shared_info(struct direct *d, const struct image *im, struct
     struct shared_info *to = d->shared_info;
     struct image_record r;
     if (d->frames.live)
-        return error_set(e, -EINVAL, "shared_info cannot be written, vCPUs have been set");
+        return error_set(e, -EINVAL, "shared_info cannot be written: vCPUs have been set");
     if (!image_find_record(im, RECORD_SHARED_INFO, 0, &r) || r.length != PAGE_BYTES)
         return error_set(e, -EINVAL, "the image's SHARED_INFO record has %u bytes", r.length);
     const struct shared_info *from = r.body;
@@ -213,7 +215,7 @@ static int frame_of(const struct direct *d, uint64_t pfn, bool table, const char
     if (right && *mfn != FRAME_NONE)
         return 0;
     return error_set(e, -EINVAL, "%s at pfn %#" PRIx64 " is %s", what, pfn,
-                     table ? "no L4 page table" : "no page of data");
+                     table ? "not an L4 page table" : "not a page of data");
 }
 
 /* pfns to frames, in what libxenguest translates. */

@@ -363,7 +363,8 @@ static int changes_between(const struct direct *d, const struct image *to, struc
     memory_diff_start(&walk, &from_memory, &to_memory);
     while (memory_diff_next(&walk, &diff)) {
         if (diff.change != MEMORY_CHANGED)
-            return error_set(e, -EINVAL, "the new version populates other pages");
+            return error_set(e, -EINVAL,
+                             "the new version populates other pages than the present one");
         c->own[c->range.n++] = (struct image_page){
             diff.to.pfn | (uint64_t)diff.to.type << IMAGE_TYPE_SHIFT, diff.to.payload};
     }

@@ -36,7 +36,7 @@ void frames_dispose(struct frames *f)
 
 static int wrong(struct error *e, uint64_t pfn, const char *step, const char *why)
 {
-    return error_set(e, -EINVAL, "pfn %#" PRIx64 ": it cannot be %s, %s", pfn, step, why);
+    return error_set(e, -EINVAL, "pfn %#" PRIx64 ": it cannot be %s: %s", pfn, step, why);
 }
 
 int frames_place(struct frames *f, uint64_t pfn, uint64_t mfn, struct error *e)
@@ -55,7 +55,7 @@ int frames_place(struct frames *f, uint64_t pfn, uint64_t mfn, struct error *e)
 int frames_writes_begin(struct frames *f, struct error *e)
 {
     if (f->live || f->pins)
-        return error_set(e, -EINVAL, "pages cannot be written, %s",
+        return error_set(e, -EINVAL, "pages cannot be written: %s",
                          f->live ? "vCPUs have been set" : "pins are under way");
     f->writing = true;
     return 0;
@@ -66,7 +66,7 @@ int frames_write_refused(const struct frames *f, uint64_t pfn, struct error *e)
     const char *why = !f->writing                        ? "no writes have begun"
                       : frames_mfn(f, pfn) == FRAME_NONE ? "it is not populated"
                       : f->level[pfn]                    ? "it is pinned"
-                                                         : "its content is settled";
+                                                         : "it is kept as it is";
     return wrong(e, pfn, "written", why);
 }
 
@@ -88,7 +88,7 @@ int frames_pin(struct frames *f, uint64_t pfn, unsigned *level, struct error *e)
     if (frames_mfn(f, pfn) == FRAME_NONE)
         return wrong(e, pfn, "pinned", "it is not populated");
     if (f->type[pfn] == FRAME_EMPTY || !page_type_is_table(f->type[pfn]))
-        return wrong(e, pfn, "pinned", "its content is no page table");
+        return wrong(e, pfn, "pinned", "its content is not a page table");
     if (f->level[pfn])
         return wrong(e, pfn, "pinned", "it is pinned already");
     if (f->writing)
@@ -120,7 +120,7 @@ void frames_pins_done(struct frames *f)
 int frames_go_live(struct frames *f, struct error *e)
 {
     if (f->writing || f->pins)
-        return error_set(e, -EINVAL, "vCPUs cannot be set, %s are under way",
+        return error_set(e, -EINVAL, "vCPUs cannot be set: %s are under way",
                          f->writing ? "writes" : "pins");
     f->live = true;
     return 0;

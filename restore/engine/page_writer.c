@@ -147,7 +147,7 @@ int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct
         if (mfn == FRAME_NONE || mfn > PTE_FRAME_MASK >> 12)
             return error_set(e, -EINVAL,
                              "page table at pfn %#" PRIx64 ": entry %u (%#" PRIx64
-                             ") names a page that the guest has not",
+                             ") names a page that the guest does not have",
                              pfn, i, entries[i]);
         entries[i] = (entries[i] & ~PTE_FRAME_MASK) | mfn << 12;
     }

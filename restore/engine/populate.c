@@ -102,8 +102,9 @@ int populate(struct xen *x, uint32_t domid, const struct image *im, struct frame
     }
     if (!rc && short_of)
         rc = error_set(e, ANSWER_NO_HOST_MEMORY,
-                       "domain %u: the hypervisor had only %" PRIu64 " of %" PRIu64 " pages", domid,
-                       frames->populated, image_info(im)->entries);
+                       "domain %u: the hypervisor had only %" PRIu64 " of %" PRIu64
+                       " pages; release leases or lower the pools",
+                       domid, frames->populated, image_info(im)->entries);
     free(p);
     return rc;
 }

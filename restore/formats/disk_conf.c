@@ -31,7 +31,7 @@ int disk_conf_name(struct disk_conf *d, const char *vdev, struct error *e)
 {
     if (!vdev || !format_fits(d->vdev, sizeof d->vdev, "%s", vdev) ||
         vdev_to_devid(vdev, &d->devid))
-        return error_set(e, ANSWER_IMAGE_REFUSED, "\"%s\" is no disk name like xvda",
+        return error_set(e, ANSWER_IMAGE_REFUSED, "\"%s\" is not a disk name like xvda",
                          vdev ? vdev : "");
     return 0;
 }
@@ -45,14 +45,14 @@ int disk_conf_parse(const char *vdev, const char *spec, struct disk_conf *out, s
     int index = kind_index(kind);
     if (index < 0)
         return error_set(e, ANSWER_BAD_VALUE,
-                         "disk %s: \"%s\" is none of ro:PATH, phy:PATH, cow:PATH, scratch:SIZE",
-                         vdev, spec);
+                         "disk %s: \"%s\" is not ro:PATH, phy:PATH, cow:PATH or scratch:SIZE", vdev,
+                         spec);
     out->kind = (enum disk_kind)index;
     const char *rest = colon + 1;
     if (out->kind == DISK_SCRATCH) {
         if (size_parse_bytes(rest, &out->size_bytes) || !out->size_bytes || out->size_bytes % 512)
             return error_set(e, ANSWER_BAD_VALUE,
-                             "disk %s: \"%s\" is no size (like 512M, in whole sectors)", vdev,
+                             "disk %s: \"%s\" is not a size (like 512M, in whole sectors)", vdev,
                              rest);
         return 0;
     }

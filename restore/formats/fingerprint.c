@@ -114,7 +114,7 @@ int fingerprints_take(struct domconf *c, bool digests,
 static int changed(const struct disk_conf *d, const char *what, struct error *e)
 {
     return error_set(e, ANSWER_IMAGE_BROKEN,
-                     "disk %s: %s has another %s than when the image was saved, and a saved kernel "
+                     "disk %s: %s has another %s than when the image was saved. A saved kernel "
                      "must not meet a changed disk: put the disk back as it was, or import the "
                      "image again",
                      d->vdev, d->path, what);

@@ -147,7 +147,8 @@ static int params_note(struct guest_check *g, const uint8_t *body, uint32_t leng
         if (!param_is_saved(index) || g->params_seen >> index & 1)
             return error_set(e, ANSWER_IMAGE_REFUSED,
                              "save file: HVM_PARAMS: parameter %" PRIu64 " (entry %u) %s", index, i,
-                             param_is_saved(index) ? "comes twice" : "is none that a save holds");
+                             param_is_saved(index) ? "comes twice"
+                                                   : "is not one that a save holds");
         g->params_seen |= 1ull << index;
         if (index == HVM_PARAM_STORE_PFN)
             g->store_pfn = value;
@@ -203,7 +204,7 @@ static int root_check(const struct guest_memory *m, unsigned id, const char *nam
         return 0;
     return error_set(e, ANSWER_IMAGE_REFUSED,
                      "save file: X86_PV_VCPU_BASIC of vCPU %u: %s names pfn %#" PRIx64
-                     ", which is no L4 page table",
+                     ", which is not an L4 page table",
                      id, name, pfn);
 }
 

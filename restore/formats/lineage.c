@@ -232,9 +232,9 @@ static int code_check(const struct lineage *l, bool (*same)(const void *data, ui
     if (equal * 2 >= mapped) /* also when nothing can be said: no pages mapped */
         return 0;
     return error_set(e, ANSWER_IMAGE_REFUSED,
-                     "no delta over this base: of %u pages of code around the kernel's instruction "
-                     "pointer only %u are the base's: another kernel",
-                     mapped, equal);
+                     "no delta over this base: only %u of %u pages of code around the kernel's "
+                     "instruction pointer are the same: another kernel",
+                     equal, mapped);
 }
 
 int lineage_finish(const struct lineage *l, uint64_t max_pfn, const struct guest_check *guest,
@@ -248,7 +248,7 @@ int lineage_finish(const struct lineage *l, uint64_t max_pfn, const struct guest
         return differs(e, "the highest pfn", image_info(l->base)->max_pfn, max_pfn);
     if (guest->store_pfn != l->guest.store_pfn || guest->console_pfn != l->guest.console_pfn)
         return error_set(e, ANSWER_IMAGE_REFUSED,
-                         "no delta over this base: xenstore or console ring are elsewhere");
+                         "no delta over this base: xenstore or console ring is at another pfn");
     if (ip != base_ip)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "no delta over this base: the kernel suspended at %#" PRIx64

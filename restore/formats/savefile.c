@@ -214,7 +214,7 @@ int savefile_read_stream(struct source *src, const struct stream_limits *limits,
         rc = source_at_end(src, &end, e);
     if (!rc && !end)
         rc = error_set(e, ANSWER_IMAGE_REFUSED,
-                       "save file: more bytes behind its end at byte %" PRIu64, src->offset);
+                       "save file: more bytes after its end at byte %" PRIu64, src->offset);
     return rc;
 }
 

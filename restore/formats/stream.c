@@ -279,7 +279,7 @@ static int hvm_entry_check(struct stream *s, const uint8_t *at, uint32_t left, u
     *used = (uint32_t)sizeof d + d.length;
     *last = d.typecode == HVM_SAVE_CODE(END);
     if (*last && (d.length || left > sizeof d))
-        return refuse(s, e, "%zu bytes behind its end", left - sizeof d);
+        return refuse(s, e, "%zu bytes after its end", left - sizeof d);
     if (d.typecode != HVM_SAVE_CODE(CPU))
         return 0;
     if (d.instance >= s->limits->vcpus)

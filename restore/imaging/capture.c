@@ -130,8 +130,8 @@ static int stillness_check(struct capture *c, struct error *e)
     if (rc || suspend_is_suspended(&info))
         return rc;
     return error_set(e, ANSWER_DOMAIN_STATE,
-                     "domain %u went on while its memory was read, though not by this capture; the "
-                     "image is not kept, try again",
+                     "domain %u went on while its memory was read: somebody else let it go on. The "
+                     "image is not kept; try again",
                      c->o->domid);
 }
 

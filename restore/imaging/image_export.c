@@ -62,8 +62,7 @@ static int images_open(struct export *x, struct error *e)
         return rc;
     if (!o->base_path && !image_is_base(image_info(x->image)))
         return error_set(e, ANSWER_IMAGE_REFUSED,
-                         "image file %s: is derived, it needs its base to be exported",
-                         o->image_path);
+                         "image file %s is derived: its export needs its base, too", o->image_path);
     if (o->base_path && (rc = image_open(o->base_path, &x->base, e)))
         return rc;
     x->memory.base = x->base ? x->base : x->image;
@@ -79,7 +78,7 @@ static int config_find(struct export *x, struct error *e)
     struct image_record r;
     if (!image_find_record(x->image, IMAGE_RECORD_XL_CONFIG, 0, &r))
         return error_set(e, ANSWER_IMAGE_REFUSED,
-                         "image file %s: holds no xl configuration, which a save file needs",
+                         "image file %s holds no xl configuration, and a save file needs one",
                          x->options->image_path);
     if (!r.length || r.length > SAVEFILE_JSON_BYTES_MAX || memchr(r.body, 0, r.length))
         return error_set(e, ANSWER_IMAGE_REFUSED,
@@ -98,7 +97,7 @@ static int origin_check(const struct export *x, struct error *e)
     if (!image_find_record(x->image, IMAGE_RECORD_ORIGIN, 0, &r) ||
         r.length != sizeof(struct image_record_origin) || version < 2 || version > 3)
         return error_set(e, ANSWER_IMAGE_REFUSED,
-                         "image file %s: does not tell the version of its stream, or not 2 or 3",
+                         "image file %s does not say that its stream has version 2 or 3",
                          x->options->image_path);
     return 0;
 }

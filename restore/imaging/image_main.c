@@ -232,9 +232,9 @@ static int cow_check(const struct capture_request *r, struct error *e)
             return rc;
         if (written)
             return error_set(e, ANSWER_IMAGE_REFUSED,
-                             "disk %s was written since the domain was allocated, and what was "
-                             "written goes with the domain, while the captured kernel remembers "
-                             "it; if that does no harm, say so with --disk %s=cow:PATH",
+                             "disk %s was written since the domain was allocated. The writes are "
+                             "discarded with the domain, but the captured kernel would remember "
+                             "them. If that does no harm, give --disk %s=cow:PATH",
                              vdev, vdev);
     }
     return 0;
@@ -451,7 +451,7 @@ static int request_run(json_t *request, struct error *e)
 static int usage(void)
 {
     fprintf(stderr,
-            "dompool-image: descriptor %d is no socket of the parent; by hand: dompool-image "
+            "dompool-image: descriptor %d is not a socket of dompoold; by hand: dompool-image "
             "REQUEST, for example '{\"op\":\"verify\",\"image\":\"/path/x.img\"}'\n",
             HELPER_FD);
     return EXIT_USAGE;

@@ -199,8 +199,8 @@ static int answer_check(struct suspension *s, struct error *e)
         return clock_mono_us() < s->deadline_us
                    ? 0
                    : error_set(e, ANSWER_TIMED_OUT,
-                               "domain %u acknowledged the request to suspend but did not within "
-                               "%u ms; its kernel's log may say why",
+                               "domain %u acknowledged the request to suspend but did not "
+                               "suspend within %u ms; its kernel's log may say why",
                                s->o->domid, SUSPEND_AFTER_ACK_MS);
     int rc = request_look(s, e);
     if (!rc && !s->acknowledged)

@@ -88,7 +88,7 @@ int shape_decode(const struct shape *shape, const json_t *message, void *values,
     if (shape->size)
         memset(values, 0, shape->size);
     if (!shape_is(shape, message))
-        return error_set(e, -EPROTO, "it is no message \"%s\"", shape->name);
+        return error_set(e, -EPROTO, "it is not a message \"%s\"", shape->name);
     for (const struct field *f = shape->fields; f->name; f++) {
         json_t *v = json_object_get(message, f->name);
         if (!v && f->need == FIELD_NEEDED)

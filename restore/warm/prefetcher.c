@@ -94,7 +94,7 @@ static void wanted_step(struct prefetched *w)
     if (w->image) {
         w->done = !image_prefault(w->image, STEP_PAGES);
     } else if (image_open(w->path, &w->image, &e)) {
-        log_debug("not made ready: %s", e.text);
+        log_debug("image not prefetched: %s", e.text);
         w->done = true;
     } else {
         image_prefault_records(w->image);

@@ -193,7 +193,7 @@ static int request_run(struct helper *h, const json_t *request, struct error *e)
         return requests[i].run(h, request, e);
     }
     const char *op = json_string_value(json_object_get(request, "op"));
-    return error_set(e, -EPROTO, "the request %s does not come now", op ? op : "without op");
+    return error_set(e, -EPROTO, "the request %s was not expected now", op ? op : "without op");
 }
 
 static bool request_waits(const struct helper *h)

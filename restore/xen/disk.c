@@ -42,7 +42,7 @@ static int file_attach(const char *path, bool read_only, struct loop *out, uint6
     struct stat st = {0};
     int rc = fstat(fd, &st) ? error_errno(e, errno, "stat %s", path) : 0;
     if (!rc && (st.st_size < (off_t)SECTOR_BYTES))
-        rc = error_set(e, -EINVAL, "%s holds no disk: it has %" PRId64 " bytes", path,
+        rc = error_set(e, -EINVAL, "%s is too small for a disk: it has %" PRId64 " bytes", path,
                        (int64_t)st.st_size);
     if (!rc)
         rc = loop_attach(fd, path, read_only, out, e);

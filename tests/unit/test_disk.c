@@ -177,7 +177,7 @@ static void no_disk_there(void **state)
         conf.path = (char *)(uintptr_t)dir.dir;
         fails(&conf, -EINVAL, "is neither a block device nor a file");
         conf.path = (char *)(uintptr_t)scratch_path(&dir, "small");
-        fails(&conf, -EINVAL, "holds no disk: it has 1 bytes");
+        fails(&conf, -EINVAL, "is too small for a disk: it has 1 bytes");
     }
     struct disk_conf scratch = conf_of(DISK_SCRATCH, NULL);
     struct disk_place nowhere = {.cow_dir = "/nonexistent", .tag = TAG, .uuid = UUID};

@@ -183,7 +183,7 @@ static void disks(void **state)
     refused(DISK(",\"colo_enable\":\"True\""), "disks[0]");
     refused(DISK(",\"readwrite\":\"yes\""), "readwrite is no number");
     refused(XL("", "", ",\"disks\":{}"), "disks: no array");
-    refused(XL("", "", ",\"disks\":[{\"pdev_path\":\"/d\"}]"), "no disk name");
+    refused(XL("", "", ",\"disks\":[{\"pdev_path\":\"/d\"}]"), "not a disk name");
     refused(XL("", "", ",\"disks\":[{\"pdev_path\":\"d\",\"vdev\":\"xvda\"}]"), "absolute");
     refused(XL("", "", ",\"disks\":[{\"vdev\":\"xvda\"}]"), "absolute");
     refused(XL("", "", ",\"disks\":[7]"), "disks[0]");

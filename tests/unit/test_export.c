@@ -392,7 +392,7 @@ static void wrong_images(void **state)
 {
     (void)state;
     make_derived_pv();
-    expect_refused(derived_path, NULL, ANSWER_IMAGE_REFUSED, "needs its base");
+    expect_refused(derived_path, NULL, ANSWER_IMAGE_REFUSED, "its export needs its base");
     expect_refused(image_path, image_path, ANSWER_IMAGE_REFUSED, "not derived from this base");
     expect_refused(derived_path, derived_path, ANSWER_IMAGE_REFUSED, "cannot be a base");
     expect_refused(again_path, NULL, -ENOENT, again_path);

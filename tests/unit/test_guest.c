@@ -151,7 +151,7 @@ static void params(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(indices); i++) {
         stream_build_init(&b, PVH);
         put_u64(stream_build_find(&b, RECORD_HVM_PARAMS, 0)->body + 8, indices[i]);
-        refused(&b, "HVM_PARAMS", "is none that a save holds");
+        refused(&b, "HVM_PARAMS", "is not one that a save holds");
     }
     stream_build_init(&b, PVH);
     put_u64(stream_build_find(&b, RECORD_HVM_PARAMS, 0)->body + 24, HVM_PARAM_STORE_PFN);

@@ -142,7 +142,7 @@ static void libxl_records(void **state)
     libxl_record(&f, false, 1, 8);
     file_refused(&f, "8 bytes, expected none");
     libxl_record(&f, true, 0, 0);
-    file_refused(&f, "more bytes behind its end");
+    file_refused(&f, "more bytes after its end");
     libxl_record(&f, false, 0x80000001, 5);
     file_accepted(&f);
     libxl_record(&f, true, 0x80000001, 16);
@@ -155,7 +155,7 @@ static void trailing_byte(void **state)
     struct file f;
     file_make(&f);
     file_insert(&f, f.built.size, "", 1);
-    file_refused(&f, "more bytes behind its end");
+    file_refused(&f, "more bytes after its end");
 }
 
 static void broken_config(void **state)

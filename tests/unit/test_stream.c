@@ -452,7 +452,7 @@ static void hvm_context(void **state)
     start(&b, PVH, RECORD_HVM_CONTEXT)->length = length - 8;
     refused(&b, "HVM_CONTEXT", "ends inside");
     start(&b, PVH, RECORD_HVM_CONTEXT)->length = length + 8;
-    refused(&b, "HVM_CONTEXT", "behind its end");
+    refused(&b, "HVM_CONTEXT", "after its end");
     put_u32(start(&b, PVH, RECORD_HVM_CONTEXT)->body + cpu_at + 4, UINT32_MAX);
     refused(&b, "HVM_CONTEXT", "do not fit");
     start(&b, PVH, RECORD_HVM_CONTEXT)->body[cpu_at + 2] = 2; /* instance */

@@ -65,8 +65,8 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Sleeps, and takes off *left_ms what that took: of a domain that was paused meanwhile, no more
- * than NAP_LIMIT_MS. */
+/* Sleeps, and subtracts the time from *left_ms: at most NAP_LIMIT_MS, since the domain may have
+ * been paused meanwhile. */
 static void nap(uint64_t *left_ms)
 {
     const struct timespec pause = {.tv_nsec = POLL_MS * 1000000};

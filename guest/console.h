@@ -1,7 +1,6 @@
 /*
  * The console. It is opened non-blocking: a full ring costs the line, never the caller's time. A
- * line of which a part went out is finished before any other is begun, so what is read on the
- * other side is whole lines.
+ * line that went out in part is finished before another one begins, so the reader gets whole lines.
  */
 #ifndef GUEST_CONSOLE_H
 #define GUEST_CONSOLE_H

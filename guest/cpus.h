@@ -8,8 +8,8 @@
 void cpus_start(void);
 size_t cpus_count(void);
 
-/* Starts a round over so many areas of memory. Pages are shared out among all vCPUs' workers, so a
- * round in which one is late from the round before would let two workers at one page: such a round
+/* Starts a round over so many areas of memory. Pages are shared out among all vCPUs' workers. If a
+ * worker is late from the round before, two workers could meet at one page. Therefore such a round
  * verifies nothing and is bad as a whole. */
 void cpus_ask(uint64_t round, size_t areas);
 /* memory_ok: whether all of that kind was verified and right. good: workers that ran where they

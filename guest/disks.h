@@ -1,7 +1,7 @@
 /*
- * Disks: of each one a worker reads the header that it wrote at boot, and writes and reads a block,
- * past the page cache. The first half of a disk belongs to whoever runs the test; header and block
- * are the first two pages of the second half.
+ * Disks: a worker for each one reads the header that it wrote at boot, and writes and reads a
+ * block, past the page cache. The first half of a disk belongs to whoever runs the test. Header and
+ * block are the first two pages of the second half.
  */
 #ifndef GUEST_DISKS_H
 #define GUEST_DISKS_H

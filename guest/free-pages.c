@@ -3,27 +3,29 @@
  *
  *   free-pages [--leave MIB] [--zero]
  *
- * A saved domain is all of its memory, what its kernel has on its free lists included: old contents
- * of pages that nobody will read again. This program takes nearly all of that memory, fills it with
- * the word "dpfree00" over and over (IMAGE_FREE_WORD), says how many MiB that were, and ends, which
- * gives the pages back with that content in them. An import or capture recognises such pages: a
- * base holds none of them, a derived image does not count them as changed.
+ * A saved domain is all of its memory. This includes the old contents of pages on its kernel's free
+ * lists, which nobody will read again. This program takes nearly all of that memory and fills it
+ * with the word "dpfree00" over and over (IMAGE_FREE_WORD). Then it says how many MiB that were,
+ * and ends, which gives the pages back with that content. An import or capture recognises such
+ * pages: a base does not store them, a derived image does not count them as changed.
  *
  *   --leave MIB   memory that is left alone (16), beside what the kernel keeps for itself
  *   --zero        fill with zeros: these take no place in an image either, but in a derived image
  *                 they count as changed wherever the base had something else
  *
- * In a template machine: start what the image shall hold, wait until it is idle, `sync`, if the
- * page cache shall not be part of the image `echo 3 >/proc/sys/vm/drop_caches`, run this, and save
- * or capture at once: every page that is used again after this is stored again. It needs no rights;
- * as root it cannot bring the machine into trouble either, since it goes first if memory runs
- * short. Swap, if there is any, is not used: it stops before the kernel begins to look for memory.
+ * In a template machine: start what the image shall hold and wait until it is idle. Run `sync`, and
+ * `echo 3 >/proc/sys/vm/drop_caches` if the page cache shall not be part of the image. Then run
+ * this, and save or capture at once: every page that is used again after this is stored again. The
+ * program needs no rights. As root it cannot bring the machine into trouble either, since the
+ * kernel kills it first if memory runs short. It uses no swap: it stops before the kernel begins to
+ * look for memory.
  *
- * What a kernel does by itself: with init_on_free=1 it zeroes every page that is freed, so free
- * memory is zeros at any time, this program's pages too: harmless, and nothing is gained over
- * --zero. init_on_alloc=1 (the default of Debian and others) zeroes a page when it is given out,
- * not when it comes back: the word stays. page_poison=1 overwrites freed pages with 0xaa: such a
- * kernel's free memory is one repeated word, which is stored once, but it is not declared free.
+ * What a kernel does by itself. With init_on_free=1 it zeroes every page that is freed, this
+ * program's pages too. Free memory is then zeros at any time: this is harmless, and there is no
+ * gain over --zero. init_on_alloc=1 (the default of Debian and others) zeroes a page when it is
+ * given out, not when it comes back: the word stays. page_poison=1 overwrites freed pages with
+ * 0xaa. Such a kernel's free memory is one repeated word, which is stored once, but it is not
+ * declared free.
  */
 #define _GNU_SOURCE
 
@@ -89,7 +91,7 @@ static bool chunk_take(uint64_t word)
     return true;
 }
 
-/* If memory runs short all the same, it is this process that has to go. */
+/* If memory runs short all the same, the kernel must kill this process first. */
 static bool stand_first_in_line(void)
 {
     static const char score[] = "1000";

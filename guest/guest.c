@@ -40,10 +40,10 @@
  * Kernel parameters: pattern_mib=64 tick_ms=100 check_ms=2000 (0: only when asked) disks=auto (or
  * how many to wait for) read_ms=0 (else every disk is read that often, and each read makes a line).
  *
- * What it must never do: stop ticking. The first tick after a restore is what a test takes as a
- * sign of life, so ticks have their own thread, which waits for nothing: not for a console that
- * nobody empties (the line is dropped), not for a disk that does not answer and not for a vCPU that
- * never came back (after a time limit they are reported as slow and bad).
+ * What it must never do: stop ticking. Tests take the first tick after a restore as a sign of life.
+ * So ticks have their own thread, which waits for nothing. If nobody empties the console, the line
+ * is dropped. A disk that does not answer, or a vCPU that never came back, is reported as slow or
+ * bad after a time limit.
  */
 #define _GNU_SOURCE
 

@@ -1,8 +1,8 @@
 /*
- * What guest and work-tree share: one mapping of a memfd. guest raises round_asked and wakes those
- * who wait for it; each process of the tree verifies its pages and writes its answer into its own
- * entry. A restore brings back memory and waiting processes alike, so nothing here can be lost on
- * the way, as a byte in a pipe that nobody reads again could be.
+ * What guest and work-tree share: one mapping of a memfd. guest raises round_asked and wakes the
+ * waiting processes. Each process of the tree verifies its pages and writes its answer into its own
+ * entry. A restore brings back memory and waiting processes alike, so nothing is lost on the way. A
+ * byte in a pipe might be lost.
  */
 #ifndef GUEST_TREE_H
 #define GUEST_TREE_H

@@ -41,8 +41,8 @@ _Noreturn void worker_run(struct worker *w);
 bool workers_idle(const struct workers *all);
 /* Starts a round for those that are idle. */
 void workers_ask(const struct workers *all, uint64_t round);
-/* Waits until all are idle or the limit is over. The limit is waited for in slices: a domain that
- * was paused has lost one of them and no more. */
+/* Waits until all are idle or the limit is over. It waits in slices: if the domain is paused, one
+ * slice is lost and no more. */
 struct tally workers_wait(const struct workers *all, uint64_t round, unsigned long limit_ms);
 
 #endif

@@ -18,23 +18,24 @@
 #define DIRECT_PARAMS 64u /* HVM parameters, by index; more than Xen has */
 
 /*
- * What a derived image, or a new version of the base, changes: pages of one image's file, in its
- * table or in a list made for it, and of PV the start info as this domain is to see it. Pages that
- * are kept are passed over, and so is the table's start info. Borrows from the image, and its list
- * of what pins are about from struct direct, so that there is one at a time.
+ * What a derived image, or a new version of the base, changes in a domain: pages of one image's
+ * file, and for PV the start info with this domain's values. The pages are the image's own table,
+ * or a list made for the purpose. Kept pages are skipped, and so is the table's start info. Borrows
+ * the image's pages, and the list `typed` from struct direct: so only one struct changes is in use
+ * at a time.
  *
- * An allocation goes through all of them twice, to look at their types and to write them; pins are
- * about few.
+ * An allocation walks all changes twice: to look at their types, and to write them. Few of them
+ * concern pins.
  */
 struct changes {
     struct page_range range; /* besides: the start info, whose content is in struct direct */
-    struct image_page *own;  /* what range.pages is, when it is no table of an image */
+    struct image_page *own;  /* range.pages, if it is a list made for this; else NULL */
     const uint64_t *typed;   /* pfns of those that will be tables, or are pinned now */
     size_t n_typed;
 };
 
 struct direct {
-    _Alignas(PAGE_BYTES) uint8_t start_info[PAGE_BYTES]; /* PV; on its way into the domain */
+    _Alignas(PAGE_BYTES) uint8_t start_info[PAGE_BYTES]; /* PV; to be written to the domain */
     struct target *target;
     struct lineage base; /* what the base's records say */
     struct frames frames;
@@ -44,7 +45,7 @@ struct direct {
     /* PV */
     uint64_t *tables; /* pfns of page tables of the base */
     size_t n_tables;
-    uint64_t *typed; /* room for a list of changes that pins are about, see engine_direct.c */
+    uint64_t *typed; /* room for changes.typed */
     size_t typed_room;
     struct changes changes; /* of the image that is being completed */
     void *shared_info;      /* mapped when built */
@@ -57,25 +58,29 @@ struct direct {
 
 /* ---- PV: direct_pv.c ---- */
 
-/* Before the base's pages: the frames of the guest's p2m list, written and kept. */
+/* Before the base's pages are written: writes the frames of the guest's p2m list, and keeps
+ * them. */
 int direct_pv_write_p2m(struct direct *d, struct error *e);
-/* After the base's pages: shared_info mapped, ring pages kept; *store and *console are their
- * frames. */
+/* After the base's pages are written: maps shared_info and keeps the ring pages. *store and
+ * *console are the rings' frames. */
 int direct_pv_prepare(struct direct *d, uint64_t *store, uint64_t *console, struct error *e);
-/* Fills d->start_info: that of im, with this domain's frames and ports. *pfn is where it goes. */
+/* Fills d->start_info with im's start info, changed to this domain's frames and ports. *pfn is the
+ * page that it belongs to. */
 int direct_pv_start_info(struct direct *d, const struct image *im, uint64_t *pfn, struct error *e);
 /* -EINVAL once a vCPU has been set. */
 int direct_pv_write_shared_info(struct direct *d, const struct image *im, struct error *e);
-/* All vCPUs of the image. Nothing may be queued, and nothing is written afterwards. */
+/* Sets all vCPUs of the image. No write or pin may be queued, and nothing may be written
+ * afterwards. */
 int direct_pv_set_vcpus(struct direct *d, const struct image *im, struct error *e);
 
 /* ---- PVH: direct_pvh.c ---- */
 
-/* Before the base's pages: the ring pages, cleared and kept. */
+/* Before the base's pages are written: clears the ring pages, and keeps them. */
 int direct_pvh_clear_rings(struct direct *d, struct error *e);
-/* The event channels' parameters, and the base's. *store and *console are the rings' frames. */
+/* Sets the parameters of the event channels and those of the base. *store and *console are the
+ * rings' frames. */
 int direct_pvh_prepare(struct direct *d, uint64_t *store, uint64_t *console, struct error *e);
-/* What of im's parameters is not set yet. */
+/* Sets those of im's parameters that are not set yet. */
 int direct_pvh_set_params(struct direct *d, const struct image *im, struct error *e);
 int direct_pvh_set_context(struct direct *d, const struct image *im, struct error *e);
 

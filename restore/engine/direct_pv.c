@@ -21,7 +21,8 @@
 
 /* ---- the p2m list ---- */
 
-/* Frame number `index` of the list: entries of pfns beyond the guest's memory stay as they are. */
+/* Fills frame number `index` of the list. Entries for pfns beyond the guest's memory stay as they
+ * are. */
 static void p2m_frame_fill(const struct direct *d, uint64_t index, uint64_t *entries)
 {
     for (unsigned i = 0; i < P2M_PER_FRAME; i++) {

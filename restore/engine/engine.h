@@ -1,15 +1,15 @@
 /*
  * Room engine: a domain's memory, and its vCPUs.
  *
- * An engine fills a domain's memory from a base image and completes it into an image. What is
- * around it (domain, devices, xenstore) is the same for all engines and none of their business:
- * whoever uses an engine makes a domain, describes it in a struct target and calls the engine.
+ * An engine fills a domain's memory from a base image and completes it into an image. Domain,
+ * devices and xenstore are the same for all engines, which do not deal with them. The caller makes
+ * a domain, describes it in a struct target and calls the engine.
  *
  *   direct  our own writer: a completion costs what the delta costs
- *   guest   libxenguest, fed a migration stream that stalls between base and delta; takes whatever
- *           the importer lets through
+ *   guest   libxenguest, fed a migration stream that stalls between base and delta; takes every
+ *           image that the importer accepts
  *
- * For others: this header and trace.h. All other headers of this folder are parts of the engines:
+ * For others: this header and trace.h. The other headers of this folder are parts of the engines:
  * direct.h, frames.h, populate.h, page_writer.h, grant_copy.h, table_pins.h.
  *
  * May include: xen, formats, store, base.
@@ -24,7 +24,7 @@
 
 #include <stdbool.h>
 
-/* The domain that an engine works on. Its owner sets what stands above the engine's part. */
+/* The domain that an engine works on. Its owner sets the members above the engine's part. */
 struct target {
     struct xen xen;
     struct image *base; /* what the domain is filled from */
@@ -32,30 +32,33 @@ struct target {
     uint32_t domid; /* DOMID_INVALID until the domain exists */
     uint32_t store_port, console_port;
     struct trace trace;
-    bool untouched; /* a completion that failed has changed nothing: set before, cleared by write */
+    bool untouched; /* nothing is changed yet: set before a completion, cleared by write */
     /* the engine's */
-    uint64_t store_gfn, console_gfn; /* of the rings, known as introduces_early says */
+    uint64_t store_gfn, console_gfn; /* of the rings; introduces_early says from when on */
     void *engine_state;
 };
 
 struct engine {
     const char *name;
-    /* build fills in t->store_gfn and t->console_gfn, so that the domain is introduced to xenstore
-     * while nobody waits for it; else finish does. */
+    /* True: build fills in t->store_gfn and t->console_gfn, so that the domain is introduced to
+     * xenstore while nobody waits for it. False: finish fills them in. */
     bool introduces_early;
     /* 0, or ANSWER_IMAGE_REFUSED with the reason why this engine cannot take the image. */
     int (*accepts)(const struct image *base, struct error *e);
-    /* Everything that does not depend on the image asked for. Returns when every base page is in
-     * the domain. */
+    /* Does everything that does not depend on the image that will be requested. Returns when every
+     * base page is in the domain. */
     int (*build)(struct target *t, struct error *e);
     /* Makes a filled domain hold `to`, a base of the same lineage as t->base, which stays open. */
     int (*turn)(struct target *t, const struct image *to, struct error *e);
     /*
      * The two halves of a completion into `im`, which is t->base itself when nothing differs.
-     * write: the pages in which it differs from the base, by as many threads as pay; it clears
-     * t->untouched before it changes anything of the domain, which it may refuse to do. finish:
-     * page tables, vCPUs and platform state, by one thread that is in the hypervisor most of the
-     * time; once, after a write that went well, of the same im, which has stayed open.
+     *
+     * write: writes the pages in which im differs from the base, by as many threads as pay. It may
+     * refuse; it clears t->untouched before it changes anything of the domain.
+     *
+     * finish: sets page tables, vCPUs and platform state, by one thread that is in the hypervisor
+     * most of the time. Called once, after a successful write of the same im, which has stayed
+     * open.
      */
     int (*write)(struct target *t, const struct image *im, uint64_t *delta_pages, struct error *e);
     int (*finish)(struct target *t, const struct image *im, struct error *e);
@@ -66,9 +69,9 @@ struct engine {
 extern const struct engine engine_direct, engine_guest;
 
 /*
- * The engine for this base: the one of this name, or for "auto" the first that accepts it; why
- * others did not is logged. ANSWER_BAD_VALUE when there is none of this name, or
- * ANSWER_IMAGE_REFUSED.
+ * The engine of this name for this base; for "auto" the first one that accepts the base (the log
+ * says why others did not). ANSWER_BAD_VALUE: no engine has this name. ANSWER_IMAGE_REFUSED: none
+ * accepts the base.
  */
 int engine_choose(const char *name, const struct image *base, const struct engine **out,
                   struct error *e);

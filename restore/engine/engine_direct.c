@@ -2,43 +2,45 @@
  * Engine `direct`: our own writer of a guest's memory, so that a completion costs what the delta
  * costs and nothing else.
  *
- * build, whatever does not depend on the image that will be asked for:
+ * build: everything that does not depend on the image that will be requested.
  *
  *   1. CPU policy; Xen takes it only before the domain runs.
  *   2. Frames for every page, in large extents where possible. From here on the frame of each
  *      pfn is known, and with it all that follows from frames.
- *   3. Pages that are the toolstack's, written now and kept: of PV the p2m list, which says where
- *      the frames are; of PVH the rings, which a resuming guest finds empty.
+ *   3. The toolstack's own pages are written now and kept. For PV this is the p2m list, which says
+ *      where the frames are; for PVH the rings, which a resuming guest finds empty.
  *   4. The base's pages; page tables go from pfns to frames.
- *   5. PV: every L1 table is pinned, which is nearly all of the validation that Xen does (512
- *      entries a table). No table above: one changed L1 would undo them all.
- *   6. What names pages that no image changes: grants for the two rings (xenstored maps its ring by
- *      its grant, so they come before the domain is introduced), HVM parameters, the mapping of
- *      shared_info.
- *   7. What a completion reads of the base is touched, and its threads wait: a page fault or a new
- *      thread costs as much as dozens of hypercalls.
+ *   5. PV: every L1 table is pinned. This is nearly all of the validation that Xen does (512
+ *      entries a table). Tables of higher levels are not pinned: one changed L1 would undo that.
+ *   6. Whatever names pages that no image changes: grants for the two rings, HVM parameters, the
+ *      mapping of shared_info. The grants come before the domain is introduced, because xenstored
+ *      maps its ring by its grant.
+ *   7. The parts of the base that a completion reads are touched, and its threads are started: a
+ *      page fault or a new thread costs as much as dozens of hypercalls.
  *
- * write, PV; a completion's first half:
+ * write, PV: the first half of a completion.
  *
- *   1. list     which of the image's changes concern page tables.
+ *   1. list     the image's changes that concern page tables.
  *   2. unpin    L1 tables that the image changes: Xen lets nobody write a page that is a table.
- *   3. delta    the image's pages, and the start info with this domain's frames and ports. Any
- *               page that becomes a table is mapped read-only in the image, so an L1 table that
- *               maps it writable in the base is changed by the image too and has been unpinned.
+ *   3. delta    the image's pages, and the start info with this domain's frames and ports. A page
+ *               that becomes a table is mapped read-only in the image. If an L1 table maps it
+ *               writable in the base, the image changes that table too, and step 2 unpinned it.
  *
- * finish, PV; the second:
+ * finish, PV: the second half.
  *
- *   4. pin      L1 tables among the image's pages, while that is cheap: setting a vCPU validates
- *               what is left, with the hypervisor's domctl lock held.
- *   5. state    shared_info, before vCPU 0, with which Xen sets the wall clock in it; TSC.
- *   6. vcpus    from here on all tables that they reach are Xen's.
- *   7. tables   pins that the image declares, and no others: L1 tables that it does not declare are
- *               unpinned, so that the guest can free them.
+ *   4. pin      L1 tables among the image's pages, while that is cheap. Setting a vCPU validates
+ *               the remaining ones with the hypervisor's domctl lock held.
+ *   5. state    shared_info, then TSC. shared_info comes before vCPU 0: setting vCPU 0 makes Xen
+ *               write the wall clock into it.
+ *   6. vcpus    from here on Xen holds all tables that the vCPUs reach.
+ *   7. tables   only the pins that the image declares remain: other L1 tables are unpinned, so that
+ *               the guest can free them.
  *
- * PVH: write is the delta; finish HVM parameters that differ, TSC, context. Nothing is typed.
+ * PVH: write writes the delta. finish sets the HVM parameters that differ, TSC and context. Pages
+ * have no types.
  *
- * No guest page is mapped at any time (restore/engine/page_writer.h). What may be written, pinned
- * or unpinned when is asserted in one place (restore/engine/frames.h).
+ * No guest page is mapped at any time (restore/engine/page_writer.h). One place asserts what may be
+ * written, pinned or unpinned at a time (restore/engine/frames.h).
  */
 #include "restore/engine/direct.h"
 
@@ -83,7 +85,7 @@ static int set_tsc(struct direct *d, const struct image *im, struct error *e)
 
 /* ---- accepts ---- */
 
-/* Pages that have been lost or never had content are libxenguest's to deal with. */
+/* Pages that are broken or never had content are left to libxenguest. */
 static int accepts_page(const struct image_page *p, struct error *e)
 {
     unsigned type = image_page_type(p);
@@ -141,7 +143,7 @@ static int typed_add(struct direct *d, struct changes *c, uint64_t pfn, struct e
     return rc;
 }
 
-/* Looks at each change once: is it one that the engine takes, and are pins about it? */
+/* Looks at each change once: does the engine take it, and does it concern pins? */
 static int changes_look(struct direct *d, struct changes *c, struct error *e)
 {
     const struct page_range *r = &c->range;
@@ -248,7 +250,7 @@ static int settle_pin(struct direct *d, uint64_t pfn, bool pin, struct error *e)
     return 0;
 }
 
-/* Pins what is declared, then unpins what is not: every table is in the base's list or among the
+/* Pins the declared tables, then unpins the others. Every table is in the base's list or among the
  * changes. */
 static int settle_pins(struct direct *d, const struct changes *c, struct error *e)
 {
@@ -297,8 +299,8 @@ static int open_writer(struct direct *d, struct error *e)
                             &d->writer, e);
 }
 
-/* A slot is filled by one thread, since nobody waits for it; only a completion takes more. Without
- * memory for them it does without. */
+/* One thread fills a slot, since nobody waits for it; only a completion uses more. Without memory
+ * for more threads, one does all. */
 static void hire(struct direct *d)
 {
     struct error e;
@@ -307,7 +309,7 @@ static void hire(struct direct *d)
                     e.text);
 }
 
-/* What a completion reads of the base is in memory before one is asked for. */
+/* Touches what a completion reads of the base, so that it is in memory before a request. */
 static int prefault(struct direct *d, struct error *e)
 {
     uint64_t pfn;
@@ -379,7 +381,7 @@ static int write_changes(struct direct *d, const struct changes *c, struct error
     return rc ? rc : pin_changed(d, c, e);
 }
 
-/* The slot keeps its frames and its kept pages: lineage has it that both versions want the same. */
+/* The slot keeps its frames and its kept pages: two versions of one lineage agree about both. */
 static int turn(struct target *t, const struct image *to, struct error *e)
 {
     struct direct *d = t->engine_state;

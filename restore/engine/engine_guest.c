@@ -9,13 +9,13 @@
  *   complete   PAGE_DATA of the delta, the image's vCPU and platform records, END.
  *              libxenguest writes the delta, sets the vCPUs, pins page tables, returns.
  *
- * That is what it does in a live migration between two rounds, so nothing here is
- * beyond what the library supports. To know that the last base page is in, an
- * optional record (which readers ignore by specification) follows it: once the
- * pipe is empty, libxenguest has read that record, so it has finished the batch before.
+ * libxenguest does the same between two rounds of a live migration, so this is within what the
+ * library supports. An optional record follows the last base page; readers ignore it by
+ * specification. Once the pipe is empty, libxenguest has read that record, so it has finished the
+ * batch before.
  *
- * vCPU records of the base are never sent: an optional one that the image lacks would
- * stay in force.
+ * vCPU records of the base are never sent: an optional record that the image lacks would stay in
+ * force.
  *
  * The stream's pieces are written by restore/formats/stream_write.h.
  */
@@ -36,8 +36,8 @@
 #include <unistd.h>
 #include <xenguest.h>
 
-/* The most that an unprivileged pipe may hold. Against the default of 64 KiB it takes a quarter off
- * a completion with 1,000 pages. */
+/* The largest size that an unprivileged pipe may have. Compared with the default of 64 KiB, it
+ * saves a quarter of the time of a completion with 1,000 pages. */
 #define PIPE_BYTES (1 << 20)
 
 #define RECORD_SENTINEL 0x800000ffu
@@ -76,7 +76,7 @@ static void *restore_thread(void *data)
 
 /* ---- the side that feeds it ---- */
 
-/* What went wrong: libxenguest's reason if it has given up, else ours. */
+/* The reason of a failure: libxenguest's if it has given up, else ours. */
 static int feed_failed(struct target *t, int rc, const char *what, struct error *e)
 {
     struct guest_engine *g = t->engine_state;

@@ -66,8 +66,7 @@ void grant_lane_close(struct grant_lane *l)
     l->n = 0;
 }
 
-/* An entry of the grant table is complete but for its flags, without which it is none, before they
- * are set. */
+/* Sets the flags last: an entry without flags is none, whatever else it holds. */
 static void grant(const struct grant_lane *l, grant_entry_v1_t *entries)
 {
     for (size_t i = 0; i < l->n; i++)

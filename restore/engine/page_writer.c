@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Pages that one thread copies at a time. Larger windows were no faster, and this one's pages stay
- * in a processor's cache between being read and being copied. */
+/* Pages that one thread copies at a time. Larger windows were no faster, and the pages of this one
+ * stay in a processor's cache from reading to copying. */
 #define WINDOW (GRANT_ENTRIES / CREW_MAX)
 /* Waking the crew costs what forty pages cost. */
 #define CREW_PAGES (2 * WINDOW)
@@ -176,7 +176,8 @@ static bool same_as_before(const struct queued *q)
     return !q[-1].source && q->payload == q[-1].payload && !q->is_table && !q[-1].is_table;
 }
 
-/* Content that is in memory is copied from there; a table is changed on its way, in the arena. */
+/* Content that is in memory is copied from there. A table is changed in the arena before it is
+ * copied. */
 static void content_take(const struct lane *l, size_t i)
 {
     if (l->queue[i].is_table)
@@ -224,7 +225,7 @@ static int copy(const struct page_writer *w, struct lane *l, struct error *e)
     return 0;
 }
 
-/* im: where the payloads are that are not in memory; NULL when there are none. */
+/* im: the image of payloads that are not in memory; NULL: there are none. */
 static int window_write(const struct page_writer *w, struct lane *l, const struct image *im,
                         struct error *e)
 {
@@ -261,7 +262,7 @@ static int zeros_copy(struct page_writer *w, uint64_t pfn, struct error *e)
     return !rc && l->grants.n == WINDOW ? window_write(w, l, NULL, e) : rc;
 }
 
-/* A dom0 that is no PV domain itself may not ask for this; then zeros are copied. */
+/* A dom0 that is not a PV domain may not ask for this. Then zeros are copied. */
 static int clears_refused(struct page_writer *w, struct error *e)
 {
     size_t n = w->n_clears;
@@ -415,7 +416,7 @@ static int range_zeros(struct page_writer *w, struct error *e)
     return rc ? rc : clear_batch(w, e);
 }
 
-/* As many for each thread, and none larger than a window. */
+/* An equal number of pages for each thread, at most a window. */
 static unsigned range_parts(const struct page_writer *w, uint64_t n)
 {
     uint64_t threads = crew_size(w->crew), windows = (n + WINDOW - 1) / WINDOW;
@@ -440,7 +441,7 @@ static int range_alone(struct page_writer *w, struct error *e)
     return rc ? rc : range_part(w, 0, 0, e);
 }
 
-/* What was added before goes with the first window of the caller's thread. */
+/* Pages that were added before go with the first window of the caller's thread. */
 static int range_write(struct page_writer *w, struct error *e)
 {
     int rc = failed_before(w, e);

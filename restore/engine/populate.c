@@ -23,7 +23,7 @@ struct populating {
     xen_pfn_t pfns[BATCH], extents[BATCH];
 };
 
-/* Asks for the extents of the batch and takes note of those that it got; *got of them. */
+/* Requests the batch's extents and records those that it got, *got of them. */
 static int batch_send(struct populating *p, size_t *got, struct error *e)
 {
     bool pv = image_info(p->im)->guest == IMAGE_GUEST_PV;
@@ -56,11 +56,11 @@ static bool extent_at(const struct populating *p, uint64_t entry)
     if (first % size || image_info(p->im)->entries - entry < size ||
         frames_mfn(p->frames, first) != FRAME_NONE)
         return false;
-    /* sorted and without repetition: so all between are there as well */
+    /* entries are sorted and unique, so all between them exist too */
     return image_page_pfn(&pages[entry + size - 1]) == first + size - 1;
 }
 
-/* As many extents of the present order as Xen has. *short_of: it had fewer than wanted. */
+/* Requests as many extents of the present order as Xen has. *short_of: Xen had fewer. */
 static int populate_order(struct populating *p, bool *short_of, struct error *e)
 {
     uint64_t pages = image_info(p->im)->entries;

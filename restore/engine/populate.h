@@ -1,7 +1,8 @@
 /*
- * Gives a domain the frames that an image populates: in large extents where pfns are contiguous and
- * aligned, as a domain gets them when it is created (a PVH guest keeps its superpages, and in a PV
- * guest the hypervisor's records of the frames lie side by side), and page by page for the rest.
+ * Gives a domain the frames for the pages that an image populates. Where pfns are contiguous and
+ * aligned, it uses large extents, as when a domain is created; the rest goes page by page. Thus a
+ * PVH guest keeps its superpages, and the hypervisor's records of a PV guest's frames are
+ * contiguous.
  */
 #ifndef RESTORE_POPULATE_H
 #define RESTORE_POPULATE_H
@@ -10,9 +11,9 @@
 #include "restore/xen/xen.h"
 #include "store/image.h"
 
-/* Places every populated pfn of im in frames; of a PVH domain the "frame" is the gfn, which is the
- * pfn. What is in the frames is anything: the hypervisor does not clear what a running domain has
- * given back. ANSWER_NO_HOST_MEMORY when Xen has not enough. Blocking. */
+/* Places every populated pfn of im in frames; for PVH the "frame" is the gfn, which equals the pfn.
+ * The frames hold old data: the hypervisor does not clear what a running domain has given back.
+ * ANSWER_NO_HOST_MEMORY: Xen has too little memory. Blocking. */
 int populate(struct xen *x, uint32_t domid, const struct image *im, struct frames *frames,
              struct error *e);
 

@@ -1,7 +1,7 @@
 /*
- * Pins and unpins page tables of a PV domain, in batches. What may be pinned, and as what, is said
- * by struct frames. The hypervisor stops at the first operation that it refuses and says which only
- * in its debug log, so a failed batch leaves a domain that is good for nothing.
+ * Pins and unpins page tables of a PV domain, in batches. struct frames says what may be pinned,
+ * and at which level. The hypervisor stops at the first operation that it refuses and names it only
+ * in its debug log. A domain is unusable after a failed batch.
  */
 #ifndef RESTORE_TABLE_PINS_H
 #define RESTORE_TABLE_PINS_H
@@ -21,10 +21,10 @@ struct table_pins {
 };
 
 void table_pins_init(struct table_pins *t, struct xen *x, uint32_t domid, struct frames *frames);
-/* Both may send a batch; in any case the order in which they are called is kept. */
+/* Both may send a batch. The order of the calls is kept. */
 int table_pin(struct table_pins *t, uint64_t pfn, struct error *e);
 int table_unpin(struct table_pins *t, uint64_t pfn, struct error *e);
-/* Returns when all are done. */
+/* Returns when all queued operations are done. */
 int table_pins_flush(struct table_pins *t, struct error *e);
 
 #endif

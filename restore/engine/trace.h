@@ -1,9 +1,10 @@
 /*
- * The stages of a build, a turn or a completion: name, time, hypercalls, pages written. Cheap
- * enough to be always on: one reading of the clock and of a counter a stage, no allocation.
+ * The stages of a build, a turn or a completion: name, time, hypercalls, pages written. Recording
+ * is always on, since it is cheap: a stage costs one reading of the clock and of a counter, and no
+ * allocation.
  *
- * What is recorded here can also be watched from outside, with bpftrace or SystemTap: trace.c holds
- * the USDT probes of provider `dompool`, each a no-op in the code while nobody watches.
+ * bpftrace or SystemTap can watch the stages from outside: trace.c has the USDT probes of provider
+ * `dompool`. Each is a no-op in the code while nobody watches.
  *
  *   start  operation, domid                                     a trace begins
  *   stage  operation, name, us, hypercalls, pages, domid        a stage has ended
@@ -29,7 +30,7 @@ struct trace_stage {
 struct trace {
     const char *operation; /* static string */
     const uint32_t *domid; /* the target's */
-    const char *step;      /* TRACE_STEP's last: what runs, or failed; static, NULL at the start */
+    const char *step;      /* TRACE_STEP's last: running, or failed; static, NULL at first */
     struct trace_stage stages[TRACE_STAGES_MAX];
     size_t n;
     uint64_t start_us, mark_us, mark_hypercalls;
@@ -42,10 +43,10 @@ void trace_start(struct trace *t, const char *operation, const uint32_t *domid);
 /* The stage that is running has written n more pages. */
 void trace_pages(struct trace *t, uint64_t n);
 /* Ends the stage that has been running since the last call: everything since then is `name`. From
- * the 33rd on they are seen by the probe alone. */
+ * the 33rd stage on, only the probe sees them. */
 void trace_stage_end(struct trace *t, const char *name);
-/* One step of an operation and its stage: does the call, and returns its answer from the function
- * that this stands in unless it is 0. */
+/* One step of an operation and its stage: makes the call and, unless it returns 0, returns that
+ * code from the enclosing function. */
 #define TRACE_STEP(t, name, call)                                                                  \
     do {                                                                                           \
         (t)->step = (name);                                                                        \

@@ -23,8 +23,8 @@
 enum disk_kind { DISK_PHY, DISK_RO, DISK_COW, DISK_SCRATCH };
 
 /*
- * What a disk was when the state was saved: a kernel that comes back has parts of its file
- * systems in memory, so they must not have changed underneath. See restore/formats/fingerprint.h.
+ * The state of a disk when the image was saved. A saved kernel has parts of its file systems in
+ * memory, so the disk must not change afterwards. See restore/formats/fingerprint.h.
  */
 struct disk_fingerprint {
     bool taken;
@@ -46,17 +46,19 @@ struct disk_conf {
 /* "phy", "ro", "cow" or "scratch". Static. */
 const char *disk_kind_name(enum disk_kind kind);
 
-/* Sets vdev and devid. ANSWER_IMAGE_REFUSED: it is no name of a block device. NULL is none. */
+/* Sets vdev and devid. ANSWER_IMAGE_REFUSED: the text, which may be NULL, is not the name of a
+ * block device. */
 int disk_conf_name(struct disk_conf *d, const char *vdev, struct error *e);
 
-/* Sets kind, and path or size_bytes, from "ro:PATH" "phy:PATH" "cow:PATH" "scratch:SIZE". PATH has
- * to be absolute. *out has been all zeros; its path is malloc'd, also after a failure. vdev is for
- * texts. ANSWER_BAD_VALUE, -ENOMEM. */
+/* Sets kind, and path or size_bytes, from "ro:PATH" "phy:PATH" "cow:PATH" "scratch:SIZE". PATH must
+ * be absolute. *out must be all zeros; its path is malloc'd, also after a failure. vdev is for
+ * error texts. ANSWER_BAD_VALUE, -ENOMEM. */
 int disk_conf_parse(const char *vdev, const char *spec, struct disk_conf *out, struct error *e);
 
 /* Our own form, see domconf.c. New reference; NULL: no memory. */
 json_t *disk_conf_to_json(const struct disk_conf *d);
-/* *d has been all zeros; its path is malloc'd, also after a failure. ANSWER_IMAGE_REFUSED, -ENOMEM. */
+/* *d must be all zeros; its path is malloc'd, also after a failure. ANSWER_IMAGE_REFUSED,
+ * -ENOMEM. */
 int disk_conf_from_json(json_t *o, struct disk_conf *d, struct error *e);
 
 #endif

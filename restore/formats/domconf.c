@@ -15,8 +15,8 @@
  *   nested_hvm, nomigrate
  *   disks                array of {vdev, kind, path} or {vdev, kind, size_bytes}
  *
- * Reading is strict: a key that is missing, unknown or of another type is an
- * error, for it means that the image was written by something else.
+ * Reading is strict. A key that is missing, unknown or of another type is an error: something else
+ * wrote the image.
  */
 #include "restore/formats/domconf_private.h"
 

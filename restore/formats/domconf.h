@@ -1,7 +1,6 @@
 /*
- * The configuration of a domain, as far as dompool provides it: what it needs
- * of the JSON that xl puts into a save file, in our own stable JSON inside
- * image files. Knows no Xen call.
+ * The part of a domain's configuration that dompool provides. It is read from the JSON that xl puts
+ * into a save file, and kept as our own stable JSON in image files. Calls no Xen.
  */
 #ifndef RESTORE_DOMCONF_H
 #define RESTORE_DOMCONF_H
@@ -39,22 +38,21 @@ struct domconf {
 void domconf_init(struct domconf *c);
 void domconf_dispose(struct domconf *c);
 
-/* From xl's JSON (libxl_domain_config). ANSWER_IMAGE_REFUSED, naming the key, for what
- * dompool cannot provide: HVM with a device model, network interfaces and every other
- * device class but disks and the console, disk back ends that are not block devices or
- * raw files, driver domains. */
+/* Reads xl's JSON (libxl_domain_config). ANSWER_IMAGE_REFUSED, naming the key, for whatever dompool
+ * cannot provide: HVM with a device model, driver domains, disk back ends other than block devices
+ * and raw files, network interfaces, and all device classes except disks and the console. */
 int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct error *e);
 
 /* Points the disk called vdev of xl's JSON (its array "disks") at a block device or raw file. A
- * disk that is not there is left out of account. 0, or -ENOMEM. */
+ * disk that the JSON does not have is ignored. 0, or -ENOMEM. */
 int domconf_xl_set_disk(json_t *disks, const char *vdev, const char *path, bool writable);
 
 /* Our own form, kept in the image's CONFIG section. The JSON text is malloc'd. */
 int domconf_to_json(const struct domconf *c, char **text, struct error *e);
 int domconf_from_json(const char *text, struct domconf *c, struct error *e);
 
-/* "ro:PATH" "phy:PATH" "cow:PATH" "scratch:SIZE" onto the disk called vdev, which must exist.
- * ANSWER_BAD_VALUE. PATH must be absolute. */
+/* Provides the disk called vdev, which must exist, by "ro:PATH" "phy:PATH" "cow:PATH"
+ * "scratch:SIZE". ANSWER_BAD_VALUE. PATH must be absolute. */
 int domconf_set_disk(struct domconf *c, const char *vdev, const char *spec, struct error *e);
 
 #endif

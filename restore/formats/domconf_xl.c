@@ -2,16 +2,15 @@
  * Domain configurations as xl writes them: the JSON form of libxl_domain_config
  * (Xen's tools/libs/light/libxl_types.idl, 4.17 to 4.21).
  *
- * libxl leaves out what is at its default, so absence always has a meaning. What
- * is there falls into three kinds: what a domain needs to come to life again is
- * taken; what only placed it on its host (CPU affinity, NUMA, scheduling,
- * cpupool, what to do on a crash) or is in the stream anyway (CPUID) is passed
- * over; everything else would be missing from the domains that we make, and is
- * refused by name. A device class that a later Xen adds is refused likewise,
- * because it is a key at the top that this list does not know.
+ * libxl leaves out values at their default, so absence always has a meaning. The keys that are
+ * there fall into three kinds. Those that a domain needs to come to life again are taken. Those
+ * that only placed it on its host (CPU affinity, NUMA, scheduling, cpupool, what to do on a crash),
+ * or that are in the stream too (CPUID), are skipped. All others would be missing from our domains
+ * and are refused by name. So are device classes of a later Xen: they are keys at the top that this
+ * list does not have.
  *
- * Disks: a writable one becomes DISK_COW, another one DISK_RO. An empty CD-ROM
- * drive is refused, not dropped: the saved guest waits for it when it resumes.
+ * Disks: a writable disk becomes DISK_COW, any other DISK_RO. An empty CD-ROM drive is refused, not
+ * dropped: the saved guest waits for it when it resumes.
  */
 #include "restore/formats/domconf_private.h"
 
@@ -86,7 +85,7 @@ static int take_string(const json_t *o, const char *where, const char *key, cons
     return 0;
 }
 
-/* True for what libxl would leave out or what changes nothing. */
+/* True for values that libxl would leave out, or that change nothing. */
 static bool value_is_nothing(const json_t *v)
 {
     switch (json_typeof(v)) {

@@ -1,6 +1,6 @@
 /*
  * Room formats: the files that Xen's tools and ours write, and what they say of a guest. Nothing
- * here calls Xen; of Xen only public headers are used, for structures and numbers.
+ * here calls Xen; only Xen's public headers are used, for structures and numbers.
  *
  * For others:
  *   records.h       numbers of a stream's records and of our own; page types

@@ -1,14 +1,13 @@
 /*
  * Cross-checks of a stream: see guest_check.h.
  *
- * PV: registers, the p2m list and page tables hold pfns that will be translated
- * to machine frames. A pfn beyond the p2m would end libxenguest in an assertion;
- * one that is not populated would make it allocate a frame that the image does
- * not have; a cr3 that is no L4 table would be found out only by Xen, after the
- * memory was filled.
+ * PV: registers, the p2m list and page tables hold pfns that will be translated to machine frames.
+ * A pfn beyond the p2m would end libxenguest in an assertion. A pfn that is not populated would
+ * make it allocate a frame that the image does not have. Xen would find a cr3 that is not an L4
+ * table only after the memory was filled.
  *
- * PVH: the toolstack sets HVM parameters with its own privileges, so only those
- * are let through that a saver writes.
+ * PVH: the toolstack sets HVM parameters with its own privileges, so only parameters that a saver
+ * writes are let through.
  *
  * Offsets are those of Xen's public headers (xen/arch-x86/xen.h, xen/hvm/params.h).
  */
@@ -54,7 +53,8 @@ void guest_check_dispose(struct guest_check *g)
 
 /* ---- taking notes ---- */
 
-/* stream_read refuses such a record, saying what is wrong with it; an image's file may hold it. */
+/* stream_read refuses such a record and says what is wrong with it. An image's file may still hold
+ * it. */
 static int malformed(uint32_t type, uint32_t length, struct error *e)
 {
     return error_set(e, ANSWER_IMAGE_REFUSED,
@@ -98,8 +98,8 @@ static int p2m_note(struct guest_check *g, const uint8_t *body, uint32_t length,
     return 0;
 }
 
-/* vCPU 0's registers out of a PVH guest's context: {descriptor, body} over and over. A context that
- * is malformed gives none; Xen judges it. */
+/* Reads vCPU 0's registers from a PVH guest's context: {descriptor, body} over and over. A
+ * malformed context yields none; Xen judges it. */
 static void context_note(struct guest_check *g, const uint8_t *body, uint32_t length)
 {
     struct hvm_save_descriptor d;

@@ -1,7 +1,7 @@
 /*
- * What the records of a stream say about one another and about memory. Each of
- * these is something that libxenguest, our own engine or Xen would trip over
- * later, in the middle of building a domain; here it is a refused import.
+ * Checks what the records of a stream say about one another and about memory. libxenguest, our own
+ * engine or Xen would otherwise trip over each of these mistakes while a domain is built. Here it
+ * is a refused import.
  */
 #ifndef RESTORE_GUEST_CHECK_H
 #define RESTORE_GUEST_CHECK_H
@@ -14,7 +14,7 @@
 
 #define GUEST_CHECK_GDT_FRAMES 14u /* FIRST_RESERVED_GDT_PAGE */
 
-/* What a vCPU's registers name in memory. Of a PVH guest only vCPU 0's ip and cr3_pfn. */
+/* What a vCPU's registers name in memory. For PVH: only vCPU 0's ip and cr3_pfn. */
 struct guest_vcpu {
     bool seen;
     uint64_t ip; /* instruction pointer, 0: not seen */
@@ -47,14 +47,16 @@ struct guest_check {
 void guest_check_init(struct guest_check *g, enum image_guest guest);
 void guest_check_dispose(struct guest_check *g);
 
-/* Takes note of a record, of a stream or of an image's file, whose lengths nobody else checks.
- * ANSWER_IMAGE_REFUSED, -ENOMEM. */
+/* Notes what a record says. It comes from a stream, or from an image's file, whose lengths nobody
+ * else checks. ANSWER_IMAGE_REFUSED, -ENOMEM. */
 int guest_check_record(struct guest_check *g, uint32_t type, const uint8_t *body, uint32_t length,
                        struct error *e);
-/* Finds the rings; all records are known. Uses read_page alone, and returns what it returns. */
+/* Finds the rings, once all records are known. Uses read_page alone, and returns what it
+ * returns. */
 int guest_check_rings(struct guest_check *g, const struct guest_memory *m, struct error *e);
-/* The cross-checks, once all records and all memory are known, and guest_check_rings. Reads every
- * page-table page of a PV guest back. ANSWER_IMAGE_REFUSED, or what read_page returns. */
+/* Makes the cross-checks, after guest_check_rings and once all records and all memory are known.
+ * Reads back every page-table page of a PV guest. ANSWER_IMAGE_REFUSED, or what read_page
+ * returns. */
 int guest_check_finish(struct guest_check *g, const struct guest_memory *m, struct error *e);
 
 #endif

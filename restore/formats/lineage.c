@@ -1,9 +1,10 @@
 /*
  * Lineage: see lineage.h.
  *
- * "The same kernel" is decided by what a kernel cannot change: every vCPU 0 suspends at
- * the same instruction, and the code around it stays where it is and what it is, but for
- * a few patched pages. KASLR puts another boot elsewhere, which is another lineage too.
+ * "The same kernel" is decided by two things that a kernel does not change. vCPU 0 always suspends
+ * at the same instruction. The code around that instruction stays in place and, except for a few
+ * patched pages, stays the same. With KASLR, another boot has other addresses and so is another
+ * lineage.
  */
 #include "restore/formats/lineage.h"
 

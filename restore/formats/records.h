@@ -31,14 +31,14 @@ enum record_type {
     RECORD_TYPES /* one more than the largest */
 };
 
-#define RECORD_OPTIONAL 0x80000000u   /* may be skipped by who does not know it */
+#define RECORD_OPTIONAL 0x80000000u   /* readers that do not know it may skip it */
 #define RECORD_BYTES_MAX (128u << 20) /* libxenguest's limit on a record's body */
 
 /* "X86_TSC_INFO", or "unknown record". Static. */
 const char *record_name(uint32_t type);
 
-/* True for the records that come before memory and make the domain what it is: they are the same
- * in every image of one base. */
+/* True for the records that come before memory and describe the domain: they are the same in every
+ * image of one base. */
 bool record_is_static(uint32_t type);
 
 /*
@@ -55,10 +55,10 @@ struct image_record_origin {
 };
 
 /*
- * XL_CONFIG is the save file's JSON configuration, without a NUL, and verbatim but for disks that
- * the import was told to provide otherwise (import_options.disks): an allocated domain gets it back
- * (with its own name, uuid and disk paths) as the configuration that xl keeps for `xl list -l` and
- * `xl save`.
+ * XL_CONFIG is the save file's JSON configuration, without a NUL. It is verbatim except for disks
+ * that the import was told to provide otherwise (import_options.disks). An allocated domain gets it
+ * back, with its own name, uuid and disk paths: it is the configuration that xl keeps for `xl list
+ * -l` and `xl save`.
  */
 #define IMAGE_RECORD_XL_CONFIG 0xd0000002u
 

@@ -1,10 +1,10 @@
 /*
  * Save files: see savefile.h.
  *
- * Two nested containers, each with a header that says what a reader must
- * understand: xl's "mandatory flags" and libxl's record types. Whatever is
- * mandatory and not known is refused; so is whatever would need more than memory,
- * vCPUs and disks to come back to life: the state of a device model (EMULATOR_*).
+ * Two nested containers, each with a header that says what a reader must understand: xl's
+ * "mandatory flags" and libxl's record types. Anything mandatory and unknown is refused. So is
+ * anything that needs more than memory, vCPUs and disks to come back to life: the state of a device
+ * model (EMULATOR_*).
  */
 #include "restore/formats/savefile.h"
 
@@ -98,7 +98,7 @@ static int config_read(struct source *src, uint32_t data_len, char **json, size_
     if (!text)
         return error_set(e, -ENOMEM, "out of memory for a configuration of %u bytes", n);
     rc = source_copy(src, text, n, "the configuration", e);
-    if (!rc) /* what this version of xl does not know of the optional data */
+    if (!rc) /* optional data that this version of xl does not know */
         rc = source_skip(src, data_len - 4 - n, "the optional data", e);
     if (rc) {
         free(text);

@@ -34,16 +34,16 @@ int savefile_read_stream(struct source *src, const struct stream_limits *limits,
                          const struct stream_handlers *handlers, uint64_t *max_pfn,
                          struct error *e);
 
-/* The longest configuration that savefile_write_head may be given: with its length and a final NUL
- * it is what savefile_read_config still takes. */
+/* The longest configuration that savefile_write_head takes. With its length and a final NUL, it is
+ * the longest one that savefile_read_config accepts. */
 #define SAVEFILE_JSON_BYTES_MAX (SAVEFILE_CONFIG_BYTES_MAX - 5)
 
 /*
- * Writes what stands before the libxc stream: xl's header, the configuration (len bytes, no NUL
+ * Writes everything before the libxc stream: xl's header, the configuration (len bytes, no NUL
  * counted), the libxl stream's header and its LIBXC_CONTEXT record. Blocking. 0 or a negated errno.
  */
 int savefile_write_head(int fd, const char *json, uint32_t len);
-/* What stands behind it: libxl's END record. Blocking. 0 or a negated errno. */
+/* Writes what follows the libxc stream: libxl's END record. Blocking. 0 or a negated errno. */
 int savefile_write_end(int fd);
 
 #endif

@@ -1,10 +1,9 @@
 /*
  * Sources: see source.h.
  *
- * A descriptor is read a window at a time. What is left of the window when it no
- * longer holds what is asked for is moved to its front, so the pointer given out
- * is always to contiguous bytes; with 4 KiB pages in a 1 MiB window that moves
- * less than one byte in 256. Memory has no window: all of it is at hand.
+ * A descriptor is read a window at a time. When the window no longer holds the bytes asked for, the
+ * rest of it moves to its front, so the pointer given out is always to contiguous bytes. With 4 KiB
+ * pages in a 1 MiB window, this moves less than one byte in 256. Memory needs no window.
  */
 #include "restore/formats/source.h"
 

@@ -33,10 +33,9 @@ void source_init_memory(struct source *s, const void *bytes, size_t n);
 void source_dispose(struct source *s);
 
 /*
- * The next n bytes (at most SOURCE_WINDOW_BYTES), at any alignment, valid until
- * the next call. `inside` says for the message what the bytes belong to.
- * ANSWER_IMAGE_REFUSED "save file ends inside <inside> at byte N (truncated?)",
- * -ECANCELED, or a negative I/O error.
+ * Gives the next n bytes (at most SOURCE_WINDOW_BYTES), at any alignment, valid until the next
+ * call. `inside` names for the error text what the bytes belong to. ANSWER_IMAGE_REFUSED "save file
+ * ends inside <inside> at byte N (truncated?)", -ECANCELED, or a negative I/O error.
  */
 int source_take(struct source *s, size_t n, const char *inside, const uint8_t **out,
                 struct error *e);

@@ -1,10 +1,9 @@
 /*
  * The libxc migration stream: see stream.h.
  *
- * One table, `rules`, says for each record which guests have it, which records
- * must have come before it and which must not, whether it repeats, and how long
- * it may be; what remains is a check function for the inside of some records.
- * The order that results (indented: only one kind of guest has it; the records
+ * One table, `rules`, says for each record which guests have it, which records must come before it,
+ * which must not, whether it repeats, and how long it may be. Some records have a check function
+ * for their inside besides. The resulting order (indented: only one kind of guest has it; records
  * of one line come in any order):
  *
  *        headers
@@ -21,10 +20,9 @@
  *           |
  *        END
  *
- * HVM_PARAMS follow the last page because libxenguest clears the ring pages that
- * they name. X86_TSC_INFO and SHARED_INFO could be left out as far as libxenguest
- * is concerned, but every saver writes them, and a guest without them hangs or
- * jumps in time without any error: here they must be there.
+ * HVM_PARAMS follow the last page because libxenguest clears the ring pages that they name.
+ * libxenguest does not need X86_TSC_INFO and SHARED_INFO, but every saver writes them. Without them
+ * a guest hangs or jumps in time without any error, so here they are required.
  *
  * Nothing is allocated by a length before that many bytes have been read, so a
  * short file cannot ask for much memory.
@@ -65,7 +63,7 @@
 #define XSAVE_BYTES_MIN 16u     /* xcr0 and xcr0_accum */
 #define TSC_MODE_MAX 3u
 
-/* Generous limits on what is kept in memory; real records are far smaller. */
+/* Generous limits on records that are kept in memory; real ones are far smaller. */
 #define SMALL_BYTES_MAX (1u << 20)
 #define HVM_CONTEXT_BYTES_MAX (64u << 20)
 
@@ -605,7 +603,8 @@ static int domain_header_read(struct stream *s, struct error *e)
     return s->handlers->header(s->handlers->data, &s->header, e);
 }
 
-/* What only the whole stream shows: each vCPU with state has its registers, and vCPU 0 has. */
+/* Checks what only the whole stream shows: every vCPU that has other state must have registers;
+ * vCPU 0 always. */
 static int vcpus_check(const struct stream *s, struct error *e)
 {
     if (!(s->vcpus[VCPU_BASIC][0] & 1))

@@ -3,8 +3,8 @@
  * file that holds memory and vCPUs. The format is Xen's
  * docs/specs/libxc-migration-stream; its numbers are in records.h.
  *
- * It knows frames, lengths, order and counts. What records say about one another
- * (does cr3 name a page table?) is checked by restore/formats/guest_check.h.
+ * It checks frames, lengths, order and counts. restore/formats/guest_check.h checks what records
+ * say about one another (does cr3 name a page table?).
  */
 #ifndef RESTORE_STREAM_H
 #define RESTORE_STREAM_H
@@ -32,8 +32,8 @@ struct stream_header {
 struct stream_handlers {
     /* First of all. */
     int (*header)(void *data, const struct stream_header *h, struct error *e);
-    /* Every checked record but PAGE_DATA and END, and but the empty ones that Xen 4.6 to 4.8
-     * wrote by mistake. body: any alignment, valid during the call. */
+    /* Every checked record except PAGE_DATA, END, and the empty records that Xen 4.6 to 4.8 wrote
+     * by mistake. body: any alignment, valid during the call. */
     int (*record)(void *data, uint32_t type, const void *body, uint32_t length, struct error *e);
     /* Every entry of PAGE_DATA. content: 4 KiB, or NULL for PAGE_BROKEN and PAGE_XTAB. */
     int (*page)(void *data, uint64_t pfn, unsigned type, const void *content, struct error *e);
@@ -41,10 +41,10 @@ struct stream_handlers {
 };
 
 /*
- * Reads one stream from its first header to its END record, and not a byte more.
- * Memory: a window of the source and the largest record that is no PAGE_DATA.
- * *max_pfn: highest pfn of the guest's physical map.
- * ANSWER_IMAGE_REFUSED with record and byte offset, -ECANCELED, or an I/O error.
+ * Reads one stream from its first header to its END record, and not a byte more. Takes memory for a
+ * window of the source and the largest record other than PAGE_DATA. *max_pfn: highest pfn of the
+ * guest's physical map. ANSWER_IMAGE_REFUSED with record and byte offset, -ECANCELED, or an I/O
+ * error.
  */
 int stream_read(struct source *src, const struct stream_limits *limits,
                 const struct stream_handlers *handlers, uint64_t *max_pfn, struct error *e);

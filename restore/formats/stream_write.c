@@ -39,8 +39,8 @@ static int write_iov(int fd, struct iovec *iov, size_t n)
 
 /* ---- pages ---- */
 
-/* Only these carry 4 KiB in a stream; the others have been left out by the importer, save
- * for XALLOC, which is memory without content. */
+/* Only these carry 4 KiB in a stream. The importer left out the others, except XALLOC, which is
+ * memory without content. */
 static bool page_has_content(unsigned type)
 {
     return type == PAGE_NOTAB || page_type_is_table(type);
@@ -90,7 +90,7 @@ static void batch_add(struct page_batch *b, const struct image *im, const struct
         b->iov[b->n_iov++] = (struct iovec){content, PAGE_BYTES};
 }
 
-/* Empty afterwards; of an empty one nothing is written. */
+/* Writes the batch and empties it. For an empty batch nothing is written. */
 static int batch_send(int fd, struct page_batch *b)
 {
     size_t table = b->head.count * sizeof b->head.pfns[0];

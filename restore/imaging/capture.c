@@ -1,13 +1,13 @@
 /*
  * Capture: see capture.h.
  *
- * Two threads. The caller's runs the importer; the saver's runs xc_domain_save(), with all of Xen's
- * handles to itself until it is joined. Only two flags and the pipe are shared:
+ * Two threads. The caller's runs the importer. The saver runs xc_domain_save() and has all of Xen's
+ * handles to itself until it is joined. The threads share only two flags and the pipe:
  *
  *   stop    set by the importer's side: a request that the guest has not answered is taken back.
- *           The pipe is closed with it, so a save under way ends with EPIPE.
- *   failed  set by the saver before it closes its end of the pipe. An importer that complains of a
- *           stream that ends too early is then not the one to ask why.
+ *           The pipe is closed at the same time, so a running save ends with EPIPE.
+ *   failed  set by the saver before it closes its end of the pipe. The importer then complains of a
+ *           stream that ends too early, but the saver knows why.
  *
  * The saver starts at the importer's first read. By then the importer has accepted the
  * configuration and has its files open, so what can be refused is refused before the guest is
@@ -83,7 +83,7 @@ static int domain_check(struct capture *c, struct error *e)
 
 /* ---- the saver ---- */
 
-/* Notes as well how long it stood still. */
+/* Also notes how long the domain stood still. */
 static int domain_resume(struct capture *c, struct error *e)
 {
     int rc = suspend_undo(&c->xen, c->o->domid, c->o->uuid, NULL, e);
@@ -113,16 +113,17 @@ static int saver_suspend(void *data)
     return 1;
 }
 
-/* For PVH guests as well, though they have no device model whose writes would have to be logged. */
+/* Called for PVH guests too, though they have no device model whose writes would have to be
+ * logged. */
 static int saver_log_dirty(uint32_t domid, unsigned enable, void *data)
 {
     (void)domid, (void)enable, (void)data;
     return 0;
 }
 
-/* Memory was read of a domain that stood still to the end: one that somebody else has let go on
- * (the guard of an earlier capture that was killed, an administrator) may have changed while it was
- * read. */
+/* Checks that the domain stood still until its memory was read. Somebody else may have let it go
+ * on: the guard of an earlier capture that was killed, or an administrator. Then memory may have
+ * changed while it was read. */
 static int stillness_check(struct capture *c, struct error *e)
 {
     xc_domaininfo_t info;
@@ -149,7 +150,7 @@ static void *saver_run(void *data)
     if (rc) {
         atomic_store(&c->failed, true);
     } else if (!c->o->stop) {
-        struct error again; /* capture_finish tries once more, and reports */
+        struct error again; /* capture_finish tries again, and reports */
         domain_resume(c, &again);
     }
     fd_close(&c->feed);
@@ -237,15 +238,15 @@ static int capture_resume(struct capture *c, int rc, struct error *why)
 }
 
 /*
- * rc is the importer's, and why its reason. Of the two sides the one that failed first knows why:
- * the saver's reason counts when it had failed by the time the importer ended, or never started.
+ * rc is the importer's, and why its reason. The side that failed first knows the reason. This is
+ * the saver if it had failed by the time the importer ended, or was never started.
  */
 static int capture_finish(struct capture *c, int rc, struct error *why)
 {
     bool saver_first =
         c->saver_started ? rc != -ECANCELED && atomic_load(&c->failed) : c->error.code != 0;
     saver_join(c);
-    saver_first |= !rc && c->error.code; /* after the importer had all that it needs */
+    saver_first |= !rc && c->error.code; /* after the importer had everything that it needs */
     int failed = saver_first ? c->error.code : rc;
     if (saver_first)
         *why = c->error;

@@ -5,21 +5,21 @@
  *   domain -> suspended with its help -> xc_domain_save() -> pipe -> (image_import.h) -> image
  *                                        a thread of ours
  *
- * libxenguest reads the suspended domain and writes the same stream as for `xl save`; the importer
- * checks it as it checks a save file, for a guest's memory is as hostile as a file. The domain
- * stands still from its suspension until its last byte is in the pipe; sorting, digests and
- * syncing happen while it runs again.
+ * libxenguest reads the suspended domain and writes the same stream as for `xl save`. The importer
+ * checks it like a save file, since a guest's memory is as hostile as a file. The domain stands
+ * still from its suspension until its last byte is in the pipe. Sorting, digests and syncing happen
+ * while it runs again.
  *
- * Whatever happens, the domain goes on: after a failure, a refusal, a cancellation. It stays
- * suspended only after a success with `stop`. When this process is killed in between, a guard lets
- * it go on (guard.h). Log-dirty mode is not used, and no mapping, watch or request is left.
+ * The domain goes on after a failure, a refusal and a cancellation. It stays suspended only after a
+ * success with `stop`. If this process is killed in between, a guard lets the domain go on
+ * (guard.h). Log-dirty mode is not used, and no mapping, watch or request is left.
  *
- * One thing changes, as with `xl save -c`: the process that `xl create` leaves behind to act on
- * on_poweroff and on_reboot takes the suspension for the end of the domain and exits. A guest
- * that powers off later stays in `xl list` until it is destroyed by hand.
+ * One thing changes, as with `xl save -c`. `xl create` leaves a process behind to act on
+ * on_poweroff and on_reboot. That process takes the suspension for the end of the domain and exits.
+ * If the guest powers off later, it stays in `xl list` until it is destroyed by hand.
  *
- * The image names the disks that the domain has now. For a lease those are its private views,
- * which end with it: whoever captures a lease gives `disks`.
+ * The image names the disks that the domain has now. For a lease these are its private views, which
+ * end with it, so whoever captures a lease gives `disks`.
  */
 #ifndef RESTORE_CAPTURE_H
 #define RESTORE_CAPTURE_H
@@ -46,13 +46,13 @@ struct capture_options {
 };
 
 /*
- * Blocking: the guest's answer, the copying of its memory, and a sync. One thread of this process
- * runs besides. A signal that interrupts the caller's read(2) is taken as a reason to ask
- * `progress`, also while the guest has yet to answer.
+ * Blocking: waits for the guest's answer, the copying of its memory, and a sync. Meanwhile this
+ * process has one more thread. When a signal interrupts the caller's read(2), `progress` is asked,
+ * also before the guest has answered.
  *
- * On success the image is durable, *info describes it, and the domain runs (or, with stop, is
- * suspended). On failure nothing is left on disk and the domain runs, unless the text says that it
- * stands still.
+ * On success the image is durable, *info describes it, and the domain runs (with stop: is
+ * suspended). On failure nothing is left on disk and the domain runs, unless the error text says
+ * that it stands still.
  *
  *   ANSWER_NO_SUCH_DOMAIN  no domain has this domid and uuid, or it went away meanwhile
  *   ANSWER_BAD_VALUE       domain 0, or a disk that is not there

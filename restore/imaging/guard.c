@@ -1,13 +1,13 @@
 /*
  * The guard of a capture: see guard.h.
  *
- * It waits in read(2) on a pipe whose other end only the capturing process has. One word arms it,
- * another dismisses it; the end of the pipe means that the process is gone. What the guest had
- * acknowledged by then it still does, so the domain is looked after until something could be
- * undone, for as long as a suspension may take.
+ * The guard waits in read(2) on a pipe whose other end only the capturing process has. One word
+ * arms the guard, another dismisses it. The end of the pipe means that the process is gone. The
+ * guest still carries out a request that it had acknowledged by then. Therefore the guard looks
+ * after the domain until it has undone something, for at most the time that a suspension may take.
  *
- * A guard may undo what another capture of the domain has asked for, if that one begins before the
- * guest has done what the killed one asked for. That other one notices (capture.c,
+ * A guard may undo the request of another capture of the domain, if that capture begins before the
+ * guest has carried out the killed one's request. The other capture notices (capture.c,
  * stillness_check).
  */
 #include "restore/imaging/guard.h"
@@ -67,7 +67,7 @@ static char listen_until_end(int fd)
 static _Noreturn void guard_run(int fd, uint32_t domid, const struct uuid *uuid)
 {
     prctl(PR_SET_NAME, NAME);
-    signal(SIGTERM, SIG_IGN); /* what ends the capture must not end its guard */
+    signal(SIGTERM, SIG_IGN); /* signals that end the capture must not end its guard */
     signal(SIGINT, SIG_IGN);
     setsid();
     if (dup2(fd, STDIN_FILENO) == STDIN_FILENO)

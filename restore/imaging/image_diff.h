@@ -1,5 +1,5 @@
 /*
- * What two images differ in, counted: for people who want to know what a delta is made of.
+ * Counts the differences of two images, for people who want to know what a delta is made of.
  */
 #ifndef RESTORE_IMAGE_DIFF_H
 #define RESTORE_IMAGE_DIFF_H

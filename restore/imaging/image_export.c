@@ -1,9 +1,9 @@
 /*
  * Export: see image_export.h.
  *
- * Nothing is kept in memory but one batch of page entries: contents go from the
- * images' mappings to the file. What is checked here is what an image may lack though
- * image_open takes it; the digests of its sections are not looked at (image_verify).
+ * Only one batch of page entries is kept in memory: contents go from the images' mappings to the
+ * file. Export checks what an image may lack although image_open accepts it. It does not check the
+ * digests of sections (image_verify).
  */
 #include "restore/imaging/image_export.h"
 
@@ -138,7 +138,7 @@ static int target_write(struct export *x, struct error *e)
     return rc ? export_failed(x, rc, "write its end", e) : 0;
 }
 
-/* Gives the file its name. What has come there meanwhile is not touched. */
+/* Gives the file its name. A file that has appeared under this name meanwhile is not touched. */
 static int target_publish(struct export *x, struct error *e)
 {
     const char *path = x->options->save_path;
@@ -153,7 +153,7 @@ static int target_publish(struct export *x, struct error *e)
     x->temp_path = NULL;
     rc = fsync_parent(path, e);
     if (rc)
-        unlink(path); /* not durable, so not there */
+        unlink(path); /* not durable, so it is removed */
     return rc;
 }
 

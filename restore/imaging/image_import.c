@@ -1,19 +1,19 @@
 /*
  * Import: see image_import.h.
  *
- * Page contents go straight from the read buffer to the image; kept in memory
- * are 16 bytes for each page and the records. A page that comes more than once
- * (live migration) has more than one entry until the stream ends; then the last
- * one counts, and contents that nobody names any more stay in the file unused.
+ * Page contents go straight from the read buffer to the image. Only 16 bytes for each page, and the
+ * records, are kept in memory. A page that comes more than once (live migration) has several
+ * entries until the stream ends. Then the last one counts; contents that no entry names stay in the
+ * file unused.
  *
  * `xl save` writes pfns in ascending order, so normally there is nothing to
  * sort. A stream in another order is sorted stably, which keeps "the last one".
  *
- * The disks' fingerprints are taken when the first page comes: a domain that is captured has
- * suspended by then, and before that it may write to them.
+ * The disks' fingerprints are taken when the first page comes. Before that, a domain that is
+ * captured may write to its disks; by then it has suspended.
  *
- * With a base, a page that is the base's in type and content is not stored: its entry
- * says so, counts like any other in the checks, and is dropped at the end.
+ * With a base, a page that equals the base's in type and content is not stored. Its entry says so,
+ * counts like any other in the checks, and is dropped at the end.
  *
  * Only when memory and records are complete can they be checked against one
  * another (guest_check.h); only then is the image committed.
@@ -37,9 +37,8 @@
 #include <unistd.h>
 
 /*
- * Populated pages beyond the configured memory: libxl's own allowance of 1 MiB for
- * special pages, and grant and status frames that a PVH guest has mapped and that
- * the saver takes for memory.
+ * Populated pages beyond the configured memory: libxl allows 1 MiB for special pages. A PVH guest
+ * may also have mapped grant and status frames, which the saver takes for memory.
  */
 #define EXTRA_PAGES 1024u
 /* Pfns may lie above the memory's size: MMIO holes below 4 GiB, and Linux' room for
@@ -47,7 +46,7 @@
 #define PFN_SPREAD 16u
 #define PFN_BASE ((4ull << 30) / PAGE_BYTES)
 
-/* Payloads of entries that have none in this image, beside IMAGE_PAGE_ZERO. */
+/* Payloads of entries without a payload in this image, besides IMAGE_PAGE_ZERO. */
 #define PAYLOAD_OF_BASE (UINT64_MAX - 1)
 #define PAYLOAD_FREE (UINT64_MAX - 2) /* as the base has it, or zeros */
 
@@ -145,7 +144,7 @@ static int page_append(struct import *im, uint64_t pfn, unsigned type, uint64_t 
     return 0;
 }
 
-/* A table of such words is a table, whose entries happen to be of no use. */
+/* A page table full of such words is still a table; its entries merely happen to be useless. */
 static bool page_is_free(unsigned type, const void *content)
 {
     uint64_t word;
@@ -234,8 +233,7 @@ static void pages_compact(struct import *im)
     im->n_pages = kept;
 }
 
-/* A page that the guest declared free stays what the base has there, if that is of the same type.
- */
+/* A page that the guest declared free stays as the base has it, if the type is the same. */
 static void free_pages_settle(struct import *im)
 {
     for (uint64_t i = 0; i < im->n_pages; i++) {
@@ -249,7 +247,7 @@ static void free_pages_settle(struct import *im)
     }
 }
 
-/* Every page of the base and no other: a slot has the base's. */
+/* The pages must be those of the base and no others: a slot has the base's. */
 static int populated_check(struct import *im, struct error *e)
 {
     const struct image_page *base = image_pages(im->base);
@@ -389,7 +387,7 @@ static int base_open(struct import *im, const char *path, struct error *e)
     return rc ? rc : lineage_init(&im->lineage, im->base, e);
 }
 
-/* What can be refused now is: a domain that is captured has not been disturbed yet. */
+/* Refuses as early as possible: a domain that is captured has not been disturbed yet. */
 static int config_take(struct import *im, const char *json, size_t len, struct error *e)
 {
     const struct import_options *o = im->options;
@@ -426,7 +424,7 @@ static int stream_take(struct import *im, struct source *src, stream_reader *rea
     return read_stream(src, &limits, &handlers, &im->max_pfn, e);
 }
 
-/* With the disks where this image has them: what is exported must not name what is gone. */
+/* With the disks where this image has them: an exported file must not name disks that are gone. */
 static char *xl_config_adapt(const struct import *im, const char *json, size_t len)
 {
     const struct import_options *o = im->options;
@@ -459,7 +457,7 @@ static int xl_config_keep(struct import *im, const char *json, size_t len, struc
     return rc;
 }
 
-/* What was written is what was meant, or there is no image. */
+/* The file must read back as it was meant, or there is no image. */
 static int written_check(const char *path, struct error *e)
 {
     struct image *im;
@@ -473,7 +471,7 @@ static int written_check(const char *path, struct error *e)
     return rc;
 }
 
-/* From a configuration, and a source that stands where read_stream begins. */
+/* Imports from a configuration, and a source that stands where read_stream begins. */
 static int import_run(const char *xl_config, size_t xl_config_len, struct source *src,
                       stream_reader *read_stream, const struct import_options *o,
                       struct image_info *info, struct error *e)

@@ -3,10 +3,10 @@
  *
  *   xl header -> JSON configuration -> libxl stream v2 -> libxc stream v2 or v3
  *
- * One pass, constant memory but for 16 bytes a page of the guest. Every length,
- * count and order is checked before use: the file is hostile until it is read.
- * Runs in a process of its own (restore/imaging/image_main.c, installed as
- * libexec/dompool/dompool-image), so that a fault here costs one import.
+ * One pass; constant memory, except 16 bytes for each page of the guest. Every length, count and
+ * order is checked before use: the file is hostile until it is read. Import runs in a process of
+ * its own (restore/imaging/image_main.c, installed as libexec/dompool/dompool-image), so that a
+ * fault here costs one import.
  */
 #ifndef RESTORE_IMAGE_IMPORT_H
 #define RESTORE_IMAGE_IMPORT_H

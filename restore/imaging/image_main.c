@@ -1,16 +1,15 @@
 /*
- * dompool-image: one piece of work on image files in a process of its own, so that whatever a
+ * dompool-image: does one piece of work on image files in a process of its own. A fault that a
  * hostile file provokes costs that piece of work and nothing else.
  *
- * Started by the daemon it has no arguments and speaks restore/protocol/image_protocol.h on
- * descriptor 3. It ends with its parent (PR_SET_PDEATHSIG), on SIGTERM, and when
- * the socket closes, and takes back what it has done: a file is removed, a suspended
- * domain goes on. By hand it is
+ * Started by the daemon, it has no arguments and speaks restore/protocol/image_protocol.h on
+ * descriptor 3. It ends with its parent (PR_SET_PDEATHSIG), on SIGTERM, and when the socket closes.
+ * Then it undoes its work: a file is removed, a suspended domain goes on. By hand it is started as
  *
  *   dompool-image REQUEST
  *
- * with a request of that protocol as JSON text, and prints the result. Exit status: 0 done,
- * 1 refused or failed, 64 wrong usage.
+ * with a request of that protocol as JSON text. Then it prints the result. Exit status: 0 done, 1
+ * refused or failed, 64 wrong usage.
  */
 #include "base/array.h"
 #include "base/clock.h"
@@ -160,7 +159,8 @@ struct capture_request {
     bool leased;
 };
 
-/* A lease's domain is given with its uuid; any other is looked for, and must be nobody's slot. */
+/* A lease's domain is given with its uuid. Any other domain is looked for; it must not be a
+ * slot. */
 static int domain_resolve(struct capture_request *r, const char *domain, struct error *e)
 {
     struct host *host;
@@ -216,7 +216,8 @@ static int capture_parse(json_t *request, struct capture_request *r, struct erro
     return rc ? rc : domain_resolve(r, m.domain, e);
 }
 
-/* What a domain wrote to a private view of a disk goes with the domain; its kernel remembers it. */
+/* Writes to a private view of a disk are discarded with the domain, but its kernel remembers
+ * them. */
 static int cow_check(const struct capture_request *r, struct error *e)
 {
     char uuid[UUID_TEXT_SIZE];
@@ -240,7 +241,7 @@ static int cow_check(const struct capture_request *r, struct error *e)
     return 0;
 }
 
-/* A domain that stays suspended until its image is on record, and then is to end. */
+/* A domain that stays suspended until its image is recorded, and then ends. */
 static struct stopped {
     bool waits, leased;
     uint32_t domid;
@@ -248,7 +249,7 @@ static struct stopped {
     char image[PATH_MAX];
 } stopped;
 
-/* xl knows what else belongs to a domain that it made. A lease's is the daemon's to destroy. */
+/* xl knows what else belongs to a domain that it made. The daemon destroys a lease's domain. */
 static void stopped_end(void)
 {
     char domid[16];
@@ -264,7 +265,7 @@ static void stopped_end(void)
         log_warning("domain %s was captured and is suspended, but xl destroy failed", domid);
 }
 
-/* The image is none after all: the domain goes on. */
+/* The image was not recorded: the domain goes on. */
 static void stopped_undo(void)
 {
     struct xen x;
@@ -277,8 +278,8 @@ static void stopped_undo(void)
     unlink(stopped.image);
 }
 
-/* What the daemon says about the image: true for "recorded", false for anything else, its end and
- * SIGTERM included. */
+/* Waits for the daemon's word on the image: true for "recorded"; false for anything else, for its
+ * end, and for SIGTERM. */
 static bool recorded(void)
 {
     struct pollfd p = {.fd = HELPER_FD, .events = POLLIN};

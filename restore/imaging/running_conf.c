@@ -115,7 +115,7 @@ static bool nic_devid(const json_t *nic, uint32_t *devid)
     return json_is_integer(v) && n >= 0 && n <= INT32_MAX;
 }
 
-/* A device whose number is not known stays in; the importer refuses what makes no sense. */
+/* A device whose number is not known stays in; the importer refuses impossible ones. */
 static int devices_update(struct xen *x, uint32_t domid, json_t *list, const char *kind,
                           bool (*number)(const json_t *, uint32_t *), struct error *e)
 {

@@ -2,18 +2,18 @@
  * The configuration of a running domain, as `xl save` would write it into a save file.
  *
  * libxl keeps a domain's JSON as it was when the domain was made (restore/xen/userdata.h), and
- * notes only some of what happens to it later. So `xl save` brings it up to date first
- * (libxl_retrieve_domain_configuration). Done here is the part of it that the importer and an
- * `xl restore` of an exported file depend on:
+ * records only some of the later changes. So `xl save` brings it up to date first
+ * (libxl_retrieve_domain_configuration). This file does the part that the importer, and an `xl
+ * restore` of an exported file, depend on:
  *
  *   c_info.name, c_info.uuid      xl rename, and a restored domain's new uuid
  *   b_info.avail_vcpus            xl vcpu-set: what the guest has offline must stay so
  *   b_info.max_memkb, target_memkb  xl mem-max, xl mem-set: how many pages are expected
  *   disks, nics                   those that were detached since are left out
  *
- * Left as they were: scheduling parameters, which only place a domain on its host, and media in
- * CD-ROM drives, which only HVM guests can change. Devices of other kinds are refused by the
- * importer in any case.
+ * Left as they were: scheduling parameters, which only place a domain on its host; and media in
+ * CD-ROM drives, which only HVM guests can change. The importer refuses devices of other kinds in
+ * any case.
  */
 #ifndef RESTORE_RUNNING_CONF_H
 #define RESTORE_RUNNING_CONF_H

@@ -19,11 +19,11 @@
 /* As libxl: the guest freezes its tasks and devices meanwhile. */
 #define SUSPEND_AFTER_ACK_MS 60000u
 
-/* Watches tell of every step. This is for the stop flag, and for a watch that never fires. */
+/* Watches report every step. The poll is for the stop flag, and for a watch that never fires. */
 #define POLL_MS 100
 
-/* A Linux guest that is still waking up from its own restore passes over the request, for good
- * (drivers/xen/manage.c, shutdown_handler); writing it once more has it look again. */
+/* A Linux guest that is still waking up from its own restore ignores the request for good
+ * (drivers/xen/manage.c, shutdown_handler). Writing it once more makes the guest look again. */
 #define REPEAT_MS 2000u
 
 #define TRANSACTION_TRIES 100
@@ -62,8 +62,9 @@ bool suspend_is_suspended(const xc_domaininfo_t *info)
 
 enum swap { SWAP_DONE, SWAP_OTHER, SWAP_AGAIN };
 
-/* The node's value from one text to another, in one transaction. SWAP_OTHER: it was neither, or
- * was not there. SWAP_AGAIN: somebody wrote it meanwhile. Negative: an error of xenstore's. */
+/* Changes the node's value from one text to another, in one transaction. SWAP_OTHER: it had
+ * neither, or was not there. SWAP_AGAIN: somebody wrote it meanwhile. Negative: an error of
+ * xenstore's. */
 static int node_swap_try(struct xs_handle *xs, const char *path, const char *from, const char *to)
 {
     xs_transaction_t t = xs_transaction_start(xs);
@@ -115,7 +116,7 @@ static uint64_t in_ms(unsigned ms)
     return clock_mono_us() + (uint64_t)ms * 1000;
 }
 
-/* One that the guest has answered meanwhile is left alone. */
+/* A request that the guest has answered meanwhile is left alone. */
 static int request_repeat(struct suspension *s, struct error *e)
 {
     if (clock_mono_us() < s->repeat_us)
@@ -248,7 +249,7 @@ static int suspension_run(struct suspension *s, struct error *e)
     s->deadline_us = in_ms(s->o->timeout_ms);
     s->repeat_us = in_ms(REPEAT_MS);
     rc = suspension_wait(s, e);
-    /* A guest that suspended by itself, or died, has acknowledged nothing. */
+    /* A guest that suspended by itself, or died, has not acknowledged the request. */
     struct error ignored;
     if (!s->acknowledged && request_take_back(s, &ignored))
         log_warning("%s", ignored.text);

@@ -1,12 +1,12 @@
 /*
  * Suspending a running domain with its help, and letting it go on.
  *
- * A guest is asked through its xenstore node control/shutdown, acknowledges by clearing it, stops
- * its devices and ends in the hypercall SCHEDOP_shutdown(SHUTDOWN_suspend). From then on its vCPUs
- * and page tables are in a state that can be saved. Going on means that this hypercall returns 1
- * ("suspend cancelled"): the guest takes its devices up again where it left them, in the same
- * domain. Linux has known that since 2.6.22; there is no way to ask a guest whether it does, and
- * `xl save -c` supposes it as well.
+ * A guest is asked through its xenstore node control/shutdown. It acknowledges by clearing the
+ * node, stops its devices and ends in the hypercall SCHEDOP_shutdown(SHUTDOWN_suspend). From then
+ * on its vCPUs and page tables are in a state that can be saved. To go on means that this hypercall
+ * returns 1 ("suspend cancelled"): the guest then uses its devices again where it left them, in the
+ * same domain. Linux can do that since 2.6.22. A guest cannot be asked whether it can; `xl save -c`
+ * supposes it as well.
  *
  * The dialogue is that of libxl (tools/libs/light/libxl_dom_suspend.c in Xen). All calls block.
  */
@@ -34,11 +34,12 @@ struct suspend_options {
 };
 
 /*
- * Returns 0 once the domain is suspended. Else it runs as before, and nothing of the request is
- * left: it is taken back in a transaction, so that a guest acknowledges it before or never.
+ * Returns 0 once the domain is suspended. Otherwise it runs as before, and nothing of the request
+ * is left. A request is taken back in a transaction, so a guest acknowledges it before that or
+ * never.
  *
- * What a guest has acknowledged cannot be taken back. From then on it has another 60 s to suspend
- * (libxl's limit), whatever `stop` says. One that suspends after that remains suspended.
+ * An acknowledged request cannot be taken back. From then on the guest has another 60 s to suspend
+ * (libxl's limit), whatever `stop` says. A guest that suspends after that remains suspended.
  *
  *   ANSWER_TIMED_OUT       the guest did not acknowledge, or not suspend, in time
  *   ANSWER_DOMAIN_STATE    it powered off, rebooted or crashed instead; or another request is
@@ -49,15 +50,14 @@ struct suspend_options {
 int suspend_domain(struct xen *x, const struct suspend_options *o, struct error *e);
 
 enum suspend_undone {
-    UNDONE_NOTHING,    /* it ran, and no request was pending: it may have acknowledged one */
-    UNDONE_REQUEST,    /* it ran, and now it never will suspend */
+    UNDONE_NOTHING,    /* it ran, and no request was pending: it may have acknowledged one before */
+    UNDONE_REQUEST,    /* it ran, and will not suspend any more */
     UNDONE_SUSPENSION, /* it goes on */
 };
 
-/* Lets a suspended domain go on; 0 as well when it runs already. Also takes back a request that the
- * guest has not acknowledged. For who finds a domain as a killed capture has left it, too: called
- * until something has been undone, because what the guest had acknowledged by then it still does.
- * what: may be NULL. */
+/* Lets a suspended domain go on; returns 0 if it runs already. Also takes back a request that the
+ * guest has not acknowledged. After a killed capture, it is called until it has undone something:
+ * the guest still carries out a request that it had acknowledged. what: may be NULL. */
 int suspend_undo(struct xen *x, uint32_t domid, const struct uuid *uuid, enum suspend_undone *what,
                  struct error *e);
 

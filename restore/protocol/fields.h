@@ -56,13 +56,13 @@ struct shape {
     static const struct field struct_##_fields[] = {LIST(FIELD_ENTRY, struct_){0}};                \
     const struct shape struct_##_shape = {kind, name, struct_##_fields, sizeof(struct struct_)};
 
-/* A new message of the struct at values. An optional text that is NULL or "", and an optional list
- * or map that is NULL, are left out; those that are needed must be there. New reference; NULL: no
+/* Makes a new message of the struct at values. An optional text that is NULL or "", and an optional
+ * list or map that is NULL, are left out; required ones must be there. New reference; NULL: no
  * memory. */
 json_t *shape_encode(const struct shape *shape, const void *values);
-/* Checks a message, which says that it is of this shape, and fills the struct at values; what is
- * optional and missing is NULL, 0 or false. Members that the table does not know are passed over.
- * -EPROTO, with what is wrong. */
+/* Checks a message, which must be of this shape, and fills the struct at values. Optional members
+ * that are missing become NULL, 0 or false. Members that the table does not know are ignored.
+ * -EPROTO, with the fault. */
 int shape_decode(const struct shape *shape, const json_t *message, void *values, struct error *e);
 /* Whether the message's first member names this shape. */
 bool shape_is(const struct shape *shape, const json_t *message);

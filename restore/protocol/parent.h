@@ -10,8 +10,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-/* Has the kernel send this process signum when its parent dies. False when the parent is dead
- * already, or descriptor HELPER_FD is no socket that it made: then there is nobody to work for. */
+/* Makes the kernel send this process signum when its parent dies. False: the parent is dead
+ * already, or descriptor HELPER_FD is not a socket that it made. Then there is nobody to work
+ * for. */
 bool parent_attach(int signum);
 
 /* Sends the message and drops it. NULL is taken for a lack of memory. Blocking. */

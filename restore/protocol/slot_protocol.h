@@ -2,19 +2,18 @@
  * The slot helper: one process for each slot, from its building until its completion. Installed as
  * libexec/dompool/dompool-slot. How it is started and how it speaks: protocol.h.
  *
- * When it ends early, the domain that it has made remains, half-built, for the daemon to destroy:
- * only the daemon destroys.
+ * When the helper ends early, its half-built domain remains. Only the daemon destroys domains.
  *
  * To the helper:
  *
  *   build      make a domain and fill it: "created", then "warm" come back
  *   turn       a warm slot takes over another version of its image; "warm" comes again
  *   expect     a warm slot will probably be completed with one of these images, the likeliest
- *              first: it opens and maps them while it has nothing else to do. Instead of those it
- *              was told before; no answer
+ *              first: it opens and maps them while it has nothing else to do. Replaces the images
+ *              of the "expect" before; no answer
  *   complete   a warm slot becomes this image and runs; the path that it was built from: no delta
- *   leave      after "completed": whoever waits has been told. It exits; the kernel then takes all
- *              that it has mapped apart, on a processor that the answer would have had to wait for
+ *   leave      after "completed": the client has its answer, so the helper exits. The kernel then
+ *              undoes its mappings, on a processor that the answer would have had to wait for
  *   log        at any time: the level of its log; no answer
  *
  * From the helper:
@@ -33,7 +32,7 @@
 
 #include "restore/protocol/fields.h"
 
-#define EXPECTED_MAX 16u /* images of one "expect"; nobody's habits have more */
+#define EXPECTED_MAX 16u /* images of one "expect"; more would hardly be used */
 
 #define SLOT_BUILD(X, S)                                                                           \
     X(S, TEXT, NEEDED, slot)   /* "s12", for messages */                                           \

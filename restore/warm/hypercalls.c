@@ -1,19 +1,19 @@
 /*
- * Two calls of the Xen libraries, answered by us before they reach their
- * library. Linked only into the slot helper, a process that makes one domain
- * and exits, with its symbols exported so that the libraries find them first.
+ * Answers two calls of the Xen libraries before they reach their own library. Linked only into the
+ * slot helper, a process that makes one domain and exits. Its symbols are exported so that the
+ * libraries find them first.
  *
  * xencall0..5 are counted and passed on: libxenctrl issues all its hypercalls
  * through them, so a stage can say how many it took.
  *
- * munmap of the machine-to-physical table is left to the end of the process.
- * libxenguest maps that table (8 bytes for each frame of the host) when a restore starts
- * and unmaps it before xc_domain_restore returns, which is while somebody waits for
- * the domain. In a PV dom0 every page-table entry that munmap clears traps into the hypervisor:
- * 18 ms on an 8 GiB host under emulation, growing with the host's memory. An exiting
- * process drops the mapping for a sixth of that. The table is recognised by its address, as
- * returned by the mapping call for DOMID_XEN, never by its size: other mappings hold references on
- * guest pages and must go when they are told to.
+ * munmap of the machine-to-physical table is left to the end of the process. libxenguest maps that
+ * table (8 bytes for each frame of the host) when a restore starts. It unmaps it before
+ * xc_domain_restore returns, while somebody waits for the domain. In a PV dom0, every page-table
+ * entry that munmap clears traps into the hypervisor. That takes 18 ms on an 8 GiB host under
+ * emulation, and grows with the host's memory. An exiting process drops the mapping in a sixth of
+ * that time. The table is recognised by its address, as returned by the mapping call for DOMID_XEN,
+ * never by its size: other mappings hold references on guest pages and must go when they are told
+ * to.
  */
 #include "restore/xen/xen.h"
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Mapped in at a time. A request may come while that is done, so it is far less than what a request
- * takes: 16 us a page on an emulated machine, a hundredth of that on a real one. */
+/* Mapped in at a time. A request may come meanwhile, so a step takes far less time than a request:
+ * 16 us a page on an emulated machine, a hundredth of that on a real one. */
 #define STEP_PAGES 64u
 
 static void let_go(struct prefetcher *x, struct image *im)

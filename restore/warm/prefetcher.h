@@ -1,11 +1,11 @@
 /*
  * Images that a warm slot will probably be completed with. They are opened, checked and mapped in
- * ahead of the request, a little at a time, so that a request waits neither for that nor for their
- * pages to be read. What is no longer expected is let go of in the same way, since taking pages out
- * of a mapping costs as much.
+ * ahead of the request, a little at a time, so that a request waits neither for this nor for their
+ * pages to be read. Images that are no longer expected are released in the same way, since taking
+ * pages out of a mapping costs as much.
  *
- * Nothing depends on it: an image that is not ready, or cannot be opened, is opened when it is
- * asked for, and what is wrong with it is said then.
+ * Nothing depends on prefetching. An image that is not ready, or cannot be opened, is opened when
+ * it is requested; its faults are reported then.
  */
 #ifndef RESTORE_PREFETCHER_H
 #define RESTORE_PREFETCHER_H
@@ -35,8 +35,8 @@ struct prefetcher {
 int prefetcher_set(struct prefetcher *x, const char *const *paths, size_t n, struct error *e);
 /* Does some of the work. Blocking, for some milliseconds. False: there is none left. */
 bool prefetcher_work(struct prefetcher *x);
-/* The image at path, as it is there now: the one that is ready, else it is opened. *im stays x's.
- * Errors: image_open's; -ENOMEM. */
+/* Gives the image at path, as the file is now: the prefetched one if it is ready, else it is
+ * opened. *im stays x's. Errors: image_open's; -ENOMEM. */
 int prefetcher_open(struct prefetcher *x, const char *path, struct image **im, struct error *e);
 void prefetcher_dispose(struct prefetcher *x);
 

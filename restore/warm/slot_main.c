@@ -1,10 +1,10 @@
 /*
  * dompool-slot: the helper process of one slot. Protocol: restore/protocol/slot_protocol.h.
  *
- * It builds the slot, turns it into another version of its image when told to, waits for the one
- * message that completes it, and for the one that lets it go.
- * It never destroys a domain, and it undoes nothing on the way out: the
- * kernel drops its mappings and descriptors faster than we could.
+ * It builds the slot, turns it into another version of its image when told to, and waits for the
+ * message that completes it and then for the one that lets it go. It never destroys a domain. On
+ * the way out it undoes nothing: the kernel drops its mappings and descriptors faster than we
+ * could.
  */
 #include "base/array.h"
 #include "base/log.h"
@@ -168,8 +168,8 @@ static int set_log(const json_t *request, struct error *e)
     return 0;
 }
 
-/* A slot is built once, turned and told what to expect any number of times, completed once; then it
- * goes. */
+/* A slot is built once, turned and told what to expect any number of times, and completed once.
+ * Then it goes. */
 static const struct {
     const struct shape *shape;
     enum phase from, to;
@@ -202,7 +202,7 @@ static bool request_waits(const struct helper *h)
     return message_reader_waiting(&h->reader) || poll(&p, 1, 0) != 0;
 }
 
-/* Nobody asks for anything: time for what a completion will be glad of. */
+/* Nobody asks for anything: prefetches for a completion. */
 static void use_time(struct helper *h)
 {
     background_group(true);

@@ -98,7 +98,7 @@ static int write_tree(void *data, struct error *e)
     struct domain_identity id = identity_of(w, w->name);
     struct nodes t;
     nodes_init(&t);
-    /* Whatever an earlier domain with this domid left would be the guest's to read. */
+    /* Nodes that an earlier domain with this domid left: the new guest could read them. */
     nodes_remove(&t, "/local/domain/%u", w->target.domid);
     nodes_remove(&t, "/libxl/%u", w->target.domid);
     domain_nodes_add(&id, &w->target.conf, &t);
@@ -215,9 +215,9 @@ int warm_turn(struct warm *w, const char *image_path, struct error *e)
 /* ---- complete ---- */
 
 /*
- * The base itself when path is the base's, else an image that w->prefetcher holds from now on:
- * opening one checks its whole table, which an allocation should not pay for, and closing one takes
- * it out of the mappings, for which nobody should wait.
+ * Gives the base itself if path is the base's, else an image that w->prefetcher holds from now on.
+ * Opening an image checks its whole table, and an allocation should not pay for that. Closing one
+ * undoes its mappings, and nobody should wait for that.
  */
 static int open_image(struct warm *w, const char *path, struct image **im, struct error *e)
 {
@@ -250,9 +250,9 @@ static int write_name(void *data, struct error *e)
 }
 
 /*
- * The name is on its way while the hypervisor is at work for one thread. Not before, while pages
- * are written by several: xenstored would have one of their processors, and for longer the more
- * domains there are, since it goes through all that anybody watches.
+ * The name is written while the hypervisor works for one thread. It is not written earlier, while
+ * several threads write pages: xenstored would take one of their processors. It takes longer the
+ * more domains there are, since it checks all watches.
  */
 static int finish_and_name(struct warm *w, const struct image *im, const char *name,
                            struct error *e)
@@ -281,8 +281,7 @@ static int finish_then_introduce(struct warm *w, const struct image *im, const c
     return rc;
 }
 
-/* A task that nobody waits for: xenconsoled has much to do then, and the guest has begun to run.
- */
+/* A task that nobody waits for: xenconsoled then has much to do, and the guest has begun to run. */
 static int serve_console(void *data, struct error *e)
 {
     struct warm *w = data;

@@ -1,6 +1,6 @@
 /*
- * Room warm: one slot in its helper process, dompool-slot. A domain goes from nothing to warm to
- * running; the engine does its memory and its vCPUs, everything else is here.
+ * Room warm: one slot in its helper process, dompool-slot. It takes a domain from nothing to warm
+ * to running. The engine does the domain's memory and vCPUs; this room does everything else.
  *
  * For others: this header, for slot_main.c and for tests. prefetcher.h is a part of it.
  * hypercalls.c is linked into dompool-slot alone.
@@ -36,9 +36,9 @@ struct warm {
 };
 
 /*
- * Builds a slot up to warm: back ends in InitWait, base pages in memory, nothing running.
- * created is called as soon as the domain exists. Blocking, seconds. On failure the slot is
- * left as it is, to be disposed; the domain, if any, is for the daemon to destroy.
+ * Builds a slot up to warm: back ends in InitWait, base pages in memory, nothing running. created
+ * is called as soon as the domain exists. Blocking, for seconds. After a failure the slot is left
+ * as it is: the caller disposes it, and the daemon destroys the domain, if there is one.
  * ANSWER_NO_HOST_MEMORY, ANSWER_IMAGE_REFUSED, ANSWER_XEN_UNAVAILABLE, or negative.
  */
 int warm_build(struct warm *w, const struct warm_request *r,
@@ -49,26 +49,26 @@ struct warm_outcome {
 };
 
 /*
- * Between a slot's being warm and its request: opens, checks and maps some of what warm_prefetch
- * has been told, or lets go of some of what is expected no more. Blocking, for as long as a request
+ * To be called between warm and a request: opens, checks and maps some of the images of
+ * warm_prefetch, or releases some that are no longer expected. Blocking, for as long as a request
  * may wait. False: nothing is left to do.
  */
 bool warm_prepare(struct warm *w);
-/* paths replace those of the call before: images derived from the base, the likeliest first. None
- * of them is touched yet. -ENOMEM: not all of them are expected. */
+/* The images at paths are expected, instead of those of the last call. They are derived from the
+ * base, the likeliest first. None of them is touched yet. -ENOMEM: not all of them are expected. */
 int warm_prefetch(struct warm *w, const char *const *paths, size_t n, struct error *e);
 
 /*
- * Completes a warm slot into the image: delta, vCPUs, name, introduction, unpause.
- * After a failure the slot is tainted and must be destroyed; but if w->target.untouched, it is as
- * warm as it was: the image was refused, or could not be read.
+ * Completes a warm slot into the image: delta, vCPUs, name, introduction, unpause. After a failure
+ * the slot is tainted and must be destroyed. But if w->target.untouched, it is as warm as before:
+ * the image was refused, or could not be read.
  */
 int warm_complete(struct warm *w, const char *image_path, const char *name, bool paused,
                   struct warm_outcome *outcome, struct error *e);
 
 /*
- * Waits for what warm_complete has left under way: its domain's console goes to xenconsoled.
- * Blocking: one request to xenstored.
+ * Waits for the task that warm_complete has left running: it gives the domain's console to
+ * xenconsoled. Blocking: one request to xenstored.
  */
 int warm_leave(struct warm *w, struct error *e);
 

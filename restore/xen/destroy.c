@@ -1,10 +1,10 @@
 /*
  * host_destroy: see host.h.
  *
- * Ending a domain, in this order: pause it (it is silent from here on), take its
- * front ends away (back ends let go of their grants and devices), destroy it, wait until the
- * hypervisor has forgotten it, then remove its nodes, snapshots and files. Each step may find its
- * work done already, by a guest that shut down, by xl destroy, or by an earlier try.
+ * A domain is ended in this order. Pause it: from here on it is silent. Take its front ends away:
+ * back ends let go of their grants and devices. Destroy it. Wait until the hypervisor has forgotten
+ * it. Remove its nodes, snapshots and files. Each step may find its work done already, by a guest
+ * that shut down, by xl destroy, or by an earlier try.
  */
 #include "restore/xen/host_private.h"
 
@@ -47,7 +47,7 @@ static int find_domain(struct host *h, uint32_t domid, const struct uuid *uuid, 
     while (!(rc = host_next_batch(h, &first, batch, &got, e)) && got) {
         for (int i = 0; i < got; i++) {
             bool same = !memcmp(batch[i].handle, uuid, sizeof *uuid);
-            /* One that is dying beside a living one is the save's source. */
+            /* A dying domain beside a living one is the source of a save. */
             if (same && (p->domid == DOMID_INVALID || !(batch[i].flags & XEN_DOMINF_dying)))
                 p->domid = batch[i].domain;
             p->there |= same && batch[i].domain == domid;
@@ -111,13 +111,15 @@ static void vbds_free(struct vbds *v)
     free(v->devids);
 }
 
-/* How many back ends have not said that they are closed. Those are gone whose device is gone. */
+/* Counts the back ends that have not said that they are closed. A back end whose device is gone
+ * counts as closed. */
 struct backends {
     unsigned open, gone;
     char named[200]; /* each with its state */
 };
 
-/* The kernel has a device vbd-<domid>-<devid> from its probing of a back end to its end. */
+/* The kernel has a device vbd-<domid>-<devid> from when it probes a back end until the back end's
+ * end. */
 static bool backend_is_gone(uint32_t domid, const char *devid)
 {
     char path[128];
@@ -146,12 +148,12 @@ static void backends_look(struct host *h, uint32_t domid, struct backends *b)
 }
 
 /*
- * Tells the back ends to go and waits a while; what they still hold, the domain's end takes.
+ * Tells the back ends to go and waits a while. The end of the domain takes what they still hold.
  *
- * A back end that was connecting writes Connected over our Closing, sees then that its front end is
- * gone, and goes without a word (Linux, drivers/xen: xenbus_switch_state compares nothing, and
- * xenbus_dev_remove writes Closed only over Closing where a driver may be bound anew): its device
- * is looked for as well. Twice, for one that is only just being probed.
+ * A back end that was connecting writes Connected over our Closing, then sees that its front end is
+ * gone, and goes without saying Closed. (Linux, drivers/xen: xenbus_switch_state compares nothing,
+ * and xenbus_dev_remove writes Closed only over Closing where a driver may be bound anew.) So its
+ * device is looked for as well. This is done twice, for a back end that is only just being probed.
  */
 static void close_backends(struct host *h, uint32_t domid, unsigned timeout_ms)
 {
@@ -224,7 +226,7 @@ static int detach_loops(struct host *h, uint32_t domid, struct error *e)
 static int end_domain(struct host *h, uint32_t domid, const struct uuid *uuid, unsigned timeout_ms,
                       struct error *e)
 {
-    xc_domain_pause(h->xen.xch, domid); /* a dying one refuses; no matter */
+    xc_domain_pause(h->xen.xch, domid); /* a dying domain refuses; no matter */
     close_backends(h, domid, timeout_ms < BACKENDS_TIMEOUT_MS ? timeout_ms : BACKENDS_TIMEOUT_MS);
     int rc = destroy_and_wait(h, domid, uuid, timeout_ms, e);
     if (rc) /* the nodes that name them may be gone when this is tried again */
@@ -232,8 +234,8 @@ static int end_domain(struct host *h, uint32_t domid, const struct uuid *uuid, u
     return rc;
 }
 
-/* What a domid has had: the nodes go last, since they name the rest. A loop device that is still in
- * use goes with its last user. */
+/* Removes what a domid had. The nodes go last, since they name the rest. A loop device that is
+ * still in use goes with its last user. */
 static int remove_traces(struct host *h, uint32_t domid, const char *uuid, struct error *e)
 {
     int rc = detach_loops(h, domid, e);

@@ -1,12 +1,12 @@
 /*
  * A slot's disks: see disk.h.
  *
- * The kernel's blkback needs no hotplug script: it opens what physical-device names, and goes
- * to InitWait by itself. A script node must be there all the same, since libxl runs it when
- * xl destroys the domain; /bin/true does.
+ * The kernel's blkback needs no hotplug script: it opens the device that physical-device names, and
+ * goes to InitWait by itself. There must be a script node all the same, since libxl runs it when xl
+ * destroys the domain; /bin/true does.
  *
- * Descriptors of loop devices are kept open until blkback has the device: they are
- * in autoclear mode, so an attached device that nobody uses would vanish.
+ * Descriptors of loop devices are kept open until blkback has the device. The devices are in
+ * autoclear mode, so an attached one without users would vanish.
  *
  * Sources: docs/misc/xenstore-paths, xen/io/blkif.h, libxl's device_disk_add.
  */
@@ -79,7 +79,7 @@ static int origin_open(struct disk *d, bool read_only, dev_t *dev, uint64_t *byt
     return rc;
 }
 
-/* A nameless sparse file of the size on a loop device: gone with its last user. */
+/* A nameless sparse file of this size on a loop device; it is gone with its last user. */
 static int scratch_attach(const char *dir, const char *name, uint64_t bytes, struct loop *out,
                           struct error *e)
 {
@@ -109,8 +109,8 @@ static int open_scratch(struct disk *d, const struct disk_place *place, struct e
     char name[SNAPSHOT_NAME_SIZE];
     d->writable = true;
     int rc = scratch_attach(place->cow_dir, "dompool-scratch", d->conf->size_bytes, &d->cow, e);
-    /* Named: a loop device's number may be somebody else's disk after xl save and before xl
-     * restore. */
+    /* It has a name: between xl save and xl restore, the number of a loop device may pass to
+     * somebody else's disk. */
     if (!rc)
         rc = snapshot_create_scratch(&id, d->cow.dev, d->conf->size_bytes / SECTOR_BYTES, &d->dev,
                                      name, e);
@@ -276,8 +276,7 @@ static int not_ready(struct xs_handle *xs, uint32_t domid, const struct disk *d,
     return rc;
 }
 
-/* Until something may have changed: a state, which is an event, or an open device, which is none.
- */
+/* Waits until something may have changed. A new state is an event; an open device is none. */
 static int wait_event(struct xs_handle *xs, uint64_t deadline_us, struct error *e)
 {
     uint64_t now = clock_mono_us();
@@ -313,8 +312,8 @@ int disks_wait(uint32_t domid, const struct disk *disks, size_t n, unsigned time
         return 0;
     char watched[64];
     snprintf(watched, sizeof watched, "/local/domain/0/backend/vbd/%u", domid);
-    /* A connection of its own: one that has ever watched answers every later request through a
-     * second thread, and requests on the way of an allocate must not pay for that. */
+    /* Uses a connection of its own. A connection that has ever watched answers every later request
+     * through a second thread, and the requests of an allocation must not pay for that. */
     struct xs_handle *xs = xs_open(0);
     if (!xs || !xs_watch(xs, watched, "vbd")) {
         int rc = error_errno(e, errno, "watch %s", watched);

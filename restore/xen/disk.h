@@ -16,8 +16,9 @@ struct disk {
     dev_t dev;             /* what blkback opens */
     char path[4096];       /* what xenstore and xl show for it */
     bool writable;
-    /* Where it takes none, blkback is told so, and need not write down itself that it offers none,
-     * of which it is then told as well: two of its requests to xenstored while the guest waits. */
+    /* If the device takes no discards, blkback is told so. Otherwise it would write to xenstore
+     * that it offers none, and be told of its own write: two requests to xenstored while the guest
+     * waits. */
     bool discards;
 };
 
@@ -38,7 +39,7 @@ void disk_close(struct disk *d);
 void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, struct nodes *t);
 
 /* Waits until every back end has opened its device and waits for its front end (InitWait).
- * -ETIMEDOUT names the first that did not come; an error that the back end left is quoted. */
+ * -ETIMEDOUT names the first one that did not, and quotes an error that it left. */
 int disks_wait(uint32_t domid, const struct disk *disks, size_t n, unsigned timeout_ms,
                struct error *e);
 

@@ -20,7 +20,7 @@
  * besides its pages. */
 #define MAXMEM_SLACK_KIB 1024u
 
-/* no_delay_for_missed_ticks, libxl's default: not in the save stream, and with Xen's own default
+/* no_delay_for_missed_ticks, libxl's default. It is not in the save stream. With Xen's own default,
  * guest time would stand still while the guest is not scheduled. */
 #define TIMER_MODE 1
 

@@ -10,10 +10,10 @@
 #include "restore/xen/xen.h"
 
 /*
- * Creates a paused, empty domain for the configuration: vCPU structures, memory limit for
- * `pages` populated pages, PVH's paging pool. *domid is valid as soon as the domain
- * exists, also when a later step fails (it is set to DOMID_INVALID before).
- * ANSWER_NO_HOST_MEMORY when Xen has no memory for it.
+ * Creates a paused, empty domain for the configuration, with vCPU structures, a memory limit for
+ * `pages` populated pages, and PVH's paging pool. *domid is valid as soon as the domain exists,
+ * also when a later step fails; before that it is DOMID_INVALID. ANSWER_NO_HOST_MEMORY: Xen has no
+ * memory for it.
  */
 int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint64_t pages,
                   uint32_t *domid, struct error *e);

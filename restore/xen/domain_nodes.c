@@ -97,7 +97,7 @@ static void console_backend(const struct domain_identity *d, struct nodes *t)
 
 static void console_nodes(const struct domain_identity *d, struct nodes *t)
 {
-    /* libxl's mirror: without it xl destroy leaves the console's back end behind. */
+    /* libxl's mirror: without it, xl destroy leaves the console's back end */
     nodes_base(t, "/libxl/%u/device/console/0", d->domid);
     nodes_put(t, "frontend", "/local/domain/%u/console", d->domid);
     nodes_put(t, "backend", "/local/domain/0/backend/console/%u/0", d->domid);

@@ -1,6 +1,6 @@
 /*
- * A domain's nodes in xenstore, its devices aside: what a guest, xl and
- * xenconsoled expect to find.
+ * A domain's nodes in xenstore, except those of its devices: what a guest, xl and xenconsoled
+ * expect to find.
  */
 #ifndef RESTORE_DOMAIN_NODES_H
 #define RESTORE_DOMAIN_NODES_H
@@ -9,15 +9,15 @@
 #include "restore/xen/nodes.h"
 #include "restore/xen/xen.h"
 
-/* What a domain is known by, to xenstore and to whom reads it. Borrows its texts. */
+/* A domain's identity, for xenstore and its readers. Borrows its texts. */
 struct domain_identity {
     uint32_t domid;
     const char *uuid; /* text */
     const char *name;
     const char *tag; /* the daemon's: marks the domain as made by dompool */
     uint32_t store_port, console_port;
-    /* It is introduced before anybody asks for it, under a name that is not its last one:
-     * xenconsoled leaves its console alone, and makes no log, until domain_serve_console. */
+    /* The domain is introduced before anybody requests it, under a preliminary name. Until
+     * domain_serve_console, xenconsoled leaves its console alone and makes no log. */
     bool waits;
 };
 
@@ -26,26 +26,26 @@ struct domain_identity {
 void domain_nodes_add(const struct domain_identity *d, const struct domconf *c, struct nodes *t);
 
 /*
- * What makes the domain known once its memory is there: its name, the ring pages, and the
- * introduction to xenstored. name is written before the console's ring so that xenconsoled's log
- * carries it. Ring pages are gfns as Xen counts them (PV: mfns).
+ * Makes the domain known once its memory is there: writes its name and the ring pages, and
+ * introduces it to xenstored. The name is written before the console's ring, so that xenconsoled's
+ * log carries it. Ring pages are gfns as Xen counts them (PV: mfns).
  */
 int domain_introduce(struct xen *x, const struct domain_identity *d, uint64_t store_gfn,
                      uint64_t console_gfn, struct error *e);
 
 /* Gives a domain that waits its name. Creates no node. */
 int domain_rename(struct xen *x, uint32_t domid, const char *name, struct error *e);
-/* Then its console to xenconsoled, whose log carries the name. Creates no node. xenconsoled has
- * some forty requests for xenstored then, which keep a processor busy for as long as a delta of a
- * thousand pages takes, so nobody should wait for it. Until it is there, what the domain prints
- * waits in its ring, 2 KiB; a Linux that has more to print stops there. */
+/* Then gives its console to xenconsoled, whose log carries the name. Creates no node. xenconsoled
+ * then makes some forty requests to xenstored. They keep a processor busy for as long as a delta of
+ * a thousand pages takes, so nobody should wait for this. Until xenconsoled has the console, the
+ * domain's output waits in its ring, 2 KiB; a Linux with more output stops there. */
 int domain_serve_console(struct xen *x, uint32_t domid, struct error *e);
-/* 1 when that has not been done, 0, or an I/O error. */
+/* 1: that has not been done; 0: it has; or an I/O error. */
 int domain_console_waits(struct xen *x, uint32_t domid, struct error *e);
 
-/* Removes all nodes of a domain, devices of every kind included: front ends first, so that back
- * ends let go; the rest with domain_remove_nodes once they have. Missing nodes are fine. uuid: text;
- * NULL leaves /vm/<uuid> alone. */
+/* Removes all nodes of a domain, those of every kind of device included. Front ends go first, so
+ * that back ends let go. The rest goes by domain_remove_nodes once they have. Missing nodes are
+ * fine. uuid: text; NULL leaves /vm/<uuid> alone. */
 int domain_remove_frontends(struct xen *x, uint32_t domid, struct error *e);
 int domain_remove_nodes(struct xen *x, uint32_t domid, const char *uuid, struct error *e);
 

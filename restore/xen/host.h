@@ -48,17 +48,17 @@ struct host_memory {
 int host_memory(struct host *h, struct host_memory *out, struct error *e);
 
 /*
- * Ends a domain of ours: closes its back ends, destroys it, waits until it is gone
- * from the hypervisor's list, removes its xenstore nodes and its private disks. The domain is found
- * by its uuid, under whatever domid (xl restore gives a new one); domid is where it was last seen,
- * and is left alone when it belongs to another domain by now. A domain that is gone already is
- * success. Takes as long as it takes (0.1 to 2 s); -ETIMEDOUT after timeout_ms.
+ * Ends a domain of ours: closes its back ends, destroys it, waits until it is gone from the
+ * hypervisor's list, removes its xenstore nodes and its private disks. The domain is found by its
+ * uuid, under any domid (xl restore gives a new one). domid is where it was last seen; a domid that
+ * belongs to another domain by now is left alone. It is success if the domain is gone already.
+ * Takes 0.1 to 2 s as a rule; -ETIMEDOUT after timeout_ms.
  */
 int host_destroy(struct host *h, uint32_t domid, const struct uuid *uuid, unsigned timeout_ms,
                  struct error *e);
 
-/* Blocks in the hypervisor's event: returns 0 when domains may have come, gone or shut down
- * (xenstore's @introduceDomain, @releaseDomain), 1 after timeout_ms, or an error. */
+/* Blocks until there is news of domains. 0: domains may have come, gone or shut down (xenstore's
+ * @introduceDomain, @releaseDomain). 1: timeout_ms is over. Or an error. */
 int host_wait(struct host *h, int timeout_ms, struct error *e);
 /* Makes a host_wait in another thread return 1 at once. Async-signal safe. */
 void host_wake(struct host *h);
@@ -66,10 +66,10 @@ void host_wake(struct host *h);
 /*
  * Removes what a killed daemon with this tag left: disk snapshots and xenstore nodes of domains
  * that no longer exist. (Loop devices and copy-on-write files end with their last user by
- * themselves.) What is left to do for those that exist is done: consoles that nobody serves yet go
- * to xenconsoled. Else domains are not touched (host_destroy), nor are the disks of the n_keep
- * domains of keep: they are in files that xl save wrote, and may come back. *removed counts what
- * went.
+ * themselves.) Consoles of existing domains that nobody serves yet go to xenconsoled. Otherwise
+ * this leaves existing domains alone (host_destroy ends them). It keeps the disks of the n_keep
+ * domains of keep: xl save wrote these domains to files, and they may come back. *removed counts
+ * the removed ones.
  */
 int host_sweep(struct host *h, const char *tag, const struct uuid *keep, size_t n_keep,
                unsigned *removed, struct error *e);

@@ -1,7 +1,6 @@
 /*
- * Loop devices without losetup: LOOP_CONFIGURE with autoclear, so that the
- * kernel detaches the device when its last user closes it and nothing is left
- * behind whoever dies.
+ * Loop devices without losetup: LOOP_CONFIGURE with autoclear. The kernel detaches the device when
+ * its last user closes it, so nothing is left behind whoever dies.
  */
 #ifndef RESTORE_LOOP_H
 #define RESTORE_LOOP_H
@@ -22,8 +21,8 @@ struct loop {
 int loop_attach(int file_fd, const char *name, bool read_only, struct loop *out, struct error *e);
 void loop_close(struct loop *l);
 
-/* Detaches whatever file is behind the device at path; at its last close if it is still in use. It is
- * success when there is none, or no such device. */
+/* Detaches the file behind the device at path; if it is still in use, at its last close. It is
+ * success if there is no file, or no such device. */
 int loop_detach(const char *path, struct error *e);
 
 #endif

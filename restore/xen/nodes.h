@@ -1,7 +1,7 @@
 /*
- * A set of xenstore nodes, collected first and written in one transaction:
- * back ends then see a device whole or not at all, and two creators that
- * meet under the same parent node are retried instead of mixed.
+ * A set of xenstore nodes, collected first and written in one transaction. So back ends see a
+ * device whole or not at all. Two creators that meet under the same parent node are retried instead
+ * of mixed.
  */
 #ifndef RESTORE_NODES_H
 #define RESTORE_NODES_H
@@ -35,7 +35,7 @@ struct nodes {
     char **removals; /* removed first, in the same transaction */
     size_t n_removals, removals_size;
     char base[256]; /* prepended to the paths given below */
-    int failed;     /* -ENOMEM once anything could not be kept; reported by nodes_write */
+    int failed;     /* -ENOMEM: there was no memory for a node; nodes_write reports it */
 };
 
 void nodes_init(struct nodes *t);
@@ -46,8 +46,8 @@ void nodes_base(struct nodes *t, const char *fmt, ...) __attribute__((format(pri
 void nodes_dir(struct nodes *t, const char *path, enum node_access access);
 void nodes_put(struct nodes *t, const char *path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* A node that others write as well: it is written only if it is there and its value is not unless
- * (borrowed; NULL: whatever it is), as the transaction that writes it sees it. */
+/* Changes a node that others write as well, as the transaction sees it: only if the node exists and
+ * its value is not `unless` (borrowed; NULL: any value). */
 void nodes_change(struct nodes *t, const char *path, const char *value, const char *unless);
 void nodes_remove(struct nodes *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

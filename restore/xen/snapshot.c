@@ -60,7 +60,7 @@ static int dm_failed(struct error *e, const char *what, const char *name)
 }
 
 /* A guest writes these disks, so dom0 must not look into them: no blkid, no LVM activation, no
- * by-uuid links. The node under /dev/mapper is made all the same. */
+ * by-uuid links. The node under /dev/mapper is made nevertheless. */
 #define UDEV_FLAGS                                                                                 \
     (DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG |                      \
      DM_UDEV_DISABLE_OTHER_RULES_FLAG)
@@ -260,7 +260,7 @@ int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, stru
     return rc;
 }
 
-/* One that somebody else removes meanwhile is gone as well. */
+/* A snapshot that somebody else removes meanwhile is gone as well. */
 static int remove_present(const char *name, struct error *e)
 {
     struct dm_info info;

@@ -1,9 +1,9 @@
 /*
- * Private copy-on-write views of a disk: device-mapper snapshots that live as
- * long as their domain, through libdevmapper. The library keeps global state, so
- * every call here takes one lock; calls may come from any thread.
+ * Private copy-on-write views of a disk: device-mapper snapshots, by libdevmapper, that live as
+ * long as their domain. The library keeps global state, so every call here takes one lock. Calls
+ * may come from any thread.
  *
- * A snapshot is called dompool-<uuid of the domain>-<vdev>; its device-mapper UUID is
+ * A snapshot is called dompool-<uuid of the domain>-<vdev>. Its device-mapper UUID is
  * DOMPOOL-<tag>-<uuid of the domain>-<vdev>, by which a daemon knows its own.
  */
 #ifndef RESTORE_SNAPSHOT_H
@@ -23,12 +23,12 @@ struct snapshot_id {
     const char *vdev;
 };
 
-/* Makes the snapshot over origin with its changes in cow, both block devices; dev and the
- * name under /dev/mapper come back. Blocking. */
+/* Makes the snapshot over origin with its changes in cow, both block devices. dev and the name
+ * under /dev/mapper are returned. Blocking. */
 int snapshot_create(const struct snapshot_id *id, dev_t origin, dev_t cow, uint64_t sectors,
                     dev_t *dev, char name[SNAPSHOT_NAME_SIZE], struct error *e);
 
-/* The same for a disk that starts empty: a name for the device behind it that lasts until
+/* The same for a disk that starts empty: the device behind it gets a name that lasts until
  * snapshot_remove, whoever opens and closes it. */
 int snapshot_create_scratch(const struct snapshot_id *id, dev_t device, uint64_t sectors,
                             dev_t *dev, char name[SNAPSHOT_NAME_SIZE], struct error *e);
@@ -41,13 +41,13 @@ struct snapshot_found {
     char name[SNAPSHOT_NAME_SIZE], tag[64], uuid[40];
     bool in_use;
 };
-/* All of ours, every daemon's, or those of the domain with this uuid (text). *out is malloc'd; the
- * caller frees it, after an error as well. None when the host has no device-mapper. Blocking.
- * Negative when the kernel cannot say which there are: then a snapshot may be missing. */
+/* Lists all of ours, every daemon's, or those of the domain with this uuid (text). *out is
+ * malloc'd; the caller frees it, also after an error. A host without device-mapper has none.
+ * Blocking. Negative: the kernel cannot say which there are, so one may be missing. */
 int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, struct error *e);
 
-/* Removes it; when it is still open the kernel removes it at its last close. A missing one is
- * success. Blocking. Negative when it is still there, or nobody can say. */
+/* Removes it; if it is open, the kernel removes it at its last close. A missing one is success.
+ * Blocking. Negative: it is still there, or that is unknown. */
 int snapshot_remove(const char *name, struct error *e);
 
 #endif

@@ -71,7 +71,7 @@ static bool domid_alive(const struct host_domain *list, size_t n, uint32_t domid
     return false;
 }
 
-/* The uuid that a dead domain's nodes still name, else one that matches nothing. */
+/* Gives the uuid that a dead domain's nodes still name, else one that matches nothing. */
 static int uuid_from_nodes(struct host *h, uint32_t domid, char out[UUID_TEXT_SIZE],
                            struct error *e)
 {
@@ -120,8 +120,8 @@ static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
     return rc;
 }
 
-/* Of domains that were handed out just when their helper was killed. One that is refused does not
- * keep the others waiting. */
+/* Serves the consoles of domains that were handed out just when their helper was killed. A failure
+ * does not keep the others waiting. */
 static int sweep_consoles(struct host *h, const struct sweep *w, struct error *e)
 {
     int first = 0;

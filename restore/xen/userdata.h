@@ -1,7 +1,6 @@
 /*
- * The configuration that xl keeps beside a domain in /var/lib/xen, without which
- * `xl list -l` and `xl save` refuse it: the saved domain's own JSON with this
- * domain's name, uuid and disks.
+ * The configuration that xl keeps beside a domain in /var/lib/xen: the saved domain's own JSON with
+ * this domain's name, uuid and disks. Without it, `xl list -l` and `xl save` refuse the domain.
  */
 #ifndef RESTORE_USERDATA_H
 #define RESTORE_USERDATA_H

@@ -12,9 +12,9 @@
 #include <xentoollog.h>
 
 /*
- * libxenguest reports the reason first and what it led to after ("Failed to
- * pin", "Restore failed"), so the first complaint is the one kept. The logger may be
- * called from the restore thread while another one waits, hence the lock.
+ * libxenguest reports the reason first and its consequences after ("Failed to pin", "Restore
+ * failed"). So the first complaint is kept. The restore thread may call the logger while another
+ * thread waits, hence the lock.
  */
 struct xen_log {
     xentoollog_logger vtable; /* first: the libraries hold a pointer to it */

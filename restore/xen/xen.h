@@ -11,9 +11,9 @@
  *
  * May include: formats, store, base.
  *
- * This header is what all of them need: the handles through which everything here speaks to Xen,
- * libxenctrl's and xenstore's, and a logger that keeps the libraries' complaint, so that an error
- * of ours can end with their reason. A process or thread opens its own.
+ * All of them need this header. It has the handles of libxenctrl and xenstore, through which
+ * everything here speaks to Xen. It also has a logger that keeps the libraries' complaint, so that
+ * our error can end with their reason. A process or thread opens its own.
  */
 #ifndef RESTORE_XEN_H
 #define RESTORE_XEN_H
@@ -45,7 +45,7 @@ int xen_error(struct xen *x, struct error *e, const char *fmt, ...)
 /* Forgets older complaints; called before a call whose failure will be reported. */
 void xen_log_clear(struct xen *x);
 
-/* Hypercalls issued by this process so far through libxencall, where they are counted
+/* Hypercalls that this process has made through libxencall, if they are counted
  * (restore/warm/hypercalls.c is linked in); else 0. */
 uint64_t xen_hypercalls(void) __attribute__((weak));
 

@@ -1,8 +1,9 @@
 /*
- * blkback for tests: the kernel's back end of disks, seen in xenstore, in sysfs, and by the devices
- * that it has open. A back end begins when physical-device is there, and opens that device a moment
- * after it waits for its front end (InitWait). Told that its front end has gone (online 0, state
- * Closing), it closes the device and says Closed, unless it is one of those that do not.
+ * blkback for tests: the kernel's back end of disks, as seen in xenstore, in sysfs, and by the
+ * devices that it has open. A back end begins when physical-device is there. A moment after it
+ * waits for its front end (InitWait), it opens the device. When told that its front end has gone
+ * (online 0, state Closing), it closes the device and says Closed, unless its behaviour is set
+ * otherwise.
  */
 #ifndef TESTS_BACKEND_H
 #define TESTS_BACKEND_H

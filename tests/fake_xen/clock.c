@@ -11,8 +11,8 @@
 
 #define CALLS_MAX 64u
 
-/* A thread that waits for another one lets it run this long, of real time, whatever it asked for.
- */
+/* A thread that waits for another one lets it run for this much real time, whatever time-out it
+ * asked for. */
 #define REAL_NAP_NS 20000
 
 static uint64_t now_us = 1000000;

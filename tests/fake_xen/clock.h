@@ -1,7 +1,7 @@
 /*
- * A clock for tests: time passes when the program waits, and at once. The linker sends
- * clock_mono_us, usleep and poll of the program here (see tests/unit/CMakeLists.txt), so a time-out
- * of a minute takes no time, and what the fakes do "after 3 ms" comes in its turn.
+ * A clock for tests: time passes when the program waits, and then at once. The linker sends the
+ * program's clock_mono_us, usleep and poll here (see tests/unit/CMakeLists.txt). So a time-out of a
+ * minute takes no time, and what the fakes do "after 3 ms" comes in its turn.
  */
 #ifndef TESTS_CLOCK_H
 #define TESTS_CLOCK_H

@@ -6,8 +6,8 @@
  *   - more vCPUs than the domain was created for; pages beyond its limit, or beyond what is free
  *   - whatever is done to a domain that is not there, or is being destroyed
  *
- * A domain that is destroyed is dying for a while, and for as long as somebody maps its memory.
- * Then it is gone, its memory is free, and xenstored is told, if it knows the domain.
+ * A destroyed domain is dying for a while, and for as long as somebody maps its memory. Then it is
+ * gone, its memory is free, and xenstored is told, if it knows the domain.
  */
 #ifndef TESTS_DOMAINS_H
 #define TESTS_DOMAINS_H

@@ -1,7 +1,7 @@
 /*
- * The real libxenguest on the hypervisor of tests: what xc_domain_restore calls besides what the
- * engine does. Functions of this program stand before those of the Xen libraries for these
- * libraries, too.
+ * The real libxenguest on the hypervisor of tests: the calls that xc_domain_restore makes besides
+ * those of the engine. Functions of this program come before those of the Xen libraries, for these
+ * libraries too.
  */
 #include "tests/fake_xen/fake_xen.h"
 

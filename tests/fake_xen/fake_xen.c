@@ -29,7 +29,8 @@ struct fake_xen *(*fake_xen_of)(uint32_t domid);
 int (*fake_xen_list)(uint32_t first, unsigned max, xc_domaininfo_t *out);
 struct fake_xen_held fake_xen_held;
 
-/* One file for all domains that are like another, one after the other: fresh memory costs time. */
+/* One file for all domains that are made like another one, one after the other: fresh memory costs
+ * time. */
 static int memory_file(size_t size)
 {
     static int fd = -1;
@@ -190,7 +191,7 @@ static struct fake_frame *frame_of(uint64_t mfn)
 static bool get_type(uint64_t mfn, unsigned type);
 static void put_type(uint64_t mfn);
 
-/* What a table of this level needs of a page that it names, FAKE_UNTYPED: nothing. */
+/* What a table of this level requires of a page that it names; FAKE_UNTYPED: nothing. */
 static unsigned needs(unsigned level, uint64_t pte)
 {
     if (!(pte & FAKE_PTE_PRESENT))
@@ -207,7 +208,7 @@ static void demote(struct fake_frame *f, unsigned level, unsigned entries)
             put_type(FAKE_PTE_FRAME(f->words[i]));
 }
 
-/* Xen sets flags in what it validates; here a bit that tells at which level that was. */
+/* Xen sets flags in what it validates. Here a bit says at which level that was. */
 static bool promote(struct fake_frame *f, unsigned level)
 {
     fake_xen->l1_tables += level == 1;
@@ -641,7 +642,7 @@ int xenforeignmemory_unmap_resource(xenforeignmemory_handle *fmem,
     return 0;
 }
 
-/* What a toolstack may map to write to: shared_info, and what is no page table. */
+/* Whether a toolstack may map it to write: shared_info, and pages that are not page tables. */
 static bool may_map(uint64_t mfn)
 {
     const struct fake_frame *f = frame_of(mfn);
@@ -660,7 +661,7 @@ static int map_one(uint8_t *at, uint64_t gfn)
                : 0;
 }
 
-/* As the real one, an array of errors for those pages that fail, or none for all. */
+/* Like the real one, it gives an array of errors for the pages that fail, or none for all. */
 static void *map_many(size_t pages, const xen_pfn_t arr[], int err[])
 {
     uint8_t *at = mmap(NULL, pages * PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -686,7 +687,7 @@ static void *map_m2p(size_t pages)
     return at == MAP_FAILED ? NULL : at;
 }
 
-/* Of a domain that cannot be mapped, shared_info alone: the engine maps no page of the guest. */
+/* For a domain that cannot be mapped, only shared_info: the engine maps no page of the guest. */
 void *xenforeignmemory_map(xenforeignmemory_handle *fmem, uint32_t dom, int prot, size_t pages,
                            const xen_pfn_t arr[], int err[])
 {

@@ -1,7 +1,8 @@
 /*
- * A hypervisor for one PV or PVH domain, for tests of engine `direct` without Xen: the calls of
- * libxenctrl and its sisters that the engine makes, over frames in our own memory, with Xen's rules
- * for page types (xen/arch/x86/mm.c: get_page_type, put_page_type, promote and demote of tables):
+ * A hypervisor for one PV or PVH domain, for tests of engine `direct` without Xen. It has the calls
+ * of libxenctrl and its sisters that the engine makes, over frames in our own memory. It has Xen's
+ * rules for page types (xen/arch/x86/mm.c: get_page_type, put_page_type, promote and demote of
+ * tables):
  *
  *   - a frame has one type at a time, with a count; a table may not be writable, nor the reverse
  *   - a table becomes one when something first needs it to be: then each of its present entries is
@@ -12,10 +13,10 @@
  *   - the context of vCPU 0 sets the wall clock in shared_info; any vCPU's comes before its xsave
  *     state, part of which it overwrites
  *
- * Of a PVH domain (hvm is set after fake_xen_init) it keeps parameters and context as they come.
+ * For a PVH domain (hvm is set after fake_xen_init) it keeps parameters and context as they come.
  *
- * Beside it is what the real libxenguest needs to restore a save file into such a domain
- * (fake_restore.c), as a reference for what the engine makes.
+ * fake_restore.c adds what the real libxenguest needs to restore a save file into such a domain, as
+ * a reference for what the engine makes.
  */
 #ifndef TESTS_FAKE_XEN_H
 #define TESTS_FAKE_XEN_H
@@ -99,7 +100,7 @@ extern struct fake_xen *(*fake_xen_of)(uint32_t domid);
 /* What xc_domain_getinfolist answers there: up to max domains from first on. */
 extern int (*fake_xen_list)(uint32_t first, unsigned max, xc_domaininfo_t *out);
 
-/* For fakes: whether a call about this domain fails, which it also does when there is none. From
+/* For fakes: whether a call about this domain fails; it also does if there is no such domain. From
  * here on fake_xen is its memory. */
 bool fake_xen_refuses(const char *call, uint32_t domid);
 
@@ -121,9 +122,9 @@ void fake_xen_dispose(struct fake_xen *x);
 uint64_t fake_xen_mapped(const struct fake_xen *x);
 
 /*
- * What `xl restore` would make of a save file of xl, by the real libxenguest: xc_domain_restore of
- * the libxc stream in it, into x, which was made by fake_xen_init_like. 0, or -1 when it refuses
- * (it says why on stderr).
+ * Makes what `xl restore` would make of a save file of xl, by the real libxenguest:
+ * xc_domain_restore of the file's libxc stream into x, which fake_xen_init_like made. 0, or -1 when
+ * it refuses (it says why on stderr).
  */
 int fake_xen_restore(struct fake_xen *x, const char *save_path, uint32_t store_port,
                      uint32_t console_port);

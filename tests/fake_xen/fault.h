@@ -26,7 +26,7 @@ const char *fault_kind_name(enum fault_kind kind);
 /* From now on the nth call of the kind, counted from 0, fails with errnum. Replaces what was
  * planned before. */
 void fault_plan(enum fault_kind kind, unsigned nth, int errnum);
-/* The nth call of the kind does `moment` first and goes on; with the lock held, so that other
+/* Runs `moment` before the nth call of the kind, which then goes on. The lock is held, so other
  * threads see all of it or nothing. */
 void fault_moment(enum fault_kind kind, unsigned nth, void (*moment)(void));
 /* Nothing is planned any more. True: what was planned has come. */

@@ -53,7 +53,7 @@ void fake_machine_dispose(void)
 
 /* ---- what is left ---- */
 
-/* Whether what is behind the n-th slash of a path below top names a domain other than dom0. */
+/* Whether the part after the n-th slash of a path below top names a domain other than dom0. */
 static bool is_of_domain(const char *path, const char *top, unsigned slashes)
 {
     if (strncmp(path, top, strlen(top)) != 0)

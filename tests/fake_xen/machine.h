@@ -11,9 +11,9 @@ void fake_machine_init(const char *dir);
 void fake_machine_dispose(void);
 
 /*
- * What there is of domains besides dom0: a line for each domain, xenstore node, device, back end,
- * configuration in /var/lib/xen, and for what the program holds of the Xen libraries and of
- * descriptors beyond those that it had at fake_machine_init. "" when there is nothing. Valid until
+ * Reports what there is of domains besides dom0: a line for each domain, xenstore node, device,
+ * back end and configuration in /var/lib/xen. It also reports what the program holds of the Xen
+ * libraries, and descriptors beyond those at fake_machine_init. "": there is nothing. Valid until
  * the next call.
  */
 const char *fake_machine_left(void);

@@ -1,6 +1,6 @@
 /*
  * Memory and threads that run out on demand (fault.h). The linker sends the program's own calls
- * here, those of the libraries that it uses go on as ever (--wrap, see tests/unit/CMakeLists.txt).
+ * here; those of its libraries are not affected (--wrap, see tests/unit/CMakeLists.txt).
  */
 #include "tests/fake_xen/fault.h"
 

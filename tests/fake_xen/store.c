@@ -1,7 +1,7 @@
 /*
- * A xenstored for tests: see store.h. A transaction is a copy of the map, a list of what it has
- * looked at, and a list of what it has changed, which is done once more to the map itself when it
- * commits.
+ * A xenstored for tests: see store.h. A transaction is a copy of the map, a list of the nodes that
+ * it has looked at, and a list of its changes. When it commits, the changes are made once more to
+ * the map itself.
  */
 #include "tests/fake_xen/store.h"
 
@@ -85,7 +85,7 @@ static void event_push(struct xs_handle *h, const char *path, const char *token)
         abort();
 }
 
-/* Of a removal, those who watch a node below have lost it as well. */
+/* Those who watch a node below a removed one have lost it as well. */
 static void watches_fire(const char *path, bool removed)
 {
     for (struct xs_handle *h = store.handles; h; h = h->next)

@@ -9,8 +9,8 @@
  * a node above it; @introduceDomain and @releaseDomain
  *   - names and sizes that the protocol does not allow are refused
  *
- * All connections are dom0's, which may do everything and has no quotas. What others do is played
- * by the test, with the calls below: these never fail.
+ * All connections are dom0's, which may do everything and has no quotas. The test plays the other
+ * domains with the calls below, which never fail.
  */
 #ifndef TESTS_STORE_H
 #define TESTS_STORE_H

@@ -252,7 +252,7 @@ static const struct difference differences[] = {
      .change = console_elsewhere},
     {"instruction pointer", BOTH, "another kernel, or another boot of it", .change = ip_elsewhere},
     {"more than half of the code", BOTH,
-     "of 6 pages of code around the kernel's instruction pointer only 2 are",
+     "only 2 of 6 pages of code around the kernel's instruction pointer are",
      .change = more_than_half},
 };
 

@@ -423,7 +423,7 @@ static void missing_records(void **state)
     write_bare(IMAGE_RECORD_ORIGIN, &origin, sizeof origin);
     expect_refused(image_path, NULL, ANSWER_IMAGE_REFUSED, "no xl configuration");
     write_bare(IMAGE_RECORD_XL_CONFIG, "{}", 2);
-    expect_refused(image_path, NULL, ANSWER_IMAGE_REFUSED, "version of its stream");
+    expect_refused(image_path, NULL, ANSWER_IMAGE_REFUSED, "that its stream has version 2");
     write_bare(IMAGE_RECORD_XL_CONFIG, "{\0}", 3);
     expect_refused(image_path, NULL, ANSWER_IMAGE_REFUSED, "is no text");
     write_bare(IMAGE_RECORD_XL_CONFIG, "", 0);

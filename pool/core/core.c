@@ -120,7 +120,7 @@ static bool compare(struct core *core)
         /* A domain that was made after the listing began may be missing from it. */
         if (s->known_since_list >= l->started)
             continue;
-        const struct host_domain *d = slot_find_domain(s, l->domains, l->n_domains);
+        const struct host_domain *d = slot_find_domain(s);
         if (s->reap == REAP_LOOKUP)
             slot_looked_up(s, d);
         else

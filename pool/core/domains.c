@@ -75,12 +75,36 @@ void domains_gone(struct core *core, const struct uuid *uuid)
         l->state = LISTING_AGAIN;
 }
 
+static int by_uuid(const void *a, const void *b)
+{
+    const struct host_domain *x = a, *y = b;
+    return memcmp(&x->uuid, &y->uuid, sizeof x->uuid);
+}
+
+const struct host_domain *domains_of(const struct core *core, const struct uuid *uuid, size_t *n)
+{
+    const struct listing *l = &core->listing;
+    size_t from = 0, to = l->n_domains;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (memcmp(&l->domains[middle].uuid, uuid, sizeof *uuid) < 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    for (*n = 0; from + *n < l->n_domains && uuid_equal(&l->domains[from + *n].uuid, uuid);)
+        (*n)++;
+    return l->n_domains ? &l->domains[from] : NULL;
+}
+
 static void take(struct listing *l)
 {
     free(l->domains);
     l->domains = l->job.domains;
     l->n_domains = l->job.n_domains;
     l->job.domains = NULL;
+    if (l->n_domains)
+        qsort(l->domains, l->n_domains, sizeof *l->domains, by_uuid);
     for (size_t i = 0; i < l->n_gone; i++)
         forget(l, &l->gone[i]);
 }

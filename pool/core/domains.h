@@ -20,6 +20,9 @@ void domains_measure(struct core *core);
 
 /* A domain is known to be gone: its name is free from now on, whatever a listing says that runs. */
 void domains_gone(struct core *core, const struct uuid *uuid);
+/* The domains with this UUID in the last listing, which is sorted for it: the first of *n. There are
+ * several while xl restore makes a saved one anew. */
+const struct host_domain *domains_of(const struct core *core, const struct uuid *uuid, size_t *n);
 /* True when a domain of that name exists, as far as the last listing knows. */
 bool domains_named(const struct core *core, const char *name);
 

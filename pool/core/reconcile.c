@@ -152,12 +152,6 @@ static bool start_rows(struct core *core, const struct db_rows *rows)
 
 /* ---- comparing with the host ---- */
 
-static const struct host_domain *domain_of(const struct slot *s)
-{
-    const struct listing *l = &s->core->listing;
-    return slot_find_domain(s, l->domains, l->n_domains);
-}
-
 /* While the daemon starts a leftover counts until its destruction has come back once. */
 static void leftover_add(struct slot *s)
 {
@@ -215,9 +209,6 @@ static void compare_slot(struct slot *s, const struct host_domain *d)
  * of a killed daemon was too late to notice its end. */
 static bool orphan_adopt(struct core *core, const struct host_domain *d)
 {
-    list_each (node, &core->slots)
-        if (slot_has_domain(slot_at(node), d))
-            return true;
     struct slot *s = slot_new(core, NULL, core->next_slot, SLOT_BUILDING);
     if (!s)
         return false;
@@ -231,14 +222,32 @@ static bool orphan_adopt(struct core *core, const struct host_domain *d)
     return true;
 }
 
+/* For each domain of the listing whether some slot has it. The caller frees; NULL: no memory. */
+static bool *domains_had(const struct core *core)
+{
+    const struct listing *l = &core->listing;
+    bool *had = calloc(l->n_domains + 1, sizeof *had);
+    if (!had)
+        return NULL;
+    list_each (node, &core->slots) {
+        size_t n;
+        const struct slot *s = slot_at(node);
+        const struct host_domain *d = domains_of(core, &s->uuid, &n);
+        for (size_t i = 0; i < n; i++)
+            had[d + i - l->domains] |= slot_has_domain(s, d + i);
+    }
+    return had;
+}
+
 bool orphans_adopt(struct core *core)
 {
-    bool ok = true;
+    bool *had = domains_had(core), ok = had != NULL;
     for (size_t i = 0; ok && i < core->listing.n_domains; i++) {
         const struct host_domain *d = &core->listing.domains[i];
-        if (!strcmp(d->tag, core->tag) && d->state != HOST_DOMAIN_DYING)
+        if (!had[i] && !strcmp(d->tag, core->tag) && d->state != HOST_DOMAIN_DYING)
             ok = orphan_adopt(core, d);
     }
+    free(had);
     return ok;
 }
 
@@ -255,7 +264,7 @@ void start_listed(struct core *core, int rc, const struct error *e)
         log_error("out of memory: a leftover domain was not destroyed");
     list_each (node, &core->slots)
         if (list_empty(&slot_at(node)->in_leftovers))
-            compare_slot(slot_at(node), domain_of(slot_at(node)));
+            compare_slot(slot_at(node), slot_find_domain(slot_at(node)));
     core->startup.phase = START_REAPING;
     sweep_if_tried(core);
 }

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "pool/core/domains.h"
 #include "pool/core/rows.h"
 #include "pool/core/show.h"
 
@@ -168,10 +169,10 @@ bool slot_has_domain(const struct slot *s, const struct host_domain *d)
     return s->domid == DB_NO_DOMID || slot_is_leased(s) || s->domid == (int64_t)d->domid;
 }
 
-const struct host_domain *slot_find_domain(const struct slot *s, const struct host_domain *list,
-                                           size_t n)
+const struct host_domain *slot_find_domain(const struct slot *s)
 {
-    const struct host_domain *found = NULL;
+    size_t n;
+    const struct host_domain *found = NULL, *list = domains_of(s->core, &s->uuid, &n);
     for (size_t i = 0; i < n; i++)
         if (slot_has_domain(s, &list[i]) && (!found || list[i].state != HOST_DOMAIN_DYING))
             found = &list[i];

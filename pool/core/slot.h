@@ -113,9 +113,8 @@ bool slot_is_leaving(const struct slot *s);
 /* True when d is the slot's domain: same UUID, and same domid unless xl may have given it a new
  * one. */
 bool slot_has_domain(const struct slot *s, const struct host_domain *d);
-/* The slot's domain among these, a living one before one that is dying; or NULL. */
-const struct host_domain *slot_find_domain(const struct slot *s, const struct host_domain *list,
-                                           size_t n);
+/* The slot's domain in the last listing, a living one before one that is dying; or NULL. */
+const struct host_domain *slot_find_domain(const struct slot *s);
 /* A leased slot's domain is back under a new domid: xl saved and restored it. */
 void slot_restored(struct slot *s, const struct host_domain *d);
 

@@ -50,7 +50,7 @@ static const struct option_spec allocate_options[] = {
     {"wait", OPTION_DURATION, "DURATION",
      "If no slot is warm, wait this long for one; the default, 0, refuses at once"},
     {"hold", OPTION_FLAG, NULL,
-     "Stay in the foreground and end the lease on SIGINT, SIGTERM or SIGHUP"},
+     "Stay in the foreground until the lease ends; end it on SIGINT, SIGTERM or SIGHUP"},
     {"paused", OPTION_FLAG, NULL, "Leave the domain paused"},
     {0},
 };
@@ -210,9 +210,10 @@ const struct command commands[] = {
         .words = {WORD_NONE, WORD_NONE},
         .summary = "Make an image of a file that belongs to none",
         .details =
-            "The daemon never removes a whole image file. When its database was lost, or was "
-            "restored from a backup, `dompool status` names the files that no image has. FILE is "
-            "one of these names. Adopt a base before the images derived from it.",
+            "The daemon removes a whole image file only if its database says so. When the "
+            "database was lost, or was restored from a backup, `dompool status` names the files "
+            "that no image has. FILE is one of these names. Its digests are checked first. Adopt "
+            "a base before the images derived from it.",
     },
     {
         .name = "allocate",

@@ -24,14 +24,17 @@ static const struct {
     enum option_kind kind;
     enum config_key key; /* OPTION_KEY */
 } options[] = {
-    {"config", "FILE", "configuration file, default " CONFIG_PATH, OPTION_CONFIG, KEY_COUNT},
-    {"state-dir", "DIR", "database and images", OPTION_KEY, KEY_STATE_DIR},
-    {"run-dir", "DIR", "where the socket is made", OPTION_KEY, KEY_RUN_DIR},
-    {"socket", "PATH", "the API's socket, default RUN_DIR/io.dompool", OPTION_KEY, KEY_SOCKET},
-    {"log-level", "LEVEL", "error, warning, info or debug", OPTION_KEY, KEY_LOG_LEVEL},
-    {"background", NULL, "return once the socket answers", OPTION_BACKGROUND, KEY_COUNT},
-    {"help", NULL, "this text", OPTION_HELP, KEY_COUNT},
-    {"version", NULL, "the version", OPTION_VERSION, KEY_COUNT},
+    {"config", "FILE", "Configuration file, default " CONFIG_PATH, OPTION_CONFIG, KEY_COUNT},
+    {"state-dir", "DIR", "Directory of the database, the images and the copy-on-write files",
+     OPTION_KEY, KEY_STATE_DIR},
+    {"run-dir", "DIR", "Directory of the socket", OPTION_KEY, KEY_RUN_DIR},
+    {"socket", "PATH", "The API's socket, default RUN_DIR/io.dompool", OPTION_KEY, KEY_SOCKET},
+    {"log-level", "LEVEL", "Log up to this level: error, warning, info or debug", OPTION_KEY,
+     KEY_LOG_LEVEL},
+    {"background", NULL, "Run in the background; return once the daemon is ready",
+     OPTION_BACKGROUND, KEY_COUNT},
+    {"help", NULL, "Print this text", OPTION_HELP, KEY_COUNT},
+    {"version", NULL, "Print the version", OPTION_VERSION, KEY_COUNT},
 };
 
 struct arguments {

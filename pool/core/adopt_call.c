@@ -50,9 +50,9 @@ static int check_file(const struct core *core, const char *file, struct error *e
 {
     char path[IMAGE_PATH_SIZE];
     if (!lost_is(core, file))
-        return error_set(e, ANSWER_NO_SUCH_IMAGE,
-                         "\"%.80s\" is no image file without an image; dompool status names those",
-                         file);
+        return error_set(
+            e, ANSWER_NO_SUCH_IMAGE,
+            "no file \"%.80s\" waits to be adopted; dompool status names those that do", file);
     format_fits(path, sizeof path, "%s/%s", core->images_dir, file);
     if (image_jobs_read(core, path))
         return error_set(e, ANSWER_IMAGE_IN_USE, "%s is being adopted", file);

@@ -1,7 +1,7 @@
 /*
  * One piece of work on image files, done by a helper process (dompool-image): import, capture,
- * export, verify, diff. What is the same for all is here: the process, its progress, its failure, a
- * client that goes away, the daemon's stop.
+ * export, verify, diff, adopt. What is the same for all is here: the process, its progress, its
+ * failure, a client that goes away, the daemon's stop.
  *
  *   working -> recording -> over      its result was good, and goes on without the helper
  *   working -> over                   it was answered or refused, or nobody wants it any more

@@ -34,6 +34,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /*
@@ -517,13 +518,36 @@ int import_source(struct source *src, const struct import_options *o, struct ima
     return rc;
 }
 
+/* What whoever named the file got wrong is for them to put right; the rest is ours or the disk's. */
+static bool is_callers_mistake(int code)
+{
+    return code == ENOENT || code == ENOTDIR || code == EISDIR || code == EACCES || code == ELOOP ||
+           code == ENAMETOOLONG || code == ENXIO;
+}
+
+static int save_file_open(const char *path, int *fd, struct error *e)
+{
+    struct stat st;
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    int code = *fd < 0 ? errno : 0;
+    if (!code && !fstat(*fd, &st) && S_ISDIR(st.st_mode))
+        code = EISDIR;
+    if (!code)
+        return 0;
+    fd_close(fd);
+    error_errno(e, code, "open save file %s", path);
+    if (is_callers_mistake(code))
+        e->code = ANSWER_BAD_VALUE;
+    return e->code;
+}
+
 int import_save_file(const struct import_options *o, struct image_info *info, struct error *e)
 {
-    int fd = open(o->save_path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return error_errno(e, errno, "open save file %s", o->save_path);
+    int fd, rc = save_file_open(o->save_path, &fd, e);
+    if (rc)
+        return rc;
     struct source src;
-    int rc = source_init_fd(&src, fd, e);
+    rc = source_init_fd(&src, fd, e);
     src.progress = o->progress;
     src.progress_data = o->progress_data;
     if (!rc)

@@ -308,8 +308,13 @@ static void from_a_file(void **state)
     assert_int_equal(import_save_file(&o, &info, &e), -ECANCELED);
     assert_int_equal(scratch_files(&dir, false), 1); /* the save file */
     o.save_path = "/nonexistent";
-    assert_int_equal(import_save_file(&o, &info, &e), -ENOENT);
+    assert_int_equal(import_save_file(&o, &info, &e), ANSWER_BAD_VALUE);
     assert_says(e.text, "/nonexistent");
+    o.save_path = "/dev/null/x";
+    assert_int_equal(import_save_file(&o, &info, &e), ANSWER_BAD_VALUE);
+    o.save_path = dir.dir;
+    assert_int_equal(import_save_file(&o, &info, &e), ANSWER_BAD_VALUE);
+    assert_says(e.text, "directory");
 }
 
 /* ---- the helper process ---- */

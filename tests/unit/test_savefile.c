@@ -29,6 +29,25 @@ static void file_refused(struct file *f, const char *why)
     stream_build_dispose(&f->build);
 }
 
+/* A compressed file is called what it is. */
+static void compressed(void **state)
+{
+    static const struct {
+        const char *magic, *name;
+    } cases[] = {{"\x1f\x8b\x08", "gzip"},
+                 {"\x28\xb5\x2f\xfd", "zstd"},
+                 {"\3757zXZ", "xz"},
+                 {"BZh9", "bzip2"},
+                 {"\x04\x22\x4d\x18", "lz4"}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct file f;
+        file_make(&f);
+        memcpy(f.built.bytes, cases[i].magic, strlen(cases[i].magic));
+        file_refused(&f, cases[i].name);
+    }
+}
+
 static void file_accepted(struct file *f)
 {
     struct error e = {0};
@@ -230,10 +249,11 @@ static void source_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(xl_header),        cmocka_unit_test(more_optional_data),
-        cmocka_unit_test(libxl_header),     cmocka_unit_test(libxl_records),
-        cmocka_unit_test(trailing_byte),    cmocka_unit_test(broken_config),
-        cmocka_unit_test(source_of_a_file), cmocka_unit_test(source_errors),
+        cmocka_unit_test(compressed),         cmocka_unit_test(xl_header),
+        cmocka_unit_test(more_optional_data), cmocka_unit_test(libxl_header),
+        cmocka_unit_test(libxl_records),      cmocka_unit_test(trailing_byte),
+        cmocka_unit_test(broken_config),      cmocka_unit_test(source_of_a_file),
+        cmocka_unit_test(source_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -213,6 +213,12 @@ static void slot_gone(struct core *core, bool memory)
         pools_memory_freed(core);
 }
 
+static void memory_freed(struct core *core)
+{
+    pools_memory_freed(core);
+    core_kick(core);
+}
+
 /* What a repair of the database writes. */
 static struct rows *live_rows(struct core *core)
 {
@@ -241,6 +247,7 @@ static const struct upcalls upcalls = {
     .slot_failed = slot_failed,
     .slot_tried = start_tried,
     .slot_gone = slot_gone,
+    .memory_freed = memory_freed,
 };
 
 /* ---- life ---- */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FREED_KIB 1024 /* less comes and goes with every domain's bookkeeping */
+
 static void list_again(struct timer *t)
 {
     domains_list(container_of(t, struct core, listing.next));
@@ -156,9 +158,12 @@ void domains_list(struct core *core)
 static void memory_done(struct host_job *job)
 {
     struct core *core = container_of(job, struct core, listing.memory_job);
+    uint64_t before_kib = core->listing.memory.free_kib;
     core->listing.measuring = false;
     if (!job->rc)
         core->listing.memory = job->memory;
+    if (!job->rc && job->memory.free_kib >= before_kib + FREED_KIB)
+        core->up->memory_freed(core);
     if (core->state == CORE_STOPPING)
         core_kick(core);
 }

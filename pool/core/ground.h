@@ -67,6 +67,8 @@ struct upcalls {
     void (*slot_tried)(struct slot *s);
     /* It has been freed. memory: its domain had some, and had not failed itself. */
     void (*slot_gone)(struct core *core, bool memory);
+    /* The host has more free memory than before, whoever freed it. */
+    void (*memory_freed)(struct core *core);
 };
 
 /* Background work, which gives way to requests. */

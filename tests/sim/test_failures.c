@@ -53,6 +53,23 @@ static void test_builds_fail(void **state)
     }
 }
 
+/* Memory that somebody else frees is used at once, not at the end of a pause. */
+static void test_memory_comes_back(void **state)
+{
+    (void)state;
+    begin_with(FIRE, NULL);
+    sim.faults.fate = FATE_BUILD_NO_MEMORY;
+    sim_run(&sim, 72000); /* the pauses double: 1 s, 2 s, ... */
+    assert_int_equal(sim_pool(&sim, "fire")->set.total, 0);
+    assert_true(failures_pause_ms(&sim_pool(&sim, "fire")->failures) > 20000);
+    sim.faults.fate = FATE_GOOD;
+    sim.free_kib *= 2;
+    sim_changed(&sim); /* as when a domain is destroyed */
+    sim_run(&sim, 3000);
+    assert_int_equal(warm("fire"), 2);
+    sim_end(&sim);
+}
+
 /* One broken image does not hold up another, nor one failed build the pool. */
 static void test_broken_image_alone(void **state)
 {
@@ -262,6 +279,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_builds_fail),
+        cmocka_unit_test(test_memory_comes_back),
         TEST(test_broken_image_alone),
         TEST(test_warm_helper_dies),
         TEST(test_retries),

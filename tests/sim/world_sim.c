@@ -131,7 +131,7 @@ static void ops_host_start(struct world *w, struct host_job *job)
     } else if (job->kind == HOST_JOB_LIST) {
         list_now(s, job);
     } else {
-        job->memory = (struct host_memory){1u << 20, 1u << 19};
+        job->memory = (struct host_memory){1u << 20, s->free_kib};
         sim_at(s, 100, job_finish, job);
     }
     sim_memory_restore(before);
@@ -290,6 +290,7 @@ void sim_start(struct sim *s, const char *config)
                       .list_us = 300,
                       .destroy_ms = 100,
                       .next_domid = 1,
+                      .free_kib = 1u << 19,
                       .now_us = 1000000};
     s->world.ops = &ops;
     list_init(&s->events);

@@ -94,7 +94,8 @@ struct sim {
     struct list events, domains, helpers, writes, clients;
     struct sim_faults faults;
     uint32_t next_domid;
-    unsigned hang_ms; /* work that hangs goes on after this; 0: never */
+    uint64_t free_kib; /* of the host */
+    unsigned hang_ms;  /* work that hangs goes on after this; 0: never */
     unsigned build_ms, turn_ms, complete_us, write_us, list_us, destroy_ms;
     bool started, stopped, dead;
     bool stopped_idle; /* ... and nothing that was asked of the host was left without an answer */

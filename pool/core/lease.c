@@ -430,6 +430,7 @@ void lease_completed(struct lease *l, const struct completion *c)
     story_probe_completed(&l->story, l->slot);
     l->created_ms = core_wall_ms(core);
     l->expires_ms = l->ttl_ms ? l->created_ms + (int64_t)l->ttl_ms : 0;
+    l->slot->known_since_list = core->listing.started; /* which may have its former name */
     lease_move(l, LEASE_COMMITTING);
     struct rows *r = rows_new(core);
     slot_move(l->slot, SLOT_LEASED, r, NULL);
@@ -552,6 +553,20 @@ bool lease_end(struct lease *l, const char *reason,
     bool committing = rows_commit(core, r, then, owner);
     slot_reap(s); /* after the commit: it may write that the slot is gone */
     return committing;
+}
+
+void lease_renamed(struct lease *l, const char *name)
+{
+    struct slot *s = l->slot;
+    log_info("lease l%" PRIu64 ": domain %" PRId64 " (%s) is called %s now", l->id, s->domid,
+             l->name, name);
+    format_fits(l->name, sizeof l->name, "%s", name);
+    text_plain(l->name);
+    memcpy(s->name, l->name, sizeof s->name);
+    struct rows *r = rows_new(l->core);
+    slot_put(s, r);
+    lease_put(l, r);
+    rows_commit(l->core, r, NULL, NULL);
 }
 
 /* Requests that are being committed come to their end; all others are refused. A lease that a

@@ -92,6 +92,8 @@ struct slot *lease_let_go(struct lease *l);
  * this returns; may be NULL. */
 bool lease_end(struct lease *l, const char *reason,
                void (*then)(void *owner, int rc, const struct error *e), void *owner);
+/* Of an active lease: somebody has given its domain another name. */
+void lease_renamed(struct lease *l, const char *name);
 /* For a core that stops: ends it, or refuses its caller, unless it is being committed, or active and
  * held by no connection. */
 void lease_stop(struct lease *l);

@@ -438,6 +438,26 @@ static void test_reserved_names(void **state)
                    "NameInUse");
 }
 
+/* xl rename: the lease is found by the new name, and by no other, also after a restart. */
+static void test_renamed(void **state)
+{
+    (void)state;
+    json_t *reply =
+        sim_ask(root, "Allocate", json_pack("{s:s, s:s}", "image", "fire", "name", "old"), 100);
+    uint32_t domid = (uint32_t)integer_of(answer(reply), "domid");
+    json_decref(reply);
+    sim_run(&sim, 3000);
+    strcpy(sim_domain_find(&sim, domid)->d.name, "new");
+    sim_changed(&sim);
+    sim_run(&sim, 1000);
+    restart(NULL);
+    sim_expect(root, "Release", json_pack("{s:[s]}", "leases", "old"), 10, "NoSuchLease");
+    sim_expect(root, "Release", json_pack("{s:[s]}", "leases", "new"), 1000, NULL);
+    sim_run(&sim, 5000);
+    assert_null(sim_domain_find(&sim, domid));
+    sim_check_quiet(&sim);
+}
+
 static void test_ttl(void **state)
 {
     (void)state;
@@ -764,6 +784,7 @@ int main(void)
         TEST(test_hold),
         TEST(test_lease_wait),
         TEST(test_reserved_names),
+        TEST(test_renamed),
         TEST(test_ttl),
         TEST(test_domain_ends),
         TEST(test_warm_domain_ends),

@@ -3,6 +3,7 @@
 
 #include "base/array.h"
 #include "base/clock.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "base/uuid.h"
@@ -10,7 +11,9 @@
 #include "store/db_schema.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* Pages in the log from which such a moment is used to empty it: 32, 4 and 1 MiB. */
 static const int log_limits[] = {[DB_BUSY] = 8192, [DB_QUIET] = 1024, [DB_REST] = 256};
@@ -113,6 +116,15 @@ static int db_setup(struct db *db, struct error *e)
     return transaction_end(db, rc, e);
 }
 
+/* Leases' metadata is in it: for its owner alone. SQLite gives its log the same mode. */
+static int file_make(const char *path, struct error *e)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int rc = fd < 0 || fchmod(fd, 0600) ? error_errno(e, errno, "create or open the database") : 0;
+    fd_close(&fd);
+    return rc;
+}
+
 int db_open(const char *path, const char *boot_id, struct db **out, struct error *e)
 {
     struct db *db = calloc(1, sizeof *db);
@@ -121,6 +133,8 @@ int db_open(const char *path, const char *boot_id, struct db **out, struct error
     int rc = 0;
     if (!format_fits(db->boot_id, sizeof db->boot_id, "%s", boot_id))
         rc = error_set(e, -EINVAL, "the host's boot id is too long: %s", boot_id);
+    if (!rc)
+        rc = file_make(path, e);
     if (!rc && sqlite3_open_v2(path, &db->handle,
                                SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
                                NULL) != SQLITE_OK)

@@ -22,7 +22,7 @@ struct change {
 
 struct content {
     char *bytes;
-    size_t n;
+    size_t n, size;
 };
 
 /* A file by its path, open or not. */
@@ -56,7 +56,10 @@ static void *must(void *p)
 
 static void content_resize(struct content *c, size_t n)
 {
-    c->bytes = must(realloc(c->bytes, n + 1));
+    if (n >= c->size) {
+        c->size = 2 * n + 1;
+        c->bytes = must(realloc(c->bytes, c->size));
+    }
     if (n > c->n)
         memset(c->bytes + c->n, 0, n - c->n);
     c->n = n;
@@ -127,6 +130,7 @@ static struct disk_file *file_watch(const char *path)
     snprintf(f->path, sizeof f->path, "%s", path);
     if (!access(path, F_OK) && read_file(path, 1u << 30, &f->synced.bytes, &f->synced.n, NULL))
         abort();
+    f->synced.size = f->synced.n;
     list_append(&files, &f->node);
     return f;
 }

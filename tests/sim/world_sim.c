@@ -320,10 +320,23 @@ static void drop_pending(struct sim *s)
     sim_helpers_drop(s);
 }
 
+/* Questions that nobody has answered yet are answered: what waits for them is freed by that alone. */
+static void finish_questions(struct sim *s)
+{
+    list_each (node, &s->writes) {
+        struct db_write *w = container_of(node, struct db_write, node);
+        if (w->n != 1 || w->ops[0].kind != DB_LEASE_FIND)
+            continue;
+        sim_cancel(s, w);
+        write_finish(s, w);
+    }
+}
+
 /* Helper structures go last: slots still point to them while connections are closed. */
 static void daemon_end(struct sim *s)
 {
     bool before = sim_memory_spare();
+    finish_questions(s);
     s->dead = true;
     while (!list_empty(&s->clients))
         sim_disconnect(container_of(s->clients.next, struct sim_client, node));

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* One write since the last sync; data NULL: the file was cut to `at` bytes. */
@@ -128,7 +129,9 @@ static struct disk_file *file_watch(const char *path)
     f = must(calloc(1, sizeof *f));
     list_init(&f->changes);
     snprintf(f->path, sizeof f->path, "%s", path);
-    if (!access(path, F_OK) && read_file(path, 1u << 30, &f->synced.bytes, &f->synced.n, NULL))
+    struct stat st;
+    if (!stat(path, &st) &&
+        read_file(path, (size_t)st.st_size, &f->synced.bytes, &f->synced.n, NULL))
         abort();
     f->synced.size = f->synced.n;
     list_append(&files, &f->node);

@@ -247,11 +247,13 @@ static void captured_stop(const struct recording *rec)
     }
 }
 
-/* No memory for the image whose row is committed: the row goes again. */
+/* No memory for the image whose row is committed: the row goes again, and the file if we made it. */
 static void take_back(struct recording *rec)
 {
     struct rows *r = rows_new(rec->job.core);
     rows_image_gone(r, &rec->row);
+    if (!rec->adopted)
+        rows_discard(r, rec->row.file);
     rows_commit(rec->job.core, r, NULL, NULL);
 }
 

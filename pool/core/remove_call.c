@@ -85,6 +85,7 @@ void removal_check(struct entry *im)
         return;
     struct rows *r = rows_new(im->core);
     rows_image_gone(r, &im->row);
+    rows_discard(r, im->row.file);
     entry_move(im, ENTRY_ERASING);
     if (!rows_commit(im->core, r, row_erased, im))
         entry_move(im, ENTRY_REMOVING);

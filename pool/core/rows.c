@@ -75,7 +75,6 @@ void rows_image_gone(struct rows *r, const struct image_row *image)
     struct db_op *op = rows_add(r, DB_IMAGE_DELETE);
     if (op)
         op->image = *image;
-    rows_discard(r, image->file);
 }
 
 void rows_discard(struct rows *r, const char *file)

@@ -32,9 +32,8 @@ struct db_op *rows_add(struct rows *r, enum db_op_kind kind);
 void rows_spoil(struct rows *r);
 
 void rows_image(struct rows *r, const struct image_row *image);
-/* Its file may be removed, then or at the next start. */
 void rows_image_gone(struct rows *r, const struct image_row *image);
-/* Likewise of a file that no row names any more. */
+/* A file that no row names any more may be removed, then or at the next start. */
 void rows_discard(struct rows *r, const char *file);
 
 /* Commits and frees r; then(owner, rc, text), which may be NULL, comes later. False: it could not

@@ -35,10 +35,7 @@ struct holder {
 static int hold_start(struct dompool *d, const char *method, json_t *parameters,
                       dompool_reply_fn *fn, struct holder *h)
 {
-    char *text = json_dumps(parameters, JSON_COMPACT);
-    json_decref(parameters);
-    if (!text)
-        out_of_memory();
+    char *text = talk_text(parameters);
     int rc = dompool_start(d, method, text, 0, fn, h);
     free(text);
     return rc;

@@ -78,7 +78,7 @@ void talk_print(const struct invocation *inv)
     json_decref(reply);
 }
 
-static char *parameters_text(json_t *parameters)
+char *talk_text(json_t *parameters)
 {
     if (!parameters)
         return NULL;
@@ -92,7 +92,7 @@ static char *parameters_text(json_t *parameters)
 int talk(struct invocation *inv, const char *method, json_t *parameters, json_t **reply)
 {
     *reply = NULL;
-    char *request = parameters_text(parameters), *answer = NULL;
+    char *request = talk_text(parameters), *answer = NULL;
     int status = talk_connect(inv);
     if (!status)
         status = talk_failed(inv, dompool_call(inv->daemon, method, request, &answer), NULL);
@@ -126,7 +126,7 @@ static void stream_answer(struct dompool *d, int rc, bool more, const char *repl
 int talk_stream(struct invocation *inv, const char *method, json_t *parameters,
                 void (*each)(const json_t *reply, void *data), void *data)
 {
-    char *request = parameters_text(parameters);
+    char *request = talk_text(parameters);
     struct stream s = {.each = each, .data = data, .inv = inv};
     int status = talk_connect(inv);
     if (!status)

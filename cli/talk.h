@@ -25,6 +25,9 @@ int talk_failed_on(struct invocation *inv, struct dompool *d, int rc, const char
 /* Prints the whole answer of the typed call that succeeded last, for --json. */
 void talk_print(const struct invocation *inv);
 
+/* Parameters as the library takes them: malloc'd, NULL for NULL. Steals parameters. */
+char *talk_text(json_t *parameters);
+
 /* Asks and waits. Steals parameters; NULL: none. On STATUS_DONE the caller owns *reply. */
 int talk(struct invocation *inv, const char *method, json_t *parameters, json_t **reply);
 

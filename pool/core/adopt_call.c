@@ -17,11 +17,9 @@ static int base_of(struct recording *rec, const struct image_info *info, struct 
     char id[UUID_TEXT_SIZE];
     if (uuid_is_none(&info->base_id))
         return 0;
-    list_each (node, &rec->job.core->images) {
-        const struct entry *im = entry_at(node);
-        if (!uuid_equal(&im->row.id, &info->base_id))
-            continue;
-        format_fits(rec->job.base, sizeof rec->job.base, "%s", im->row.name);
+    const struct entry *base = entry_of_id(rec->job.core, &info->base_id);
+    if (base) {
+        format_fits(rec->job.base, sizeof rec->job.base, "%s", base->row.name);
         return 0;
     }
     uuid_format(&info->base_id, id);

@@ -83,13 +83,10 @@ bool entry_is_unchecked(const struct entry *im)
     return im->state == ENTRY_UNVERIFIED || im->state == ENTRY_CHECKING;
 }
 
-/* NULL: it has none, or it is not there. */
-static struct entry *base_find(const struct entry *im)
+struct entry *entry_of_id(const struct core *core, const struct uuid *id)
 {
-    if (!entry_is_derived(im))
-        return NULL;
-    list_each (node, &im->core->images)
-        if (uuid_equal(&entry_at(node)->row.id, &im->row.base))
+    list_each (node, &core->images)
+        if (uuid_equal(&entry_at(node)->row.id, id))
             return entry_at(node);
     return NULL;
 }
@@ -98,7 +95,7 @@ void entries_link(struct core *core)
 {
     list_each (node, &core->images) {
         struct entry *im = entry_at(node);
-        im->base = base_find(im);
+        im->base = entry_is_derived(im) ? entry_of_id(core, &im->row.base) : NULL;
         im->pool = im->base ? im->base->own : im->own;
         im->prefetch_due = true;
     }

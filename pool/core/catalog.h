@@ -75,6 +75,8 @@ void entry_configure(struct entry *im);
 
 /* NULL: none has the name. One that is being removed is found, too. */
 struct entry *entry_find(const struct core *core, const char *name);
+/* Likewise by the id of its content. */
+struct entry *entry_of_id(const struct core *core, const struct uuid *id);
 /* Likewise. ANSWER_NO_SUCH_IMAGE. */
 int entry_look_up(const struct core *core, const char *name, struct entry **out, struct error *e);
 /* One that can be worked with, which is not being removed. ANSWER_NO_SUCH_IMAGE. */

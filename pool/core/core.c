@@ -1,7 +1,6 @@
 /* The roof: see core.h. */
 #include "pool/core/core.h"
 
-#include "base/text.h"
 #include "pool/core/domains.h"
 #include "pool/core/image_check.h"
 #include "pool/core/image_job.h"
@@ -94,19 +93,6 @@ static const char *lease_end_reason(struct slot *s, const struct host_domain *d)
     return s->suspended ? NULL : why;
 }
 
-/* By xl rename. A name that is longer than ours is compared as far as ours goes; one that is empty
- * is not there yet, or not any more. */
-static bool was_renamed(const struct slot *s, const struct host_domain *d)
-{
-    char name[DB_NAME_SIZE];
-    if (s->state != SLOT_LEASED || s->lease->state != LEASE_ACTIVE || !d->name[0] ||
-        d->state != HOST_DOMAIN_ALIVE)
-        return false;
-    format_fits(name, sizeof name, "%s", d->name);
-    text_plain(name);
-    return strcmp(name, s->lease->name) != 0;
-}
-
 /* False: the lease has ended, but is still being committed; the next listing ends it. */
 static bool compare_slot(struct slot *s, const struct host_domain *d)
 {
@@ -120,8 +106,8 @@ static bool compare_slot(struct slot *s, const struct host_domain *d)
             return false;
         if (why)
             lease_end(s->lease, why, NULL, NULL);
-        else if (d && was_renamed(s, d))
-            lease_renamed(s->lease, d->name);
+        else if (d && d->state == HOST_DOMAIN_ALIVE && s->state == SLOT_LEASED)
+            lease_take_name(s->lease, d->name);
     }
     return true;
 }

@@ -555,13 +555,19 @@ bool lease_end(struct lease *l, const char *reason,
     return committing;
 }
 
-void lease_renamed(struct lease *l, const char *name)
+void lease_take_name(struct lease *l, const char *given)
 {
     struct slot *s = l->slot;
+    char name[DB_NAME_SIZE];
+    if (l->state != LEASE_ACTIVE || !given[0] || !strcmp(given, l->name))
+        return;
+    format_fits(name, sizeof name, "%s", given);
+    text_plain(name);
+    if (!strcmp(name, l->name))
+        return;
     log_info("lease l%" PRIu64 ": domain %" PRId64 " (%s) is called %s now", l->id, s->domid,
              l->name, name);
-    format_fits(l->name, sizeof l->name, "%s", name);
-    text_plain(l->name);
+    memcpy(l->name, name, sizeof l->name);
     memcpy(s->name, l->name, sizeof s->name);
     struct rows *r = rows_new(l->core);
     slot_put(s, r);

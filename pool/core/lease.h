@@ -92,8 +92,9 @@ struct slot *lease_let_go(struct lease *l);
  * this returns; may be NULL. */
 bool lease_end(struct lease *l, const char *reason,
                void (*then)(void *owner, int rc, const struct error *e), void *owner);
-/* Of an active lease: somebody has given its domain another name. */
-void lease_renamed(struct lease *l, const char *name);
+/* What its domain is called: by `xl rename`, that may have become another name. It is taken as far as
+ * ours go. No name: it is not there yet, or not any more. */
+void lease_take_name(struct lease *l, const char *given);
 /* For a core that stops: ends it, or refuses its caller, unless it is being committed, or active and
  * held by no connection. */
 void lease_stop(struct lease *l);

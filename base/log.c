@@ -50,11 +50,6 @@ int log_level_parse(const char *name, enum log_level *out)
     return -1;
 }
 
-const char *log_level_name(enum log_level level)
-{
-    return level_names[level];
-}
-
 static int log_prefix(char *line, size_t size, enum log_level level)
 {
     if (log_journal)

@@ -15,7 +15,6 @@ void log_init(const char *ident, enum log_level level);
 void log_set_level(enum log_level level);
 /* 0 and *out, or -1 when name is none of error, warning, info, debug. */
 int log_level_parse(const char *name, enum log_level *out);
-const char *log_level_name(enum log_level level);
 
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

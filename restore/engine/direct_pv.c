@@ -6,8 +6,8 @@
 #include "restore/engine/direct.h"
 
 #include "base/page.h"
+#include "restore/engine/vcpus.h"
 #include "restore/formats/records.h"
-#include "restore/formats/stream.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,7 +17,6 @@
 #include <xenforeignmemory.h>
 
 #define P2M_PER_FRAME (PAGE_BYTES / 8)
-#define VCPU_HEADER_BYTES 8u
 
 /* ---- the p2m list ---- */
 
@@ -165,46 +164,6 @@ int direct_pv_write_shared_info(struct direct *d, const struct image *im, struct
 
 /* ---- vCPUs ---- */
 
-struct blob {
-    const uint8_t *bytes; /* NULL: the image has none */
-    uint32_t length;
-};
-
-struct vcpu_blobs {
-    struct blob basic, extended, xsave, msrs;
-};
-
-static struct blob *blob_for(struct vcpu_blobs *v, uint32_t type)
-{
-    switch (type) {
-    case RECORD_X86_PV_VCPU_BASIC:
-        return &v->basic;
-    case RECORD_X86_PV_VCPU_EXTENDED:
-        return &v->extended;
-    case RECORD_X86_PV_VCPU_XSAVE:
-        return &v->xsave;
-    case RECORD_X86_PV_VCPU_MSRS:
-        return &v->msrs;
-    default:
-        return NULL;
-    }
-}
-
-static void blobs_find(const struct image *im, struct vcpu_blobs v[STREAM_VCPUS_MAX])
-{
-    struct image_record r;
-    struct vcpu_blobs none;
-    size_t cursor = 0;
-    while (image_next_record(im, &cursor, &r)) {
-        const uint8_t *body = r.body;
-        if (!blob_for(&none, r.type) || r.length <= VCPU_HEADER_BYTES ||
-            get_u32(body) >= STREAM_VCPUS_MAX)
-            continue;
-        *blob_for(&v[get_u32(body)], r.type) =
-            (struct blob){body + VCPU_HEADER_BYTES, r.length - VCPU_HEADER_BYTES};
-    }
-}
-
 static int frame_of(const struct direct *d, uint64_t pfn, bool table, const char *what,
                     uint64_t *mfn, struct error *e)
 {
@@ -247,7 +206,7 @@ static int context_localise(const struct direct *d, uint32_t id, vcpu_guest_cont
     return rc;
 }
 
-static int set_basic(struct direct *d, uint32_t id, const struct blob *b, struct error *e)
+static int set_basic(struct direct *d, uint32_t id, const struct vcpu_bytes *b, struct error *e)
 {
     struct target *t = d->target;
     vcpu_guest_context_any_t context;
@@ -265,72 +224,17 @@ static int set_basic(struct direct *d, uint32_t id, const struct blob *b, struct
     return 0;
 }
 
-static int set_extended(struct direct *d, uint32_t id, const struct blob *b, struct error *e)
+static int set_vcpu(struct direct *d, uint32_t id, const struct vcpu_records *v, struct error *e)
 {
     struct target *t = d->target;
-    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_set_ext_vcpucontext, .domain = (domid_t)t->domid};
-    size_t size = sizeof domctl.u.ext_vcpucontext;
-    memcpy(&domctl.u.ext_vcpucontext, b->bytes, b->length < size ? b->length : size);
-    domctl.u.ext_vcpucontext.vcpu = id;
-    if (xc_domctl(t->xen.xch, &domctl))
-        return xen_error(&t->xen, e, "domain %u: set the callbacks of vCPU %u", t->domid, id);
-    return 0;
-}
-
-static int set_xsave(struct direct *d, uint32_t id, const struct blob *b, struct error *e)
-{
-    struct target *t = d->target;
-    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_setvcpuextstate, .domain = (domid_t)t->domid};
-    DECLARE_HYPERCALL_BUFFER(void, buffer);
-    buffer = xc_hypercall_buffer_alloc(t->xen.xch, buffer, b->length);
-    if (!buffer)
-        return error_set(e, -ENOMEM, "out of memory for the xsave state of vCPU %u", id);
-    memcpy(buffer, b->bytes, b->length);
-    domctl.u.vcpuextstate.vcpu = id;
-    domctl.u.vcpuextstate.size = b->length;
-    set_xen_guest_handle(domctl.u.vcpuextstate.buffer, buffer);
-    int rc = xc_domctl(t->xen.xch, &domctl);
-    if (rc)
-        rc = xen_error(&t->xen, e, "domain %u: set the xsave state of vCPU %u", t->domid, id);
-    xc_hypercall_buffer_free(t->xen.xch, buffer);
-    return rc;
-}
-
-static int set_msrs(struct direct *d, uint32_t id, const struct blob *b, struct error *e)
-{
-    struct target *t = d->target;
-    struct xen_domctl domctl = {.cmd = XEN_DOMCTL_set_vcpu_msrs, .domain = (domid_t)t->domid};
-    DECLARE_HYPERCALL_BUFFER(xen_domctl_vcpu_msr_t, buffer);
-    buffer = xc_hypercall_buffer_alloc(t->xen.xch, buffer, b->length);
-    if (!buffer)
-        return error_set(e, -ENOMEM, "out of memory for the MSRs of vCPU %u", id);
-    memcpy(buffer, b->bytes, b->length);
-    domctl.u.vcpu_msrs.vcpu = id;
-    domctl.u.vcpu_msrs.msr_count = b->length / (uint32_t)sizeof(xen_domctl_vcpu_msr_t);
-    set_xen_guest_handle(domctl.u.vcpu_msrs.msrs, buffer);
-    int rc = xc_domctl(t->xen.xch, &domctl);
-    if (rc)
-        rc = xen_error(&t->xen, e, "domain %u: set the MSRs of vCPU %u", t->domid, id);
-    xc_hypercall_buffer_free(t->xen.xch, buffer);
-    return rc;
-}
-
-static int set_vcpu(struct direct *d, uint32_t id, const struct vcpu_blobs *v, struct error *e)
-{
     int rc = v->basic.bytes ? set_basic(d, id, &v->basic, e) : 0;
-    if (!rc && v->extended.bytes)
-        rc = set_extended(d, id, &v->extended, e);
-    if (!rc && v->xsave.bytes)
-        rc = set_xsave(d, id, &v->xsave, e);
-    if (!rc && v->msrs.bytes)
-        rc = set_msrs(d, id, &v->msrs, e);
-    return rc;
+    return rc ? rc : vcpu_set_state(&t->xen, t->domid, id, v, e);
 }
 
 int direct_pv_set_vcpus(struct direct *d, const struct image *im, struct error *e)
 {
-    struct vcpu_blobs v[STREAM_VCPUS_MAX] = {0};
-    blobs_find(im, v);
+    struct vcpu_records v[STREAM_VCPUS_MAX];
+    vcpu_records_find(im, v);
     if (!v[0].basic.bytes)
         return error_set(e, -EINVAL, "the image has no vCPU 0");
     int rc = frames_go_live(&d->frames, e);

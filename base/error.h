@@ -35,7 +35,7 @@
     X(IMAGE_REFUSED, "ImageRefused",                                                               \
       "the saved state is damaged, not supported, or does not fit its base or disks")              \
     X(IMAGE_BROKEN, "ImageBroken",                                                                 \
-      "the image is damaged, or its slots cannot be built; the text gives the reason")             \
+      "the image is damaged, or slots cannot be made of it; the text gives the reason")            \
     X(NAME_IN_USE, "NameInUse", "a domain with this name exists already")                          \
     X(NOT_PERMITTED, "NotPermitted", "the caller may not do this")                                 \
     X(NO_HOST_MEMORY, "NoHostMemory", "the host has too little free memory for another domain")    \

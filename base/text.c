@@ -77,6 +77,25 @@ bool format_fits(char *buf, size_t size, const char *fmt, ...)
     return fits;
 }
 
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+bool text_same_but_numbers(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        if (is_digit(*a) && is_digit(*b)) {
+            a += strspn(a, "0123456789") - 1;
+            b += strspn(b, "0123456789") - 1;
+        } else if (*a != *b) {
+            return false;
+        } else if (!*a) {
+            return true;
+        }
+    }
+}
+
 char *format_new(const char *fmt, ...)
 {
     char *out;

@@ -12,6 +12,8 @@ bool format_fits(char *buf, size_t size, const char *fmt, ...)
 /* Makes a text what may be logged and sent: one line of UTF-8. Control characters, and bytes that
  * are not UTF-8, become '?'; a character that was cut at the end of the text goes. */
 void text_plain(char *text);
+/* True when the texts differ in nothing but the decimal numbers in them. */
+bool text_same_but_numbers(const char *a, const char *b);
 /* malloc'd string or NULL. */
 char *format_new(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Names of images, domains: 1..63 characters of [A-Za-z0-9._-], first one alphanumeric. */

@@ -7,6 +7,7 @@
 #include "base/uuid.h"
 #include "pool/core/image_job.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,7 @@ struct entry *entry_new(struct core *core, const struct image_row *row, struct i
     im->facts = *facts;
     *facts = (struct image_facts){0};
     failures_init(&im->checks, core);
+    failures_init(&im->completions, core);
     list_init(&im->in_core);
     list_init(&im->removals);
     list_init(&im->old);
@@ -53,6 +55,7 @@ struct entry *entry_new(struct core *core, const struct image_row *row, struct i
 void entry_free(struct entry *im)
 {
     failures_dispose(&im->checks);
+    failures_dispose(&im->completions);
     list_remove(&im->in_core);
     json_decref(im->facts.config);
     free(im);
@@ -164,14 +167,20 @@ void entry_move(struct entry *im, enum entry_state to)
 
 int entry_check(const struct entry *im, struct error *e)
 {
-    const struct failures *f = &im->checks;
+    const struct failures *f = &im->checks, *c = &im->completions;
     if (im->state == ENTRY_DAMAGED)
         return error_set(e, ANSWER_IMAGE_BROKEN, "image %s: %s", im->row.name, im->damage);
-    if (f->n < BROKEN_AFTER)
-        return 0;
-    return error_set(e, failures_answer(f),
-                     "image %s: its file could not be checked %u times in a row, the last time: %s",
-                     im->row.name, f->n, f->text);
+    if (f->n >= BROKEN_AFTER)
+        return error_set(
+            e, failures_answer(f),
+            "image %s: its file could not be checked %u times in a row, the last time: %s",
+            im->row.name, f->n, f->text);
+    if (c->n >= SHARED_BY && timer_armed(&c->pause))
+        return error_set(e, failures_answer(c),
+                         "image %s: %u slots in a row failed to become it, for one reason: %s; the "
+                         "next try is in %" PRIu64 " ms",
+                         im->row.name, c->n, c->text, failures_pause_ms(c));
+    return 0;
 }
 
 bool entry_family_checked(const struct entry *im)
@@ -196,6 +205,28 @@ void entry_damaged(struct entry *im, const char *text)
 }
 
 /* ---- what happens to it ---- */
+
+void entry_completed(struct entry *im)
+{
+    if (im->completions.n)
+        failures_reset(&im->completions);
+}
+
+/* The domids in them differ from slot to slot. */
+void entry_completion_failed(struct entry *im, int answer, const char *text)
+{
+    struct failures *f = &im->completions;
+    if (answer != ANSWER_IMAGE_REFUSED && answer != ANSWER_INTERNAL)
+        return;
+    if (f->n && !text_same_but_numbers(f->text, text))
+        failures_reset(f);
+    failures_add(f, answer, text, im->backoff_ms, im->backoff_max_ms);
+    if (f->n < SHARED_BY)
+        return;
+    log_error("image %s: %u slots in a row failed to become it, for one reason: %s", im->row.name,
+              f->n, text);
+    core_kick(im->core); /* whoever waits for it is refused */
+}
 
 void entry_changed(struct entry *im)
 {
@@ -226,6 +257,7 @@ void entry_replace(struct entry *im, const struct image_row *row, struct image_f
     im->facts = *facts;
     *facts = (struct image_facts){0};
     failures_reset(&im->checks);
+    failures_reset(&im->completions);
     entry_move(im, ENTRY_SOUND); /* what was just written is sound */
     entries_link(im->core);
 }

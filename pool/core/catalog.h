@@ -44,6 +44,7 @@ struct entry {
     enum entry_state before;     /* marking: what it goes back to */
     char damage[DB_REASON_SIZE]; /* damaged: why */
     struct failures checks;      /* of its file, when the daemon had started */
+    struct failures completions; /* of slots that were to become it, in a row for one reason */
     struct list old;             /* files of versions that were replaced */
     struct entry *base;          /* NULL: it is stored whole, or its base is missing */
     struct pool *own;            /* of its own slots; a derived image's is empty, once those that it
@@ -96,14 +97,19 @@ bool entry_has_derived(const struct entry *im, char *text, size_t size);
 /* No slot may become an image whose file is not checked: true when it and all that is derived from
  * it are. One that cannot be checked does not hold up the others: whoever wants it is refused. */
 bool entry_family_checked(const struct entry *im);
-/* 0, or ANSWER_IMAGE_BROKEN or the host's trouble with the reason, when its file is damaged or could
- * not be checked several times in a row. */
+/* 0, or ANSWER_IMAGE_BROKEN or the host's trouble with the reason: its file is damaged or could not be
+ * checked several times in a row, or slots failed to become it and the pause after that is not over. */
 int entry_check(const struct entry *im, struct error *e);
 
 /* Moves by the diagram above. */
 void entry_move(struct entry *im, enum entry_state to);
 /* Its file cannot be used, for good. */
 void entry_damaged(struct entry *im, const char *text);
+/* A slot has become it. */
+void entry_completed(struct entry *im);
+/* A slot failed while it became the image. What the host lacks is not the image's fault and does not
+ * count; nor does one slot's failure of its own. */
+void entry_completion_failed(struct entry *im, int answer, const char *text);
 /* It is being allocated. */
 void entry_used(struct entry *im);
 /* What warm slots that may become it should open ahead may have changed. Does nothing at once. */

@@ -190,21 +190,24 @@ static void unused_failed(struct slot *s, int answer, const char *why)
     slot_break(s, why);
 }
 
-static void completion_failed(struct slot *s, const char *why)
+static void completion_failed(struct slot *s, int answer, const char *why)
 {
     struct lease *l = s->lease;
     if (l)
         lease_let_go(l);
     slot_break(s, why);
-    if (l)
-        lease_slot_failed(l, why);
+    if (!l)
+        return;
+    if (uuid_equal(&l->version, &l->image->row.id)) /* it has not been replaced meanwhile */
+        entry_completion_failed(l->image, answer, why);
+    lease_slot_failed(l, why);
 }
 
 /* Once it is leased or on its way out, that is no news. */
 static void slot_failed(struct slot *s, int answer, const char *why)
 {
     if (s->state == SLOT_COMPLETING)
-        completion_failed(s, why);
+        completion_failed(s, answer, why);
     else if (s->state == SLOT_BUILDING || s->state == SLOT_TURNING || s->state == SLOT_WARM)
         unused_failed(s, answer, why);
 }

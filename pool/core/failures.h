@@ -9,6 +9,8 @@
 
 /* From so many on, callers are told what is broken instead of waiting. */
 #define BROKEN_AFTER 3
+/* So many slots that fail to become an image, for the same reason, do so because of the image. */
+#define SHARED_BY 2
 
 struct failures {
     struct core *core;

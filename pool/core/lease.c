@@ -390,12 +390,17 @@ static void lease_take(struct lease *l, struct slot *s)
 
 void lease_slot_failed(struct lease *l, const char *why)
 {
+    struct error e;
     char text[DB_REASON_SIZE + 64];
     struct story *st = &l->story;
     lease_let_go(l);
     lease_move(l, LEASE_WAITING);
     st->tries++;
     format_fits(st->last_failure, sizeof st->last_failure, "%s", why);
+    if (entry_check(l->image, &e)) {
+        lease_refuse(l, e.code, e.text);
+        return;
+    }
     if (st->tries <= l->pool->settings.retries && lease_place(l))
         return;
     format_fits(text, sizeof text, "%u slots failed, the last one: %s", st->tries, why);
@@ -426,6 +431,7 @@ static void lease_committed(void *owner, int rc, const struct error *e);
 void lease_completed(struct lease *l, const struct completion *c)
 {
     struct core *core = l->core;
+    entry_completed(l->image);
     story_completed(&l->story, c, core_now_us(core));
     story_probe_completed(&l->story, l->slot);
     l->created_ms = core_wall_ms(core);

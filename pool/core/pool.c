@@ -339,7 +339,9 @@ static const char *pool_trouble(const struct pool *p)
     const struct entry *im = p->set.image;
     if (im->state == ENTRY_DAMAGED)
         return im->damage;
-    return p->failures.text[0] ? p->failures.text : im->checks.text;
+    if (p->failures.text[0])
+        return p->failures.text;
+    return im->checks.text[0] ? im->checks.text : im->completions.text;
 }
 
 static uint64_t pool_pause_ms(const struct pool *p)

@@ -99,16 +99,28 @@ static void test_retries(void **state)
     (void)state;
     sim_end(&sim);
     begin_with(FIRE, "complete_timeout = 1s\n");
-    sim.faults.fate = FATE_COMPLETE_FAILS;
+    sim.faults.fate = FATE_COMPLETE_HANGS; /* each for a reason of its own */
     sim.faults.fate_for = 2;
     sim_expect(root, "PoolSet",
                json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "4"), 100, NULL);
     sim_expect(root, "PoolWait", NULL, 20000, NULL);
-    sim_expect(root, "Allocate", want("fire", 0), 1000, NULL); /* the third one is good */
+    sim_expect(root, "Allocate", want("fire", 0), 4000, NULL); /* the third one is good */
     sim_run(&sim, 10000);
     assert_int_equal(sim_pool(&sim, "fire")->set.count[SLOT_BROKEN], 0);
     assert_int_equal(sim_domains(&sim), 5);
     sim_check_quiet(&sim);
+}
+
+/* All warm slots go, others come, and whatever pause there was is over. */
+static void refill(const char *image)
+{
+    static const char *const min[] = {"0", "2"};
+    for (size_t i = 0; i < ARRAY_SIZE(min); i++) {
+        sim_expect(root, "PoolSet",
+                   json_pack("{s:s, s:{s:s}}", "image", image, "settings", "min", min[i]), 100,
+                   NULL);
+        sim_run(&sim, 50000);
+    }
 }
 
 static void test_completions_fail(void **state)
@@ -117,21 +129,59 @@ static void test_completions_fail(void **state)
                                           FATE_COMPLETE_HANGS};
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(fates); i++) {
+        /* That it took too long is no reason that two slots share. */
+        const char *expected = fates[i] == FATE_COMPLETE_HANGS ? "AllocateFailed" : "ImageBroken";
         begin_with(FIRE, "complete_timeout = 1s\n[pool]\nmin = 2\n");
         sim.faults.fate = fates[i];
         sim_run(&sim, 5000);
-        sim_expect(root, "Allocate", want("fire", 0), 5000, "AllocateFailed");
+        sim_expect(root, "Allocate", want("fire", 0), 5000, expected);
         sim_run(&sim, 5000);
-        sim_expect(root, "Allocate", want("fire", 30000), 40000, "AllocateFailed");
+        sim_expect(root, "Allocate", want("fire", 30000), 40000, expected);
         assert_int_equal(sim.allocated, 0);
-        /* Those that are warm now would fail as well: let them be used up. */
+        /* Those that are warm now would fail as well. */
         memset(&sim.faults, 0, sizeof sim.faults);
-        sim_run(&sim, 5000);
+        refill("fire");
         sim_expect(root, "Allocate", want("fire", 30000), 40000, NULL);
         sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 1000, NULL);
         recovered(10000);
         sim_end(&sim);
     }
+}
+
+/* What two slots share is the image's fault: it is known by then, and costs no third one; and after
+ * that one slot for each pause. */
+static void test_shared_reason(void **state)
+{
+    (void)state;
+    sim_end(&sim);
+    begin_with(FIRE, "[pool]\nmin = 4\nbackoff = 10s\nbackoff_max = 40s\n");
+    sim.faults.fate = FATE_COMPLETE_FAILS;
+    sim_run(&sim, 30000);
+    const struct entry *im = sim_pool(&sim, "fire")->set.image;
+    uint64_t slots = sim.core.next_slot;
+    sim_expect(root, "Allocate", want("fire", 0), 1000, "ImageBroken");
+    assert_int_equal(im->completions.n, 2);
+    json_t *reply = sim_ask(root, "PoolShow", json_pack("{s:s}", "image", "fire"), 10);
+    const json_t *pool = json_array_get(json_object_get(answer(reply), "pools"), 0);
+    assert_string_equal(text_of(pool, "last_error"), im->completions.text);
+    json_decref(reply);
+    sim_expect(root, "Allocate", want("fire", 5000), 10, "ImageBroken");
+    sim_run(&sim, 8000);
+    assert_int_equal(sim.core.next_slot, slots + 2);
+    assert_int_equal(warm("fire"), 4);
+    sim_expect(root, "Allocate", want("fire", 0), 10, "ImageBroken");
+    sim_run(&sim, 20000); /* the pause is 20 s by now */
+    for (unsigned n = 3; n <= 4; n++) {
+        sim_expect(root, "Allocate", want("fire", 0), 1000, "ImageBroken");
+        assert_int_equal(im->completions.n, n);
+        sim_run(&sim, 50000);
+    }
+    assert_int_equal(sim.core.next_slot, slots + 4);
+    /* Slots that are warm have their fate already. */
+    memset(&sim.faults, 0, sizeof sim.faults);
+    refill("fire");
+    sim_expect(root, "Allocate", want("fire", 0), 1000, NULL);
+    assert_int_equal(im->completions.n, 0);
 }
 
 static void test_completed_helper_hangs(void **state)
@@ -284,6 +334,7 @@ int main(void)
         TEST(test_warm_helper_dies),
         TEST(test_retries),
         cmocka_unit_test(test_completions_fail),
+        TEST(test_shared_reason),
         TEST(test_completed_helper_hangs),
         TEST(test_destroy_fails),
         TEST(test_list_fails),

@@ -72,11 +72,11 @@ static void test_retries(void **state)
 {
     char lease[32];
     (void)state;
-    sim.faults.fate = FATE_COMPLETE_FAILS;
+    sim.faults.fate = FATE_COMPLETE_HANGS;
     sim_pool(&sim, "base")->shrink = true;
     expect("PoolSet", json_pack("{s:s, s:{s:s}}", "image", "base", "settings", "min", "0"), NULL);
     sim_run(&sim, 5000);
-    sim_expect(root, "Allocate", want("shop", 60000), 60000, "AllocateFailed");
+    sim_expect(root, "Allocate", want("shop", 600000), 600000, "AllocateFailed");
     sim.faults.fate_for = 2;
     take("shop", lease);
 }

@@ -332,6 +332,18 @@ static void log_unread(void **state)
     }
 }
 
+static void same_but_numbers(void **state)
+{
+    (void)state;
+    assert_true(text_same_but_numbers("", ""));
+    assert_true(text_same_but_numbers("domain 7: no", "domain 1234: no"));
+    assert_true(text_same_but_numbers("5", "50"));
+    assert_false(text_same_but_numbers("domain 7: no", "domain : no"));
+    assert_false(text_same_but_numbers("domain 7: no", "domain 7: yes"));
+    assert_false(text_same_but_numbers("7", "7 "));
+    assert_false(text_same_but_numbers("a7", "a"));
+}
+
 static void log_levels(void **state)
 {
     (void)state;
@@ -355,6 +367,7 @@ int main(void)
         cmocka_unit_test(uuids),
         cmocka_unit_test(zero_pages),
         cmocka_unit_test(files),
+        cmocka_unit_test(same_but_numbers),
         cmocka_unit_test(log_levels),
         cmocka_unit_test(log_unread),
         cmocka_unit_test(priorities),

@@ -9,8 +9,8 @@
  *   guest   libxenguest, fed a migration stream that stalls between base and delta; takes every
  *           image that the importer accepts
  *
- * For others: this header and trace.h. The other headers of this folder are parts of the engines:
- * direct.h, frames.h, populate.h, page_writer.h, grant_copy.h, table_pins.h.
+ * For others: this header, trial.h and trace.h. The other headers of this folder are parts of the
+ * engines: direct.h, frames.h, populate.h, page_writer.h, grant_copy.h, table_pins.h, vcpus.h.
  *
  * May include: xen, formats, store, base.
  */

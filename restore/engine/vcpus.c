@@ -1,7 +1,6 @@
 /* vCPU records of a PV guest: see vcpus.h. */
 #include "restore/engine/vcpus.h"
 
-#include "base/io.h"
 #include "restore/formats/records.h"
 
 #include <errno.h>

@@ -6,6 +6,7 @@
 #include "base/page.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "restore/engine/trial.h"
 #include "restore/formats/fingerprint.h"
 #include "restore/formats/lineage.h"
 #include "restore/formats/records.h"
@@ -42,15 +43,29 @@ static int open_base(struct warm *w, const struct warm_request *r, struct error 
     return rc ? rc : engine_choose(r->engine, w->target.base, &w->engine, e);
 }
 
+static int take_uuid(const struct warm_request *r, struct uuid *uuid, struct error *e)
+{
+    return uuid_parse(r->uuid, uuid)
+               ? error_set(e, -EINVAL, "slot %s: malformed uuid %s", r->slot, r->uuid)
+               : 0;
+}
+
+static int try_vcpus(struct warm *w, const struct warm_request *r, struct error *e)
+{
+    struct uuid uuid;
+    int rc = take_uuid(r, &uuid, e);
+    return rc ? rc : trial_run(&w->target.xen, &w->target.conf, &uuid, w->target.base, e);
+}
+
 static int create_domain(struct warm *w, const struct warm_request *r, struct error *e)
 {
     uint64_t pages = image_info(w->target.base)->entries;
     uint64_t need =
         pages * (PAGE_BYTES / 1024) + domain_paging_pool_kib(&w->target.conf) + OVERHEAD_KIB;
     struct uuid uuid;
-    if (uuid_parse(w->uuid, &uuid))
-        return error_set(e, -EINVAL, "slot %s: malformed uuid %s", r->slot, w->uuid);
-    int rc = domain_memory_check(&w->target.xen, need, r->memory_reserve_kib, e);
+    int rc = take_uuid(r, &uuid, e);
+    if (!rc)
+        rc = domain_memory_check(&w->target.xen, need, r->memory_reserve_kib, e);
     if (rc)
         return rc;
     return domain_create(&w->target.xen, &w->target.conf, &uuid, pages, &w->target.domid, e);
@@ -152,6 +167,7 @@ int warm_build(struct warm *w, const struct warm_request *r,
     TRACE_STEP(trace, "request", take_request(w, r, e));
     TRACE_STEP(trace, "open", xen_open(&w->target.xen, e));
     TRACE_STEP(trace, "image", open_base(w, r, e));
+    TRACE_STEP(trace, "trial", try_vcpus(w, r, e));
     TRACE_STEP(trace, "create", create_domain(w, r, e));
     TRACE_STEP(trace, "report", created(w, data));
     TRACE_STEP(trace, "channels", open_channels(w, e));

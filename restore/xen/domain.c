@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 #include <xen/hvm/params.h>
 
 /* libxl's LIBXL_MAXMEM_CONSTANT: room beyond the target for what Xen accounts to a domain
@@ -23,6 +24,14 @@
 /* no_delay_for_missed_ticks, libxl's default. It is not in the save stream. With Xen's own default,
  * guest time would stand still while the guest is not scheduled. */
 #define TIMER_MODE 1
+
+/* How long a domain without memory may take to go: a grace period of RCU, and much more. */
+#define DISCARD_MS 2000u
+
+/* A domain without memory: what Xen demands of any (xen/arch/x86/mm/hap/hap.c, hap_enable: 256
+ * pages), and a monitor table for each vCPU with room to spare. */
+#define BARE_POOL_KIB 1024u
+#define BARE_POOL_VCPU_KIB 16u
 
 /* libxl_get_required_shadow_memory: 1 MiB a vCPU for shadows and 8 KiB a MiB of memory for
  * the p2m and the resident shadows. */
@@ -83,6 +92,14 @@ static int create_empty(struct xen *x, const struct domconf *c, const struct uui
                      c->guest == IMAGE_GUEST_PV ? "PV" : "PVH", c->max_vcpus);
 }
 
+static int set_paging_pool(struct xen *x, uint32_t domid, uint64_t kib, struct error *e)
+{
+    uint64_t bytes = (kib * 1024 + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    if (xc_set_paging_mempool_size(x->xch, domid, bytes))
+        return xen_error(x, e, "domain %u: set the paging pool to %" PRIu64 " KiB", domid, kib);
+    return 0;
+}
+
 static int set_guest_kind(struct xen *x, const struct domconf *c, uint32_t domid, struct error *e)
 {
     if (c->guest == IMAGE_GUEST_PV) {
@@ -91,17 +108,16 @@ static int set_guest_kind(struct xen *x, const struct domconf *c, uint32_t domid
                              domid, c->max_mem_kib);
         return 0;
     }
-    uint64_t kib = domain_paging_pool_kib(c);
-    uint64_t bytes = (kib * 1024 + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    if (xc_set_paging_mempool_size(x->xch, domid, bytes))
-        return xen_error(x, e, "domain %u: set the paging pool to %" PRIu64 " KiB", domid, kib);
+    int rc = set_paging_pool(x, domid, domain_paging_pool_kib(c), e);
+    if (rc)
+        return rc;
     if (xc_hvm_param_set(x->xch, domid, HVM_PARAM_TIMER_MODE, TIMER_MODE))
         return xen_error(x, e, "domain %u: set its timer mode", domid);
     return 0;
 }
 
-int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint64_t pages,
-                  uint32_t *domid, struct error *e)
+static int create_with_vcpus(struct xen *x, const struct domconf *c, const struct uuid *uuid,
+                             uint32_t *domid, struct error *e)
 {
     *domid = DOMID_INVALID;
     int rc = create_empty(x, c, uuid, domid, e);
@@ -109,6 +125,24 @@ int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uui
         return rc;
     if (xc_domain_max_vcpus(x->xch, *domid, c->max_vcpus))
         return xen_error(x, e, "domain %u: make %u vCPUs", *domid, c->max_vcpus);
+    return 0;
+}
+
+int domain_create_bare(struct xen *x, const struct domconf *c, const struct uuid *uuid,
+                       uint32_t *domid, struct error *e)
+{
+    int rc = create_with_vcpus(x, c, uuid, domid, e);
+    return !rc && c->guest == IMAGE_GUEST_PVH
+               ? set_paging_pool(x, *domid, BARE_POOL_KIB + BARE_POOL_VCPU_KIB * c->max_vcpus, e)
+               : rc;
+}
+
+int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint64_t pages,
+                  uint32_t *domid, struct error *e)
+{
+    int rc = create_with_vcpus(x, c, uuid, domid, e);
+    if (rc)
+        return rc;
     uint64_t kib = pages * (PAGE_BYTES / 1024);
     kib = (kib > c->target_mem_kib ? kib : c->target_mem_kib) + MAXMEM_SLACK_KIB;
     if (xc_domain_setmaxmem(x->xch, *domid, kib))
@@ -116,6 +150,32 @@ int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uui
     if (xc_domain_set_tsc_info(x->xch, *domid, c->tsc_mode, 0, 0, 0))
         return xen_error(x, e, "domain %u: set TSC mode %u", *domid, c->tsc_mode);
     return set_guest_kind(x, c, *domid, e);
+}
+
+static int is_there(struct xen *x, uint32_t domid, bool *there, struct error *e)
+{
+    xc_domaininfo_t info;
+    int n = xc_domain_getinfolist(x->xch, domid, 1, &info);
+    if (n < 0)
+        return xen_error(x, e, "domain %u: ask whether it is gone", domid);
+    *there = n == 1 && info.domain == domid;
+    return 0;
+}
+
+int domain_discard(struct xen *x, uint32_t domid, struct error *e)
+{
+    bool there = true;
+    xen_log_clear(x);
+    if (xc_domain_destroy(x->xch, domid))
+        return xen_error(x, e, "domain %u: destroy it after a trial", domid);
+    for (unsigned ms = 0; ms < DISCARD_MS; ms++) {
+        int rc = is_there(x, domid, &there, e);
+        if (rc || !there)
+            return rc;
+        usleep(1000);
+    }
+    return error_set(e, -ETIMEDOUT, "domain %u: it is still there %u ms after it was destroyed",
+                     domid, DISCARD_MS);
 }
 
 int domain_event_channel(struct xen *x, uint32_t domid, uint32_t *port, struct error *e)

@@ -18,6 +18,17 @@
 int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint64_t pages,
                   uint32_t *domid, struct error *e);
 
+/*
+ * Creates a paused domain of that kind which never gets memory and never runs: vCPU structures, and
+ * for PVH the paging pool that they need. For what is tried before it is done to a domain that
+ * counts. *domid and errors as of domain_create. domain_discard ends it.
+ */
+int domain_create_bare(struct xen *x, const struct domconf *c, const struct uuid *uuid,
+                       uint32_t *domid, struct error *e);
+/* Destroys a domain that has no memory, no device and no node, and waits until it is gone: some
+ * milliseconds. -ETIMEDOUT: after two seconds it is still there. */
+int domain_discard(struct xen *x, uint32_t domid, struct error *e);
+
 /* What Xen sets aside for the domain's paging structures: 0 for PV. */
 uint64_t domain_paging_pool_kib(const struct domconf *c);
 

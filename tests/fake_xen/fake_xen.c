@@ -439,6 +439,22 @@ static struct fake_vcpu *vcpu_of(uint32_t id)
     return id < FAKE_VCPUS ? &fake_xen->vcpus[id] : NULL;
 }
 
+uint64_t fake_xen_components = UINT64_MAX;
+uint32_t fake_xen_lacks[FAKE_FEATURE_WORDS];
+
+int xc_get_cpu_featureset(xc_interface *xch, uint32_t index, uint32_t *nr_features,
+                          uint32_t *featureset)
+{
+    FAKE_CALL();
+    (void)xch, (void)index;
+    if (refused(__func__))
+        return -1;
+    for (uint32_t i = 0; i < *nr_features && i < FAKE_FEATURE_WORDS; i++)
+        featureset[i] = ~fake_xen_lacks[i];
+    *nr_features = *nr_features < FAKE_FEATURE_WORDS ? *nr_features : FAKE_FEATURE_WORDS;
+    return 0;
+}
+
 int xc_domctl(xc_interface *xch, struct xen_domctl *domctl)
 {
     FAKE_CALL();
@@ -448,7 +464,13 @@ int xc_domctl(xc_interface *xch, struct xen_domctl *domctl)
     struct fake_vcpu *v;
     (void)xch;
     errno = ENOSYS;
-    if (fake_xen_refuses(__func__, domctl->domain) || fake_xen->hvm)
+    if (fake_xen_refuses(__func__, domctl->domain))
+        return -1;
+    if (domctl->cmd == XEN_DOMCTL_getvcpuextstate) {
+        domctl->u.vcpuextstate.xfeature_mask = fake_xen_components;
+        return 0;
+    }
+    if (fake_xen->hvm)
         return -1;
     switch (domctl->cmd) {
     case XEN_DOMCTL_set_ext_vcpucontext:

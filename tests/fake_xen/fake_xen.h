@@ -92,6 +92,12 @@ struct fake_xen {
 
 #define FAKE_SHARED_INFO_MFN 1u
 
+/* The processor: the components of its xsave state, and the bits of each word of the feature set
+ * that it lacks. */
+#define FAKE_FEATURE_WORDS 13u
+extern uint64_t fake_xen_components;
+extern uint32_t fake_xen_lacks[FAKE_FEATURE_WORDS];
+
 /* The domain that the calls speak to, unless fake_xen_of says otherwise. */
 extern struct fake_xen *fake_xen;
 

@@ -216,6 +216,8 @@ static void add_vcpu(struct stream_build *b, unsigned id, bool tiny)
     put_u32(blob + 8, id); /* xen_domctl_ext_vcpucontext: vcpu, size */
     put_u32(blob + 12, 48);
     add(b, RECORD_X86_PV_VCPU_EXTENDED, blob, 8 + 48);
+    put_u64(blob + 8, BUILD_COMPONENTS);
+    put_u64(blob + 16, BUILD_COMPONENTS);
     add(b, RECORD_X86_PV_VCPU_XSAVE, blob, 8 + 832);
     add(b, RECORD_X86_PV_VCPU_MSRS, blob, 8 + 32);
 }
@@ -244,7 +246,13 @@ static void add_static_data(struct stream_build *b, bool tiny)
     if (b->guest == IMAGE_GUEST_PV)
         add(b, RECORD_X86_PV_INFO, pv_info, sizeof pv_info);
     if (!tiny) {
-        add(b, RECORD_X86_CPUID_POLICY, zeros, 4 * 24);
+        uint8_t leaves[4 * 24] = {0};
+        put_u32(leaves, 7); /* leaf 7, subleaf 0: ebx */
+        put_u32(leaves + 12, BUILD_FEATURES_7B);
+        put_u32(leaves + 24, 0x80000001); /* what AMD says twice: edx */
+        put_u32(leaves + 28, UINT32_MAX);
+        put_u32(leaves + 44, BUILD_FEATURES_E1D);
+        add(b, RECORD_X86_CPUID_POLICY, leaves, sizeof leaves);
         add(b, RECORD_X86_MSR_POLICY, zeros, 3 * 16);
     }
     add(b, RECORD_STATIC_DATA_END, NULL, 0);
@@ -317,12 +325,17 @@ static void add_hvm_context(struct stream_build *b, unsigned vcpus)
     struct growing g = {0};
     uint8_t header[sizeof(struct hvm_save_header)] = {0};
     struct hvm_hw_cpu cpu;
+    struct hvm_hw_cpu_xsave xsave;
     memset(&cpu, 0, sizeof cpu);
+    memset(&xsave, 0, sizeof xsave);
+    xsave.xcr0 = xsave.xcr0_accum = BUILD_COMPONENTS;
     put_u32(header, HVM_FILE_MAGIC);
     put_u32(header + 4, HVM_FILE_VERSION);
     append_hvm_entry(&g, HVM_SAVE_CODE(HEADER), 0, header, sizeof header);
     for (unsigned id = 0; id < vcpus; id++)
         append_hvm_entry(&g, HVM_SAVE_CODE(CPU), id, &cpu, sizeof cpu);
+    for (unsigned id = 0; id < vcpus; id++)
+        append_hvm_entry(&g, CPU_XSAVE_CODE, id, &xsave, sizeof xsave);
     append_hvm_entry(&g, HVM_SAVE_CODE(END), 0, NULL, 0);
     add_growing(b, RECORD_HVM_CONTEXT, &g);
 }

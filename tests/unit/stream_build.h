@@ -61,6 +61,13 @@ void stream_build_init(struct stream_build *b, enum image_guest guest);
 void stream_build_init_tiny(struct stream_build *b, enum image_guest guest);
 void stream_build_dispose(struct stream_build *b);
 
+/* What its vCPUs have of the processor: components of xsave state (x87, SSE, AVX), and features in
+ * leaf 7, ebx. */
+#define BUILD_COMPONENTS 0x7u
+#define BUILD_FEATURES_7B (1u << 5)
+/* and in leaf 0x80000001, edx: one that leaf 1 has, and one of its own */
+#define BUILD_FEATURES_E1D (1u << 0 | 1u << 29)
+
 /* The n-th record of this type, from 0; must exist. */
 struct build_record *stream_build_find(struct stream_build *b, uint32_t type, unsigned n);
 /* Puts a copy of the body in front of record `at` (b->n: behind the last). */

@@ -125,6 +125,13 @@ static void half_built(void **state)
 
 /* ---- what stays ---- */
 
+static void assert_tagged(uint32_t domid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/libxl/%u/dompool/tag", domid);
+    assert_node(path, TAG);
+}
+
 static void living_ones(void **state)
 {
     (void)state;
@@ -132,7 +139,7 @@ static void living_ones(void **state)
     swept("one that runs");
     assert_int_equal(removed, 0);
     assert_true(fake_domain_find(domid) && !fake_domain_find(domid)->dying);
-    assert_node("/libxl/7/dompool/tag", TAG);
+    assert_tagged(domid);
     slot_end("one that runs");
     nothing_is_left("one that runs");
 }
@@ -140,10 +147,10 @@ static void living_ones(void **state)
 static void other_tags(void **state)
 {
     (void)state;
-    leave(&pv_images);
+    uint32_t domid = leave(&pv_images);
     assert_int_equal(host_sweep(host, "other", NULL, 0, &removed, &err), 0);
     assert_int_equal(removed, 0);
-    assert_node("/libxl/7/dompool/tag", TAG);
+    assert_tagged(domid);
     swept("ours");
     assert_int_equal(removed, 3);
     nothing_is_left("ours");

@@ -339,14 +339,14 @@ static void number_used_again(void **state)
 {
     (void)state;
     const struct warm_request r = slot_request("direct", pv_images.base);
-    fake_store_put("/local/domain/7/data/secret", "1");
-    fake_store_put("/local/domain/7/device/vif/0/state", "1");
-    fake_store_put("/libxl/7/device/vif/0/frontend", "1");
+    fake_store_put("/local/domain/8/data/secret", "1");
+    fake_store_put("/local/domain/8/device/vif/0/state", "1");
+    fake_store_put("/libxl/8/device/vif/0/frontend", "1");
     assert_int_equal(slot_build(&slot, &r, &err), 0);
-    assert_int_equal(slot.target.domid, 7);
-    assert_node("/local/domain/7/data/secret", NULL);
-    assert_node("/local/domain/7/device/vif", NULL);
-    assert_node("/libxl/7/device/vif", NULL);
+    assert_int_equal(slot.target.domid, 8); /* 7 was the trial's */
+    assert_node("/local/domain/8/data/secret", NULL);
+    assert_node("/local/domain/8/device/vif", NULL);
+    assert_node("/libxl/8/device/vif", NULL);
     assert_warm(&slot, "number");
     helper_ends();
     slot_clean("number");

@@ -192,7 +192,30 @@ check_unreadable() {
 
 spoiled_gone() { ! xl domid spoiled 2>/dev/null; }
 
-# Xen refuses a page table: the request fails, after other slots have failed as well, and no guest starts.
+pool_fills() { dompool pool wait base --timeout 30s >/dev/null 2>&1; }
+
+# Xen refuses the vCPUs, as it does those of another processor: found while slots are built, and no domain is left of it.
+check_other_processor() {
+    local file answer
+    dompool pool set base min=0 >/dev/null
+    wait_until 60 "no slot of the base is left" no_slots
+    file=$(json "$(dompool image show base --json)" '$.image.file')
+    cp "$file" /var/tmp/base.img
+    /root/spoil --vcpu "$file" || fail "spoil --vcpu"
+    ! answer=$(dompool allocate base --name alien --wait 120s 2>&1) || fail "a guest runs whose vCPU no processor has"
+    note "refused: $answer"
+    [[ $answer == *ImageBroken*"does not take the image's vCPUs on this host"* ]] || fail "allocate of such an image: $answer"
+    expect_equal "domains that are left" 1 "$(($(xl list | wc -l) - 1))"
+    cat /var/tmp/base.img >"$file"
+    rm /var/tmp/base.img
+    dompool image verify base >/dev/null || fail "base is not what it was"
+    dompool pool set base min=1 >/dev/null
+    wait_until 60 "the pool fills again" pool_fills # after a pause
+    ! grep -a 'features that this host lacks' /run/dompool/dompoold.log || fail "it lacks what it has told its own guest"
+    xen_log_lines=$(xl dmesg | wc -l) # it may say what it refused
+}
+
+# Xen refuses a page table: the request fails, after another slot has failed as well, and no guest starts.
 check_refused_by_xen() {
     local file answer pfn
     [[ $type == pv ]] || return 0
@@ -200,13 +223,14 @@ check_refused_by_xen() {
     cp "$file" /var/tmp/tree.img
     pfn=$(/root/spoil "$file") || fail "spoil"
     ! answer=$(dompool allocate tree --name spoiled --wait 120s 2>&1) || fail "a guest runs whose page table maps itself"
-    [[ $answer == *AllocateFailed* ]] || fail "allocate of a spoiled image: $answer"
+    [[ $answer == *ImageBroken*"2 slots in a row failed to become it"* ]] || fail "allocate of a spoiled image: $answer"
     note "refused, table at pfn $pfn: $answer"
     ! grep -a tick /var/log/xen/console/guest-spoiled.log 2>/dev/null || fail "a guest with such a page table has run"
     wait_until 30 "the domains of a failed allocation are gone" spoiled_gone
     cat /var/tmp/tree.img >"$file"
     rm /var/tmp/tree.img
     dompool image verify tree >/dev/null || fail "tree is not what it was"
+    sleep 3 # the pause after two failures
     allocate tree again
     expect_image tree
     release again
@@ -330,6 +354,7 @@ resources_mark
 allocate_interleaved
 check_changed_disk
 check_unreadable
+check_other_processor
 check_refused_by_xen
 check_exports
 check_replace

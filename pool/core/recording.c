@@ -5,6 +5,7 @@
 #include "base/page.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "pool/core/domains.h"
 #include "pool/core/lease.h"
 #include "pool/core/rows.h"
 #include "pool/core/versions.h"
@@ -207,13 +208,49 @@ static void warn_disks(const struct entry *im, json_t *warnings)
     }
 }
 
+/* The first disk that the saved domain writes to and the slots' guests see; or NULL. */
+static const char *disk_in_use(const struct entry *im)
+{
+    size_t i;
+    json_t *disk;
+    json_array_foreach (json_object_get(im->facts.config, "disks"), i, disk) {
+        const char *kind = json_string_value(json_object_get(disk, "kind"));
+        const char *path = json_string_value(json_object_get(disk, "path"));
+        if (path && kind && !strcmp(kind, "cow")) /* what was writable, unless told otherwise */
+            return path;
+    }
+    return NULL;
+}
+
+/* The saved domain still runs, as after `xl save -c`. A lease's writes stay in its own layers. */
+static void warn_running(const struct entry *im, json_t *warnings)
+{
+    struct uuid uuid;
+    const char *path = disk_in_use(im);
+    const char *text = json_string_value(json_object_get(im->facts.config, "uuid"));
+    if (!path || !text || uuid_parse(text, &uuid))
+        return;
+    size_t n;
+    const struct host_domain *list = domains_of(im->core, &uuid, &n);
+    for (size_t i = 0; i < n; i++)
+        if (list[i].state == HOST_DOMAIN_ALIVE && !list[i].tag[0])
+            json_array_append_new(
+                warnings,
+                json_sprintf("domain %u (%s), whose state this is, still runs: as soon as it writes "
+                             "to %s the image cannot be used; shut it down, or import the state "
+                             "with --disk and a copy of the disk made when it was saved",
+                             list[i].domid, list[i].name, path));
+}
+
 /* What an administrator should know about the image; new reference. */
-static json_t *warnings_of(const struct entry *im)
+static json_t *warnings_of(const struct recording *rec, const struct entry *im)
 {
     size_t i;
     json_t *warning, *warnings = json_array();
     warn_delta(im, warnings);
     warn_disks(im, warnings);
+    if (!rec->stop)
+        warn_running(im, warnings);
     json_array_foreach (warnings, i, warning) {
         log_warning("image %s: %s", im->row.name, json_string_value(warning));
     }
@@ -226,7 +263,7 @@ static void answer(struct recording *rec, const struct entry *im)
              (unsigned long long)im->facts.info.populated,
              (unsigned long long)im->facts.info.payload_pages);
     image_job_reply(&rec->job, json_pack("{s:o, s:o}", "image", image_to_json(im), "warnings",
-                                         warnings_of(im)));
+                                         warnings_of(rec, im)));
 }
 
 /* A captured domain that was to stop is suspended until now. A lease ends; any other domain is

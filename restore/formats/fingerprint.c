@@ -22,6 +22,12 @@ struct digest_watch {
     void *data;
 };
 
+/* Only ever compared for equality, so times beyond the year 2262 may wrap. */
+int64_t fingerprint_mtime_ns(const struct stat *st)
+{
+    return (int64_t)((uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec);
+}
+
 static int disk_open_readonly(const struct disk_conf *d, struct error *e)
 {
     /* O_NONBLOCK: a FIFO under this name must not hold us up */
@@ -37,9 +43,7 @@ static int disk_look(const struct disk_conf *d, int fd, struct disk_fingerprint 
     f->taken = true;
     if (S_ISREG(st.st_mode)) {
         f->bytes = (uint64_t)st.st_size;
-        /* only ever compared for equality, so times beyond the year 2262 may wrap */
-        f->mtime_ns =
-            (int64_t)((uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec);
+        f->mtime_ns = fingerprint_mtime_ns(&st);
         return 0;
     }
     if (!S_ISBLK(st.st_mode) || ioctl(fd, BLKGETSIZE64, &f->bytes))

@@ -10,6 +10,8 @@
 
 #include "restore/formats/domconf.h"
 
+struct stat;
+
 /* Fills in every disk's `was`. A disk that cannot be inspected gets none: an image may be imported
  * before its disks are in place. -ECANCELED when progress asks for it. */
 int fingerprints_take(struct domconf *c, bool digests,
@@ -21,5 +23,8 @@ int fingerprint_check(const struct disk_conf *d, struct error *e);
 
 /* The same for all disks of an image, and their digests if there are any. Blocking. */
 int fingerprints_verify(const struct image *im, struct error *e);
+
+/* A file's time of change as a fingerprint has it. */
+int64_t fingerprint_mtime_ns(const struct stat *st);
 
 #endif

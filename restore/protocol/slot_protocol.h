@@ -23,6 +23,8 @@
  *   completed  the domain runs
  *   refused    instead of "completed": nothing of the domain has been changed; the slot is still
  *              warm
+ *   unusable   instead of "completed": the domain, or a disk of its image, is no longer what was
+ *              built (answer DomainState, ImageBroken); the helper exits
  *   failed     at any time; then it exits with 1. After "warm" the slot is tainted
  *
  * A stage is {"name":"restore", "us":123, "hypercalls":6, "pages":0}, in the order of execution.
@@ -79,6 +81,7 @@
     M(slot_warm_event, "event", "warm", SLOT_WARM_EVENT)                                           \
     M(slot_completed_event, "event", "completed", SLOT_COMPLETED)                                  \
     M(slot_refused_event, "event", "refused", SLOT_FAILURE)                                        \
+    M(slot_unusable_event, "event", "unusable", SLOT_FAILURE)                                        \
     M(slot_failed_event, "event", "failed", SLOT_FAILURE)
 
 SLOT_MESSAGES(SHAPE_DECLARE)

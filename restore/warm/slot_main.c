@@ -65,7 +65,7 @@ static int send_completed(const struct warm *w, const struct warm_outcome *o, st
     return parent_tell(message, e);
 }
 
-/* shape: of "failed", or "refused" */
+/* shape: of "failed", "refused" or "unusable" */
 static int send_failure(const struct warm *w, const struct shape *shape, int rc,
                         const struct error *e)
 {
@@ -112,6 +112,10 @@ static int complete(struct helper *h, const json_t *request, struct error *e)
     int rc = warm_complete(&h->warm, m.image, m.name, m.paused, &outcome, e);
     if (!rc)
         return send_completed(&h->warm, &outcome, e);
+    if (h->warm.unusable) {
+        h->phase = PHASE_LEFT;
+        return send_failure(&h->warm, &slot_unusable_event_shape, rc, e);
+    }
     if (!h->warm.target.untouched)
         return rc;
     h->phase = PHASE_WARM;

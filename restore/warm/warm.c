@@ -32,7 +32,9 @@ static int take_request(struct warm *w, const struct warm_request *r, struct err
         !format_fits(w->name, sizeof w->name, "%s", r->name) ||
         !format_fits(w->tag, sizeof w->tag, "%s", r->tag))
         return error_set(e, -EINVAL, "slot %s: uuid, name or tag is too long", r->slot);
-    return 0;
+    return uuid_parse(w->uuid, &w->id)
+               ? error_set(e, -EINVAL, "slot %s: malformed uuid %s", r->slot, w->uuid)
+               : 0;
 }
 
 static int open_base(struct warm *w, const struct warm_request *r, struct error *e)
@@ -43,18 +45,9 @@ static int open_base(struct warm *w, const struct warm_request *r, struct error 
     return rc ? rc : engine_choose(r->engine, w->target.base, &w->engine, e);
 }
 
-static int take_uuid(const struct warm_request *r, struct uuid *uuid, struct error *e)
+static int try_vcpus(struct warm *w, struct error *e)
 {
-    return uuid_parse(r->uuid, uuid)
-               ? error_set(e, -EINVAL, "slot %s: malformed uuid %s", r->slot, r->uuid)
-               : 0;
-}
-
-static int try_vcpus(struct warm *w, const struct warm_request *r, struct error *e)
-{
-    struct uuid uuid;
-    int rc = take_uuid(r, &uuid, e);
-    return rc ? rc : trial_run(&w->target.xen, &w->target.conf, &uuid, w->target.base, e);
+    return trial_run(&w->target.xen, &w->target.conf, &w->id, w->target.base, e);
 }
 
 static int create_domain(struct warm *w, const struct warm_request *r, struct error *e)
@@ -62,13 +55,10 @@ static int create_domain(struct warm *w, const struct warm_request *r, struct er
     uint64_t pages = image_info(w->target.base)->entries;
     uint64_t need =
         pages * (PAGE_BYTES / 1024) + domain_paging_pool_kib(&w->target.conf) + OVERHEAD_KIB;
-    struct uuid uuid;
-    int rc = take_uuid(r, &uuid, e);
-    if (!rc)
-        rc = domain_memory_check(&w->target.xen, need, r->memory_reserve_kib, e);
+    int rc = domain_memory_check(&w->target.xen, need, r->memory_reserve_kib, e);
     if (rc)
         return rc;
-    return domain_create(&w->target.xen, &w->target.conf, &uuid, pages, &w->target.domid, e);
+    return domain_create(&w->target.xen, &w->target.conf, &w->id, pages, &w->target.domid, e);
 }
 
 static int open_channels(struct warm *w, struct error *e)
@@ -167,7 +157,7 @@ int warm_build(struct warm *w, const struct warm_request *r,
     TRACE_STEP(trace, "request", take_request(w, r, e));
     TRACE_STEP(trace, "open", xen_open(&w->target.xen, e));
     TRACE_STEP(trace, "image", open_base(w, r, e));
-    TRACE_STEP(trace, "trial", try_vcpus(w, r, e));
+    TRACE_STEP(trace, "trial", try_vcpus(w, e));
     TRACE_STEP(trace, "create", create_domain(w, r, e));
     TRACE_STEP(trace, "report", created(w, data));
     TRACE_STEP(trace, "channels", open_channels(w, e));
@@ -230,6 +220,24 @@ int warm_turn(struct warm *w, const char *image_path, struct error *e)
 
 /* ---- complete ---- */
 
+/* The domain waits as it was built, and so do its disks. */
+static int check_slot(struct warm *w, struct error *e)
+{
+    int rc = domain_check_waits(&w->target.xen, w->target.domid, &w->id, e);
+    for (size_t i = 0; i < w->n_disks && !rc; i++)
+        rc = disk_check(&w->disks[i], e);
+    w->unusable = rc > 0;
+    return rc;
+}
+
+/* Nobody has asked it to go as soon as it runs. */
+static int check_unasked(struct warm *w, struct error *e)
+{
+    int rc = domain_check_unasked(&w->target.xen, w->target.domid, e);
+    w->unusable = rc == ANSWER_DOMAIN_STATE;
+    return rc;
+}
+
 /*
  * Gives the base itself if path is the base's, else an image that w->prefetcher holds from now on.
  * Opening an image checks its whole table, and an allocation should not pay for that. Closing one
@@ -262,11 +270,13 @@ struct naming {
 static int write_name(void *data, struct error *e)
 {
     const struct naming *n = data;
-    return domain_rename(&n->warm->target.xen, n->warm->target.domid, n->name, e);
+    int rc = check_unasked(n->warm, e);
+    return rc ? rc : domain_rename(&n->warm->target.xen, n->warm->target.domid, n->name, e);
 }
 
 /*
- * The name is written while the hypervisor works for one thread. It is not written earlier, while
+ * The name is written while the hypervisor works for one thread, behind a look at what the domain
+ * has been asked for. It is not written earlier, while
  * several threads write pages: xenstored would take one of their processors. It takes longer the
  * more domains there are, since it checks all watches.
  */
@@ -292,6 +302,8 @@ static int finish_then_introduce(struct warm *w, const struct image *im, const c
 {
     struct trace *trace = &w->target.trace;
     int rc = w->engine->finish(&w->target, im, e);
+    if (!rc)
+        rc = check_unasked(w, e);
     if (!rc)
         TRACE_STEP(trace, "introduce", introduce(w, name, e));
     return rc;
@@ -327,7 +339,9 @@ int warm_complete(struct warm *w, const char *image_path, const char *name, bool
     struct trace *trace = &w->target.trace;
     struct image *im;
     w->target.untouched = true;
+    w->unusable = false;
     trace_start(trace, "complete", &w->target.domid);
+    TRACE_STEP(trace, "look", check_slot(w, e));
     TRACE_STEP(trace, "image", open_image(w, image_path, &im, e));
     return complete_into(w, im, name, paused, outcome, e);
 }
@@ -342,7 +356,8 @@ void warm_dispose(struct warm *w)
     task_close(&w->task);
     if (w->engine)
         w->engine->dispose(&w->target);
-    close_disks(w);
+    for (size_t i = 0; i < w->n_disks; i++)
+        disk_dispose(&w->disks[i]);
     free(w->disks);
     prefetcher_dispose(&w->prefetcher);
     domconf_dispose(&w->target.conf);

@@ -28,6 +28,8 @@ struct warm_request {
 struct warm {
     struct target target; /* the domain */
     char uuid[UUID_TEXT_SIZE], name[64], tag[64];
+    struct uuid id;  /* the same as uuid */
+    bool unusable;   /* see warm_complete */
     struct disk *disks;
     size_t n_disks;
     const struct engine *engine;
@@ -62,6 +64,12 @@ int warm_prefetch(struct warm *w, const char *const *paths, size_t n, struct err
  * Completes a warm slot into the image: delta, vCPUs, name, introduction, unpause. After a failure
  * the slot is tainted and must be destroyed. But if w->target.untouched, it is as warm as before:
  * the image was refused, or could not be read.
+ *
+ * If w->unusable, it is not the image's fault: the domain or its disks are no longer what was built.
+ * Somebody has unpaused, destroyed, shut down or saved the domain, or asked for that
+ * (ANSWER_DOMAIN_STATE), or a disk of the image has changed (ANSWER_IMAGE_BROKEN). That is looked at
+ * here, since nothing tells of it and only now does it count: by one hypercall and one or two system
+ * calls for each disk at the start, and by one request to xenstored beside the vCPUs.
  */
 int warm_complete(struct warm *w, const char *image_path, const char *name, bool paused,
                   struct warm_outcome *outcome, struct error *e);

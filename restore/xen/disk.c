@@ -159,6 +159,17 @@ static bool takes_discards(dev_t dev)
     return true;
 }
 
+/* A private device is not left behind. */
+static int take_mark(struct disk *d, struct error *e)
+{
+    bool is_private = d->cow.fd >= 0;
+    struct error ignored;
+    int rc = disk_mark_take(&d->mark, d->conf, is_private ? d->dev : 0, e);
+    if (rc && is_private)
+        (void)snapshot_remove(strrchr(d->path, '/') + 1, &ignored);
+    return rc;
+}
+
 int disk_open(struct disk *d, const struct disk_conf *conf, const struct disk_place *place,
               struct error *e)
 {
@@ -169,9 +180,12 @@ int disk_open(struct disk *d, const struct disk_conf *conf, const struct disk_pl
         [DISK_SCRATCH] = open_scratch,
     };
     *d = (struct disk){.conf = conf, .file.fd = -1, .cow.fd = -1};
+    disk_mark_init(&d->mark);
     int rc = open_kind[conf->kind](d, place, e);
+    if (!rc)
+        rc = take_mark(d, e);
     if (rc) {
-        disk_close(d);
+        disk_dispose(d);
         error_prefix(e, "disk %s: ", conf->vdev);
         return rc;
     }
@@ -183,6 +197,17 @@ void disk_close(struct disk *d)
 {
     loop_close(&d->file);
     loop_close(&d->cow);
+}
+
+int disk_check(const struct disk *d, struct error *e)
+{
+    return disk_mark_check(&d->mark, d->conf, e);
+}
+
+void disk_dispose(struct disk *d)
+{
+    disk_close(d);
+    disk_mark_dispose(&d->mark);
 }
 
 static void backend_nodes(const struct disk *d, uint32_t domid, struct nodes *t)

@@ -6,6 +6,7 @@
 #define RESTORE_DISK_H
 
 #include "restore/formats/disk_conf.h"
+#include "restore/xen/disk_mark.h"
 #include "restore/xen/loop.h"
 #include "restore/xen/nodes.h"
 #include "store/image.h"
@@ -20,6 +21,7 @@ struct disk {
      * that it offers none, and be told of its own write: two requests to xenstored while the guest
      * waits. */
     bool discards;
+    struct disk_mark mark; /* of what it lies on, when it was opened */
 };
 
 struct disk_place {
@@ -31,9 +33,13 @@ struct disk_place {
 /* Prepares the block device behind a disk. On failure nothing stays. Blocking. */
 int disk_open(struct disk *d, const struct disk_conf *conf, const struct disk_place *place,
               struct error *e);
-/* Closes our descriptors. Devices that a back end has opened stay until it closes them; a
- * snapshot stays until snapshot_remove. */
+/* Closes our descriptors of its devices. Devices that a back end has opened stay until it closes
+ * them; a snapshot stays until snapshot_remove. */
 void disk_close(struct disk *d);
+/* Whether it is as it was when it was opened: disk_mark_check. Its devices may be closed. */
+int disk_check(const struct disk *d, struct error *e);
+/* Closes all descriptors. May be called twice. */
+void disk_dispose(struct disk *d);
 
 /* Adds front end, back end and libxl's mirror of the vbd to the tree. */
 void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, struct nodes *t);

@@ -202,3 +202,26 @@ int domain_memory_check(struct xen *x, uint64_t need_kib, uint64_t reserve_kib, 
                          need_kib / 1024, free_kib / 1024, reserve_kib / 1024);
     return 0;
 }
+
+static int not_waiting(uint32_t domid, const char *what, struct error *e)
+{
+    return error_set(e, ANSWER_DOMAIN_STATE,
+                     "domain %u was %s by somebody while it was warm; leave the domains of slots to "
+                     "dompool",
+                     domid, what);
+}
+
+int domain_check_waits(struct xen *x, uint32_t domid, const struct uuid *uuid, struct error *e)
+{
+    xc_domaininfo_t info;
+    xen_log_clear(x);
+    int got = xc_domain_getinfolist(x->xch, domid, 1, &info);
+    if (got < 0)
+        return xen_error(x, e, "domain %u: ask for its state", domid);
+    if (!got || info.domain != domid || memcmp(info.handle, uuid, sizeof *uuid) != 0 ||
+        info.flags & XEN_DOMINF_dying)
+        return not_waiting(domid, "destroyed", e);
+    if (info.flags & XEN_DOMINF_shutdown)
+        return not_waiting(domid, "shut down", e);
+    return info.flags & XEN_DOMINF_paused ? 0 : not_waiting(domid, "unpaused", e);
+}

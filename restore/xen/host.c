@@ -53,6 +53,18 @@ static int read_text(struct host *h, const char *path, char *out, size_t size, s
     return 0;
 }
 
+/* One more question to xenstored, for those that may be slots in waiting. */
+static int read_asked(struct host *h, struct host_domain *d, struct error *e)
+{
+    char path[64], text[2];
+    if (!d->tag[0] || !d->paused)
+        return 0;
+    snprintf(path, sizeof path, "/local/domain/%u/control/shutdown", d->domid);
+    int rc = read_text(h, path, text, sizeof text, e);
+    d->asked = !rc && text[0];
+    return rc;
+}
+
 static int describe(struct host *h, const xc_domaininfo_t *info, struct host_domain *out,
                     struct error *e)
 {
@@ -68,7 +80,9 @@ static int describe(struct host *h, const xc_domaininfo_t *info, struct host_dom
     snprintf(path, sizeof path, "/local/domain/%u/name", out->domid);
     int rc = read_text(h, path, out->name, sizeof out->name, e);
     snprintf(path, sizeof path, "/libxl/%u/dompool/tag", out->domid);
-    return rc ? rc : read_text(h, path, out->tag, sizeof out->tag, e);
+    if (!rc)
+        rc = read_text(h, path, out->tag, sizeof out->tag, e);
+    return rc ? rc : read_asked(h, out, e);
 }
 
 int host_next_batch(struct host *h, uint32_t *first, xc_domaininfo_t batch[HOST_BATCH], int *got,

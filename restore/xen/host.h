@@ -32,6 +32,7 @@ struct host_domain {
     enum host_domain_state state;
     unsigned shutdown_reason; /* SHUTDOWN_* of xen/sched.h, when state is SHUTDOWN */
     bool paused;
+    bool asked; /* made by dompool, paused, and asked by somebody to shut down or suspend */
     char name[64]; /* from xenstore, "" when it has none */
     char tag[64];  /* daemon's tag of a domain made by dompool, else "" */
 };

@@ -5,7 +5,7 @@
  * For the daemon: host.h alone. For the helpers besides:
  *   domain.h        creates a domain
  *   domain_nodes.h       its nodes in xenstore, by nodes.h: a set of nodes in one transaction
- *   disk.h          its disks, by loop.h and snapshot.h
+ *   disk.h          its disks, by loop.h, snapshot.h and disk_mark.h
  *   cpu_policy.h    CPUID and MSRs
  *   userdata.h      the configuration that xl keeps of it
  *

@@ -75,6 +75,22 @@ static void discards_put(dev_t dev, bool discards)
     fake_file_put(path, discards ? "4096\n" : "0\n");
 }
 
+/* The line of Documentation/block/stat.rst, of which sectors written are the seventh count. */
+static void stat_put(dev_t dev, uint64_t sectors)
+{
+    char path[64], line[96];
+    snprintf(path, sizeof path, "/sys/dev/block/%u:%u/stat", major(dev), minor(dev));
+    snprintf(line, sizeof line, "9 8 7 6 5 4 %llu 2 0 1 1 0 0 0 0 0 0\n",
+             (unsigned long long)sectors);
+    fake_file_put(path, line);
+}
+
+void fake_block_written(dev_t dev, uint64_t sectors)
+{
+    FAKE_CALL();
+    stat_put(dev, sectors);
+}
+
 void fake_block_make(const char *path, dev_t dev, uint64_t bytes, bool discards,
                      void (*closed)(dev_t dev))
 {
@@ -89,6 +105,7 @@ void fake_block_make(const char *path, dev_t dev, uint64_t bytes, bool discards,
     *b = (struct block){.dev = dev, .inode = st.st_ino, .bytes = bytes, .closed = closed};
     strcpy(b->path, path);
     discards_put(dev, discards);
+    stat_put(dev, 0);
 }
 
 void fake_block_remove(dev_t dev)

@@ -20,6 +20,8 @@ dev_t fake_disk_make(const char *path, uint64_t bytes, bool discards);
 void fake_block_make(const char *path, dev_t dev, uint64_t bytes, bool discards,
                      void (*closed)(dev_t dev));
 void fake_block_remove(dev_t dev);
+/* So many sectors have been written to it, by anybody, since it was made. */
+void fake_block_written(dev_t dev, uint64_t sectors);
 /* The device that the file is; 0: it is none. */
 dev_t fake_block_of_fd(int fd);
 dev_t fake_block_of_path(const char *path);

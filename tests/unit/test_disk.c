@@ -118,8 +118,8 @@ static void each_kind(void **state)
             assert_int_equal(d.discards, kinds[i].discards);
             if (opened)
                 assert_true(fake_block_open(d.dev));
-            disk_close(&d);
-            disk_close(&d);
+            disk_dispose(&d);
+            disk_dispose(&d);
             if (opened)
                 assert_disk(&d, i);
             remove_snapshots(); /* of one that is open: as it is closed */
@@ -148,7 +148,7 @@ static void room_to_write(void **state)
     fake_mapper_write("dompool-" UUID "-xvda");
     assert_int_equal(snapshot_written(UUID, "xvda", &written, &err), 0);
     assert_true(written);
-    disk_close(&d);
+    disk_dispose(&d);
     remove_snapshots();
     assert_true(snapshot_written(UUID, "xvda", &written, &err) < 0);
     assert_says(err.text, "dompool-" UUID "-xvda");
@@ -197,7 +197,7 @@ static void name_is_taken(void **state)
     assert_int_equal(disk_open(&second, &conf, place(), &err), -EBUSY);
     assert_says(err.text, "create device-mapper snapshot dompool-" UUID "-xvda");
     assert_says(err.text, "libdevmapper: ");
-    disk_close(&first);
+    disk_dispose(&first);
     assert_int_equal(lines(printed(fake_mapper_print)), 1);
     assert_int_equal(lines(printed(fake_loops_print)), 1);
     remove_snapshots();
@@ -237,7 +237,7 @@ static void assert_opened_or_nothing(size_t i, unsigned n, int rc, struct disk *
         return;
     }
     assert_disk(d, i);
-    disk_close(d);
+    disk_dispose(d);
     remove_snapshots();
     assert_nothing_left("kind %zu, call %u (%s), which did no harm", i, n, fault_call());
 }
@@ -284,7 +284,7 @@ static void removal_fails(void **state)
             struct disk d;
             size_t found = 0;
             assert_int_equal(disk_open(&d, &conf, place(), &err), 0);
-            disk_close(&d);
+            disk_dispose(&d);
             err = (struct error){0};
             fault_plan(both[k], n, fault_errno(both[k]));
             int rc = snapshot_list(UUID, &list, &found, &err);
@@ -389,7 +389,7 @@ static void serve(enum fake_backend_kind kind)
 
 static void unserve(void)
 {
-    disk_close(&served);
+    disk_dispose(&served);
     fake_store_remove("/local/domain/0/backend/vbd/7");
     fake_store_remove("/local/domain/0/error/backend/vbd/7");
     fake_store_remove("/local/domain/7");

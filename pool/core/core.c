@@ -93,13 +93,29 @@ static const char *lease_end_reason(struct slot *s, const struct host_domain *d)
     return s->suspended ? NULL : why;
 }
 
+/* What somebody has done to the domain of a warm slot, or NULL. The slot's helper looks at the same
+ * when it completes the slot (restore/warm/). */
+static const char *lost_reason(const struct host_domain *d)
+{
+    if (!d || d->state == HOST_DOMAIN_DYING)
+        return "its domain was destroyed by somebody while it was warm";
+    if (d->state == HOST_DOMAIN_SHUTDOWN)
+        return "its domain was shut down by somebody while it was warm";
+    if (!d->paused)
+        return "its domain was unpaused by somebody while it was warm";
+    return d->asked ? "its domain was asked by somebody to shut down or suspend while it was warm"
+                    : NULL;
+}
+
 /* False: the lease has ended, but is still being committed; the next listing ends it. */
 static bool compare_slot(struct slot *s, const struct host_domain *d)
 {
-    if (s->state == SLOT_WARM && (!d || d->state != HOST_DOMAIN_ALIVE)) {
-        pool_build_failed(slot_pool(s), ANSWER_INTERNAL,
-                          "its domain was destroyed while it was warm");
-        slot_break(s, "its domain was destroyed while it was warm");
+    if (s->state == SLOT_WARM) {
+        const char *lost = lost_reason(d);
+        if (lost) {
+            pool_slot_lost(slot_pool(s), ANSWER_DOMAIN_STATE, lost);
+            slot_break(s, lost);
+        }
     } else if (slot_is_leased(s) && s->lease) {
         const char *why = lease_end_reason(s, d);
         if (why && s->lease->state != LEASE_ACTIVE)
@@ -180,6 +196,20 @@ static void slot_refused(struct slot *s, int answer, const char *why)
     prefetch_tell(s); /* as for a new slot: waiting leases first */
 }
 
+/* Its lease is served by another one, which must not have the same fault. */
+static void slot_unusable(struct slot *s, int answer, const char *why)
+{
+    struct lease *l = s->lease;
+    struct pool *p = slot_pool(s);
+    struct uuid holds = s->holds;
+    lease_let_go(l);
+    pool_slot_lost(p, answer, why);
+    slot_break(s, why);
+    if (answer == ANSWER_IMAGE_BROKEN)
+        pool_disk_changed(p, &holds, why);
+    lease_slot_unusable(l, answer, why);
+}
+
 /* It was being built, or turned, or stood by. */
 static void unused_failed(struct slot *s, int answer, const char *why)
 {
@@ -249,6 +279,7 @@ static const struct upcalls upcalls = {
     .slot_warm = slot_warm,
     .slot_completed = slot_completed,
     .slot_refused = slot_refused,
+    .slot_unusable = slot_unusable,
     .slot_failed = slot_failed,
     .slot_tried = start_tried,
     .slot_gone = slot_gone,

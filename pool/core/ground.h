@@ -61,6 +61,9 @@ struct upcalls {
     void (*slot_completed)(struct slot *s, const struct completion *c);
     /* Its helper would not make it the image asked for; nothing was changed, and it is warm. */
     void (*slot_refused)(struct slot *s, int answer, const char *why);
+    /* It cannot become any image: its domain (ANSWER_DOMAIN_STATE) or a disk of its image
+     * (ANSWER_IMAGE_BROKEN) is no longer what was built; to be broken. */
+    void (*slot_unusable)(struct slot *s, int answer, const char *why);
     /* What it was doing (its state says what) has failed; to be broken. */
     void (*slot_failed)(struct slot *s, int answer, const char *why);
     /* Its first destruction has come back, whether or not it is gone. */

@@ -211,8 +211,9 @@ static void wait_timed_out(struct timer *t)
     if (l->state != LEASE_WAITING)
         return; /* a slot is being completed for it: that has a timeout of its own */
     pool_refusal(l->pool, &e);
-    if (l->story.tries)
-        error_set(&e, ANSWER_ALLOCATE_FAILED, "%u slots failed, the last one: %s", l->story.tries,
+    unsigned failed = l->story.tries - l->story.unusable;
+    if (failed)
+        error_set(&e, ANSWER_ALLOCATE_FAILED, "%u slots failed, the last one: %s", failed,
                   l->story.last_failure);
     lease_refuse(l, e.code, e.text);
 }
@@ -401,10 +402,29 @@ void lease_slot_failed(struct lease *l, const char *why)
         lease_refuse(l, e.code, e.text);
         return;
     }
-    if (st->tries <= l->pool->settings.retries && lease_place(l))
+    unsigned failed = st->tries - st->unusable;
+    if (failed <= l->pool->settings.retries && lease_place(l))
         return;
-    format_fits(text, sizeof text, "%u slots failed, the last one: %s", st->tries, why);
+    format_fits(text, sizeof text, "%u slots failed, the last one: %s", failed, why);
     lease_refuse(l, ANSWER_ALLOCATE_FAILED, text);
+}
+
+/* Each such slot is gone, so this comes to an end: at the latest with the wait. */
+void lease_slot_unusable(struct lease *l, int answer, const char *why)
+{
+    struct error e;
+    struct story *st = &l->story;
+    lease_move(l, LEASE_WAITING);
+    st->tries++;
+    st->unusable++;
+    format_fits(st->last_failure, sizeof st->last_failure, "%s", why);
+    if (lease_place(l))
+        return;
+    if (answer != ANSWER_IMAGE_BROKEN)
+        answer = pool_refusal(l->pool, &e);
+    else
+        error_set(&e, answer, "image %s: %s", l->image->row.name, why);
+    lease_refuse(l, answer, e.text);
 }
 
 /* A derived image that was refused, and is still the one asked for, cannot be used. */

@@ -85,6 +85,9 @@ void leases_rehome(struct core *core);
 void lease_completed(struct lease *l, const struct completion *c);
 void lease_slot_failed(struct lease *l, const char *why);
 void lease_slot_refused(struct lease *l, int answer, const char *why);
+/* The slot could not be used any more: another one is taken, or waited for, and `retries` does not
+ * count it. */
+void lease_slot_unusable(struct lease *l, int answer, const char *why);
 /* Parts a lease from its slot; returns the slot, or NULL. */
 struct slot *lease_let_go(struct lease *l);
 

@@ -98,6 +98,22 @@ void pool_build_failed(struct pool *p, int answer, const char *text)
     core_kick(p->core); /* whoever waits in vain is refused */
 }
 
+void pool_slot_lost(struct pool *p, int answer, const char *why)
+{
+    if (!timer_armed(&p->failures.pause))
+        failures_add(&p->failures, answer, why, p->settings.backoff_ms, p->settings.backoff_max_ms);
+    core_kick(p->core);
+}
+
+void pool_disk_changed(struct pool *p, const struct uuid *holds, const char *why)
+{
+    list_each (node, &p->set.slots) {
+        struct slot *s = container_of(node, struct slot, in_set);
+        if (s->state == SLOT_WARM && uuid_equal(&s->holds, holds))
+            slot_release(s, why);
+    }
+}
+
 void pools_memory_freed(struct core *core)
 {
     list_each (node, &core->images)
@@ -135,7 +151,7 @@ int pool_refusal(const struct pool *p, struct error *e)
                          name, p->settings.max, pool_leased(p));
     if (f->n)
         return error_set(e, ANSWER_POOL_EMPTY,
-                         "image %s: no slot is warm; the last build failed: %s", name, f->text);
+                         "image %s: no slot is warm; what failed last: %s", name, f->text);
     return error_set(e, ANSWER_POOL_EMPTY,
                      "image %s: no slot is warm, %u being built; wait longer or raise min", name,
                      pool_building(p));

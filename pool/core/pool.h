@@ -51,6 +51,11 @@ void pool_image_replaced(struct pool *p);
 /* A build came to an end. A success forgets earlier failures. */
 void pool_built(struct pool *p);
 void pool_build_failed(struct pool *p, int answer, const char *text);
+/* A warm slot cannot be used any more, through no fault of its build. The next build waits for the
+ * shortest pause; slots that are lost until it is over count as one failure. */
+void pool_slot_lost(struct pool *p, int answer, const char *why);
+/* A disk of its image has changed: its warm slots of the version `holds` go. */
+void pool_disk_changed(struct pool *p, const struct uuid *holds, const char *why);
 /* A domain is gone: pools that lacked host memory may try again. */
 void pools_memory_freed(struct core *core);
 /* 0, or the reason why its slots cannot be built: that of entry_check, or of failed builds in a row

@@ -150,8 +150,20 @@ static bool helper_refused(struct slot *s, const void *values)
     return true;
 }
 
-/* The fields of "refused" are those of "failed". */
+static bool helper_unusable(struct slot *s, const void *values)
+{
+    char why[DB_REASON_SIZE];
+    if (s->state != SLOT_COMPLETING)
+        return false;
+    int answer = failure_text(values, why);
+    timer_stop(&s->timer);
+    s->core->up->slot_unusable(s, answer, why);
+    return true;
+}
+
+/* The fields of "refused" and "unusable" are those of "failed". */
 _Static_assert(sizeof(struct slot_refused_event) == sizeof(struct slot_failed_event), "one text");
+_Static_assert(sizeof(struct slot_unusable_event) == sizeof(struct slot_failed_event), "one text");
 
 static const struct {
     const struct shape *shape;
@@ -159,7 +171,7 @@ static const struct {
 } events[] = {
     {&slot_created_event_shape, helper_created},     {&slot_warm_event_shape, helper_warm},
     {&slot_completed_event_shape, helper_completed}, {&slot_refused_event_shape, helper_refused},
-    {&slot_failed_event_shape, helper_failed},
+    {&slot_unusable_event_shape, helper_unusable},   {&slot_failed_event_shape, helper_failed},
 };
 
 union event {
@@ -167,6 +179,7 @@ union event {
     struct slot_warm_event warm;
     struct slot_completed_event completed;
     struct slot_refused_event refused;
+    struct slot_unusable_event unusable;
     struct slot_failed_event failed;
 };
 

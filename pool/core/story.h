@@ -24,7 +24,8 @@
 
 struct story {
     bool cold; /* it had to wait for a slot */
-    unsigned tries;
+    unsigned tries;    /* slots that did not become its domain */
+    unsigned unusable; /* of these: had been spoilt by somebody while they were warm */
     char last_failure[DB_REASON_SIZE];
     uint64_t received_us, picked_us, completed_us, replied_us;
     uint64_t helper_start_us, helper_us; /* of the span between picked and completed, as the helper

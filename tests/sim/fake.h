@@ -9,6 +9,7 @@
  *   build_ms   N                                how long that takes, default 20
  *   created    die                              after the domain exists
  *   complete   fail | die | hang | vanish       when it is to complete (vanish: the domain, too)
+ *   disk       changed                          of every image, since it was imported
  *   complete_ms N                               default 1
  *   turn       fail | die | hang | no-memory | refuse    into another version of its image
  *   turn_ms    N                                default 5

@@ -81,6 +81,8 @@ static struct image_info image_at(const char *path, const char *step)
 static void build(const json_t *message)
 {
     suffer("build", "create");
+    if (fake_fault_is("disk", "changed"))
+        fail("ImageBroken", "the fake disk has changed", "disks");
     format_fits(domain.name, sizeof domain.name, "%s", get(message, "name"));
     format_fits(domain.tag, sizeof domain.tag, "%s", get(message, "tag"));
     struct image_info info = image_at(get(message, "image"), "create");
@@ -109,12 +111,28 @@ static void turn(const json_t *message)
     say_warm();
 }
 
+/* A test may have done to the domain what an administrator does with xl. */
+static void look(void)
+{
+    struct host_domain now;
+    bool disk = fake_fault_is("disk", "changed");
+    if (!disk && !fake_domain_read(domain.domid, &now) && now.paused &&
+        now.state == HOST_DOMAIN_ALIVE)
+        return;
+    say(json_pack("{s:s, s:s, s:s, s:s}", "event", "unusable", "answer",
+                  disk ? "ImageBroken" : "DomainState", "error",
+                  disk ? "the fake disk has changed" : "somebody has touched the fake domain",
+                  "stage", "look"));
+    exit(0);
+}
+
 static void complete(const json_t *message)
 {
     struct image_info info = image_at(get(message, "image"), "image");
     if (!uuid_equal(&info.id, &holds) && !uuid_equal(&info.base_id, &holds))
         fail("ImageRefused", "neither what the slot holds nor derived from it", "delta");
     suffer("complete", "delta");
+    look();
     if (fake_fault_is("complete", "vanish")) {
         fake_domain_remove(domain.domid);
         raise(SIGKILL);

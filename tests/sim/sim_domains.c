@@ -1,4 +1,4 @@
-/* The domains of the simulated world: see world_sim.h. */
+/* The domains of the simulated world, and the image that a path names: see world_sim.h. */
 #include "tests/sim/world_sim.h"
 
 #include "base/array.h"
@@ -67,6 +67,23 @@ void sim_domain_shutdown(struct sim *s, uint32_t domid, unsigned reason)
     sim_changed(s);
 }
 
+static struct host_domain *domain_at(struct sim *s, uint32_t domid)
+{
+    struct sim_domain *d = sim_domain_find(s, domid);
+    MUST(d);
+    return &d->d;
+}
+
+void sim_domain_unpause(struct sim *s, uint32_t domid)
+{
+    domain_at(s, domid)->paused = false;
+}
+
+void sim_domain_ask(struct sim *s, uint32_t domid)
+{
+    domain_at(s, domid)->asked = true;
+}
+
 unsigned sim_domains(struct sim *s)
 {
     unsigned n = 0;
@@ -79,4 +96,15 @@ const char *host_shutdown_reason_name(unsigned reason)
 {
     static const char *const names[] = {"poweroff", "reboot", "suspend", "crash"};
     return reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
+}
+
+struct entry *sim_entry_at_path(struct sim *s, const char *path)
+{
+    char own[IMAGE_PATH_SIZE];
+    list_each (node, &s->core.images) {
+        entry_path(entry_at(node), own);
+        if (!strcmp(own, path))
+            return entry_at(node);
+    }
+    return NULL;
 }

@@ -86,7 +86,10 @@ static json_t *file_config(const struct sim *s)
     json_t *disks = s->disks ? json_incref(s->disks)
                              : json_pack("[{s:s, s:s, s:s}]", "vdev", "xvda", "kind", "cow", "path",
                                          "/dev/golden");
-    return json_pack("{s:o}", "disks", disks);
+    char uuid[UUID_TEXT_SIZE];
+    uuid_format(&s->saved, uuid);
+    return json_pack("{s:o, s:s*}", "disks", disks, "uuid",
+                     uuid_is_none(&s->saved) ? NULL : uuid);
 }
 
 int sim_image_read(struct world *w, const char *path, struct image_facts *out, struct error *e)
@@ -266,7 +269,9 @@ static void build_done(struct sim *s, void *arg)
 static void build_created(struct sim *s, void *arg)
 {
     struct helper *h = arg;
-    h->domid = sim_domain_add(s, h->name, h->tag, &h->uuid)->d.domid;
+    struct sim_domain *d = sim_domain_add(s, h->name, h->tag, &h->uuid);
+    d->d.paused = true;
+    h->domid = d->d.domid;
     sim_changed(s);
     if (h->fate == FATE_BUILD_DIES_UNTOLD) {
         helper_die(h);
@@ -345,6 +350,22 @@ static void refuse(struct helper *h, const char *answer)
                      "the simulated image is not read", "stage", "image"));
 }
 
+/* As the real one: it looks at the domain, and ends. False: all is well. */
+static bool is_unusable(struct helper *h, enum sim_fate fate, const struct sim_domain *d)
+{
+    bool disk = fate == FATE_DISK_CHANGED;
+    if (!disk && fate != FATE_UNPAUSED && d->d.state == HOST_DOMAIN_ALIVE && d->d.paused &&
+        !d->d.asked)
+        return false;
+    say(h, json_pack("{s:s, s:s, s:s, s:s}", "event", "unusable", "answer",
+                     disk ? "ImageBroken" : "DomainState", "error",
+                     disk ? "the simulated disk has changed" : "somebody has touched the domain",
+                     "stage", "look"));
+    if (!h->ended)
+        helper_die(h);
+    return true;
+}
+
 static void complete_done(struct sim *s, void *arg)
 {
     struct helper *h = arg;
@@ -362,12 +383,15 @@ static void complete_done(struct sim *s, void *arg)
         return;
     }
     MUST(!d->used);
+    if (is_unusable(h, fate, d))
+        return;
     if (fate == FATE_REFUSED || fate == FATE_UNREAD) {
         /* A derived image that is refused once is so for good, which no random run survives. */
         refuse(h, fate == FATE_REFUSED && !s->faults.random_percent ? "ImageRefused" : "Internal");
         return;
     }
     d->used = true;
+    d->d.paused = json_is_true(json_object_get(h->request, "paused"));
     format_fits(d->d.name, sizeof d->d.name, "%s", get(h->request, "name"));
     json_t *stages = s->stages ? json_incref(s->stages)
                                : json_pack("[{s:s, s:i, s:i, s:i}]", "name", "vcpus", "us", 500,
@@ -389,23 +413,11 @@ static void leave(struct helper *h)
         helper_die(h);
 }
 
-/* The image whose file this is, in its present version. */
-static struct entry *entry_at_path(struct sim *s, const char *path)
-{
-    char own[IMAGE_PATH_SIZE];
-    list_each (node, &s->core.images) {
-        entry_path(entry_at(node), own);
-        if (!strcmp(own, path))
-            return entry_at(node);
-    }
-    return NULL;
-}
-
 /* Nobody is given an older version once there is a newer one. */
 static void complete(struct helper *h, const json_t *message)
 {
     struct sim *s = h->sim;
-    struct entry *im = entry_at_path(s, get(message, "image"));
+    struct entry *im = sim_entry_at_path(s, get(message, "image"));
     MUST(im && uuid_equal(&h->holds, &im->pool->set.image->row.id));
     if (h->fate != FATE_COMPLETE_HANGS)
         sim_at(s, s->complete_us, complete_done, h);

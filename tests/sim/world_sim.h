@@ -39,6 +39,8 @@ enum sim_fate {
     FATE_NO_START,        /* cannot be started */
     FATE_REFUSED,         /* of a completion: the image, before anything is changed */
     FATE_UNREAD,          /* likewise, for a reason that may pass */
+    FATE_UNPAUSED,        /* of a completion: somebody has unpaused the domain */
+    FATE_DISK_CHANGED,    /* likewise: a disk of the image is not what it was */
     FATE_TURN_REFUSED,    /* the versions have no lineage in common */
     FATE_TURN_FAILS,
     FATE_TURN_DIES,
@@ -63,7 +65,7 @@ struct sim_faults {
     enum sim_fate fate;         /* of the slot helpers that start from now on */
     unsigned fate_for;          /* of so many of them, then FATE_GOOD; 0: of all */
     struct sim_doom turn, work; /* of what is turned, and of image helpers, from now on */
-    struct sim_doom complete;   /* of completions: FATE_REFUSED, FATE_UNREAD */
+    struct sim_doom complete;   /* of completions: FATE_REFUSED to FATE_DISK_CHANGED */
     unsigned destroy_fails, destroy_hangs, list_fails, write_fails; /* the next n of them */
     bool writes_fail;                                               /* all */
     unsigned random_percent; /* chance of each fault; uses sim->random */
@@ -110,6 +112,7 @@ struct sim {
     unsigned missed;    /* files that were gone when an image helper came to read them */
     unsigned stranded;  /* domains that a killed capture has left suspended */
     json_t *asked;      /* the last message to an image helper */
+    struct uuid saved;  /* of the domain whose state these have; none: it is not said */
     json_t *disks;      /* of the images that are made from now on; NULL: one of each kind */
     int64_t began_us;   /* what helpers say when they completed a slot; 0: the truth */
     json_t *stages;     /* that helpers have completed a slot in; NULL: one */
@@ -166,6 +169,10 @@ struct sim_domain *sim_domain_find(struct sim *s, uint32_t domid);
 void sim_domain_shutdown(struct sim *s, uint32_t domid, unsigned reason);
 /* xl destroy */
 void sim_domain_destroy(struct sim *s, uint32_t domid);
+/* xl unpause: nobody is told. */
+void sim_domain_unpause(struct sim *s, uint32_t domid);
+/* xl shutdown, or xl save, of one that does not run: it is asked, and nobody is told. */
+void sim_domain_ask(struct sim *s, uint32_t domid);
 /* Domains with the core's tag. */
 unsigned sim_domains(struct sim *s);
 
@@ -189,6 +196,8 @@ void sim_events_drop(struct sim *s, void (*fire)(struct sim *s, void *arg),
 bool sim_step(struct sim *s, uint64_t until_us);
 
 bool sim_unlucky(struct sim *s, unsigned *left);
+/* The image whose file this is, in its present version; or NULL. */
+struct entry *sim_entry_at_path(struct sim *s, const char *path);
 /* Domains have come, gone or changed: the daemon hears of it soon. */
 void sim_changed(struct sim *s);
 

@@ -22,6 +22,7 @@
 #define LIST_MS 30000 /* events tell of domains that end; this is for those that were lost */
 #define LIST_SUSPENDED_MS 1000
 #define LIST_RETRY_MS 1000 /* after a listing that failed */
+#define MEASURE_SHORT_MS 1000 /* memory that a balloon gives back is no event */
 #define LIST_BUSY_MS 100   /* a lease's domain ended while the lease was being committed */
 
 /* ---- background work, in its order ---- */
@@ -248,10 +249,15 @@ static void slot_gone(struct core *core, bool memory)
         pools_memory_freed(core);
 }
 
-static void memory_freed(struct core *core)
+/* Those who wait are served when a slot is built; those who do not have waited for this. */
+static uint64_t measured(struct core *core)
 {
-    pools_memory_freed(core);
-    core_kick(core);
+    bool lacks = pools_measured(core);
+    list_each (node, &core->images)
+        leases_measured(pool_at(node));
+    if (lacks)
+        core_kick(core);
+    return lacks ? MEASURE_SHORT_MS : 0;
 }
 
 /* What a repair of the database writes. */
@@ -283,7 +289,7 @@ static const struct upcalls upcalls = {
     .slot_failed = slot_failed,
     .slot_tried = start_tried,
     .slot_gone = slot_gone,
-    .memory_freed = memory_freed,
+    .measured = measured,
 };
 
 /* ---- life ---- */

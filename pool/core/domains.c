@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FREED_KIB 1024 /* less comes and goes with every domain's bookkeeping */
-
 static void list_again(struct timer *t)
 {
     domains_list(container_of(t, struct core, listing.next));
@@ -155,17 +153,23 @@ void domains_list(struct core *core)
     domains_measure(core);
 }
 
+static void measure_again(struct timer *t)
+{
+    domains_measure(container_of(t, struct core, listing.measure_next));
+}
+
 static void memory_done(struct host_job *job)
 {
     struct core *core = container_of(job, struct core, listing.memory_job);
-    uint64_t before_kib = core->listing.memory.free_kib;
-    core->listing.measuring = false;
+    struct listing *l = &core->listing;
+    l->measuring = false;
     if (!job->rc)
-        core->listing.memory = job->memory;
-    if (!job->rc && job->memory.free_kib >= before_kib + FREED_KIB)
-        core->up->memory_freed(core);
+        l->memory = job->memory;
+    uint64_t delay_ms = core->up->measured(core);
     if (core->state == CORE_STOPPING)
         core_kick(core);
+    else if (delay_ms && !l->measuring)
+        timer_start(&core->timers, &l->measure_next, delay_ms, measure_again);
 }
 
 void domains_measure(struct core *core)
@@ -174,6 +178,7 @@ void domains_measure(struct core *core)
     if (l->measuring)
         return;
     l->measuring = true;
+    timer_stop(&l->measure_next);
     l->memory_job.kind = HOST_JOB_MEMORY;
     l->memory_job.done = memory_done;
     core->world->ops->host_start(core->world, &l->memory_job);

@@ -15,7 +15,8 @@ void domains_dispose(struct core *core);
 
 /* Domains may have come or gone: lists them soon. The end is upcalls.listed. */
 void domains_list(struct core *core);
-/* Refreshes core->listing.memory. */
+/* Refreshes core->listing.memory; the end is upcalls.measured. A measurement that is under way counts
+ * for this one, too: it takes well under a millisecond. */
 void domains_measure(struct core *core);
 
 /* A domain is known to be gone: its name is free from now on, whatever a listing says that runs. */

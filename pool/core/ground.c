@@ -37,6 +37,7 @@ void ground_init(struct core *core, struct world *world, struct config *config)
     lists_init(core);
     timer_init(&core->background.kick);
     timer_init(&core->listing.next);
+    timer_init(&core->listing.measure_next);
     timer_init(&core->database.repair);
     timer_init(&core->startup.stop_timer);
     const char *state_dir = config_text(config, KEY_STATE_DIR);

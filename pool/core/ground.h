@@ -70,8 +70,9 @@ struct upcalls {
     void (*slot_tried)(struct slot *s);
     /* It has been freed. memory: its domain had some, and had not failed itself. */
     void (*slot_gone)(struct core *core, bool memory);
-    /* The host has more free memory than before, whoever freed it. */
-    void (*memory_freed)(struct core *core);
+    /* The host has been measured: core->listing.memory is new, unless it could not be. Returns the
+     * milliseconds until the next measurement that nothing else asks for; 0: none. */
+    uint64_t (*measured)(struct core *core);
 };
 
 /* Background work, which gives way to requests. */
@@ -91,7 +92,7 @@ enum listing_state {
 struct listing {
     enum listing_state state;
     struct host_job job, memory_job;
-    struct timer next;
+    struct timer next, measure_next;
     uint64_t started; /* number of the newest listing */
     struct host_domain *domains;
     size_t n_domains;

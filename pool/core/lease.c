@@ -20,6 +20,7 @@
 
 /* Background work gives way to a request for so long; completing takes less. */
 #define ASIDE_MS 100
+#define MEASURE_MS 1000 /* a measurement of the host takes less than 1 ms, or Xen does not answer */
 #define TIME_MAX_MS (10ll * 365 * 86400 * 1000) /* as base/units.h parses durations */
 #define META_KEYS_MAX 64
 #define META_BYTES_MAX 16384
@@ -179,7 +180,7 @@ static int check_image(const struct entry *im, struct error *e)
 {
     if (entry_check(im, e))
         return e->code;
-    return list_empty(&im->pool->set.warm) ? pool_check(im->pool, e) : 0;
+    return list_empty(&im->pool->set.warm) ? pool_hopeless(im->pool, e) : 0;
 }
 
 /* A staircase of refusals; 0 and *image when the request is in order. */
@@ -282,6 +283,19 @@ static const struct answered *refuse_request(struct core *core, struct call *cal
     return call_refuse(call, e->code, e->text);
 }
 
+/* For one that would not wait and found no slot: if it is the host that lacks memory, it
+ * waits for a measurement, and is not refused by an old one. */
+static bool lease_ask(struct lease *l)
+{
+    struct core *core = l->core;
+    if (!pool_lacks_memory(l->pool))
+        return false;
+    l->asks = true;
+    timer_start(&core->timers, &l->timer, MEASURE_MS, wait_timed_out);
+    domains_measure(core);
+    return lease_place(l);
+}
+
 const struct answered *lease_request(struct core *core, struct call *call,
                                      const struct lease_request *rq)
 {
@@ -297,7 +311,7 @@ const struct answered *lease_request(struct core *core, struct call *call,
     struct pool *p = l->pool;
     if (rq->wait_ms)
         timer_start(&core->timers, &l->timer, (uint64_t)rq->wait_ms, wait_timed_out);
-    if (!lease_place(l)) {
+    if (!lease_place(l) && !lease_ask(l)) {
         p->misses++;
         lease_free(l);
         core_kick(core);
@@ -329,6 +343,18 @@ void leases_serve(struct pool *p)
             lease_refuse(l, e.code, e.text);
         else
             lease_take(l, s);
+    }
+}
+
+void leases_measured(struct pool *p)
+{
+    list_each (node, &p->waiting) {
+        struct lease *l = container_of(node, struct lease, in_pool);
+        struct error e;
+        if (!l->asks)
+            continue;
+        pool_refusal(p, &e);
+        lease_refuse(l, e.code, e.text);
     }
 }
 

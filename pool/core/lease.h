@@ -44,6 +44,7 @@ struct lease {
     uint32_t owner_uid;
     char name[DB_NAME_SIZE];
     bool hold, paused;
+    bool asks; /* waiting for a measurement of the host, not to be refused by an old one */
     int64_t created_ms, expires_ms; /* expires 0: no deadline */
     uint64_t ttl_ms;
     json_t *meta; /* NULL: none */
@@ -75,6 +76,8 @@ const struct answered *lease_request(struct core *core, struct call *call,
 
 /* Gives warm slots to those who wait, in order. */
 void leases_serve(struct pool *p);
+/* The host has been measured: refuses those in p's queue that waited for that alone. */
+void leases_measured(struct pool *p);
 /* Refuses those in p's queue whose image, or whose slots, cannot be made. */
 void leases_refuse_hopeless(struct pool *p);
 /* After an image got another base: those who wait for it wait for a slot of that base. */

@@ -7,6 +7,7 @@
 #include "pool/core/slot_helper.h"
 #include "pool/core/slot_reap.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,6 +121,76 @@ void pools_memory_freed(struct core *core)
         failures_memory_freed(&pool_at(node)->failures);
 }
 
+/* ---- host memory ---- */
+
+#define FREED_KIB 1024 /* less comes and goes with every domain's bookkeeping */
+
+/* Of the host that must be free for a slot, at least: its pages, and what is to stay free. Its helper
+ * knows better (restore/warm/); this is for not asking it in vain. */
+static uint64_t pool_needs_kib(const struct pool *p)
+{
+    return p->set.image->facts.info.entries * (PAGE_BYTES / 1024) +
+           config_number(p->core->config, KEY_MEMORY_RESERVE) / 1024;
+}
+
+static bool memory_fits(const struct pool *p)
+{
+    return p->core->listing.memory.free_kib >= pool_needs_kib(p);
+}
+
+bool pool_lacks_memory(const struct pool *p)
+{
+    return p->failures.n && p->failures.answer == ANSWER_NO_HOST_MEMORY;
+}
+
+/* None of its own domains comes or goes: what is free changes by others. */
+static bool is_still(const struct pool *p)
+{
+    return !pool_building(p) && !p->set.count[SLOT_RELEASING] && !p->set.count[SLOT_BROKEN];
+}
+
+static void pool_measured(struct pool *p)
+{
+    uint64_t free_kib = p->core->listing.memory.free_kib;
+    if (free_kib >= p->tried_kib + FREED_KIB && memory_fits(p))
+        failures_memory_freed(&p->failures);
+    else if (is_still(p) && free_kib < p->tried_kib)
+        p->tried_kib = free_kib;
+}
+
+bool pools_measured(struct core *core)
+{
+    bool lacks = false;
+    list_each (node, &core->images) {
+        struct pool *p = pool_at(node);
+        if (!pool_lacks_memory(p))
+            continue;
+        pool_measured(p);
+        lacks = true;
+    }
+    return lacks;
+}
+
+static int memory_refusal(const struct pool *p, struct error *e)
+{
+    const char *name = image_name(p);
+    if (memory_fits(p) && !timer_armed(&p->failures.pause))
+        return error_set(e, ANSWER_POOL_EMPTY,
+                         "image %s: no slot is warm; host memory has come free, and one is built "
+                         "now; wait longer",
+                         name);
+    if (memory_fits(p))
+        return error_set(e, ANSWER_NO_HOST_MEMORY, "image %s: %s", name, p->failures.text);
+    return error_set(e, ANSWER_NO_HOST_MEMORY,
+                     "image %s: %" PRIu64 " MiB of host memory are free, and a slot needs %" PRIu64
+                     " MiB with the %" PRIu64 " MiB that are to stay free (memory_reserve); release "
+                     "leases, lower other pools, or wait longer",
+                     name, p->core->listing.memory.free_kib / 1024, pool_needs_kib(p) / 1024,
+                     config_number(p->core->config, KEY_MEMORY_RESERVE) >> 20);
+}
+
+/* ---- what is wrong ---- */
+
 int pool_check(const struct pool *p, struct error *e)
 {
     const struct failures *f = &p->failures;
@@ -131,11 +202,20 @@ int pool_check(const struct pool *p, struct error *e)
                      image_name(p), f->n, f->text);
 }
 
+int pool_hopeless(const struct pool *p, struct error *e)
+{
+    return pool_lacks_memory(p) ? entry_check(p->set.image, e) : pool_check(p, e);
+}
+
 int pool_refusal(const struct pool *p, struct error *e)
 {
     const struct failures *f = &p->failures;
     const struct entry *im = p->set.image;
     const char *name = image_name(p);
+    if (entry_check(im, e))
+        return e->code;
+    if (pool_lacks_memory(p))
+        return memory_refusal(p, e);
     if (pool_check(p, e))
         return e->code;
     if (f->n && failures_answer(f) != ANSWER_IMAGE_BROKEN)
@@ -242,9 +322,11 @@ void pools_build(struct core *core)
 {
     struct pool *p;
     while (core->database.state == DATABASE_WORKS && pools_have_room(core) &&
-           (p = pool_neediest(core)))
+           (p = pool_neediest(core))) {
+        p->tried_kib = core->listing.memory.free_kib;
         if (!slot_build(&p->set))
             pool_build_failed(p, ANSWER_INTERNAL, "out of memory");
+    }
 }
 
 /* ---- too many ---- */

@@ -14,6 +14,7 @@ struct pool {
     struct pool_settings settings;
     struct list waiting;      /* struct lease.in_pool, in the order of their arrival */
     struct failures failures; /* builds in a row */
+    uint64_t tried_kib;       /* of the host's memory were free when the last build began, or later */
     struct timer linger;      /* armed while there are more slots than wanted */
     bool shrink;              /* what is too many goes now */
     bool turn_refused;        /* slots of another version cannot be turned into the present one */
@@ -58,9 +59,16 @@ void pool_slot_lost(struct pool *p, int answer, const char *why);
 void pool_disk_changed(struct pool *p, const struct uuid *holds, const char *why);
 /* A domain is gone: pools that lacked host memory may try again. */
 void pools_memory_freed(struct core *core);
+/* The host has been measured. Pools that lacked memory try again at once if more is free than at
+ * their last try, and as much as a slot needs. True: some pool lacks memory still. */
+bool pools_measured(struct core *core);
+/* Whether its last build failed for want of host memory. */
+bool pool_lacks_memory(const struct pool *p);
 /* 0, or the reason why its slots cannot be built: that of entry_check, or of failed builds in a row
  * (ANSWER_IMAGE_BROKEN, or the host's trouble by its name). */
 int pool_check(const struct pool *p, struct error *e);
+/* The same for who can wait: want of host memory may end any time, and is no reason. */
+int pool_hopeless(const struct pool *p, struct error *e);
 /* Why a request that found no slot is refused: the most telling answer. */
 int pool_refusal(const struct pool *p, struct error *e);
 

@@ -46,7 +46,7 @@ static enum verdict judge(const struct core *core, const char *image, struct err
             continue;
         if (pool_full(im->pool))
             continue;
-        if (pool_check(im->pool, e))
+        if (pool_hopeless(im->pool, e))
             return VERDICT_REFUSED;
         verdict = VERDICT_WAIT;
     }

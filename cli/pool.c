@@ -98,6 +98,9 @@ static void status_print(const json_t *reply)
              readable_bytes((uint64_t)get_int(reply, "host_total_kib") * 1024, total));
     out_line("leases   %" PRId64 " alive; %" PRId64 " allocations, %" PRId64 " failures",
              get_int(reply, "leases"), get_int(reply, "allocations"), get_int(reply, "failures"));
+    if (get_int(reply, "faulty_leases"))
+        out_line("faults   %" PRId64 " leases have a disk that takes no writes: see dompool list",
+                 get_int(reply, "faulty_leases"));
     status_hits(reply);
     status_latency(reply);
     status_lost(reply);

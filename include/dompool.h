@@ -168,6 +168,7 @@ struct dompool_lease {
     int64_t created_ms; /* milliseconds since the epoch */
     int64_t expires_ms; /* milliseconds since the epoch; 0: never */
     bool hold, paused;
+    const char *fault; /* why the guest cannot write to a disk; "": it can */
 };
 
 /*

@@ -99,6 +99,7 @@ static struct lease_box *box_new(json_t *json)
         .expires_ms = number_of(json, "expires_ms"),
         .hold = json_is_true(json_object_get(json, "hold")),
         .paused = json_is_true(json_object_get(json, "paused")),
+        .fault = text_of(json, "fault"),
     };
     if (lease_stages(box) && lease_meta(box))
         return box;

@@ -317,6 +317,7 @@ void core_dispose(struct core *core)
     lost_dispose(core);
     core->world->ops->alarm_off(core->world);
     domains_dispose(core);
+    timer_stop(&core->layers.next);
     free(core->startup.kept);
     core->startup.kept = NULL;
     config_free(core->config);

@@ -25,6 +25,7 @@ static void lists_init(struct core *core)
     list_init(&core->startup.leftovers);
     list_init(&core->listing.job.node);
     list_init(&core->listing.memory_job.node);
+    list_init(&core->layers.job.node);
     list_init(&core->startup.sweep_job.node);
 }
 
@@ -38,6 +39,7 @@ void ground_init(struct core *core, struct world *world, struct config *config)
     timer_init(&core->background.kick);
     timer_init(&core->listing.next);
     timer_init(&core->listing.measure_next);
+    timer_init(&core->layers.next);
     timer_init(&core->database.repair);
     timer_init(&core->startup.stop_timer);
     const char *state_dir = config_text(config, KEY_STATE_DIR);

@@ -13,6 +13,7 @@
  *   pool                           the slots of one base: refill, failures
  *   prefetch, image_check          what warm slots open ahead; digests when the daemon starts
  *   story, end_wait, lease         what a request took; who is told of the end; who gets what
+ *   layers                         private disks that take no writes any more
  *   versions, recording, *_call    replacing images; methods whose answer takes time
  *   api                            the methods' table
  *   reconcile                      start and stop
@@ -103,6 +104,13 @@ struct listing {
     bool xen_ok;
 };
 
+/* The look for private disks that take no writes any more: layers.c. */
+struct layers {
+    bool looking;
+    struct host_job job;
+    struct timer next;
+};
+
 enum database_state { DATABASE_WORKS, DATABASE_FAILING, DATABASE_REPAIRING };
 
 /* Whether changes reach the disk: rows.c. */
@@ -157,6 +165,7 @@ struct core {
 
     struct background background;
     struct listing listing;
+    struct layers layers;
     struct database database;
     struct figures figures;
     struct startup startup;

@@ -784,11 +784,11 @@ int lease_need(const struct core *core, const char *what, uid_t uid, struct leas
 json_t *lease_to_json(const struct lease *l)
 {
     const struct slot *s = l->slot;
-    return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:I, s:I, s:o, s:b, s:b, s:o}", "lease",
+    return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:I, s:I, s:o, s:b, s:b, s:o, s:o}", "lease",
                      show_id('l', l->id), "image", l->image->row.name, "slot", show_id('s', s->id),
                      "domid", (json_int_t)s->domid, "uuid", show_uuid(&s->uuid), "name", l->name,
                      "owner_uid", (json_int_t)l->owner_uid, "created_ms", (json_int_t)l->created_ms,
                      "expires_ms", l->expires_ms ? json_integer(l->expires_ms) : json_null(),
                      "hold", (int)l->hold, "paused", (int)l->paused, "meta",
-                     l->meta ? json_incref(l->meta) : json_object());
+                     l->meta ? json_incref(l->meta) : json_object(), "fault", show_text(s->fault));
 }

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "pool/core/domains.h"
 #include "pool/core/image_job.h"
+#include "pool/core/layers.h"
 #include "pool/core/lease.h"
 #include "pool/core/lost.h"
 #include "pool/core/remove_call.h"
@@ -283,6 +284,7 @@ static void start_swept(struct host_job *job)
     core->state = CORE_RUNNING;
     core->startup.on_started(core, 0, NULL);
     domains_list(core);
+    layers_look(core);
     core_kick(core);
 }
 
@@ -369,7 +371,7 @@ void core_stop_check(struct core *core)
 {
     if (core->state != CORE_STOPPING || !core->startup.on_stopped || !list_empty(&core->jobs))
         return;
-    if (core->listing.state != LISTING_IDLE || core->listing.measuring)
+    if (core->listing.state != LISTING_IDLE || core->listing.measuring || core->layers.looking)
         return; /* a call to the host cannot be taken back, and is short */
     list_each (node, &core->slots)
         if (!slot_is_leased(slot_at(node)) || slot_at(node)->helper)

@@ -200,5 +200,6 @@ json_t *slot_to_json(const struct slot *s)
         image_name(s), "state", slot_state_name(s->state), "engine", show_text(s->engine), "domid",
         s->domid == DB_NO_DOMID ? json_null() : json_integer(s->domid), "uuid", show_uuid(&s->uuid),
         "name", s->name, "since_ms", (json_int_t)s->since_ms, "lease",
-        s->lease ? show_id('l', s->lease_id) : json_null(), "reason", show_text(s->reason));
+        s->lease ? show_id('l', s->lease_id) : json_null(), "reason",
+        show_text(s->reason[0] ? s->reason : s->fault));
 }

@@ -71,6 +71,7 @@ struct slot {
     int64_t since_ms;
     struct uuid holds; /* id of the base whose pages it has: row.id of a version of its image */
     char reason[DB_REASON_SIZE];
+    char fault[DB_REASON_SIZE]; /* leased: its guest cannot write to a disk, and why; "": it can */
     uint64_t known_since_list; /* only a newer listing can prove the domain's absence */
     bool suspended; /* its domain is being saved or restored by xl: gone then means saved */
 

@@ -39,7 +39,13 @@ struct helper_events {
 
 /* ---- jobs on the host: blocking calls of restore/xen/host.h, done elsewhere ---- */
 
-enum host_job_kind { HOST_JOB_LIST, HOST_JOB_DESTROY, HOST_JOB_MEMORY, HOST_JOB_SWEEP };
+enum host_job_kind {
+    HOST_JOB_LIST,
+    HOST_JOB_DESTROY,
+    HOST_JOB_MEMORY,
+    HOST_JOB_LAYERS,
+    HOST_JOB_SWEEP
+};
 
 struct host_job {
     struct list node; /* the world's */
@@ -50,7 +56,7 @@ struct host_job {
     uint32_t domid;          /* DESTROY */
     struct uuid uuid;        /* DESTROY */
     unsigned timeout_ms;     /* DESTROY */
-    const char *tag;         /* SWEEP */
+    const char *tag;         /* SWEEP, LAYERS */
     const struct uuid *keep; /* SWEEP: domains whose disks stay; borrowed */
     size_t n_keep;
 
@@ -60,6 +66,8 @@ struct host_job {
     struct host_domain *domains; /* LIST: malloc'd, for the owner to free */
     size_t n_domains;
     struct host_memory memory;
+    struct host_layer *layers; /* LAYERS: malloc'd, for the owner to free */
+    size_t n_layers;
     unsigned removed; /* SWEEP */
 };
 

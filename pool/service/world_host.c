@@ -126,6 +126,8 @@ static int job_run(struct host_job *job, struct host *host)
         return job_destroy(job, host);
     case HOST_JOB_MEMORY:
         return host_memory(host, &job->memory, &job->error);
+    case HOST_JOB_LAYERS:
+        return host_layers(host, job->tag, &job->layers, &job->n_layers, &job->error);
     case HOST_JOB_SWEEP:
         return host_sweep(host, job->tag, job->keep, job->n_keep, &job->removed, &job->error);
     }
@@ -140,6 +142,8 @@ static void host_run(struct work_queue *q, struct list *item, void **local)
     error_clear(&job->error);
     job->domains = NULL;
     job->n_domains = 0;
+    job->layers = NULL;
+    job->n_layers = 0;
     job->removed = 0;
     job->rc = host ? 0 : host_open(&host, &job->error);
     if (!job->rc)

@@ -5,6 +5,7 @@
 #include "base/io.h"
 #include "base/page.h"
 #include "restore/xen/nodes.h"
+#include "restore/xen/snapshot.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -148,6 +149,33 @@ int host_memory(struct host *h, struct host_memory *out, struct error *e)
     out->total_kib = info.total_pages * (PAGE_BYTES / 1024);
     out->free_kib = (info.free_pages + info.scrub_pages) * (PAGE_BYTES / 1024);
     return 0;
+}
+
+/* ---- disks ---- */
+
+int host_layers(struct host *h, const char *tag, struct host_layer **out, size_t *n,
+                struct error *e)
+{
+    struct snapshot_failed *failed;
+    size_t n_failed;
+    (void)h;
+    *out = NULL;
+    *n = 0;
+    int rc = snapshot_list_failed(tag, &failed, &n_failed, e);
+    struct host_layer *list = rc ? NULL : calloc(n_failed + 1, sizeof *list);
+    if (!rc && !list)
+        rc = error_set(e, -ENOMEM, "out of memory for %zu failed disks", n_failed);
+    for (size_t i = 0; i < n_failed && !rc; i++) {
+        struct host_layer *layer = &list[*n];
+        if (uuid_parse(failed[i].uuid, &layer->uuid))
+            continue;
+        memcpy(layer->vdev, failed[i].vdev, sizeof layer->vdev);
+        memcpy(layer->state, failed[i].state, sizeof layer->state);
+        ++*n;
+    }
+    free(failed);
+    *out = list;
+    return rc;
 }
 
 /* ---- waiting ---- */

@@ -48,6 +48,18 @@ struct host_memory {
 };
 int host_memory(struct host *h, struct host_memory *out, struct error *e);
 
+/* A private disk that takes no writes any more, for good: its copy-on-write layer is full, or what
+ * that lies on has failed. The guest gets I/O errors. */
+struct host_layer {
+    struct uuid uuid; /* of the domain */
+    char vdev[16];
+    char state[24]; /* the kernel's word: "Invalid", "Overflow" */
+};
+/* All of the daemon with this tag. *out is malloc'd, the caller frees it. One request to
+ * device-mapper while nothing has failed, however many disks there are. */
+int host_layers(struct host *h, const char *tag, struct host_layer **out, size_t *n,
+                struct error *e);
+
 /*
  * Ends a domain of ours: closes its back ends, destroys it, waits until it is gone from the
  * hypervisor's list, removes its xenstore nodes and its private disks. The domain is found by its

@@ -204,61 +204,166 @@ static bool parse_uuid(const char *text, struct snapshot_found *found)
     return text[prefix + tag] == '-';
 }
 
-static int list_append(const struct snapshot_found *found, struct snapshot_found **list, size_t *n,
-                       struct error *e)
+/* Appends one element of that size; *list is malloc'd. */
+static int list_append(const void *found, size_t size, void **list, size_t *n, struct error *e)
 {
-    struct snapshot_found *bigger = realloc(*list, (*n + 1) * sizeof **list);
+    char *bigger = realloc(*list, (*n + 1) * size);
     if (!bigger)
         return error_set(e, -ENOMEM, "out of memory for a list of %zu snapshots", *n + 1);
     *list = bigger;
-    bigger[(*n)++] = *found;
+    memcpy(bigger + (*n)++ * size, found, size);
     return 0;
 }
 
-/* Nothing is added for a device that is not ours, or has gone since it was listed. */
-static int found_add(const char *name, const char *prefix, struct snapshot_found **list, size_t *n,
-                     struct error *e)
+/* What a list of devices is made into. */
+struct listing {
+    const char *prefix; /* of the names that are wanted */
+    const char *tag;    /* of the daemon; NULL: every one's */
+    int (*add)(struct listing *l, const struct dm_names *device, struct error *e);
+    void *list;
+    size_t n;
+    bool has_events; /* the kernel says how many events each device has had */
+};
+
+/* 1: it is one of ours, and *found and *info say which; 0: it is not, or has gone since it was
+ * listed. */
+static int look_up(const struct listing *l, const char *name, struct snapshot_found *found,
+                   struct dm_info *info, struct error *e)
 {
-    struct snapshot_found found = {0};
-    struct dm_info info;
     char uuid[DM_UUID_LEN];
-    if (strncmp(name, prefix, strlen(prefix)) != 0 ||
-        !format_fits(found.name, sizeof found.name, "%s", name))
+    *found = (struct snapshot_found){0};
+    if (strncmp(name, l->prefix, strlen(l->prefix)) != 0 ||
+        !format_fits(found->name, sizeof found->name, "%s", name))
         return 0;
-    int there = task_info(name, &info, uuid, sizeof uuid);
+    int there = task_info(name, info, uuid, sizeof uuid);
     if (there < 0)
         return dm_failed(e, "look up", name);
-    if (!there || !parse_uuid(uuid, &found))
-        return 0;
+    return there && parse_uuid(uuid, found) && (!l->tag || !strcmp(found->tag, l->tag));
+}
+
+static int found_add(struct listing *l, const struct dm_names *device, struct error *e)
+{
+    struct snapshot_found found;
+    struct dm_info info;
+    int rc = look_up(l, device->name, &found, &info, e);
+    if (rc <= 0)
+        return rc;
     found.in_use = info.open_count > 0;
-    return list_append(&found, list, n, e);
+    return list_append(&found, sizeof found, &l->list, &l->n, e);
+}
+
+static void each_device(const struct dm_names *names, struct listing *l, int *rc, struct error *e)
+{
+    for (uint32_t next = 1; names->dev && next && !*rc;) {
+        *rc = l->add(l, names, e);
+        next = names->next;
+        names = (const struct dm_names *)((const char *)names + next);
+    }
+}
+
+/* Device-mapper's interface 4.37 (Linux 4.13) is the first to count events in a list. */
+static bool counts_events(struct dm_task *task)
+{
+    char version[32];
+    unsigned major_nr, minor_nr;
+    return dm_task_get_driver_version(task, version, sizeof version) &&
+           sscanf(version, "%u.%u", &major_nr, &minor_nr) == 2 &&
+           (major_nr > 4 || (major_nr == 4 && minor_nr >= 37));
+}
+
+/* On a host without device-mapper there is nothing to list. */
+static int list_devices(struct listing *l, struct error *e)
+{
+    if (access("/dev/mapper/control", F_OK))
+        return errno == ENOENT ? 0 : error_errno(e, errno, "look for /dev/mapper/control");
+    int rc = 0;
+    dm_enter();
+    errno = 0;
+    struct dm_task *task = dm_task_create(DM_DEVICE_LIST);
+    const struct dm_names *names = task && dm_task_run(task) ? dm_task_get_names(task) : NULL;
+    if (!names)
+        rc = error_errno(e, errno ? errno : EIO, "list device-mapper devices");
+    else
+        l->has_events = counts_events(task);
+    if (!rc)
+        each_device(names, l, &rc, e);
+    if (task)
+        dm_task_destroy(task);
+    pthread_mutex_unlock(&dm_lock);
+    return rc;
 }
 
 int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, struct error *e)
 {
     char prefix[64];
     snprintf(prefix, sizeof prefix, NAME_PREFIX "%s", uuid ? uuid : "");
-    *out = NULL;
-    *n = 0;
-    if (access("/dev/mapper/control", F_OK)) /* no device-mapper, so no snapshot either */
-        return errno == ENOENT ? 0 : error_errno(e, errno, "look for /dev/mapper/control");
-    int rc = 0;
-    dm_enter();
-    errno = 0;
-    struct dm_task *task = dm_task_create(DM_DEVICE_LIST);
-    struct dm_names *names = task && dm_task_run(task) ? dm_task_get_names(task) : NULL;
-    if (!names)
-        rc = error_errno(e, errno ? errno : EIO, "list device-mapper devices");
-    for (uint32_t next = 1; names && names->dev && next && !rc;) {
-        rc = found_add(names->name, prefix, out, n, e);
-        next = names->next;
-        names = (struct dm_names *)((char *)names + next);
-    }
-    if (task)
-        dm_task_destroy(task);
-    pthread_mutex_unlock(&dm_lock);
+    struct listing l = {.prefix = prefix, .add = found_add};
+    int rc = list_devices(&l, e);
+    *out = l.list;
+    *n = l.n;
     return rc;
 }
+
+/* ---- those that have failed ---- */
+
+/* What stands behind the name, at the next multiple of 8 (linux/dm-ioctl.h, struct dm_name_list).
+ * A snapshot has its first event when it fails. */
+static bool had_no_event(const struct dm_names *device)
+{
+    uintptr_t behind = (uintptr_t)(device->name + strlen(device->name) + 1);
+    uint32_t event_nr;
+    memcpy(&event_nr, (const void *)((behind + 7) & ~(uintptr_t)7), sizeof event_nr);
+    return !event_nr;
+}
+
+/* The status of a snapshot that works begins with a number; of another kind of device it may be
+ * empty. */
+static bool task_failed(const char *name, char *state, size_t size)
+{
+    struct dm_task *task = dm_task_create(DM_DEVICE_STATUS);
+    uint64_t start, length;
+    char *target = NULL, *params = NULL;
+    if (task && dm_task_set_name(task, name) && dm_task_run(task))
+        dm_get_next_target(task, NULL, &start, &length, &target, &params);
+    bool failed =
+        target && params && !strcmp(target, "snapshot") && params[0] >= 'A' && params[0] <= 'Z';
+    if (failed)
+        snprintf(state, size, "%.*s", (int)size - 1, params);
+    if (task)
+        dm_task_destroy(task);
+    return failed;
+}
+
+/* A device that cannot be asked, or is gone, is looked at again with the next list. */
+static int failed_add(struct listing *l, const struct dm_names *device, struct error *e)
+{
+    struct snapshot_failed failed = {0};
+    struct snapshot_found found;
+    struct dm_info info;
+    if ((l->has_events && had_no_event(device)) ||
+        strncmp(device->name, l->prefix, strlen(l->prefix)) != 0 ||
+        !task_failed(device->name, failed.state, sizeof failed.state))
+        return 0;
+    int rc = look_up(l, device->name, &found, &info, e);
+    if (rc <= 0)
+        return rc;
+    const char *vdev = strrchr(found.name, '-');
+    if (!vdev || !format_fits(failed.vdev, sizeof failed.vdev, "%s", vdev + 1))
+        return 0;
+    memcpy(failed.uuid, found.uuid, sizeof failed.uuid);
+    return list_append(&failed, sizeof failed, &l->list, &l->n, e);
+}
+
+int snapshot_list_failed(const char *tag, struct snapshot_failed **out, size_t *n, struct error *e)
+{
+    struct listing l = {.prefix = NAME_PREFIX, .tag = tag, .add = failed_add};
+    int rc = list_devices(&l, e);
+    *out = l.list;
+    *n = l.n;
+    return rc;
+}
+
+/* ---- removing ---- */
 
 /* A snapshot that somebody else removes meanwhile is gone as well. */
 static int remove_present(const char *name, struct error *e)

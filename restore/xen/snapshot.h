@@ -46,6 +46,15 @@ struct snapshot_found {
  * Blocking. Negative: the kernel cannot say which there are, so one may be missing. */
 int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, struct error *e);
 
+/* One of ours that takes no writes any more, for good. */
+struct snapshot_failed {
+    char uuid[40], vdev[16];
+    char state[24]; /* the kernel's word: "Invalid", "Overflow" */
+};
+/* Lists this daemon's. *out is malloc'd; the caller frees it, also after an error. One request to
+ * device-mapper, whatever there is, and some more for each one that has failed. Blocking. */
+int snapshot_list_failed(const char *tag, struct snapshot_failed **out, size_t *n, struct error *e);
+
 /* Removes it; if it is open, the kernel removes it at its last close. A missing one is success.
  * Blocking. Negative: it is still there, or that is unknown. */
 int snapshot_remove(const char *name, struct error *e);

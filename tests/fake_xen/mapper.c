@@ -21,7 +21,7 @@
 #define UNDER_MAX 2u
 
 static struct mapped {
-    bool there, deferred, written;
+    bool there, deferred, written, failed;
     char name[DM_NAME_LEN], uuid[DM_UUID_LEN], target[16];
     uint64_t sectors;
     dev_t under[UNDER_MAX];
@@ -132,14 +132,28 @@ static int mapped_look(struct dm_task *t)
     t->info.open_count = (int32_t)fake_block_users(mapped_dev(m));
     t->info.deferred_remove = m->deferred;
     t->about = *m;
-    snprintf(t->status, sizeof t->status, "%d/%" PRIu64 " 16", m->written ? 32 : 16, m->sectors);
+    if (m->failed)
+        snprintf(t->status, sizeof t->status, "Invalid");
+    else
+        snprintf(t->status, sizeof t->status, "%d/%" PRIu64 " 16", m->written ? 32 : 16,
+                 m->sectors);
     return 0;
+}
+
+static bool old_driver;
+
+/* Behind the name, as linux/dm-ioctl.h says; an older driver has anything there. */
+static void event_put(struct dm_names *d, bool failed)
+{
+    uint32_t event_nr = failed && !old_driver;
+    size_t at = offsetof(struct dm_names, name) + strlen(d->name) + 1;
+    memcpy((char *)d + ((at + 7) & ~(size_t)7), &event_nr, sizeof event_nr);
 }
 
 /* One after the other, each says where the next begins; none at all is one without a device. */
 static int mapped_list(struct dm_task *t)
 {
-    size_t room = sizeof(struct dm_names) + DM_NAME_LEN + 8, used = 0;
+    size_t room = (sizeof(struct dm_names) + DM_NAME_LEN + 24) & ~(size_t)7, used = 0;
     char *list = fake_checked(calloc(MAPPED_MAX + 1, room));
     struct dm_names *last = NULL;
     for (size_t i = 0; i < MAPPED_MAX; i++) {
@@ -150,6 +164,7 @@ static int mapped_list(struct dm_task *t)
         last = (struct dm_names *)(list + used);
         last->dev = mapped_dev(&table[i]);
         strcpy(last->name, table[i].name);
+        event_put(last, table[i].failed);
         used += room;
     }
     t->names = (struct dm_names *)list;
@@ -298,6 +313,13 @@ void *dm_get_next_target(struct dm_task *t, void *next, uint64_t *start, uint64_
     return NULL;
 }
 
+int dm_task_get_driver_version(struct dm_task *t, char *version, size_t size)
+{
+    FAKE_CALL();
+    (void)t;
+    return !FAULT(FAULT_KERNEL) && text_set(version, size, old_driver ? "4.36.0" : "4.47.0");
+}
+
 /* ---- the test's side ---- */
 
 void fake_mapper_print(FILE *out)
@@ -314,6 +336,17 @@ void fake_mapper_write(const char *name)
 {
     FAKE_CALL();
     mapped_find(name)->written = true;
+}
+
+void fake_mapper_fail(const char *name)
+{
+    FAKE_CALL();
+    mapped_find(name)->failed = true;
+}
+
+void fake_mapper_old(bool old)
+{
+    old_driver = old;
 }
 
 void fake_mapper_foreign(const char *name, const char *uuid)
@@ -333,6 +366,7 @@ void fake_mapper_foreign(const char *name, const char *uuid)
 void fake_mapper_init(void)
 {
     memset(table, 0, sizeof table);
+    old_driver = false;
     cookies = 0;
 }
 

@@ -88,6 +88,29 @@ int host_memory(struct host *h, struct host_memory *out, struct error *e)
     return 0;
 }
 
+/* Lines "uuid vdev state". */
+int host_layers(struct host *h, const char *tag, struct host_layer **out, size_t *n,
+                struct error *e)
+{
+    char path[400], uuid[UUID_TEXT_SIZE];
+    struct host_layer layer = {0}, *list = NULL;
+    (void)h, (void)tag, (void)e;
+    *out = NULL;
+    *n = 0;
+    snprintf(path, sizeof path, "%s/layers", fake_dir());
+    FILE *f = fopen(path, "re");
+    while (f && fscanf(f, "%36s %15s %23s", uuid, layer.vdev, layer.state) == 3) {
+        list = realloc(list, (*n + 1) * sizeof *list);
+        if (!list || uuid_parse(uuid, &layer.uuid))
+            abort();
+        list[(*n)++] = layer;
+    }
+    if (f)
+        fclose(f);
+    *out = list;
+    return 0;
+}
+
 int host_destroy(struct host *h, uint32_t domid, const struct uuid *uuid, unsigned timeout_ms,
                  struct error *e)
 {

@@ -199,6 +199,83 @@ static void disk_changed_alone(void **state)
     settled("fire");
 }
 
+/* ---- layers that take no writes ---- */
+
+static json_t *leases(void)
+{
+    json_t *reply = answer_take(sim_ask(root, "List", NULL, 1000));
+    json_t *list = json_incref(json_object_get(reply, "leases"));
+    json_decref(reply);
+    return list;
+}
+
+static json_int_t faulty(void)
+{
+    json_t *reply = answer_take(sim_ask(root, "Status", NULL, 1000));
+    json_int_t n = integer_of(reply, "faulty_leases");
+    json_decref(reply);
+    return n;
+}
+
+static void assert_fault(const char *lease, const char *says)
+{
+    json_t *list = leases(), *l;
+    size_t i;
+    bool found = false;
+    json_array_foreach (list, i, l) {
+        const char *fault = json_string_value(json_object_get(l, "fault"));
+        if (strcmp(text_of(l, "lease"), lease) != 0)
+            continue;
+        found = true;
+        if (!fault != !says || (says && !strstr(fault, says)))
+            fail_msg("%s: fault \"%s\"", lease, fault ? fault : "(null)");
+    }
+    assert_true(found);
+    json_decref(list);
+}
+
+static void layer_of_a_lease(void **state)
+{
+    (void)state;
+    char sick[32], well[32];
+    uint32_t domid = take("fire", sick);
+    take("fire", well);
+    assert_int_equal(faulty(), 0);
+    sim_domain_find(&sim, domid)->failed = "xvdb";
+    sim_run(&sim, 5100);
+    assert_fault(sick, "disk xvdb takes no writes any more: its layer /dev/mapper/dompool-");
+    assert_fault(sick, "/cow");
+    assert_fault(well, NULL);
+    assert_int_equal(faulty(), 1);
+    sim_crash(&sim);
+    sim_restart(&sim, config, NULL); /* another daemon finds it again */
+    root = sim_connect(&sim, 0);
+    assert_fault(sick, "disk xvdb");
+    assert_int_equal(faulty(), 1);
+    expect("Release", json_pack("{s:[s]}", "leases", sick), NULL);
+    assert_int_equal(faulty(), 0);
+    assert_fault(well, NULL);
+    sim_run(&sim, 60000);
+}
+
+/* Of a warm slot: it is never given to anybody. */
+static void layer_of_a_slot(void **state)
+{
+    (void)state;
+    char lease[32];
+    uint32_t domid = oldest_warm();
+    const struct slot *slot = pool_oldest_warm(sim_pool(&sim, "fire"));
+    sim_domain_find(&sim, domid)->failed = "xvda";
+    for (unsigned ms = 0; slot->state == SLOT_WARM; ms++) {
+        assert_true(ms < 5100);
+        sim_run(&sim, 1);
+    }
+    assert_non_null(strstr(slot->reason, "disk xvda takes no writes"));
+    assert_int_not_equal(take("fire", lease), domid);
+    settled("fire");
+    assert_null(sim_domain_find(&sim, domid));
+}
+
 /* ---- what is said when an image is made ---- */
 
 static bool warned(const char *name)
@@ -242,6 +319,8 @@ int main(void)
         TEST(none_is_left),
         TEST(disk_changed),
         TEST(disk_changed_alone),
+        TEST(layer_of_a_lease),
+        TEST(layer_of_a_slot),
         TEST(saved_domain_runs),
     };
     tests_begin();

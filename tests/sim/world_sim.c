@@ -65,6 +65,7 @@ static void job_drop(void *arg)
 {
     const struct host_job *job = arg;
     free(job->domains);
+    free(job->layers);
 }
 
 static void list_now(struct sim *s, struct host_job *job)
@@ -77,6 +78,23 @@ static void list_now(struct sim *s, struct host_job *job)
     list_each (node, &s->domains)
         job->domains[job->n_domains++] = container_of(node, struct sim_domain, node)->d;
     /* The answer takes its time: by then it may be old. */
+    sim_at(s, s->list_us, job_finish, job);
+}
+
+static void layers_now(struct sim *s, struct host_job *job)
+{
+    size_t n = 0;
+    list_each (node, &s->domains)
+        n++;
+    job->layers = sim_alloc((n + 1) * sizeof *job->layers);
+    list_each (node, &s->domains) {
+        const struct sim_domain *d = container_of(node, struct sim_domain, node);
+        if (!d->failed || strcmp(d->d.tag, job->tag) != 0)
+            continue;
+        struct host_layer *layer = &job->layers[job->n_layers++];
+        *layer = (struct host_layer){.uuid = d->d.uuid, .state = "Invalid"};
+        format_fits(layer->vdev, sizeof layer->vdev, "%s", d->failed);
+    }
     sim_at(s, s->list_us, job_finish, job);
 }
 
@@ -122,6 +140,8 @@ static void ops_host_start(struct world *w, struct host_job *job)
     error_clear(&job->error);
     job->domains = NULL;
     job->n_domains = 0;
+    job->layers = NULL;
+    job->n_layers = 0;
     job->removed = 0;
     if (job->kind == HOST_JOB_DESTROY) {
         destroy_start(s, job);
@@ -130,6 +150,8 @@ static void ops_host_start(struct world *w, struct host_job *job)
         sim_at(s, s->list_us, job_finish, job);
     } else if (job->kind == HOST_JOB_LIST) {
         list_now(s, job);
+    } else if (job->kind == HOST_JOB_LAYERS) {
+        layers_now(s, job);
     } else {
         job->memory = (struct host_memory){1u << 20, s->free_kib};
         sim_at(s, 100, job_finish, job);
@@ -211,7 +233,8 @@ static void core_stopped(struct core *core)
 {
     struct sim *s = core->owner;
     s->stopped = true;
-    s->stopped_idle = core->listing.state == LISTING_IDLE && !core->listing.measuring;
+    s->stopped_idle = core->listing.state == LISTING_IDLE && !core->listing.measuring &&
+                      !core->layers.looking;
 }
 
 /* FNV-1a. */

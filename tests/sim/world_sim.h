@@ -74,7 +74,8 @@ struct sim_faults {
 struct sim_domain {
     struct list node;
     struct host_domain d;
-    bool used; /* somebody has had it */
+    bool used;           /* somebody has had it */
+    const char *failed;  /* its disk that takes no writes any more; NULL: none */
 };
 
 struct sim_client {

@@ -346,6 +346,89 @@ static void snapshots_found(void **state)
     assert_int_equal(snapshot_written(UUID, ids[0].vdev, &written, &err), -ENAMETOOLONG);
 }
 
+/* Looks for what takes no writes any more; each name is expected in the order of the list. */
+static void assert_failed(const char *tag, const char *const *vdevs, size_t n_vdevs)
+{
+    struct snapshot_failed *list;
+    size_t n;
+    if (snapshot_list_failed(tag, &list, &n, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(n, n_vdevs);
+    for (size_t i = 0; i < n; i++) {
+        assert_string_equal(list[i].uuid, UUID);
+        assert_string_equal(list[i].vdev, vdevs[i]);
+        assert_string_equal(list[i].state, "Invalid");
+    }
+    free(list);
+}
+
+static void failed_found(void **state)
+{
+    (void)state;
+    const struct snapshot_id ids[] = {
+        {"a-b", UUID, "xvda"}, {"a-b", UUID, "xvdb"}, {"other", UUID, "xvdc"}, {"a-b", UUID, "sd"}};
+    static const char *const failed[] = {"xvda", "sd"};
+    char name[SNAPSHOT_NAME_SIZE];
+    dev_t dev, block = fake_disk_make("/dev/fake/other", 1u << 20, true);
+    for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+        assert_int_equal(snapshot_create(&ids[i], block, block, 100, &dev, name, &err), 0);
+    fake_mapper_foreign("dompool-odd", "DOMPOOL-short");
+    for (int old = 0; old < 2; old++) {
+        fake_mapper_old(old);
+        assert_failed("a-b", NULL, 0);
+    }
+    fake_mapper_fail("dompool-odd");
+    fake_mapper_fail("dompool-" UUID "-xvda");
+    fake_mapper_fail("dompool-" UUID "-xvdc");
+    fake_mapper_fail("dompool-" UUID "-sd");
+    for (int old = 0; old < 2; old++) {
+        fake_mapper_old(old);
+        assert_failed("a-b", failed, ARRAY_SIZE(failed));
+    }
+}
+
+/* However many there are: only those with an event are asked. */
+static void a_look_is_cheap(void **state)
+{
+    (void)state;
+    const char *const vdevs[] = {"xvda", "xvdb", "xvdc", "xvdd"};
+    char name[SNAPSHOT_NAME_SIZE];
+    unsigned calls[2];
+    dev_t dev, block = fake_disk_make("/dev/fake/other", 1u << 20, true);
+    for (size_t i = 0; i < ARRAY_SIZE(vdevs); i++) {
+        const struct snapshot_id id = {TAG, UUID, vdevs[i]};
+        assert_int_equal(snapshot_create(&id, block, block, 100, &dev, name, &err), 0);
+        fault_plan(FAULT_KERNEL, 1000, EIO);
+        assert_failed(TAG, NULL, 0);
+        calls[i != 0] = fault_calls(FAULT_KERNEL);
+        assert_int_equal(calls[0], calls[i != 0]);
+        fault_end();
+    }
+}
+
+static void failed_cannot_be_asked(void **state)
+{
+    (void)state;
+    const struct snapshot_id id = {TAG, UUID, "xvda"};
+    char name[SNAPSHOT_NAME_SIZE];
+    dev_t dev, block = fake_disk_make("/dev/fake/other", 1u << 20, true);
+    assert_int_equal(snapshot_create(&id, block, block, 100, &dev, name, &err), 0);
+    fake_mapper_fail("dompool-" UUID "-xvda");
+    bool came = true;
+    for (unsigned n = 0; came; n++) {
+        struct snapshot_failed *list;
+        size_t found;
+        err = (struct error){0};
+        fault_plan(FAULT_KERNEL, n, EIO);
+        int rc = snapshot_list_failed(TAG, &list, &found, &err);
+        came = fault_end();
+        if (rc)
+            assert_explained(rc, &err, n);
+        assert_true(found <= 1 && (came || found == 1));
+        free(list);
+    }
+}
+
 static void discards(void **state)
 {
     (void)state;
@@ -498,6 +581,9 @@ int main(void)
         TEST_ON_MACHINE(removal_fails),
         TEST_ON_MACHINE(without_device_mapper),
         TEST_ON_MACHINE(snapshots_found),
+        TEST_ON_MACHINE(failed_found),
+        TEST_ON_MACHINE(a_look_is_cheap),
+        TEST_ON_MACHINE(failed_cannot_be_asked),
         TEST_ON_MACHINE(discards),
         TEST_ON_MACHINE(backends_get_ready),
         TEST_ON_MACHINE(backends_that_do_not),

@@ -39,6 +39,8 @@
     X(NAME_IN_USE, "NameInUse", "a domain with this name exists already")                          \
     X(NOT_PERMITTED, "NotPermitted", "the caller may not do this")                                 \
     X(NO_HOST_MEMORY, "NoHostMemory", "the host has too little free memory for another domain")    \
+    X(NO_HOST_DISK, "NoHostDisk",                                                                  \
+      "the host has too little free disk space for what guests write to private disks")            \
     X(LIMIT_REACHED, "LimitReached", "a configured limit on slots or leases is reached")           \
     X(TIMED_OUT, "TimedOut", "the request was not completed in the given time")                    \
     X(ALLOCATE_FAILED, "AllocateFailed", "every slot that was tried failed to complete")           \

@@ -96,6 +96,10 @@ static void status_print(const json_t *reply)
     out_line("memory   %s free of %s",
              readable_bytes((uint64_t)get_int(reply, "host_free_kib") * 1024, free_),
              readable_bytes((uint64_t)get_int(reply, "host_total_kib") * 1024, total));
+    if (get_int(reply, "disk_total_bytes"))
+        out_line("disk     %s free of %s",
+                 readable_bytes((uint64_t)get_int(reply, "disk_free_bytes"), free_),
+                 readable_bytes((uint64_t)get_int(reply, "disk_total_bytes"), total));
     out_line("leases   %" PRId64 " alive; %" PRId64 " allocations, %" PRId64 " failures",
              get_int(reply, "leases"), get_int(reply, "allocations"), get_int(reply, "failures"));
     if (get_int(reply, "faulty_leases"))

@@ -176,7 +176,7 @@ struct dompool_lease {
  * at most wait_ms and the time of completing a slot. On success the caller owns *out
  * (dompool_lease_free); on failure *out is NULL.
  * Refusals: PoolEmpty, NoSuchImage, BadValue, ImageBroken, NameInUse, NotPermitted,
- * NoHostMemory, LimitReached, TimedOut, AllocateFailed, XenUnavailable, Stopping, Internal.
+ * NoHostMemory, NoHostDisk, LimitReached, TimedOut, AllocateFailed, XenUnavailable, Stopping, Internal.
  */
 DOMPOOL_API int dompool_allocate(struct dompool *d, const struct dompool_allocate_options *options,
                                  struct dompool_lease **out);

@@ -236,15 +236,16 @@ static const struct answered *status_show(struct call *call, void *owner, const 
     (void)given;
     domains_measure(core); /* for the next one who asks: this one is answered at once */
     json_t *pools = pools_to_json(core, "");
-    json_t *reply =
-        json_pack("{s:s, s:i, s:I, s:b, s:I, s:I, s:i, s:i, s:I, s:I, s:o, s:o, s:o}", "version",
-                  DOMPOOL_VERSION, "pid", (int)getpid(), "uptime_ms",
-                  (json_int_t)((core_now_us(core) - core->started_us) / 1000), "xen",
-                  (int)l->xen_ok, "host_total_kib", (json_int_t)l->memory.total_kib,
-                  "host_free_kib", (json_int_t)l->memory.free_kib, "leases",
-                  (int)active_leases(core), "faulty_leases", (int)faulty_leases(core), "allocations", (json_int_t)f->allocations, "failures",
-                  (json_int_t)f->failures, "last_allocate_us", sample_json(f, false),
-                  "median_allocate_us", sample_json(f, true), "lost_images", lost_to_json(core));
+    json_t *reply = json_pack(
+        "{s:s, s:i, s:I, s:b, s:I, s:I, s:I, s:I, s:i, s:i, s:I, s:I, s:o, s:o, s:o}", "version",
+        DOMPOOL_VERSION, "pid", (int)getpid(), "uptime_ms",
+        (json_int_t)((core_now_us(core) - core->started_us) / 1000), "xen", (int)l->xen_ok,
+        "host_total_kib", (json_int_t)l->memory.total_kib, "host_free_kib",
+        (json_int_t)l->memory.free_kib, "disk_total_bytes", (json_int_t)l->disk.total_bytes,
+        "disk_free_bytes", (json_int_t)l->disk.free_bytes, "leases", (int)active_leases(core),
+        "faulty_leases", (int)faulty_leases(core), "allocations", (json_int_t)f->allocations,
+        "failures", (json_int_t)f->failures, "last_allocate_us", sample_json(f, false),
+        "median_allocate_us", sample_json(f, true), "lost_images", lost_to_json(core));
     if (json_object_update(reply, pools)) {
         json_decref(reply);
         reply = NULL;

@@ -21,9 +21,10 @@
 
 #define LIST_MS 30000 /* events tell of domains that end; this is for those that were lost */
 #define LIST_SUSPENDED_MS 1000
-#define LIST_RETRY_MS 1000 /* after a listing that failed */
-#define MEASURE_SHORT_MS 1000 /* memory that a balloon gives back is no event */
-#define LIST_BUSY_MS 100   /* a lease's domain ended while the lease was being committed */
+#define LIST_RETRY_MS 1000    /* after a listing that failed */
+#define MEASURE_MS 5000       /* a guest that fills a disk is no event */
+#define MEASURE_SHORT_MS 1000 /* nor is memory that a balloon gives back */
+#define LIST_BUSY_MS 100      /* a lease's domain ended while the lease was being committed */
 
 /* ---- background work, in its order ---- */
 
@@ -253,11 +254,14 @@ static void slot_gone(struct core *core, bool memory)
 static uint64_t measured(struct core *core)
 {
     bool lacks = pools_measured(core);
-    list_each (node, &core->images)
+    if (domains_disk_check(core, NULL))
+        lacks = true;
+    list_each (node, &core->images) {
+        leases_serve(pool_at(node));
         leases_measured(pool_at(node));
-    if (lacks)
-        core_kick(core);
-    return lacks ? MEASURE_SHORT_MS : 0;
+    }
+    core_kick(core);
+    return lacks ? MEASURE_SHORT_MS : MEASURE_MS;
 }
 
 /* What a repair of the database writes. */
@@ -317,7 +321,6 @@ void core_dispose(struct core *core)
     lost_dispose(core);
     core->world->ops->alarm_off(core->world);
     domains_dispose(core);
-    timer_stop(&core->layers.next);
     free(core->startup.kept);
     core->startup.kept = NULL;
     config_free(core->config);

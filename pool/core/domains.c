@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,6 +154,30 @@ void domains_list(struct core *core)
     domains_measure(core);
 }
 
+int domains_disk_check(const struct core *core, struct error *e)
+{
+    const struct host_disk *disk = &core->listing.disk;
+    uint64_t reserve = config_number(core->config, KEY_DISK_RESERVE);
+    if (!disk->total_bytes || disk->free_bytes >= reserve)
+        return 0;
+    return error_set(e, ANSWER_NO_HOST_DISK,
+                     "%" PRIu64 " MiB are free in the file system of %s, and %" PRIu64
+                     " MiB are to stay free (disk_reserve) for what guests write; release leases, "
+                     "or make room",
+                     disk->free_bytes >> 20, core->cow_dir, reserve >> 20);
+}
+
+static void disk_said(struct core *core)
+{
+    struct error e;
+    bool full = domains_disk_check(core, &e) != 0;
+    if (full && !core->listing.disk_full)
+        log_warning("no slot is built and no lease is given: %s", e.text);
+    else if (!full && core->listing.disk_full)
+        log_info("%s has room again", core->cow_dir);
+    core->listing.disk_full = full;
+}
+
 static void measure_again(struct timer *t)
 {
     domains_measure(container_of(t, struct core, listing.measure_next));
@@ -165,6 +190,8 @@ static void memory_done(struct host_job *job)
     l->measuring = false;
     if (!job->rc)
         l->memory = job->memory;
+    l->disk = job->disk;
+    disk_said(core);
     uint64_t delay_ms = core->up->measured(core);
     if (core->state == CORE_STOPPING)
         core_kick(core);
@@ -180,6 +207,7 @@ void domains_measure(struct core *core)
     l->measuring = true;
     timer_stop(&l->measure_next);
     l->memory_job.kind = HOST_JOB_MEMORY;
+    l->memory_job.dir = core->cow_dir;
     l->memory_job.done = memory_done;
     core->world->ops->host_start(core->world, &l->memory_job);
 }

@@ -15,9 +15,13 @@ void domains_dispose(struct core *core);
 
 /* Domains may have come or gone: lists them soon. The end is upcalls.listed. */
 void domains_list(struct core *core);
-/* Refreshes core->listing.memory; the end is upcalls.measured. A measurement that is under way counts
+/* Refreshes core->listing.memory and disk; the end is upcalls.measured. A measurement that is under way counts
  * for this one, too: it takes well under a millisecond. */
 void domains_measure(struct core *core);
+
+/* 0, or ANSWER_NO_HOST_DISK: by the last measurement no slot may be built, and no lease given, since
+ * their guests could not write to their private disks. e may be NULL. */
+int domains_disk_check(const struct core *core, struct error *e);
 
 /* A domain is known to be gone: its name is free from now on, whatever a listing says that runs. */
 void domains_gone(struct core *core, const struct uuid *uuid);

@@ -101,6 +101,8 @@ struct listing {
     size_t n_gone, gone_size;
     bool measuring;
     struct host_memory memory;
+    struct host_disk disk; /* of copy-on-write files */
+    bool disk_full;        /* it has less free than is to stay free */
     bool xen_ok;
 };
 

@@ -242,7 +242,7 @@ static void lease_take(struct lease *l, struct slot *s);
 static bool lease_place(struct lease *l)
 {
     struct pool *p = l->pool = l->image->pool; /* it may have got another base */
-    bool first = l->story.tries || list_empty(&p->waiting);
+    bool first = (l->story.tries || list_empty(&p->waiting)) && !domains_disk_check(l->core, NULL);
     struct slot *s = first ? pool_oldest_warm(p) : NULL;
     if (s) {
         lease_take(l, s);
@@ -283,12 +283,12 @@ static const struct answered *refuse_request(struct core *core, struct call *cal
     return call_refuse(call, e->code, e->text);
 }
 
-/* For one that would not wait and found no slot: if it is the host that lacks memory, it
+/* For one that would not wait and found no slot: if it is the host that lacks memory or disk space, it
  * waits for a measurement, and is not refused by an old one. */
 static bool lease_ask(struct lease *l)
 {
     struct core *core = l->core;
-    if (!pool_lacks_memory(l->pool))
+    if (!pool_lacks_memory(l->pool) && !domains_disk_check(core, NULL))
         return false;
     l->asks = true;
     timer_start(&core->timers, &l->timer, MEASURE_MS, wait_timed_out);
@@ -337,7 +337,8 @@ void leases_serve(struct pool *p)
     struct lease *l;
     struct slot *s;
     struct error e;
-    while ((l = first_waiting(p)) && (s = pool_oldest_warm(p))) {
+    while ((l = first_waiting(p)) && (s = pool_oldest_warm(p)) &&
+           !domains_disk_check(p->core, NULL)) {
         list_remove(&l->in_pool);
         if (entry_check(l->image, &e))
             lease_refuse(l, e.code, e.text);

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/page.h"
+#include "pool/core/domains.h"
 #include "pool/core/show.h"
 #include "pool/core/slot_helper.h"
 #include "pool/core/slot_reap.h"
@@ -67,6 +68,7 @@ void image_configure(struct entry *im)
     unsigned before = p->settings.min;
     p->settings = config_pool(im->core->config, im->row.name);
     p->set.engine = p->settings.engine;
+    p->set.cow_max = p->settings.cow_max;
     if (p->settings.min < before)
         p->shrink = true;
     entry_configure(im);
@@ -183,7 +185,8 @@ static int memory_refusal(const struct pool *p, struct error *e)
         return error_set(e, ANSWER_NO_HOST_MEMORY, "image %s: %s", name, p->failures.text);
     return error_set(e, ANSWER_NO_HOST_MEMORY,
                      "image %s: %" PRIu64 " MiB of host memory are free, and a slot needs %" PRIu64
-                     " MiB with the %" PRIu64 " MiB that are to stay free (memory_reserve); release "
+                     " MiB with the %" PRIu64
+                     " MiB that are to stay free (memory_reserve); release "
                      "leases, lower other pools, or wait longer",
                      name, p->core->listing.memory.free_kib / 1024, pool_needs_kib(p) / 1024,
                      config_number(p->core->config, KEY_MEMORY_RESERVE) >> 20);
@@ -212,7 +215,7 @@ int pool_refusal(const struct pool *p, struct error *e)
     const struct failures *f = &p->failures;
     const struct entry *im = p->set.image;
     const char *name = image_name(p);
-    if (entry_check(im, e))
+    if (entry_check(im, e) || domains_disk_check(p->core, e))
         return e->code;
     if (pool_lacks_memory(p))
         return memory_refusal(p, e);
@@ -230,8 +233,8 @@ int pool_refusal(const struct pool *p, struct error *e)
                          "raise max",
                          name, p->settings.max, pool_leased(p));
     if (f->n)
-        return error_set(e, ANSWER_POOL_EMPTY,
-                         "image %s: no slot is warm; what failed last: %s", name, f->text);
+        return error_set(e, ANSWER_POOL_EMPTY, "image %s: no slot is warm; what failed last: %s",
+                         name, f->text);
     return error_set(e, ANSWER_POOL_EMPTY,
                      "image %s: no slot is warm, %u being built; wait longer or raise min", name,
                      pool_building(p));
@@ -321,8 +324,8 @@ bool pools_have_room(const struct core *core)
 void pools_build(struct core *core)
 {
     struct pool *p;
-    while (core->database.state == DATABASE_WORKS && pools_have_room(core) &&
-           (p = pool_neediest(core))) {
+    while (core->database.state == DATABASE_WORKS && !domains_disk_check(core, NULL) &&
+           pools_have_room(core) && (p = pool_neediest(core))) {
         p->tried_kib = core->listing.memory.free_kib;
         if (!slot_build(&p->set))
             pool_build_failed(p, ANSWER_INTERNAL, "out of memory");

@@ -14,10 +14,10 @@ struct pool {
     struct pool_settings settings;
     struct list waiting;      /* struct lease.in_pool, in the order of their arrival */
     struct failures failures; /* builds in a row */
-    uint64_t tried_kib;       /* of the host's memory were free when the last build began, or later */
-    struct timer linger;      /* armed while there are more slots than wanted */
-    bool shrink;              /* what is too many goes now */
-    bool turn_refused;        /* slots of another version cannot be turned into the present one */
+    uint64_t tried_kib;  /* of the host's memory were free when the last build began, or later */
+    struct timer linger; /* armed while there are more slots than wanted */
+    bool shrink;         /* what is too many goes now */
+    bool turn_refused;   /* slots of another version cannot be turned into the present one */
     uint64_t hits, misses;
     json_t *prefetched; /* what its warm slots have been told to open ahead: prefetch.c. NULL:
                            nothing, null: not known */

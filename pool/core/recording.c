@@ -236,10 +236,11 @@ static void warn_running(const struct entry *im, json_t *warnings)
         if (list[i].state == HOST_DOMAIN_ALIVE && !list[i].tag[0])
             json_array_append_new(
                 warnings,
-                json_sprintf("domain %u (%s), whose state this is, still runs: as soon as it writes "
-                             "to %s the image cannot be used; shut it down, or import the state "
-                             "with --disk and a copy of the disk made when it was saved",
-                             list[i].domid, list[i].name, path));
+                json_sprintf(
+                    "domain %u (%s), whose state this is, still runs: as soon as it writes "
+                    "to %s the image cannot be used; shut it down, or import the state "
+                    "with --disk and a copy of the disk made when it was saved",
+                    list[i].domid, list[i].name, path));
 }
 
 /* What an administrator should know about the image; new reference. */

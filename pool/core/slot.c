@@ -195,11 +195,11 @@ void slot_restored(struct slot *s, const struct host_domain *d)
 
 json_t *slot_to_json(const struct slot *s)
 {
-    return json_pack(
-        "{s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:o, s:o}", "slot", show_id('s', s->id), "image",
-        image_name(s), "state", slot_state_name(s->state), "engine", show_text(s->engine), "domid",
-        s->domid == DB_NO_DOMID ? json_null() : json_integer(s->domid), "uuid", show_uuid(&s->uuid),
-        "name", s->name, "since_ms", (json_int_t)s->since_ms, "lease",
-        s->lease ? show_id('l', s->lease_id) : json_null(), "reason",
-        show_text(s->reason[0] ? s->reason : s->fault));
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:o, s:o}", "slot",
+                     show_id('s', s->id), "image", image_name(s), "state",
+                     slot_state_name(s->state), "engine", show_text(s->engine), "domid",
+                     s->domid == DB_NO_DOMID ? json_null() : json_integer(s->domid), "uuid",
+                     show_uuid(&s->uuid), "name", s->name, "since_ms", (json_int_t)s->since_ms,
+                     "lease", s->lease ? show_id('l', s->lease_id) : json_null(), "reason",
+                     show_text(s->reason[0] ? s->reason : s->fault));
 }

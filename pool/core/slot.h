@@ -22,6 +22,7 @@ struct slot_set {
     struct entry *image;
     const char *engine;               /* for new slots, as configured ("auto" is one); the
                                          configuration's */
+    uint64_t cow_max;                 /* likewise; 0: none */
     struct list slots;                /* struct slot.in_set, oldest first */
     struct list warm;                 /* struct slot.in_warm: of the image's present version,
                                          oldest first */
@@ -72,7 +73,7 @@ struct slot {
     struct uuid holds; /* id of the base whose pages it has: row.id of a version of its image */
     char reason[DB_REASON_SIZE];
     char fault[DB_REASON_SIZE]; /* leased: its guest cannot write to a disk, and why; "": it can */
-    uint64_t known_since_list; /* only a newer listing can prove the domain's absence */
+    uint64_t known_since_list;  /* only a newer listing can prove the domain's absence */
     bool suspended; /* its domain is being saved or restored by xl: gone then means saved */
 
     struct helper *helper;

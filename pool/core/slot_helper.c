@@ -256,6 +256,7 @@ static bool build_tell(struct slot *s)
         .engine = s->set->engine,
         .tag = s->core->tag,
         .cow_dir = s->core->cow_dir,
+        .cow_max_bytes = (int64_t)s->set->cow_max,
         .memory_reserve_kib = (int64_t)(config_number(s->core->config, KEY_MEMORY_RESERVE) / 1024),
     };
     return tell_or_fail(s, &slot_build_op_shape, &m);

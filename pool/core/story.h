@@ -23,7 +23,7 @@
 #include "pool/core/slot_helper.h"
 
 struct story {
-    bool cold; /* it had to wait for a slot */
+    bool cold;         /* it had to wait for a slot */
     unsigned tries;    /* slots that did not become its domain */
     unsigned unusable; /* of these: had been spoilt by somebody while they were warm */
     char last_failure[DB_REASON_SIZE];

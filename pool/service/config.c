@@ -255,6 +255,7 @@ struct pool_settings config_pool(const struct config *c, const char *image)
         .max = (unsigned)pick(c, im, KEY_MAX)->number,
         .retries = (unsigned)pick(c, im, KEY_RETRIES)->number,
         .expect_max = pick(c, im, KEY_EXPECT_MAX)->number,
+        .cow_max = pick(c, im, KEY_COW_MAX)->number,
         .ttl_ms = pick(c, im, KEY_TTL)->number,
         .backoff_ms = pick(c, im, KEY_BACKOFF)->number,
         .backoff_max_ms = pick(c, im, KEY_BACKOFF_MAX)->number,

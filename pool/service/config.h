@@ -58,6 +58,9 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "maximum number of slots that are built at the same time, over all images")                  \
     X(MEMORY_RESERVE, DAEMON, "memory_reserve", SIZE, "256M", 0, INT64_MAX, true,                  \
       "host memory that stays free when a slot is built")                                          \
+    X(DISK_RESERVE, DAEMON, "disk_reserve", SIZE, "64M", 0, INT64_MAX, true,                       \
+      "space that stays free in the file system of STATE_DIR/cow when a slot is built or a lease " \
+      "is given; 0: no limit")                                                                     \
     X(BUILD_TIMEOUT, DAEMON, "build_timeout", DURATION, "2m", 100, 86400000, true,                 \
       "a slot that is not built within this time has failed")                                      \
     X(COMPLETE_TIMEOUT, DAEMON, "complete_timeout", DURATION, "10s", 10, 3600000, true,            \
@@ -73,6 +76,9 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "maximum number of slots, leased ones included; 0: no limit")                                \
     X(ENGINE, POOL, "engine", ENGINE, "auto", 0, 0, true,                                          \
       "how slots are filled: direct, guest, or auto (direct if possible, otherwise guest)")        \
+    X(COW_MAX, POOL, "cow_max", SIZE, "0", 0, INT64_MAX, true,                                     \
+      "what a guest may write to each copy-on-write disk of a slot that is built from then on; "   \
+      "beyond that the disk takes no writes any more; 0: as much as the disk is large")            \
     X(RETRIES, POOL, "retries", NUMBER, "2", 0, 100, true,                                         \
       "further slots to try if one fails to complete")                                             \
     X(EXPECT_MAX, POOL, "expect_max", SIZE, "256M", 0, INT64_MAX, true,                            \
@@ -128,7 +134,7 @@ struct config {
 /* What one image's pool goes by. */
 struct pool_settings {
     unsigned min, max, retries;
-    uint64_t ttl_ms, backoff_ms, backoff_max_ms, expect_max;
+    uint64_t ttl_ms, backoff_ms, backoff_max_ms, expect_max, cow_max;
     const char *engine; /* the config's */
 };
 

@@ -56,6 +56,7 @@ struct host_job {
     uint32_t domid;          /* DESTROY */
     struct uuid uuid;        /* DESTROY */
     unsigned timeout_ms;     /* DESTROY */
+    const char *dir;         /* MEMORY: whose file system is measured as well */
     const char *tag;         /* SWEEP, LAYERS */
     const struct uuid *keep; /* SWEEP: domains whose disks stay; borrowed */
     size_t n_keep;
@@ -66,6 +67,7 @@ struct host_job {
     struct host_domain *domains; /* LIST: malloc'd, for the owner to free */
     size_t n_domains;
     struct host_memory memory;
+    struct host_disk disk;     /* MEMORY: all 0 if it could not be measured */
     struct host_layer *layers; /* LAYERS: malloc'd, for the owner to free */
     size_t n_layers;
     unsigned removed; /* SWEEP */

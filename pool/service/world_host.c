@@ -117,6 +117,15 @@ static int job_destroy(struct host_job *job, struct host *host)
     return rc;
 }
 
+/* A file system that cannot be asked keeps nobody from being served. */
+static int job_measure(struct host_job *job, struct host *host)
+{
+    struct error e;
+    if (host_disk(job->dir, &job->disk, &e))
+        log_debug("%s", e.text);
+    return host_memory(host, &job->memory, &job->error);
+}
+
 static int job_run(struct host_job *job, struct host *host)
 {
     switch (job->kind) {
@@ -125,7 +134,7 @@ static int job_run(struct host_job *job, struct host *host)
     case HOST_JOB_DESTROY:
         return job_destroy(job, host);
     case HOST_JOB_MEMORY:
-        return host_memory(host, &job->memory, &job->error);
+        return job_measure(job, host);
     case HOST_JOB_LAYERS:
         return host_layers(host, job->tag, &job->layers, &job->n_layers, &job->error);
     case HOST_JOB_SWEEP:

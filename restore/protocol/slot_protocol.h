@@ -44,8 +44,9 @@
     X(S, TEXT, NEEDED, engine) /* "auto", "direct" or "guest" */                                   \
     X(S, TEXT, NEEDED, tag)    /* the daemon's */                                                  \
     X(S, TEXT, NEEDED, cow_dir)                                                                    \
-    X(S, NUMBER, OPTIONAL, memory_reserve_kib)       /* of the host, to be left free */
-#define SLOT_TURN(X, S) X(S, TEXT, NEEDED, image)    /* path */
+    X(S, NUMBER, OPTIONAL, cow_max_bytes)         /* of each copy-on-write layer; 0: no limit */   \
+    X(S, NUMBER, OPTIONAL, memory_reserve_kib)    /* of the host, to be left free */
+#define SLOT_TURN(X, S) X(S, TEXT, NEEDED, image) /* path */
 #define SLOT_EXPECT(X, S) X(S, LIST, NEEDED, images) /* paths, EXPECTED_MAX at most */
 #define SLOT_COMPLETE(X, S)                                                                        \
     X(S, TEXT, NEEDED, image) /* path */                                                           \
@@ -81,7 +82,7 @@
     M(slot_warm_event, "event", "warm", SLOT_WARM_EVENT)                                           \
     M(slot_completed_event, "event", "completed", SLOT_COMPLETED)                                  \
     M(slot_refused_event, "event", "refused", SLOT_FAILURE)                                        \
-    M(slot_unusable_event, "event", "unusable", SLOT_FAILURE)                                        \
+    M(slot_unusable_event, "event", "unusable", SLOT_FAILURE)                                      \
     M(slot_failed_event, "event", "failed", SLOT_FAILURE)
 
 SLOT_MESSAGES(SHAPE_DECLARE)

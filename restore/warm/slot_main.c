@@ -83,8 +83,8 @@ static int build(struct helper *h, const json_t *request, struct error *e)
     struct slot_build_op m;
     if (shape_decode(&slot_build_op_shape, request, &m, e))
         return e->code;
-    if (m.memory_reserve_kib < 0)
-        return error_set(e, -EPROTO, "the message \"build\": memory_reserve_kib is below 0");
+    if (m.memory_reserve_kib < 0 || m.cow_max_bytes < 0)
+        return error_set(e, -EPROTO, "the message \"build\": a number is below 0");
     const struct warm_request r = {
         .slot = m.slot,
         .uuid = m.uuid,
@@ -93,6 +93,7 @@ static int build(struct helper *h, const json_t *request, struct error *e)
         .engine = m.engine,
         .tag = m.tag,
         .cow_dir = m.cow_dir,
+        .cow_max = (uint64_t)m.cow_max_bytes,
         .memory_reserve_kib = (uint64_t)m.memory_reserve_kib,
     };
     background_group(true);

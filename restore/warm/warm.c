@@ -70,7 +70,7 @@ static int open_channels(struct warm *w, struct error *e)
 
 static int open_disks(struct warm *w, const struct warm_request *r, struct error *e)
 {
-    struct disk_place place = {r->cow_dir, w->tag, w->uuid};
+    struct disk_place place = {r->cow_dir, w->tag, w->uuid, r->cow_max};
     w->disks = calloc(w->target.conf.n_disks ? w->target.conf.n_disks : 1, sizeof *w->disks);
     if (!w->disks)
         return error_set(e, -ENOMEM, "out of memory for %u disks", w->target.conf.n_disks);

@@ -22,14 +22,15 @@
 
 struct warm_request {
     const char *slot, *uuid, *name, *image_path, *engine, *tag, *cow_dir;
+    uint64_t cow_max; /* bytes of each copy-on-write layer; 0: as large as its disk */
     uint64_t memory_reserve_kib;
 };
 
 struct warm {
     struct target target; /* the domain */
     char uuid[UUID_TEXT_SIZE], name[64], tag[64];
-    struct uuid id;  /* the same as uuid */
-    bool unusable;   /* see warm_complete */
+    struct uuid id; /* the same as uuid */
+    bool unusable;  /* see warm_complete */
     struct disk *disks;
     size_t n_disks;
     const struct engine *engine;

@@ -119,6 +119,21 @@ static int open_scratch(struct disk *d, const struct disk_place *place, struct e
     return rc;
 }
 
+#define LAYER_MIN_BYTES                                                                            \
+    (1024u * 1024u) /* less is nobody's wish: the first write would be too much */
+
+/* Every chunk may change; one more page absorbs rounding up to whole chunks. With a smaller layer only
+ * this guest's disk ends when it writes too much, not every one's on the same file system. */
+static uint64_t layer_bytes(const struct disk_place *place, uint64_t origin_bytes)
+{
+    uint64_t all = origin_bytes + 64 * 1024, max = place->cow_max & ~UINT64_C(4095);
+    if (!place->cow_max)
+        return all;
+    if (max < LAYER_MIN_BYTES)
+        max = LAYER_MIN_BYTES;
+    return max < all ? max : all;
+}
+
 static int open_cow(struct disk *d, const struct disk_place *place, struct error *e)
 {
     d->writable = true;
@@ -127,8 +142,7 @@ static int open_cow(struct disk *d, const struct disk_place *place, struct error
     int rc = origin_open(d, true, &origin, &bytes, e);
     if (rc)
         return rc;
-    /* Every chunk may change; one more page absorbs rounding up to whole chunks. */
-    rc = scratch_attach(place->cow_dir, "dompool-cow", bytes + 64 * 1024, &d->cow, e);
+    rc = scratch_attach(place->cow_dir, "dompool-cow", layer_bytes(place, bytes), &d->cow, e);
     if (rc)
         return rc;
     struct snapshot_id id = {place->tag, place->uuid, d->conf->vdev};

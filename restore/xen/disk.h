@@ -28,6 +28,7 @@ struct disk_place {
     const char *cow_dir; /* where copy-on-write files live; must exist, on a local file system */
     const char *tag;     /* the daemon's */
     const char *uuid;    /* text of the domain's UUID */
+    uint64_t cow_max;    /* bytes of a copy-on-write layer; 0: as large as its disk */
 };
 
 /* Prepares the block device behind a disk. On failure nothing stays. Blocking. */

@@ -205,10 +205,11 @@ int domain_memory_check(struct xen *x, uint64_t need_kib, uint64_t reserve_kib, 
 
 static int not_waiting(uint32_t domid, const char *what, struct error *e)
 {
-    return error_set(e, ANSWER_DOMAIN_STATE,
-                     "domain %u was %s by somebody while it was warm; leave the domains of slots to "
-                     "dompool",
-                     domid, what);
+    return error_set(
+        e, ANSWER_DOMAIN_STATE,
+        "domain %u was %s by somebody while it was warm; leave the domains of slots to "
+        "dompool",
+        domid, what);
 }
 
 int domain_check_waits(struct xen *x, uint32_t domid, const struct uuid *uuid, struct error *e)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <xen/sched.h>
 
@@ -152,6 +153,17 @@ int host_memory(struct host *h, struct host_memory *out, struct error *e)
 }
 
 /* ---- disks ---- */
+
+int host_disk(const char *dir, struct host_disk *out, struct error *e)
+{
+    struct statvfs st;
+    *out = (struct host_disk){0};
+    if (statvfs(dir, &st))
+        return error_errno(e, errno, "ask for the free space of %s", dir);
+    out->total_bytes = (uint64_t)st.f_blocks * st.f_frsize;
+    out->free_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+    return 0;
+}
 
 int host_layers(struct host *h, const char *tag, struct host_layer **out, size_t *n,
                 struct error *e)

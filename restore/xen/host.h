@@ -32,7 +32,7 @@ struct host_domain {
     enum host_domain_state state;
     unsigned shutdown_reason; /* SHUTDOWN_* of xen/sched.h, when state is SHUTDOWN */
     bool paused;
-    bool asked; /* made by dompool, paused, and asked by somebody to shut down or suspend */
+    bool asked;    /* made by dompool, paused, and asked by somebody to shut down or suspend */
     char name[64]; /* from xenstore, "" when it has none */
     char tag[64];  /* daemon's tag of a domain made by dompool, else "" */
 };
@@ -47,6 +47,13 @@ struct host_memory {
     uint64_t total_kib, free_kib; /* free includes memory that only waits to be scrubbed */
 };
 int host_memory(struct host *h, struct host_memory *out, struct error *e);
+
+/* Of a file system. total 0: it does not say. */
+struct host_disk {
+    uint64_t total_bytes, free_bytes;
+};
+/* Of the one that dir is on. Blocking: for as long as a network's file system takes. */
+int host_disk(const char *dir, struct host_disk *out, struct error *e);
 
 /* A private disk that takes no writes any more, for good: its copy-on-write layer is full, or what
  * that lies on has failed. The guest gets I/O errors. */

@@ -18,6 +18,7 @@
  *   import_ms, ...  N                           default 5
  *   destroy    fail | hang                      host_destroy
  *   destroy_ms N                                default 5
+ *   disk_free  N                                MiB for copy-on-write files, default 8192
  *   layers     lines "uuid vdev Invalid"        host_layers: disks that take no writes
  *   list       fail                             host_list
  *   open       fail                             host_open: as without Xen

@@ -88,6 +88,18 @@ int host_memory(struct host *h, struct host_memory *out, struct error *e)
     return 0;
 }
 
+int host_disk(const char *dir, struct host_disk *out, struct error *e)
+{
+    char text[32];
+    uint64_t mib;
+    (void)dir, (void)e;
+    fake_fault("disk_free", text, sizeof text);
+    if (number_parse(text, 0, 1u << 20, &mib))
+        mib = 8192;
+    *out = (struct host_disk){UINT64_C(16) << 30, mib << 20};
+    return 0;
+}
+
 /* Lines "uuid vdev state". */
 int host_layers(struct host *h, const char *tag, struct host_layer **out, size_t *n,
                 struct error *e)

@@ -88,8 +88,7 @@ static json_t *file_config(const struct sim *s)
                                          "/dev/golden");
     char uuid[UUID_TEXT_SIZE];
     uuid_format(&s->saved, uuid);
-    return json_pack("{s:o, s:s*}", "disks", disks, "uuid",
-                     uuid_is_none(&s->saved) ? NULL : uuid);
+    return json_pack("{s:o, s:s*}", "disks", disks, "uuid", uuid_is_none(&s->saved) ? NULL : uuid);
 }
 
 int sim_image_read(struct world *w, const char *path, struct image_facts *out, struct error *e)
@@ -308,6 +307,7 @@ static void build(struct helper *h, const json_t *message)
     format_fits(h->name, sizeof h->name, "%s", get(message, "name"));
     format_fits(h->tag, sizeof h->tag, "%s", get(message, "tag"));
     MUST(!uuid_parse(get(message, "uuid"), &h->uuid));
+    s->cow_max = json_integer_value(json_object_get(message, "cow_max_bytes"));
     sim_at(s, 1000, build_start, h);
 }
 

@@ -23,9 +23,9 @@ static void recovered(uint64_t ms)
 static void test_builds_fail(void **state)
 {
     static const enum sim_fate fates[] = {
-        FATE_BUILD_FAILS, FATE_BUILD_FAILS_LATE, FATE_BUILD_DIES, FATE_BUILD_DIES_LATE,
-        FATE_BUILD_HANGS, FATE_NONSENSE,         FATE_GARBAGE,    FATE_NO_START,
-        FATE_BUILD_DIES_UNTOLD};
+        FATE_BUILD_FAILS,     FATE_BUILD_FAILS_LATE, FATE_BUILD_DIES,
+        FATE_BUILD_DIES_LATE, FATE_BUILD_HANGS,      FATE_NONSENSE,
+        FATE_GARBAGE,         FATE_NO_START,         FATE_BUILD_DIES_UNTOLD};
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(fates); i++) {
         begin_with(FIRE, "build_timeout = 2s\n[pool]\nmin = 2\n");

@@ -1,4 +1,5 @@
-/* The host's memory runs short, and comes back: who waits waits, and is served at once. */
+/* The host runs short of memory, or of disk space, and has some again: who waits waits, and is served
+ * at once. */
 #include "tests/sim/fixture.h"
 
 #include <string.h>
@@ -131,13 +132,108 @@ static void own_memory(void **state)
     sim_end(&sim);
 }
 
+/* ---- disk space for what guests write ---- */
+
+#define FULL (63ull << 20) /* less than disk_reserve */
+#define ROOM (65ull << 20)
+
+static void run_full(void)
+{
+    begin_with(FIRE, NULL);
+    sim_run(&sim, 5000);
+    assert_int_equal(warm("fire"), 2);
+    sim.disk_free = FULL;
+}
+
+/* One clear answer, for a slot that is warm as well; a guest fills a disk without an event. */
+static void full_disk_refuses(void **state)
+{
+    (void)state;
+    run_full();
+    sim_run(&sim, 5000);
+    expect_text("Allocate", want("fire", 0), "NoHostDisk", "63 MiB are free");
+    json_t *status = answer_take(sim_ask(root, "Status", NULL, 10));
+    assert_int_equal(integer_of(status, "disk_free_bytes"), FULL);
+    json_decref(status);
+    sim_expect(root, "Allocate", want("fire", 2000), 2001, "NoHostDisk");
+    assert_int_equal(warm("fire"), 2); /* these are kept */
+    assert_int_equal(sim.allocated, 0);
+    sim.disk_free = ROOM; /* measured at that moment */
+    expect("Allocate", want("fire", 0), NULL);
+    settled("fire");
+    sim_end(&sim);
+}
+
+static void full_disk_builds_nothing(void **state)
+{
+    (void)state;
+    run_full();
+    sim_run(&sim, 5000);
+    expect("PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "min", "4"), NULL);
+    struct sim_client *waiting = sim_connect(&sim, 1000);
+    sim_call(waiting, "Allocate", want("fire", 600000));
+    sim_run(&sim, 60000);
+    assert_int_equal(sim_pool(&sim, "fire")->set.total, 2);
+    assert_int_equal(sim_pool(&sim, "fire")->failures.n, 0);
+    assert_null(sim_reply(waiting));
+    sim.disk_free = ROOM;
+    sim_run(&sim, 1010);
+    json_t *reply = sim_reply(waiting);
+    answer(reply);
+    json_decref(reply);
+    settled("fire");
+    sim_end(&sim);
+}
+
+/* Without a reserve, or on a file system that does not say how large it is, nothing is refused. */
+static void no_reserve(void **state)
+{
+    (void)state;
+    begin_with(FIRE, "disk_reserve = 0\n[pool]\nmin = 2\n");
+    sim.disk_free = 0;
+    sim_run(&sim, 20000);
+    expect("Allocate", want("fire", 0), NULL);
+    settled("fire");
+    sim_end(&sim);
+    begin_with(FIRE, NULL);
+    sim.disk_free = sim.disk_total = 0;
+    sim_run(&sim, 20000);
+    expect("Allocate", want("fire", 0), NULL);
+    settled("fire");
+    sim_end(&sim);
+}
+
+/* The bound of each layer goes to the helper, the image's own before that of all. */
+static void layers_bounded(void **state)
+{
+    (void)state;
+    begin_with(FIRE, "[pool]\nmin = 1\ncow_max = 4G\n[image ice]\ncow_max = 1G\n");
+    sim_image(&sim, "ice");
+    sim_run(&sim, 10000);
+    assert_int_equal(sim.cow_max, 1ll << 30);
+    expect(
+        "PoolSet",
+        json_pack("{s:s, s:{s:s, s:s}}", "image", "fire", "settings", "min", "2", "cow_max", "3G"),
+        NULL);
+    sim_run(&sim, 10000);
+    assert_int_equal(sim.cow_max, 3ll << 30);
+    sim_end(&sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(built_at_once), cmocka_unit_test(built_when_it_fits),
-        cmocka_unit_test(waiting_waits), cmocka_unit_test(waiting_ends),
-        cmocka_unit_test(measured_anew), cmocka_unit_test(client_goes),
+        cmocka_unit_test(built_at_once),
+        cmocka_unit_test(built_when_it_fits),
+        cmocka_unit_test(waiting_waits),
+        cmocka_unit_test(waiting_ends),
+        cmocka_unit_test(measured_anew),
+        cmocka_unit_test(client_goes),
         cmocka_unit_test(own_memory),
+        cmocka_unit_test(full_disk_refuses),
+        cmocka_unit_test(full_disk_builds_nothing),
+        cmocka_unit_test(no_reserve),
+        cmocka_unit_test(layers_bounded),
     };
     tests_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,6 +154,7 @@ static void ops_host_start(struct world *w, struct host_job *job)
         layers_now(s, job);
     } else {
         job->memory = (struct host_memory){1u << 20, s->free_kib};
+        job->disk = (struct host_disk){s->disk_total, s->disk_free};
         sim_at(s, 100, job_finish, job);
     }
     sim_memory_restore(before);
@@ -233,8 +234,8 @@ static void core_stopped(struct core *core)
 {
     struct sim *s = core->owner;
     s->stopped = true;
-    s->stopped_idle = core->listing.state == LISTING_IDLE && !core->listing.measuring &&
-                      !core->layers.looking;
+    s->stopped_idle =
+        core->listing.state == LISTING_IDLE && !core->listing.measuring && !core->layers.looking;
 }
 
 /* FNV-1a. */
@@ -314,6 +315,8 @@ void sim_start(struct sim *s, const char *config)
                       .destroy_ms = 100,
                       .next_domid = 1,
                       .free_kib = 1u << 19,
+                      .disk_free = 1u << 30,
+                      .disk_total = 1u << 31,
                       .now_us = 1000000};
     s->world.ops = &ops;
     list_init(&s->events);

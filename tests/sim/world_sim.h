@@ -74,8 +74,8 @@ struct sim_faults {
 struct sim_domain {
     struct list node;
     struct host_domain d;
-    bool used;           /* somebody has had it */
-    const char *failed;  /* its disk that takes no writes any more; NULL: none */
+    bool used;          /* somebody has had it */
+    const char *failed; /* its disk that takes no writes any more; NULL: none */
 };
 
 struct sim_client {
@@ -97,8 +97,9 @@ struct sim {
     struct list events, domains, helpers, writes, clients;
     struct sim_faults faults;
     uint32_t next_domid;
-    uint64_t free_kib; /* of the host */
-    unsigned hang_ms;  /* work that hangs goes on after this; 0: never */
+    uint64_t free_kib;              /* of the host */
+    uint64_t disk_free, disk_total; /* bytes, of copy-on-write files; total 0: unknown */
+    unsigned hang_ms;               /* work that hangs goes on after this; 0: never */
     unsigned build_ms, turn_ms, complete_us, write_us, list_us, destroy_ms;
     bool started, stopped, dead;
     bool stopped_idle; /* ... and nothing that was asked of the host was left without an answer */
@@ -110,6 +111,7 @@ struct sim {
     unsigned moves, discarded;
     uint64_t digest;    /* of all moves of slots: when, which, from where to where */
     unsigned turned;    /* slots that were turned into another version */
+    int64_t cow_max;    /* of the slot that was built last, in bytes */
     unsigned missed;    /* files that were gone when an image helper came to read them */
     unsigned stranded;  /* domains that a killed capture has left suspended */
     json_t *asked;      /* the last message to an image helper */

@@ -154,6 +154,31 @@ static void room_to_write(void **state)
     assert_says(err.text, "dompool-" UUID "-xvda");
 }
 
+/* A layer may be smaller than its disk, but not so small that nothing fits. */
+static void room_is_bounded(void **state)
+{
+    (void)state;
+    const struct {
+        uint64_t max, bytes;
+    } cases[] = {{(1u << 20) + (1u << 19) + 5, (1u << 20) + (1u << 19)},
+                 {1, 1u << 20},
+                 {UINT64_C(1) << 40, (2u << 20) + COW_EXTRA_BYTES}};
+    struct disk_conf conf = conf_of(DISK_COW, DISK_BLOCK);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct disk_place bounded = *place();
+        struct disk d;
+        uint64_t bytes;
+        bounded.cow_max = cases[i].max;
+        assert_int_equal(disk_open(&d, &conf, &bounded, &err), 0);
+        assert_true(fake_block_find(d.cow.dev, &bytes));
+        assert_int_equal(bytes, cases[i].bytes);
+        assert_true(fake_block_find(d.dev, &bytes)); /* the disk itself is as large as ever */
+        assert_int_equal(bytes, 2u << 20);
+        disk_dispose(&d);
+        remove_snapshots();
+    }
+}
+
 static void fails(const struct disk_conf *conf, int code, const char *why)
 {
     struct disk d;
@@ -573,6 +598,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_ON_MACHINE(each_kind),
         TEST_ON_MACHINE(room_to_write),
+        TEST_ON_MACHINE(room_is_bounded),
         TEST_ON_MACHINE(no_disk_there),
         TEST_ON_MACHINE(name_is_taken),
         TEST_ON_MACHINE(others_take_loops),

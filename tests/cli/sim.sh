@@ -164,6 +164,60 @@ dp 0 release held3
 wait "$holder" || problem "status $? of the holder"
 grep -q "has ended: released" "$T/held3" || problem "the holder says nothing"
 
+# The file of a domain ends with whether it is paused, as warm slots are.
+case_is "xl unpause of all warm slots"
+dp 0 pool wait web --timeout 20s
+sed -i 's/ 1$/ 0/' "$DOMPOOL_FAKE_HOST"/domain.*
+dp 1 allocate web
+err_has "dompool: PoolEmpty: "
+err_has "somebody"
+dp 0 allocate web --wait 20s --name after
+dp 0 release after
+
+case_is "a disk of the image has changed"
+dp 0 pool wait web --timeout 20s
+echo changed >"$DOMPOOL_FAKE_HOST/disk"
+dp 1 allocate web
+err_has "dompool: ImageBroken: image web: look: the fake disk has changed"
+rm "$DOMPOOL_FAKE_HOST/disk"
+dp 0 pool wait web --timeout 20s
+
+# within TEXT COMMAND...: prints it before long.
+within() {
+    text=$1 tries=0
+    shift
+    until "$DOMPOOL" "$@" 2>&1 | grep -qF -- "$text"; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 200 ] || {
+            problem "never said: $text"
+            return
+        }
+        sleep 0.1
+    done
+}
+
+case_is "a lease that cannot write"
+dp 0 allocate web --json --name sick --wait 20s
+echo "$(member uuid) xvda Invalid" >"$DOMPOOL_FAKE_HOST/layers"
+within "disk xvda takes no writes any more: its layer /dev/mapper/dompool-" list
+dp 0 status
+out_has "faults   1 leases have a disk that takes no writes"
+dp 0 list --json
+out_has '"fault":"disk xvda takes no writes'
+grep -q "warning: lease .*disk xvda takes no writes" "$T/log" || problem "the log says nothing"
+rm "$DOMPOOL_FAKE_HOST/layers"
+dp 0 release sick
+
+case_is "a full disk"
+dp 0 pool wait web --timeout 20s
+echo 3 >"$DOMPOOL_FAKE_HOST/disk_free"
+within "3.0 MiB free of" status
+dp 1 allocate web
+err_has "dompool: NoHostDisk: 3 MiB are free"
+rm "$DOMPOOL_FAKE_HOST/disk_free"
+dp 0 allocate web --name room
+dp 0 release room
+
 case_is "call"
 dp 0 call org.varlink.service.GetInfo
 out_has '"vendor"'

@@ -34,6 +34,8 @@
       "the image has live leases or derived images, or is being replaced")                         \
     X(IMAGE_REFUSED, "ImageRefused",                                                               \
       "the saved state is damaged, not supported, or does not fit its base or disks")              \
+    X(DISKS_NOT_ALLOWED, "DisksNotAllowed",                                                        \
+      "the save file asks for disks of this host that the caller has not named")                   \
     X(IMAGE_BROKEN, "ImageBroken",                                                                 \
       "the image is damaged, or slots cannot be made of it; the text gives the reason")            \
     X(NAME_IN_USE, "NameInUse", "a domain with this name exists already")                          \

@@ -97,6 +97,19 @@ const struct command commands[] = {
             "scratch:SIZE is an empty disk, which is discarded with the domain. Relative paths "
             "start at the working directory of the command.\n"
             "\n"
+            "A save file may not take a disk of the host by itself: whoever can allocate the image "
+            "would read it. So each disk must be named with --disk, unless it lies below a "
+            "directory of the setting disk_dirs, or the base has it, or the image that --replace "
+            "replaces. Else the command fails with DisksNotAllowed and prints the options that "
+            "name the disks as the save file has them. Look at them before you repeat the command "
+            "with these options.\n"
+            "\n"
+            "Keys of the saved configuration that name programs or other files of the host, such "
+            "as a boot loader, are left out, with a warning. The lease's domain does not need "
+            "them. "
+            "But after image export and xl restore, xl cannot start that domain anew when it "
+            "reboots. A kernel and a ramdisk below a directory of disk_dirs stay.\n"
+            "\n"
             "With --base the image is derived: only the pages that differ from IMAGE are stored. "
             "When the image is allocated, a warm slot of IMAGE becomes it. The saved domain must "
             "be of the same lineage: a domain of IMAGE, or one restored from the same file, that "
@@ -123,7 +136,8 @@ const struct command commands[] = {
             "The kernel must not rely on disk contents that the image's domains will not have. "
             "Therefore a lease that has written to the private view of a disk is refused, unless "
             "--disk says how the image's domains get that disk. The other options are those of "
-            "image import.",
+            "image import. Unlike an import, a capture needs no --disk for the disks that the "
+            "domain has: somebody has attached them already.",
     },
     {
         .name = "image list",

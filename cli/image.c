@@ -14,6 +14,13 @@
 #include <string.h>
 #include <unistd.h>
 
+static char *must_text(char *text)
+{
+    if (!text)
+        out_of_memory();
+    return text;
+}
+
 /* ---- import ---- */
 
 /* The daemon has another working directory. Only the text is changed: whether the file is
@@ -92,13 +99,52 @@ static void long_answer(const json_t *reply, void *data)
         progress_show("%s %s: %s", c->doing, c->name, done);
 }
 
+/* A word as a shell reads it back. */
+static char *shell_word(const char *text)
+{
+    char *word = must_text(malloc(4 * strlen(text) + 3)), *to = word;
+    if (text[strspn(text,
+                    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=:/.,@+")])
+        *to++ = '\'';
+    for (const char *at = text; *at; at++)
+        if (*at == '\'')
+            to = stpcpy(to, "'\\''");
+        else
+            *to++ = *at;
+    if (*word == '\'')
+        *to++ = '\'';
+    *to = '\0';
+    return word;
+}
+
+/* The options that the same command needs, for who has looked at the disks. */
+static void say_disks(const json_t *refusal, void *data)
+{
+    const char *vdev;
+    json_t *spec;
+    char *options = must_text(strdup(""));
+    (void)data;
+    json_object_foreach (json_object_get(refusal, "disks"), vdev, spec) {
+        char *pair = must_text(format_new("%s=%s", vdev, json_string_value(spec)));
+        char *word = shell_word(pair), *before = options;
+        options = must_text(format_new("%s --disk %s", before, word));
+        free(before);
+        free(word);
+        free(pair);
+    }
+    if (*options)
+        complain("the same command with the disks that the save file names:%s", options);
+    free(options);
+}
+
 /* Runs it to its end. *reply is NULL unless the status is STATUS_DONE; result: a key that the last
  * reply must have, NULL: none. */
 static int long_call(struct invocation *inv, json_t *parameters, const char *doing,
                      const char *result, json_t **reply)
 {
     struct long_call c = {.doing = doing, .name = inv->args[0]};
-    int status = talk_stream(inv, inv->command->method, parameters, long_answer, &c);
+    const struct listener listener = {long_answer, say_disks, &c};
+    int status = talk_stream(inv, inv->command->method, parameters, &listener);
     progress_end();
     if (!status && (!c.reply || (result && !has(c.reply, result)))) {
         complain("the daemon ended the call without a result; its log says more (journalctl -u "

@@ -83,8 +83,9 @@ int misc_call(struct invocation *inv)
     json_t *parameters = call_parameters(inv);
     if (!parameters)
         return STATUS_USAGE;
+    const struct listener listener = {call_each, NULL, inv};
     if (option_given(inv, "more"))
-        return talk_stream(inv, inv->args[0], parameters, call_each, inv);
+        return talk_stream(inv, inv->args[0], parameters, &listener);
     json_t *reply;
     int status = talk(inv, inv->args[0], parameters, &reply);
     if (!status)

@@ -104,8 +104,7 @@ int talk(struct invocation *inv, const char *method, json_t *parameters, json_t 
 }
 
 struct stream {
-    void (*each)(const json_t *reply, void *data);
-    void *data;
+    const struct listener *listener;
     struct invocation *inv;
     int status;
 };
@@ -115,19 +114,21 @@ static void stream_answer(struct dompool *d, int rc, bool more, const char *repl
     (void)d;
     (void)more;
     struct stream *s = data;
+    const struct listener *l = s->listener;
+    void (*hear)(const json_t *, void *) = rc ? l->refused : l->each;
     s->status = talk_failed(s->inv, rc, NULL);
-    if (rc)
+    if (!hear || !reply)
         return;
     json_t *object = must(json_loads(reply, 0, NULL));
-    s->each(object, s->data);
+    hear(object, l->data);
     json_decref(object);
 }
 
 int talk_stream(struct invocation *inv, const char *method, json_t *parameters,
-                void (*each)(const json_t *reply, void *data), void *data)
+                const struct listener *listener)
 {
     char *request = talk_text(parameters);
-    struct stream s = {.each = each, .data = data, .inv = inv};
+    struct stream s = {.listener = listener, .inv = inv};
     int status = talk_connect(inv);
     if (!status)
         status = talk_failed(

@@ -31,9 +31,17 @@ char *talk_text(json_t *parameters);
 /* Asks and waits. Steals parameters; NULL: none. On STATUS_DONE the caller owns *reply. */
 int talk(struct invocation *inv, const char *method, json_t *parameters, json_t **reply);
 
-/* Asks for a stream; each is called with every answer that is no refusal. */
+/* What gets the answers of a stream. refused, which may be NULL, gets the parameters of a refusal,
+ * once its text was said. */
+struct listener {
+    void (*each)(const json_t *reply, void *data);
+    void (*refused)(const json_t *parameters, void *data);
+    void *data;
+};
+
+/* Asks for a stream. */
 int talk_stream(struct invocation *inv, const char *method, json_t *parameters,
-                void (*each)(const json_t *reply, void *data), void *data);
+                const struct listener *listener);
 
 /* Asks with the command's method, and with --json prints the answer as it came, else gives it to
  * human. */

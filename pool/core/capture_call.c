@@ -27,22 +27,17 @@ static bool lease_disks_known(const struct lease *l)
  */
 static bool lease_disks(const struct lease *l, json_t *disks, json_t *cow)
 {
-    size_t i;
-    json_t *v;
-    bool ok = disks && cow;
-    json_array_foreach (json_object_get(l->pool->set.image->facts.config, "disks"), i, v) {
-        const char *vdev = json_string_value(json_object_get(v, "vdev"));
-        const char *kind = json_string_value(json_object_get(v, "kind"));
-        const char *path = json_string_value(json_object_get(v, "path"));
-        json_int_t size = json_integer_value(json_object_get(v, "size_bytes"));
-        if (!vdev || !kind || json_object_get(disks, vdev))
+    const char *vdev;
+    json_t *spec, *own = entry_disks(l->pool->set.image);
+    bool ok = own && disks && cow;
+    json_object_foreach (own, vdev, spec) {
+        if (json_object_get(disks, vdev))
             continue;
-        ok = ok && !json_object_set_new(disks, vdev,
-                                        path ? json_sprintf("%s:%s", kind, path)
-                                             : json_sprintf("%s:%lld", kind, (long long)size));
-        if (!strcmp(kind, "cow"))
+        ok = ok && !json_object_set(disks, vdev, spec);
+        if (!strncmp(json_string_value(spec), "cow:", 4))
             ok = ok && !json_array_append_new(cow, json_string(vdev));
     }
+    json_decref(own);
     return ok;
 }
 

@@ -129,6 +129,26 @@ int entry_need(const struct core *core, const char *name, struct entry **out, st
     return *out && !entry_is_going(*out) ? 0 : unknown(name, e);
 }
 
+json_t *entry_disks(const struct entry *im)
+{
+    size_t i;
+    json_t *v, *disks = json_object();
+    bool ok = disks != NULL;
+    json_array_foreach (json_object_get(im->facts.config, "disks"), i, v) {
+        const char *vdev = json_string_value(json_object_get(v, "vdev"));
+        const char *kind = json_string_value(json_object_get(v, "kind"));
+        const char *path = json_string_value(json_object_get(v, "path"));
+        json_int_t size = json_integer_value(json_object_get(v, "size_bytes"));
+        if (vdev && kind)
+            ok = ok && !json_object_set_new(disks, vdev,
+                                            path ? json_sprintf("%s:%s", kind, path)
+                                                 : json_sprintf("%s:%lld", kind, (long long)size));
+    }
+    if (!ok)
+        json_decref(disks);
+    return ok ? disks : NULL;
+}
+
 void entry_path(const struct entry *im, char buf[IMAGE_PATH_SIZE])
 {
     format_fits(buf, IMAGE_PATH_SIZE, "%s/%s", im->core->images_dir, im->row.file);

@@ -82,6 +82,8 @@ struct entry *entry_of_id(const struct core *core, const struct uuid *id);
 int entry_look_up(const struct core *core, const char *name, struct entry **out, struct error *e);
 /* One that can be worked with, which is not being removed. ANSWER_NO_SUCH_IMAGE. */
 int entry_need(const struct core *core, const char *name, struct entry **out, struct error *e);
+/* Its disks as a request names them: {"xvda": "cow:/dev/vg0/web"}. New reference; NULL: no memory. */
+json_t *entry_disks(const struct entry *im);
 /* Path of its file. */
 void entry_path(const struct entry *im, char buf[IMAGE_PATH_SIZE]);
 

@@ -62,7 +62,7 @@ void image_job_reply(struct image_job *job, json_t *reply)
     pending_reply(&job->pending, reply);
 }
 
-void image_job_refuse(struct image_job *job, int code, const char *text)
+static void job_refuse(struct image_job *job, int code, const char *text, json_t *details)
 {
     bool asked = pending_waits(&job->pending);
     if (job->state == JOB_WORKING)
@@ -70,7 +70,12 @@ void image_job_refuse(struct image_job *job, int code, const char *text)
     log_warning("%s %s: %s", job->kind->what, job->name, text);
     if (!asked && job->kind->failed)
         job->kind->failed(job, code, text);
-    pending_refuse(&job->pending, code, text);
+    pending_refuse_with(&job->pending, code, text, details);
+}
+
+void image_job_refuse(struct image_job *job, int code, const char *text)
+{
+    job_refuse(job, code, text, json_object());
 }
 
 static void job_free(struct image_job *job)
@@ -115,10 +120,20 @@ static void job_done(struct image_job *job, const struct image_done_event *m)
         job_move(job, JOB_OVER);
 }
 
+/* The disks that an import must name: a helper may say anything. New reference. */
+static json_t *details_of(int code, const struct image_failed_event *m)
+{
+    if (code != ANSWER_DISKS_NOT_ALLOWED)
+        return json_object();
+    return param_fits(PARAM_STRING_MAP, m->disks) ? json_pack("{s:O}", "disks", m->disks)
+                                                  : json_pack("{s:{}}", "disks");
+}
+
 static void job_failed(struct image_job *job, const struct image_failed_event *m)
 {
     int code = m->answer ? answer_by_name(m->answer) : ANSWER_INTERNAL;
-    image_job_refuse(job, code ? code : ANSWER_INTERNAL, m->error ? m->error : "it failed");
+    code = code ? code : ANSWER_INTERNAL;
+    job_refuse(job, code, m->error ? m->error : "it failed", details_of(code, m));
 }
 
 static void job_message(struct helper *h, void *owner, const json_t *message)

@@ -3,8 +3,51 @@
 
 #include "restore/protocol/image_protocol.h"
 
+#include <string.h>
+
 static const struct image_job_kind kind = {"import of image", true, recording_result, recording_end,
                                            NULL};
+
+/* The directories of disk_dirs, as an array; new reference. NULL: no memory. */
+static json_t *disk_dirs(const struct core *core)
+{
+    json_t *dirs = json_array();
+    bool ok = dirs != NULL;
+    const char *at = config_text(core->config, KEY_DISK_DIRS);
+    for (size_t n; ok && *at; at += n + (at[n] == ':')) {
+        n = strcspn(at, ":");
+        ok = !json_array_append_new(dirs, json_stringn(at, n));
+    }
+    if (!ok)
+        json_decref(dirs);
+    return ok ? dirs : NULL;
+}
+
+/* Disks that the image of this name has already are nothing new to whoever may allocate it. */
+static json_t *had_disks(const struct core *core, const struct import_request *rq)
+{
+    const struct entry *old = rq->image.replace ? entry_find(core, rq->image.name) : NULL;
+    return old ? entry_disks(old) : json_object();
+}
+
+/* NULL: no memory. */
+static json_t *import_message(const struct recording *rec, const struct core *core,
+                              const struct import_request *rq, const char *base)
+{
+    const struct image_import_op m = {
+        .save = rq->path,
+        .image = rec->path,
+        .base = base,
+        .disks = (json_t *)rq->disks,
+        .dirs = disk_dirs(core),
+        .had = had_disks(core, rq),
+        .disk_digests = rq->disk_digests,
+    };
+    json_t *message = m.dirs && m.had ? shape_encode(&image_import_op_shape, &m) : NULL;
+    json_decref(m.dirs);
+    json_decref(m.had);
+    return message;
+}
 
 const struct answered *import_call(struct core *core, struct call *call,
                                    const struct import_request *rq)
@@ -18,12 +61,5 @@ const struct answered *import_call(struct core *core, struct call *call,
     struct recording *rec = recording_new(core, &rq->image, base, &e);
     if (!rec)
         return call_refuse(call, e.code, e.text);
-    const struct image_import_op m = {
-        .save = rq->path,
-        .image = rec->path,
-        .base = base,
-        .disks = (json_t *)rq->disks,
-        .disk_digests = rq->disk_digests,
-    };
-    return recording_run(rec, core, &kind, call, shape_encode(&image_import_op_shape, &m));
+    return recording_run(rec, core, &kind, call, import_message(rec, core, rq, base));
 }

@@ -7,7 +7,7 @@
 struct import_request {
     struct recording_request image;
     const char *path;
-    const json_t *disks; /* NULL: as configured in the save file */
+    const json_t *disks; /* NULL: none is named; those of the save file need consent */
     bool disk_digests;
 };
 

@@ -28,6 +28,7 @@ void recording_end(struct image_job *job)
     if (!rec->recorded && !rec->adopted)
         w->ops->image_discard(w, rec->path);
     json_decref(rec->facts.config);
+    json_decref(rec->warnings);
     free(rec->old);
     free(rec);
 }
@@ -137,6 +138,9 @@ static int result_take(struct recording *rec, const json_t *result, struct error
     if (!image_made_from_json(result, &rec->facts.info, &config))
         return error_set(e, ANSWER_INTERNAL, "the helper's report is malformed");
     rec->facts.config = json_incref(config);
+    json_t *warnings = json_object_get(result, "warnings");
+    if (param_fits(PARAM_STRINGS, warnings))
+        rec->warnings = json_incref(warnings);
     if (result_check(rec, e))
         return e->code;
     rec->old = old_file_new();
@@ -248,6 +252,8 @@ static json_t *warnings_of(const struct recording *rec, const struct entry *im)
 {
     size_t i;
     json_t *warning, *warnings = json_array();
+    if (rec->warnings)
+        json_array_extend(warnings, rec->warnings);
     warn_delta(im, warnings);
     warn_disks(im, warnings);
     if (!rec->stop)

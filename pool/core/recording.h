@@ -22,6 +22,7 @@ struct recording {
     struct uuid domain; /* of a captured lease: its uuid */
     struct image_row row;
     struct image_facts facts;
+    json_t *warnings;     /* of the helper's; NULL: none */
     struct old_file *old; /* for version_take; got before the commit, which cannot be undone */
 };
 

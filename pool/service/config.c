@@ -119,6 +119,19 @@ static int parse_path(const char *text, uint64_t *out)
     return text[0] == '/' ? 0 : -1;
 }
 
+/* Each an absolute path without a step up. */
+static int parse_dirs(const char *text, uint64_t *out)
+{
+    *out = strlen(text);
+    for (const char *at = text; *text && at; at = strchr(at, ':')) {
+        at += at != text;
+        size_t n = strcspn(at, ":");
+        if (*at != '/' || memmem(at, n, "/../", 4) || (n > 2 && !memcmp(at + n - 3, "/..", 3)))
+            return -1;
+    }
+    return 0;
+}
+
 static int parse_text(const char *text, uint64_t *out)
 {
     *out = strlen(text);
@@ -142,6 +155,7 @@ static const struct {
 } types[] = {
     [KEY_TYPE_TEXT] = {parse_text, "a text"},
     [KEY_TYPE_PATH] = {parse_path, "an absolute path"},
+    [KEY_TYPE_DIRS] = {parse_dirs, "a list of absolute paths such as /srv/disks:/dev/vg0"},
     [KEY_TYPE_NUMBER] = {parse_number, "a number"},
     [KEY_TYPE_DURATION] = {duration_parse_ms, "a duration such as 500ms, 10s, 5m or 2h"},
     [KEY_TYPE_SIZE] = {size_parse_bytes, "a size such as 512M or 2G"},
@@ -176,7 +190,8 @@ static int value_parse(struct value *v, enum config_key key, const char *text, c
         char low[32], high[32];
         format_bound(k->type, k->min, low, sizeof low);
         format_bound(k->type, k->max, high, sizeof high);
-        bool length = k->type == KEY_TYPE_PATH || k->type == KEY_TYPE_TEXT;
+        bool length =
+            k->type == KEY_TYPE_PATH || k->type == KEY_TYPE_DIRS || k->type == KEY_TYPE_TEXT;
         return error_set(e, ANSWER_BAD_VALUE, "%s: %s\"%s\" is outside %s to %s%s", k->name,
                          length ? "the length of " : "", text, low, high,
                          length ? " characters" : "");

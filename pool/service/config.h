@@ -23,6 +23,7 @@
 enum key_type {
     KEY_TYPE_TEXT,
     KEY_TYPE_PATH, /* absolute */
+    KEY_TYPE_DIRS, /* absolute paths, with colons between them; empty: none */
     KEY_TYPE_NUMBER,
     KEY_TYPE_DURATION, /* number: milliseconds */
     KEY_TYPE_SIZE,     /* number: bytes */
@@ -46,6 +47,9 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "group that owns the socket; empty: the daemon's own group")                                 \
     X(LIBEXEC_DIR, DAEMON, "libexec_dir", PATH, DOMPOOL_LIBEXEC_DIR, 1, 200, true,                 \
       "directory of the helper programs dompool-slot and dompool-image")                           \
+    X(DISK_DIRS, DAEMON, "disk_dirs", DIRS, "", 0, 4000, true,                                     \
+      "directories, with colons between them; a save file that is imported may have disks of the " \
+      "host below them, and its kernel and ramdisk, without anybody naming these; empty: none")    \
     X(LOG_LEVEL, DAEMON, "log_level", LEVEL, "info", 0, 0, true,                                   \
       "messages up to this level are logged: error, warning, info or debug")                       \
     X(MAX_CLIENTS, DAEMON, "max_clients", NUMBER, "128", 2, 10000, true,                           \

@@ -48,7 +48,14 @@ void pending_reply(struct pending *p, json_t *parameters)
 
 void pending_refuse(struct pending *p, int code, const char *text)
 {
+    pending_refuse_with(p, code, text, json_object());
+}
+
+void pending_refuse_with(struct pending *p, int code, const char *text, json_t *details)
+{
     struct call *call = pending_take(p);
     if (call)
-        call_refuse(call, code, text);
+        call_refuse_with(call, code, text, details);
+    else
+        json_decref(details);
 }

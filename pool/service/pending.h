@@ -25,6 +25,7 @@ void pending_progress(struct pending *p, json_t *parameters);
  * touched afterwards, and its owner may be freed before: see pending_take. */
 void pending_reply(struct pending *p, json_t *parameters);
 void pending_refuse(struct pending *p, int code, const char *text);
+void pending_refuse_with(struct pending *p, int code, const char *text, json_t *details);
 /* The call, for who frees p's owner first and answers then; p counts as answered. May be NULL. */
 struct call *pending_take(struct pending *p);
 

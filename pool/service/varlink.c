@@ -57,7 +57,7 @@ static bool string_values_only(const json_t *map)
     return true;
 }
 
-static bool param_fits(enum param_type type, const json_t *v)
+bool param_fits(enum param_type type, const json_t *v)
 {
     switch (type) {
     case PARAM_STRING:
@@ -156,12 +156,22 @@ void call_progress(struct call *call, json_t *parameters)
 
 const struct answered *call_refuse(struct call *call, int code, const char *text)
 {
+    return call_refuse_with(call, code, text, json_object());
+}
+
+const struct answered *call_refuse_with(struct call *call, int code, const char *text,
+                                        json_t *details)
+{
     char name[128];
     format_fits(name, sizeof name, "%s.%s", call->conn->service->interface, answer_name(code));
     json_t *said = json_string(text);
     if (!said)
         said = json_string(answer_text(code)); /* the text was not UTF-8 */
-    return call_end(call, json_pack("{s:s, s:{s:o}}", "error", name, "parameters", "text", said));
+    if (json_object_set_new(details, "text", said)) {
+        json_decref(details);
+        details = NULL;
+    }
+    return call_end(call, json_pack("{s:s, s:o}", "error", name, "parameters", details));
 }
 
 static const struct answered *call_standard_error(struct call *call, const char *name,

@@ -54,6 +54,9 @@ struct param {
     bool required;
 };
 
+/* Whether v, which may be NULL, is one, with no more members than a client may give. */
+bool param_fits(enum param_type type, const json_t *v);
+
 struct method {
     const char *name; /* without the interface */
     const struct param *params;
@@ -117,6 +120,9 @@ const struct answered *call_reply(struct call *call, json_t *parameters);
 void call_progress(struct call *call, json_t *parameters);
 /* io.dompool.<answer>, with a text. */
 const struct answered *call_refuse(struct call *call, int code, const char *text);
+/* With what this answer tells besides, an object; its reference is taken. */
+const struct answered *call_refuse_with(struct call *call, int code, const char *text,
+                                        json_t *details);
 const struct answered *call_invalid(struct call *call, const char *parameter);
 const struct answered *call_defer(struct call *call, void (*cancel)(struct call *call),
                                   void *owner);

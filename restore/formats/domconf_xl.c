@@ -387,6 +387,10 @@ static int xl_disk_check(const struct xl_disk *d, struct error *e)
     if (!d->path || d->path[0] != '/' || strlen(d->path) >= PATH_MAX)
         return error_set(e, ANSWER_IMAGE_REFUSED, "pdev_path \"%s\" is no absolute path",
                          d->path ? d->path : "");
+    for (const char *c = d->path; *c; c++) /* it is shown to people, who are to paste it */
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return error_set(e, ANSWER_IMAGE_REFUSED,
+                             "pdev_path \"%s\" has a control character in it", d->path);
     return 0;
 }
 

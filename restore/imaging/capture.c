@@ -194,6 +194,7 @@ static int capture_import(struct capture *c, struct image_info *info, struct err
         .disks = c->o->disks,
         .n_disks = c->o->n_disks,
         .disk_digests = c->o->disk_digests,
+        .trusted = true, /* its disks are attached already; xl wrote its configuration, or we did */
         .progress = capture_progress,
         .progress_data = c,
     };

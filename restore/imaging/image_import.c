@@ -28,6 +28,7 @@
 #include "restore/formats/lineage.h"
 #include "restore/formats/records.h"
 #include "restore/formats/savefile.h"
+#include "restore/formats/vdev.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,6 +56,7 @@
 
 struct import {
     const struct import_options *options;
+    struct import_remarks remarks;
     struct domconf conf;
     struct image *base; /* NULL: stored whole */
     struct lineage lineage;
@@ -75,8 +77,16 @@ static void import_init(struct import *im, const struct import_options *o)
     domconf_init(&im->conf);
 }
 
+void import_remarks_dispose(struct import_remarks *r)
+{
+    json_decref(r->missing);
+    json_decref(r->left_out);
+    *r = (struct import_remarks){NULL, NULL};
+}
+
 static void import_dispose(struct import *im)
 {
+    import_remarks_dispose(&im->remarks);
     domconf_dispose(&im->conf);
     image_writer_free(im->writer);
     lineage_dispose(&im->lineage);
@@ -94,6 +104,31 @@ static int disks_look(struct import *im, bool digests, struct error *e)
     const struct import_options *o = im->options;
     int rc = fingerprints_take(&im->conf, digests, o->progress, o->progress_data, e);
     return !rc && im->base ? lineage_check_config(&im->lineage, &im->conf, e) : rc;
+}
+
+/* xvda and d0p0 are the same disk. */
+static bool disk_is_named(const void *data, const struct disk_conf *d)
+{
+    const struct import_options *o = data;
+    uint32_t devid;
+    for (size_t i = 0; i < o->n_disks; i++)
+        if (!vdev_to_devid(o->disks[i].vdev, &devid) && devid == d->devid)
+            return true;
+    return false;
+}
+
+/* The save file's disks, before any of them is looked at. */
+static int disks_allow(struct import *im, struct error *e)
+{
+    const struct import_options *o = im->options;
+    struct domconf base;
+    domconf_init(&base);
+    int rc = im->base ? domconf_from_json(image_config(im->base), &base, e) : 0;
+    if (!rc)
+        rc = consent_disks(&o->consent, &im->conf, disk_is_named, o, im->base ? &base : NULL,
+                           &im->remarks.missing, e);
+    domconf_dispose(&base);
+    return rc;
 }
 
 /* ---- what stream_read calls ---- */
@@ -395,6 +430,8 @@ static int config_take(struct import *im, const char *json, size_t len, struct e
     int rc = domconf_from_xl(json, len, &im->conf, e);
     for (size_t i = 0; i < o->n_disks && !rc; i++)
         rc = domconf_set_disk(&im->conf, o->disks[i].vdev, o->disks[i].spec, e);
+    if (!rc && !o->trusted)
+        rc = disks_allow(im, e);
     if (!rc)
         rc = disks_look(im, false, e);
     guest_check_init(&im->check, im->conf.guest);
@@ -425,35 +462,52 @@ static int stream_take(struct import *im, struct source *src, stream_reader *rea
     return read_stream(src, &limits, &handlers, &im->max_pfn, e);
 }
 
+/* An export of a scratch disk is empty: it names no file that the save file has named. */
+#define NO_DISK "/dev/null"
+
 /* With the disks where this image has them: an exported file must not name disks that are gone. */
-static char *xl_config_adapt(const struct import *im, const char *json, size_t len)
+static int xl_disks_adapt(const struct import *im, json_t *config)
 {
-    const struct import_options *o = im->options;
-    json_t *config = json_loadb(json, len, 0, NULL);
     json_t *disks = json_object_get(config, "disks");
-    int rc = config ? 0 : -ENOMEM; /* domconf_from_xl has read it */
+    int rc = 0;
     for (unsigned i = 0; i < im->conf.n_disks && !rc; i++) {
         const struct disk_conf *d = &im->conf.disks[i];
-        bool told = false;
-        for (size_t k = 0; k < o->n_disks; k++)
-            told |= !strcmp(o->disks[k].vdev, d->vdev);
-        if (told && d->path)
-            rc = domconf_xl_set_disk(disks, d->vdev, d->path, d->kind != DISK_RO);
+        if (disk_is_named(im->options, d))
+            rc = domconf_xl_set_disk(disks, d->vdev, d->path ? d->path : NO_DISK,
+                                     d->kind != DISK_RO);
     }
-    char *text = rc ? NULL : json_dumps(config, JSON_INDENT(4));
+    return rc;
+}
+
+/* *text is NULL when the configuration is kept as it is. */
+static int xl_config_adapt(struct import *im, const char *json, size_t len, char **text,
+                           struct error *e)
+{
+    const struct import_options *o = im->options;
+    json_t *config = json_loadb(json, len, 0, NULL); /* domconf_from_xl has read it */
+    int rc = config ? 0 : error_set(e, -ENOMEM, "out of memory for the configuration");
+    *text = NULL;
+    if (!rc && !o->trusted)
+        rc = consent_config(&o->consent, config, &im->remarks.left_out, e);
+    if (!rc && o->n_disks)
+        rc = xl_disks_adapt(im, config);
+    if (!rc && (o->n_disks || json_array_size(im->remarks.left_out))) {
+        *text = json_dumps(config, JSON_INDENT(4));
+        rc = *text ? 0 : -ENOMEM;
+    }
     json_decref(config);
-    return text;
+    return rc ? error_set(e, rc, "out of memory for the configuration") : 0;
 }
 
 static int xl_config_keep(struct import *im, const char *json, size_t len, struct error *e)
 {
-    bool adapts = im->options->n_disks;
-    char *adapted = adapts ? xl_config_adapt(im, json, len) : NULL;
-    if (adapts && !adapted)
-        return error_set(e, -ENOMEM, "out of memory for the configuration");
+    char *adapted;
+    int rc = xl_config_adapt(im, json, len, &adapted, e);
+    if (rc)
+        return rc;
     const char *text = adapted ? adapted : json;
     size_t bytes = adapted ? strlen(adapted) : len;
-    int rc = image_writer_record(im->writer, IMAGE_RECORD_XL_CONFIG, text, (uint32_t)bytes, e);
+    rc = image_writer_record(im->writer, IMAGE_RECORD_XL_CONFIG, text, (uint32_t)bytes, e);
     free(adapted);
     return rc;
 }
@@ -496,6 +550,10 @@ static int import_run(const char *xl_config, size_t xl_config_len, struct source
         rc = image_finish(&im, info, e);
     if (!rc)
         rc = written_check(o->image_path, e);
+    if (o->remarks) {
+        *o->remarks = im.remarks;
+        im.remarks = (struct import_remarks){NULL, NULL};
+    }
     import_dispose(&im);
     return rc;
 }

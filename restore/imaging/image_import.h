@@ -12,6 +12,7 @@
 #define RESTORE_IMAGE_IMPORT_H
 
 #include "base/error.h"
+#include "restore/formats/consent.h"
 #include "store/image.h"
 
 #include <stdbool.h>
@@ -22,6 +23,14 @@ struct import_disk {
     const char *vdev, *spec; /* see domconf_set_disk */
 };
 
+/* What whoever asked for an import should hear besides. Each is a new reference, or NULL. */
+struct import_remarks {
+    json_t *missing;  /* with ANSWER_DISKS_NOT_ALLOWED: see consent_disks */
+    json_t *left_out; /* see consent_config */
+};
+
+void import_remarks_dispose(struct import_remarks *r);
+
 struct import_options {
     const char *save_path;  /* read */
     const char *image_path; /* written; must not exist */
@@ -29,6 +38,10 @@ struct import_options {
     const struct import_disk *disks;
     size_t n_disks;
     bool disk_digests; /* fingerprints of the disks hold a digest of their content */
+    /* The configuration is xl's own on this host, not a file's: it may name what it likes. */
+    bool trusted;
+    struct consent consent;         /* of the administrator, else */
+    struct import_remarks *remarks; /* filled in, in any case; may be NULL */
     /* Called now and then with bytes read and the file's size (0: not known). May be NULL.
      * Not 0: the import stops with -ECANCELED. */
     int (*progress)(uint64_t done, uint64_t total, void *data);
@@ -37,7 +50,7 @@ struct import_options {
 
 /* Blocking. On success the image is durable and *info describes it; on failure
  * nothing is left on disk. Errors: negative for I/O, ANSWER_IMAGE_REFUSED with what and where
- * (record kind and byte offset). */
+ * (record kind and byte offset), ANSWER_DISKS_NOT_ALLOWED. */
 int import_save_file(const struct import_options *o, struct image_info *info, struct error *e);
 
 /*

@@ -131,11 +131,23 @@ static int disks_parse(json_t *map, struct import_disk *disks, size_t *n, struct
     return 0;
 }
 
+/* Of the import, for its answer. */
+static struct import_remarks remarks;
+
+static int warnings_add(json_t *result, struct error *e)
+{
+    if (!json_array_size(remarks.left_out) ||
+        !json_object_set(result, "warnings", remarks.left_out))
+        return 0;
+    return error_set(e, -ENOMEM, "out of memory");
+}
+
 static int run_import(json_t *request, json_t **result, struct error *e)
 {
     struct import_disk disks[DOMCONF_DISKS_MAX];
     uint64_t last_us = clock_mono_us();
-    struct import_options o = {.disks = disks, .progress = progress, .progress_data = &last_us};
+    struct import_options o = {
+        .disks = disks, .remarks = &remarks, .progress = progress, .progress_data = &last_us};
     struct image_info info;
     struct image_import_op m;
     int rc = request_decode(&image_import_op_shape, request, &m, e);
@@ -145,10 +157,13 @@ static int run_import(json_t *request, json_t **result, struct error *e)
     o.image_path = m.image;
     o.base_path = m.base;
     o.disk_digests = m.disk_digests;
+    o.consent = (struct consent){.dirs = m.dirs, .had = m.had};
     rc = disks_parse(m.disks, disks, &o.n_disks, e);
     if (!rc)
         rc = import_save_file(&o, &info, e);
-    return rc ? rc : info_to_json(&info, o.image_path, result, e);
+    if (!rc)
+        rc = info_to_json(&info, o.image_path, result, e);
+    return rc ? rc : warnings_add(*result, e);
 }
 
 struct capture_request {
@@ -475,7 +490,8 @@ static int helper_main(void)
     message_reader_dispose(&reader);
     if (!rc)
         return EXIT_SUCCESS;
-    const struct image_failed_event m = {.answer = answer_name(e.code), .error = e.text};
+    const struct image_failed_event m = {
+        .answer = answer_name(e.code), .error = e.text, .disks = remarks.missing};
     (void)parent_tell(shape_encode(&image_failed_event_shape, &m), NULL);
     return EXIT_FAILURE;
 }

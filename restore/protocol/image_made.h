@@ -1,7 +1,7 @@
 /*
  * The image helper's description of an image that it has made: the result in the "done" of an
  * import or a capture. It has "id", "base_id", "guest" ("pv" or "pvh"), "vcpus", "created_ms", each
- * of IMAGE_COUNTS, and "config", an object.
+ * of IMAGE_COUNTS, and "config", an object. An import may add "warnings", an array of texts.
  */
 #ifndef RESTORE_IMAGE_MADE_H
 #define RESTORE_IMAGE_MADE_H
@@ -15,7 +15,8 @@
  * memory. */
 json_t *image_made_to_json(const struct image_info *info, json_t *config);
 
-/* False: made, which may be NULL, is not such a result. *config is borrowed from made. */
+/* False: made, which may be NULL, is not such a result. *config is borrowed from made. Warnings are
+ * not looked at. */
 bool image_made_from_json(const json_t *made, struct image_info *info, json_t **config);
 
 #endif

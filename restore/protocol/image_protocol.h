@@ -31,6 +31,9 @@
     X(S, TEXT, NEEDED, image)                                                                      \
     X(S, TEXT, OPTIONAL, base)                                                                     \
     X(S, MAP, OPTIONAL, disks) /* {"xvda": "ro:/dev/x"} */                                         \
+    /* dirs, had: what the save file may have besides, see restore/formats/consent.h */            \
+    X(S, LIST, OPTIONAL, dirs)                                                                     \
+    X(S, MAP, OPTIONAL, had)                                                                       \
     X(S, FLAG, OPTIONAL, disk_digests)
 #define IMAGE_CAPTURE(X, S)                                                                        \
     X(S, TEXT, NEEDED, domain) /* name or domid */                                                 \
@@ -63,7 +66,8 @@
 #define IMAGE_DONE(X, S) X(S, MAP, NEEDED, result)
 #define IMAGE_FAILED(X, S)                                                                         \
     X(S, TEXT, OPTIONAL, answer) /* of base/error.h */                                             \
-    X(S, TEXT, OPTIONAL, error)
+    X(S, TEXT, OPTIONAL, error)                                                                    \
+    X(S, MAP, OPTIONAL, disks) /* of an import: those that it must name */
 
 #define IMAGE_MESSAGES(M)                                                                          \
     M(image_import_op, "op", "import", IMAGE_IMPORT)                                               \

@@ -180,9 +180,10 @@ use_guest() { # TYPE MIB VCPUS: what is measured from now on; sets guest
 }
 
 make_images() { # PAGES...: of base.save
-    local engine
+    local engine disk options=()
+    for disk in "${disks[@]}"; do options+=(--disk "$disk=cow:$dir/$guest-$disk.img"); done
     for engine in "${engines[@]}"; do
-        dompool image import "$guest-$engine" "$dir/base.save" >&2 &&
+        dompool image import "$guest-$engine" "$dir/base.save" "${options[@]}" >&2 &&
             dompool pool set "$guest-$engine" engine="$engine" min=0 >/dev/null || return
     done
     while (($# > 1)); do

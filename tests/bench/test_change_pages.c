@@ -61,8 +61,10 @@ static struct image_info import(const char *save, const char *image, const char 
     snprintf(paths[0], sizeof paths[0], "%s", scratch_path(&dir, save));
     snprintf(paths[1], sizeof paths[1], "%s", scratch_path(&dir, image));
     snprintf(paths[2], sizeof paths[2], "%s", scratch_path(&dir, base ? base : ""));
-    struct import_options o = {
-        .save_path = paths[0], .image_path = paths[1], .base_path = base ? paths[2] : NULL};
+    struct import_options o = {.save_path = paths[0],
+                               .image_path = paths[1],
+                               .base_path = base ? paths[2] : NULL,
+                               .trusted = true};
     if (import_save_file(&o, &info, &e))
         fail_msg("import of %s: %s", save, e.text);
     return info;

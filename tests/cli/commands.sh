@@ -47,6 +47,20 @@ err_is <<'END'
 dompool: warning: the delta is large
 END
 
+case_is "image import: disks that nobody has named"
+script='[{"replies":[{"error":"io.dompool.DisksNotAllowed","parameters":{"text":"the save file asks for 2 disks",
+  "disks":{"xvda":"cow:/dev/vg/web","xvdb":"ro:/srv/it'"'"'s \u001b[31m; rm.iso"}}}]}]'
+fake 1 "$script" image import web /srv/web.save
+err_is <<'END'
+dompool: DisksNotAllowed: the save file asks for 2 disks
+dompool: the same command with the disks that the save file names: --disk xvda=cow:/dev/vg/web --disk 'xvdb=ro:/srv/it'\''s ?[31m; rm.iso'
+END
+out_plain
+fake 1 '[{"replies":[{"error":"io.dompool.DisksNotAllowed","parameters":{"text":"x","disks":7}}]}]' image import web /w
+err_is <<'END'
+dompool: DisksNotAllowed: x
+END
+
 case_is "image capture"
 script='[{"expect":{"method":"io.dompool.ImageCapture","parameters":{"name":"web","domain":"l7","base":"b","disks":{"xvda":"ro:/d"},"disk_digests":true,"stop":true,"timeout_ms":5000},"more":true},"replies":[
   {"parameters":{"done_bytes":1,"total_bytes":2},"continues":true},{"parameters":{"image":'$derived'}}]}]'

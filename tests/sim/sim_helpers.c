@@ -597,9 +597,23 @@ static void recorded(struct helper *h)
     helper_die(h);
 }
 
+/* An import whose disks nobody has named. */
+static void work_asks(struct helper *h)
+{
+    work_undo(h);
+    say(h, json_pack("{s:s, s:s, s:s, s:O}", "event", "failed", "answer", "DisksNotAllowed",
+                     "error", "told to ask", "disks", h->sim->missing));
+    if (!h->ended)
+        helper_die(h);
+}
+
 static void work_done(struct sim *s, void *arg)
 {
     struct helper *h = arg;
+    if (h->fate == FATE_WORK_FAILS && s->missing) {
+        work_asks(h);
+        return;
+    }
     if (h->fate == FATE_WORK_FAILS) {
         work_refuse(h, "ImageRefused", "told to fail");
         return;
@@ -611,6 +625,8 @@ static void work_done(struct sim *s, void *arg)
     json_t *result = makes_image(h) ? make_image(h)
                      : verifies(h)  ? made_json(s, &h->verified)
                                     : json_pack("{s:i}", "pages", 3);
+    if (s->warnings)
+        json_object_set(result, "warnings", s->warnings);
     capture_end(h);
     if (h->fate == FATE_WORK_DIES_LATE) {
         json_decref(result);

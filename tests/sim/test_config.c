@@ -62,6 +62,24 @@ static void test_defaults(void **state)
     config_free(c);
 }
 
+static void test_dirs(void **state)
+{
+    static const char *const wrong[] = {"srv",    ":/srv",       "/srv:",     "/srv::/x",
+                                        "/srv:x", "/srv/../etc", "/srv:/x/.."};
+    char text[100];
+    (void)state;
+    struct config *c = load_good("[daemon]\ndisk_dirs = /srv/my disks:/dev/vg0:/..x\n");
+    assert_string_equal(config_text(c, KEY_DISK_DIRS), "/srv/my disks:/dev/vg0:/..x");
+    config_free(c);
+    c = load_good("[daemon]\ndisk_dirs =\n");
+    config_free(c);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        snprintf(text, sizeof text, "[daemon]\ndisk_dirs = %s\n", wrong[i]);
+        assert_null(load(text));
+        expect_mistake(0, 2, "is not a list of absolute paths");
+    }
+}
+
 static void test_precedence(void **state)
 {
     (void)state;
@@ -223,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_defaults),      cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_every_mistake), cmocka_unit_test(test_other_sources),
         cmocka_unit_test(test_set),           cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_dirs),
     };
     return cmocka_run_group_tests(tests, NULL, end);
 }

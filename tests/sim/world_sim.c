@@ -411,6 +411,8 @@ void sim_end(struct sim *s)
         daemon_end(s);
     drop_pending(s);
     json_decref(s->asked);
+    json_decref(s->missing);
+    json_decref(s->warnings);
     json_decref(s->stages);
     struct list *node;
     while ((node = list_pop(&s->domains)))

@@ -117,6 +117,8 @@ struct sim {
     json_t *asked;      /* the last message to an image helper */
     struct uuid saved;  /* of the domain whose state these have; none: it is not said */
     json_t *disks;      /* of the images that are made from now on; NULL: one of each kind */
+    json_t *missing;    /* disks that an import which fails asks for; NULL: it is refused */
+    json_t *warnings;   /* that come with what image helpers have done; NULL: none */
     int64_t began_us;   /* what helpers say when they completed a slot; 0: the truth */
     json_t *stages;     /* that helpers have completed a slot in; NULL: one */
     uint64_t allocated; /* replies of Allocate that gave a lease */

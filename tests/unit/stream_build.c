@@ -516,7 +516,7 @@ int stream_build_derive(struct stream_build *b, const char *base_path, const cha
 {
     struct built f;
     struct source src;
-    struct import_options o = {.image_path = image_path, .base_path = base_path};
+    struct import_options o = {.image_path = image_path, .base_path = base_path, .trusted = true};
     stream_build_bytes(b, &f);
     source_init_memory(&src, f.bytes, f.size);
     int rc = import_source(&src, &o, info, e);

@@ -78,7 +78,7 @@ static void import_again(void)
 {
     struct error e = {0};
     struct image_info info;
-    struct import_options o = {.save_path = save_path, .image_path = again_path};
+    struct import_options o = {.save_path = save_path, .image_path = again_path, .trusted = true};
     must(import_save_file(&o, &info, &e), &e);
 }
 

@@ -521,6 +521,7 @@ static int import_with(const struct import_disk *disks, size_t n, bool digests,
                                .disks = disks,
                                .n_disks = n,
                                .disk_digests = digests,
+                               .trusted = true,
                                .progress = watch,
                                .progress_data = data};
     stream_build_init_tiny(&b, IMAGE_GUEST_PV);

@@ -266,7 +266,7 @@ static void refusals_leave_nothing(void **state)
     for (size_t size = 0; size < f.size; size += 997) {
         struct source src;
         struct error e = {0};
-        struct import_options o = {.image_path = scratch_path(&dir, "x.img")};
+        struct import_options o = {.image_path = scratch_path(&dir, "x.img"), .trusted = true};
         source_init_memory(&src, f.bytes, size);
         assert_refused(import_source(&src, &o, &info, &e), &e, "truncated?");
         assert_int_equal(scratch_files(&dir, false), 0);
@@ -303,6 +303,7 @@ static void from_a_file(void **state)
     unlink(image);
     write_big_save_file();
     o.n_disks = 0;
+    o.trusted = true;
     o.progress = progress_stop;
     o.progress_data = &calls;
     assert_int_equal(import_save_file(&o, &info, &e), -ECANCELED);
@@ -315,6 +316,110 @@ static void from_a_file(void **state)
     o.save_path = dir.dir;
     assert_int_equal(import_save_file(&o, &info, &e), ANSWER_BAD_VALUE);
     assert_says(e.text, "directory");
+}
+
+/* ---- what the save file asks for ---- */
+
+#define XL(b_info, pdev_path)                                                                      \
+    "{\"c_info\":{\"type\":\"pv\",\"name\":\"x\"},\"b_info\":{\"max_vcpus\":2,\"avail_vcpus\":[0," \
+    "1],"                                                                                          \
+    "\"max_memkb\":4096" b_info "},\"disks\":[{\"pdev_path\":\"" pdev_path                         \
+    "\",\"vdev\":\"xvda\",\"readwrite\":1}]}"
+
+static int import_config(const char *xl, struct import_options *o, struct error *e)
+{
+    struct stream_build b;
+    struct image_info info;
+    stream_build_init(&b, PV);
+    stream_build_config(&b, xl);
+    write_save_file(&b);
+    stream_build_dispose(&b);
+    o->save_path = scratch_path(&dir, "s");
+    o->image_path = scratch_path(&dir, "x.img");
+    return import_save_file(o, &info, e);
+}
+
+/* The configuration that exports and userdata get. */
+static json_t *kept_config(void)
+{
+    struct image *im;
+    struct image_record r;
+    struct error e = {0};
+    size_t cursor = 0;
+    assert_int_equal(image_open(scratch_path(&dir, "x.img"), &im, &e), 0);
+    while (image_next_record(im, &cursor, &r) && r.type != IMAGE_RECORD_XL_CONFIG)
+        ;
+    json_t *config = json_loadb(r.body, r.length, 0, NULL);
+    image_close(im);
+    assert_non_null(config);
+    return config;
+}
+
+static const char *kept_path(const json_t *config)
+{
+    const json_t *disk = json_array_get(json_object_get(config, "disks"), 0);
+    return json_string_value(json_object_get(disk, "pdev_path"));
+}
+
+/* Refused before a byte is written, with everything that has to be named. */
+static void disks_need_consent(void **state)
+{
+    (void)state;
+    struct import_remarks remarks = {NULL, NULL};
+    struct import_options o = {.remarks = &remarks};
+    struct error e = {0};
+    assert_int_equal(import_config(XL("", "/etc/shadow"), &o, &e), ANSWER_DISKS_NOT_ALLOWED);
+    assert_says(e.text, "xvda=cow:/etc/shadow");
+    assert_string_equal(json_string_value(json_object_get(remarks.missing, "xvda")),
+                        "cow:/etc/shadow");
+    assert_int_equal(scratch_files(&dir, false), 1); /* the save file */
+    import_remarks_dispose(&remarks);
+    const struct import_disk named = {"d0p0", "cow:/dev/mine"}; /* another name of xvda */
+    o.disks = &named;
+    o.n_disks = 1;
+    assert_int_equal(import_config(XL("", "/etc/shadow"), &o, &e), 0);
+    json_t *config = kept_config();
+    assert_string_equal(kept_path(config), "/dev/mine");
+    json_decref(config);
+    import_remarks_dispose(&remarks);
+}
+
+/* A disk that is empty leaves no path of the save file behind. */
+static void scratch_forgets_the_path(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    const struct import_disk named = {"xvda", "scratch:1M"};
+    struct import_options o = {.disks = &named, .n_disks = 1};
+    assert_int_equal(import_config(XL("", "/etc/shadow"), &o, &e), 0);
+    json_t *config = kept_config();
+    assert_string_equal(kept_path(config), "/dev/null");
+    json_decref(config);
+}
+
+static void programs_are_not_kept(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct import_remarks remarks = {NULL, NULL};
+    json_t *root = json_pack("[s]", "/");
+    struct import_options o = {.remarks = &remarks, .consent.dirs = root};
+    assert_int_equal(import_config(XL(",\"bootloader\":\"/bin/sh\"", "/dev/null"), &o, &e), 0);
+    json_t *config = kept_config();
+    assert_null(json_object_get(json_object_get(config, "b_info"), "bootloader"));
+    assert_string_equal(kept_path(config), "/dev/null");
+    assert_says(json_string_value(json_array_get(remarks.left_out, 0)), "b_info.bootloader");
+    json_decref(config);
+    json_decref(root);
+    import_remarks_dispose(&remarks);
+}
+
+static void control_characters(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct import_options o = {.trusted = true};
+    assert_refused(import_config(XL("", "/dev/\\u001b[31m"), &o, &e), &e, "control character");
 }
 
 /* ---- the helper process ---- */
@@ -355,8 +460,8 @@ static int helper_end(struct helper *h)
 static void helper_ask(struct helper *h, const char *save, const char *image)
 {
     struct error e;
-    json_t *request =
-        json_pack("{ss ss ss s{}}", "op", "import", "save", save, "image", image, "disks");
+    json_t *request = json_pack("{ss ss ss s{ss}}", "op", "import", "save", save, "image", image,
+                                "disks", "xvda", "cow:/dev/vg/disk");
     assert_int_equal(message_send(h->fd, request, &e), 0);
     json_decref(request);
 }
@@ -403,6 +508,40 @@ static void helper_imports(void **state)
     assert_says(json_string_value(json_object_get(o, "error")), "exists already");
     json_decref(o);
     assert_int_equal(WEXITSTATUS(helper_end(&h)), 1);
+}
+
+static void helper_asks(void **state)
+{
+    (void)state;
+    const char *save = scratch_path(&dir, "s"), *image = scratch_path(&dir, "x.img");
+    struct helper h;
+    struct error e;
+    struct stream_build b;
+    stream_build_init(&b, PV);
+    stream_build_config(&b, XL(",\"bootloader\":\"/bin/sh\"", "/dev/null"));
+    write_save_file(&b);
+    stream_build_dispose(&b);
+    helper_start(&h);
+    json_t *o = json_pack("{ss ss ss}", "op", "import", "save", save, "image", image);
+    assert_int_equal(message_send(h.fd, o, &e), 0);
+    json_decref(o);
+    o = helper_hear(&h);
+    assert_string_equal(json_string_value(json_object_get(o, "answer")), "DisksNotAllowed");
+    json_t *disks = json_object_get(o, "disks");
+    assert_string_equal(json_string_value(json_object_get(disks, "xvda")), "cow:/dev/null");
+    assert_int_equal(WEXITSTATUS(helper_end(&h)), 1);
+    helper_start(&h); /* what it has asked for can be given as it came */
+    json_t *again =
+        json_pack("{ss ss ss sO}", "op", "import", "save", save, "image", image, "disks", disks);
+    assert_int_equal(message_send(h.fd, again, &e), 0);
+    json_decref(again);
+    json_decref(o);
+    o = helper_hear(&h);
+    assert_string_equal(json_string_value(json_object_get(o, "event")), "done");
+    json_t *warnings = json_object_get(json_object_get(o, "result"), "warnings");
+    assert_says(json_string_value(json_array_get(warnings, 0)), "b_info.bootloader");
+    json_decref(o);
+    assert_int_equal(helper_end(&h), 0);
 }
 
 static void helper_refuses(void **state)
@@ -452,6 +591,11 @@ static void helper_by_hand(void **state)
     stream_build_dispose(&b);
     snprintf(request, sizeof request, "{\"op\":\"import\",\"save\":\"%s\",\"image\":\"%s\"}", save,
              image);
+    assert_int_equal(by_hand(request, output), 1); /* nobody has named its disk */
+    snprintf(request, sizeof request,
+             "{\"op\":\"import\",\"save\":\"%s\",\"image\":\"%s\",\"had\":{\"xvda\":"
+             "\"cow:/dev/vg/disk\"}}",
+             save, image);
     assert_int_equal(by_hand(request, output), 0);
     assert_int_equal(read_file(output, 10000, &text, NULL, NULL), 0);
     json_t *o = json_loads(text, 0, NULL);
@@ -563,7 +707,12 @@ int main(void)
         TEST_IN_DIR(every_write_fails),
         TEST_IN_DIR(refusals_leave_nothing),
         TEST_IN_DIR(from_a_file),
+        TEST_IN_DIR(disks_need_consent),
+        TEST_IN_DIR(scratch_forgets_the_path),
+        TEST_IN_DIR(programs_are_not_kept),
+        TEST_IN_DIR(control_characters),
         TEST_IN_DIR(helper_imports),
+        TEST_IN_DIR(helper_asks),
         TEST_IN_DIR(helper_refuses),
         TEST_IN_DIR(helper_by_hand),
         TEST_IN_DIR(helper_stops),

@@ -62,6 +62,8 @@ char *__wrap_strdup(const char *s)
     return fails_now() ? NULL : __real_strdup(s);
 }
 
+static json_t *had; /* what the save file asks for */
+
 static int setup(void **state)
 {
     json_set_alloc_funcs(__wrap_malloc, free);
@@ -71,7 +73,7 @@ static int setup(void **state)
 /* Imports and reads back; everything is released again. */
 static int run(const struct built *f, const char *path, struct error *e)
 {
-    struct import_options o = {.image_path = path};
+    struct import_options o = {.image_path = path, .consent.had = had};
     struct image_info info;
     struct source src;
     struct domconf c;
@@ -121,7 +123,9 @@ static void pv(void **state)
     (void)state;
     struct stream_build b;
     stream_build_init(&b, IMAGE_GUEST_PV);
+    had = json_pack("{s:s}", "xvda", "cow:/dev/vg/disk");
     each_allocation(&b);
+    json_decref(had);
 }
 
 static void pvh(void **state)
@@ -135,7 +139,9 @@ static void pvh(void **state)
     /* a page twice: sorting allocates */
     struct build_record *r = stream_build_find(&b, RECORD_PAGE_DATA, 0);
     stream_build_insert(&b, stream_build_index(&b, r), r->type, r->body, r->length);
+    had = json_pack("{s:s, s:s}", "xvda", "ro:/d", "xvdb", "ro:/e");
     each_allocation(&b);
+    json_decref(had);
 }
 
 static void export(void **state)

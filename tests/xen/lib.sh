@@ -78,8 +78,13 @@ json() { # JSON_TEXT FILTER: one value out of a JSON object, by sqlite's json_ex
     sqlite3 :memory: "select json_extract('${1//\'/\'\'}', '$2')"
 }
 
-# ENGINE: the engine of every pool, of all tests that do not choose one themselves.
-[[ -z ${ENGINE-} ]] || { mkdir -p /etc/dompool && printf "[pool]\nengine = %s\n" "$ENGINE" >/etc/dompool/dompool.conf; }
+# The disks and the kernel of the test guest need no --disk. ENGINE: the engine of every pool, of all tests that do not choose
+# one themselves.
+mkdir -p /etc/dompool
+{
+    printf '[daemon]\ndisk_dirs = /var/lib/dompool-test:/boot\n'
+    [[ -z ${ENGINE-} ]] || printf '[pool]\nengine = %s\n' "$ENGINE"
+} >/etc/dompool/dompool.conf
 
 slots() { xl list | awk '$1 ~ /^dp-/ { print $1, $2 }' | sort; } # name and domid of each that is no lease's
 no_slots() { [[ -z $(slots) ]]; }

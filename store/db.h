@@ -76,6 +76,7 @@ struct lease_row {
 struct lease_lookup {
     uint64_t id;             /* in; 0: by name */
     char name[DB_NAME_SIZE]; /* in: of the ended leases with this name the newest is meant */
+    uint32_t owner_uid;      /* in, by name: of those of this user; 0: of all */
 
     int rc; /* -EUCLEAN: its row is malformed; -EIO and the like */
     struct error error;

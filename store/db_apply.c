@@ -116,10 +116,12 @@ static int op_lease_find(struct db *db, const struct db_op *op, struct error *e)
     struct lease_lookup *f = op->lookup;
     struct query q = query_begin(db, f->id ? ST_LEASE_BY_ID : ST_LEASE_BY_NAME);
     (void)e;
-    if (f->id)
+    if (f->id) {
         query_int(&q, (int64_t)f->id);
-    else
+    } else {
         query_text(&q, f->name);
+        query_int(&q, f->owner_uid);
+    }
     enum step step = query_step(&q);
     f->found = step == STEP_ROW;
     if (step == STEP_ERROR)

@@ -49,7 +49,8 @@
                    "paused, NULL, ended_ms, end_reason, trace FROM lease WHERE id = ?1")           \
     X(LEASE_BY_NAME, "SELECT id, slot, image, owner_uid, name, created_ms, expires_ms, hold, "     \
                      "paused, NULL, ended_ms, end_reason, trace FROM lease "                       \
-                     "WHERE name = ?1 AND ended_ms IS NOT NULL ORDER BY id DESC LIMIT 1")          \
+                     "WHERE name = ?1 AND ended_ms IS NOT NULL AND ?2 IN (0, owner_uid) "          \
+                     "ORDER BY id DESC LIMIT 1")                                                   \
     X(LEASE_PUT, "INSERT INTO lease "                                                              \
                  "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) "                 \
                  "ON CONFLICT(id) DO UPDATE SET slot = excluded.slot, name = excluded.name, "      \

@@ -7,6 +7,7 @@
 #ifndef DOCS_DOCUMENT_H
 #define DOCS_DOCUMENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* ---- tables ---- */
@@ -32,6 +33,8 @@ void table_interface(void); /* what is said of the whole */
 void table_types(void);
 void table_methods(void);
 void table_error_names(void);
+/* Whether what is said of a method begins with "Root only". */
+bool interface_root_only(const char *method);
 
 /* ---- mdoc(7) ---- */
 

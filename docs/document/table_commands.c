@@ -54,6 +54,8 @@ static void print_command(const struct command *c)
     print_usage(c);
     printf(".Xc\n");
     mdoc_summary(c->summary);
+    if (c->method && interface_root_only(c->method))
+        printf("Only root may use this command.\n");
     if (*c->details) {
         printf(".Pp\n");
         mdoc_paragraphs(c->details);

@@ -111,6 +111,23 @@ static void print_name(const struct declaration *d)
     printf(".It\n.Sy %s\n", d->name);
 }
 
+static const char *method_wanted; /* by interface_root_only */
+static bool method_is_roots;
+
+static void look_at_method(const struct declaration *d)
+{
+    if (!strcmp(d->name, method_wanted))
+        method_is_roots = !strncmp(d->comment, "Root only.", 10);
+}
+
+bool interface_root_only(const char *method)
+{
+    method_wanted = method;
+    method_is_roots = false;
+    declarations("method ", look_at_method);
+    return method_is_roots;
+}
+
 void table_interface(void)
 {
     declarations("interface ", print_comment);

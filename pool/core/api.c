@@ -175,16 +175,25 @@ static const struct answered *trace_show(struct call *call, void *owner, const j
     return trace_call(owner, call, given_text(given, "lease"));
 }
 
+/* Whether who asks may know whom the slot works for: root, and that lease's owner. */
+static bool sees_inside(uid_t uid, const struct slot *s)
+{
+    return uid == 0 || (s->lease && lease_belongs_to(s->lease, uid));
+}
+
 static const struct answered *list_all(struct call *call, void *owner, const json_t *given)
 {
     struct core *core = owner;
+    uid_t uid = call->conn->uid;
     json_t *slots = json_array(), *leases = json_array();
     bool ok = slots && leases;
     (void)given;
-    list_each (node, &core->slots)
-        ok = ok && !json_array_append_new(slots, slot_to_json(slot_at(node)));
+    list_each (node, &core->slots) {
+        const struct slot *s = slot_at(node);
+        ok = ok && !json_array_append_new(slots, slot_to_json(s, sees_inside(uid, s)));
+    }
     list_each (node, &core->leases)
-        if (lease_at(node)->state == LEASE_ACTIVE)
+        if (lease_at(node)->state == LEASE_ACTIVE && lease_belongs_to(lease_at(node), uid))
             ok = ok && !json_array_append_new(leases, lease_to_json(lease_at(node)));
     json_t *reply = ok ? json_pack("{s:O, s:O}", "slots", slots, "leases", leases) : NULL;
     json_decref(slots);

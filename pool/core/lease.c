@@ -770,16 +770,18 @@ bool lease_belongs_to(const struct lease *l, uid_t uid)
     return uid == 0 || l->owner_uid == uid;
 }
 
+int lease_not_yours(uint64_t id, struct error *e)
+{
+    return error_set(e, ANSWER_NOT_PERMITTED, "lease l%" PRIu64 " is another user's", id);
+}
+
 int lease_need(const struct core *core, const char *what, uid_t uid, struct lease **out,
                struct error *e)
 {
     *out = lease_find(core, what);
     if (!*out)
         return lease_unknown(what, e);
-    if (!lease_belongs_to(*out, uid))
-        return error_set(e, ANSWER_NOT_PERMITTED, "lease l%" PRIu64 " belongs to uid %u",
-                         (*out)->id, (unsigned)(*out)->owner_uid);
-    return 0;
+    return lease_belongs_to(*out, uid) ? 0 : lease_not_yours((*out)->id, e);
 }
 
 json_t *lease_to_json(const struct lease *l)

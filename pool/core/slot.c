@@ -193,8 +193,19 @@ void slot_restored(struct slot *s, const struct host_domain *d)
     rows_commit(s->core, r, NULL, NULL);
 }
 
-json_t *slot_to_json(const struct slot *s)
+/* What a lease brings with it is between its owner and root. */
+static json_t *slot_to_json_outside(const struct slot *s)
 {
+    return json_pack("{s:o, s:s, s:s, s:o, s:n, s:s, s:s, s:I, s:n, s:n}", "slot",
+                     show_id('s', s->id), "image", image_name(s), "state",
+                     slot_state_name(s->state), "engine", show_text(s->engine), "domid", "uuid", "",
+                     "name", "", "since_ms", (json_int_t)s->since_ms, "lease", "reason");
+}
+
+json_t *slot_to_json(const struct slot *s, bool inside)
+{
+    if (!inside && s->state != SLOT_BUILDING && s->state != SLOT_WARM)
+        return slot_to_json_outside(s);
     return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:s, s:I, s:o, s:o}", "slot",
                      show_id('s', s->id), "image", image_name(s), "state",
                      slot_state_name(s->state), "engine", show_text(s->engine), "domid",

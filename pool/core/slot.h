@@ -125,7 +125,8 @@ void slot_watch(struct slot *s, struct slot_watch *w,
 /* rc 0: the slot is gone. Each is told once and is then no watch any more. */
 void slot_watches_tell(struct slot *s, int rc, const char *failure);
 
-/* As the interface's type Slot. New reference; NULL: no memory. */
-json_t *slot_to_json(const struct slot *s);
+/* As the interface's type Slot. inside: with the lease that it works for, or did, and its domain. New
+ * reference; NULL: no memory. */
+json_t *slot_to_json(const struct slot *s, bool inside);
 
 #endif

@@ -16,6 +16,7 @@
 struct trace_query {
     struct pending pending;
     char what[DB_NAME_SIZE + 16];
+    uid_t uid; /* who asks */
     struct lease_lookup lookup;
 };
 
@@ -68,6 +69,8 @@ static int trace_outcome(const struct trace_query *t, json_t **reply, struct err
         return error_set(e, lookup->rc, "%s", lookup->error.text);
     if (!lookup->found)
         return lease_unknown(t->what, e);
+    if (t->uid && lookup->row.owner_uid != t->uid)
+        return lease_not_yours(lookup->row.id, e);
     if (!lookup->row.trace)
         return error_set(e, ANSWER_NO_TRACE,
                          "no trace of lease l%" PRIu64 " was kept: it is from before traces were, "
@@ -93,7 +96,7 @@ static void trace_found(void *owner, int rc, const struct error *e)
 
 const struct answered *trace_call(struct core *core, struct call *call, const char *what)
 {
-    struct lease_lookup lookup = {0};
+    struct lease_lookup lookup = {.owner_uid = call->conn->uid};
     struct error e;
     if (core_running(core, &e) || (!trace_target(core, what, &lookup) && lease_unknown(what, &e)))
         return call_refuse(call, e.code, e.text);
@@ -104,6 +107,7 @@ const struct answered *trace_call(struct core *core, struct call *call, const ch
         return call_refuse(call, -ENOMEM, "out of memory");
     }
     format_fits(t->what, sizeof t->what, "%.*s", (int)sizeof t->what - 1, what);
+    t->uid = call->conn->uid;
     t->lookup = lookup;
     const struct answered *deferred = pending_begin(&t->pending, call, NULL);
     leases_put_traces(core); /* a row can only be read after it was written */

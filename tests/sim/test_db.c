@@ -311,6 +311,20 @@ static void test_trace(void **state)
     assert_int_equal(f.row.id, 8);
     assert_string_equal(f.row.trace, text2);
     free(f.row.trace);
+    /* ... of one user. */
+    struct db_op other = lease_with(10, "one", 7, NULL);
+    other.lease.owner_uid = 4711;
+    apply(db, &other, 1);
+    f = (struct lease_lookup){.name = "one"};
+    find(db, &f);
+    assert_int_equal(f.row.id, 10);
+    f = (struct lease_lookup){.name = "one", .owner_uid = 4294967294u};
+    find(db, &f);
+    assert_int_equal(f.row.id, 8);
+    free(f.row.trace);
+    f = (struct lease_lookup){.name = "one", .owner_uid = 4712};
+    find(db, &f);
+    assert_true(!f.found && !f.rc);
     f = (struct lease_lookup){.name = "two"};
     find(db, &f);
     assert_true(!f.found && !f.rc);
@@ -327,7 +341,8 @@ static void test_trace_plan(void **state)
     assert_int_equal(sqlite3_open(path, &raw), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(raw,
                                         "EXPLAIN QUERY PLAN SELECT trace FROM lease WHERE name = ?1"
-                                        " AND ended_ms IS NOT NULL ORDER BY id DESC LIMIT 1",
+                                        " AND ended_ms IS NOT NULL AND ?2 IN (0, owner_uid)"
+                                        " ORDER BY id DESC LIMIT 1",
                                         -1, &s, NULL),
                      SQLITE_OK);
     assert_int_equal(sqlite3_step(s), SQLITE_ROW);

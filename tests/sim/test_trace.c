@@ -485,9 +485,9 @@ static void test_asker_gone(void **state)
     sim_disconnect(c);
     sim_run(&sim, 5000);
     sim_check_quiet(&sim);
-    /* Others may look, as they may list. */
+    /* Others may not look. */
     c = sim_connect(&sim, ALICE);
-    sim_expect(c, "Trace", lease_of("mine"), 100, NULL);
+    sim_expect(c, "Trace", lease_of("mine"), 100, "NotPermitted");
 }
 
 #define TEST(name) TEST_OF(FIRE, name)

@@ -1,0 +1,195 @@
+/* Users who share a daemon: what one sees of another, whose names are whose, and what each may take. */
+#include "tests/sim/fixture.h"
+
+#include "base/array.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ALICE 1000
+#define BOB 1001
+
+static struct sim_client *alice, *bob;
+
+static void users_begin(const char *conf)
+{
+    begin_with(FIRE, conf);
+    alice = sim_connect(&sim, ALICE);
+    bob = sim_connect(&sim, BOB);
+    sim_run(&sim, 5000);
+}
+
+static json_t *ask_for(const char *name)
+{
+    return json_pack("{s:s, s:s*, s:i, s:{s:s}}", "image", "fire", "name", name, "wait_ms", 60000,
+                     "meta", "secret", name ? name : "none");
+}
+
+/* Caller owns the reply's parameters. */
+static json_t *allocate(struct sim_client *c, const char *name)
+{
+    return answer_take(sim_ask(c, "Allocate", ask_for(name), 60000));
+}
+
+static json_t *list_of(struct sim_client *c)
+{
+    return answer_take(sim_ask(c, "List", NULL, 1000));
+}
+
+/* The object of an array whose member has this text. */
+static const json_t *member_with(const json_t *list, const char *key, const char *text)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach (list, i, v) {
+        const char *has = json_string_value(json_object_get(v, key));
+        if (has && !strcmp(has, text))
+            return v;
+    }
+    return NULL;
+}
+
+/* ---- what one sees of another ---- */
+
+static void test_list(void **state)
+{
+    (void)state;
+    users_begin(NULL);
+    json_t *of_alice = allocate(alice, NULL), *of_bob = allocate(bob, NULL);
+    const char *lease = text_of(of_alice, "lease"), *slot = text_of(of_alice, "slot");
+    struct sim_client *const who[] = {root, alice, bob};
+    for (size_t i = 0; i < ARRAY_SIZE(who); i++) {
+        bool sees = who[i] != bob;
+        json_t *all = list_of(who[i]);
+        const json_t *leases = json_object_get(all, "leases");
+        const json_t *l = member_with(leases, "lease", lease);
+        assert_int_equal(json_array_size(leases), i ? 1 : 2);
+        assert_int_equal(l != NULL, sees);
+        if (sees)
+            assert_string_equal(text_of(json_object_get(l, "meta"), "secret"), "none");
+        const json_t *s = member_with(json_object_get(all, "slots"), "slot", slot);
+        assert_string_equal(text_of(s, "state"), "leased");
+        assert_string_equal(text_of(s, "image"), "fire");
+        assert_int_equal(text_of(s, "name")[0] != 0, sees);
+        assert_int_equal(text_of(s, "uuid")[0] != 0, sees);
+        assert_int_equal(json_is_integer(json_object_get(s, "domid")), sees);
+        assert_int_equal(json_is_string(json_object_get(s, "lease")), sees);
+        json_decref(all);
+    }
+    json_decref(of_alice);
+    json_decref(of_bob);
+    sim_end(&sim);
+}
+
+/* A slot keeps the name of a lease that has ended, while its domain is on its way out. */
+static void test_list_of_what_goes(void **state)
+{
+    (void)state;
+    users_begin(NULL);
+    sim.destroy_ms = 5000;
+    json_t *of_alice = allocate(alice, NULL);
+    sim_expect(alice, "Release", json_pack("{s:b, s:b}", "all", 1, "wait", 0), 1000, NULL);
+    struct sim_client *const who[] = {root, bob};
+    for (size_t i = 0; i < ARRAY_SIZE(who); i++) {
+        json_t *all = list_of(who[i]);
+        const json_t *s =
+            member_with(json_object_get(all, "slots"), "slot", text_of(of_alice, "slot"));
+        assert_string_equal(text_of(s, "state"), "releasing");
+        assert_string_equal(text_of(s, "name"), i ? "" : text_of(of_alice, "name"));
+        assert_int_equal(json_is_string(json_object_get(s, "reason")), !i);
+        const json_t *w = member_with(json_object_get(all, "slots"), "state", "warm");
+        assert_int_not_equal(text_of(w, "name")[0], 0); /* nobody's */
+        json_decref(all);
+    }
+    json_decref(of_alice);
+    sim_end(&sim);
+}
+
+static json_t *lease_of(const char *what)
+{
+    return json_pack("{s:s}", "lease", what);
+}
+
+/* By id, alive or not, it is refused without a word on whose it is; by name it is not there. */
+static void test_trace(void **state)
+{
+    (void)state;
+    users_begin(NULL);
+    for (int ended = 0; ended < 2; ended++) {
+        json_t *of_alice = allocate(alice, "mine");
+        const char *id = text_of(of_alice, "lease");
+        sim_run(&sim, 1000);
+        if (ended)
+            sim_expect(alice, "Release", json_pack("{s:b}", "all", 1), 5000, NULL);
+        sim_expect(alice, "Trace", lease_of(id), 1000, NULL);
+        sim_expect(alice, "Trace", lease_of("mine"), 1000, NULL);
+        sim_expect(root, "Trace", lease_of(id), 1000, NULL);
+        sim_expect(root, "Trace", lease_of("mine"), 1000, NULL);
+        json_t *reply = sim_ask(bob, "Trace", lease_of(id), 1000);
+        assert_string_equal(sim_error_name(reply), "NotPermitted");
+        assert_null(strstr(text_of(json_object_get(reply, "parameters"), "text"), "1000"));
+        json_decref(reply);
+        sim_expect(bob, "Trace", lease_of("mine"), 1000, ended ? "NoSuchLease" : "NotPermitted");
+        sim_expect(bob, "LeaseWait", lease_of(id), 1000, ended ? "NoSuchLease" : "NotPermitted");
+        if (!ended)
+            sim_expect(alice, "Release", json_pack("{s:b}", "all", 1), 5000, NULL);
+        json_decref(of_alice);
+    }
+    /* Each finds the own one of two with the same name. */
+    json_t *of_bob = allocate(bob, "mine");
+    sim_expect(bob, "Release", json_pack("{s:b}", "all", 1), 5000, NULL);
+    json_t *seen = answer_take(sim_ask(alice, "Trace", lease_of("mine"), 1000));
+    assert_int_equal(integer_of(seen, "owner_uid"), ALICE);
+    json_decref(seen);
+    seen = answer_take(sim_ask(root, "Trace", lease_of("mine"), 1000));
+    assert_int_equal(integer_of(seen, "owner_uid"), BOB);
+    json_decref(seen);
+    json_decref(of_bob);
+    sim_end(&sim);
+}
+
+/* ---- who may what ---- */
+
+/* The comment that stands before a declaration: the lines that begin with '#'. */
+static bool comment_says_root(const char *text, const char *at)
+{
+    const char *line = at;
+    while (line > text) {
+        const char *before = line - 1;
+        while (before > text && before[-1] != '\n')
+            before--;
+        if (*before != '#')
+            break;
+        line = before;
+    }
+    return !strncmp(line, "# Root only.\n", 13);
+}
+
+/* The interface file marks exactly the methods that the daemon keeps to root. */
+static void test_root_only(void **state)
+{
+    (void)state;
+    users_begin(NULL);
+    for (size_t i = 0; i < sim.service.n_methods; i++) {
+        const struct method *m = &sim.service.methods[i];
+        char declared[80];
+        snprintf(declared, sizeof declared, "\nmethod %s(", m->name);
+        const char *at = strstr(sim.service.interface_text, declared);
+        assert_non_null(at);
+        if (comment_says_root(sim.service.interface_text, at + 1) != m->root_only)
+            fail_msg("%s: the interface file and the daemon differ on who may call it", m->name);
+    }
+    sim_end(&sim);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_list_of_what_goes),
+        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_root_only),
+    };
+    tests_begin();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

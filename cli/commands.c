@@ -45,7 +45,9 @@ static const struct option_spec capture_options[] = {
 static const struct option_spec allocate_options[] = {
     {"ttl", OPTION_DURATION, "DURATION",
      "End the lease after this time; 0: never; the default is the pool's setting ttl"},
-    {"name", OPTION_TEXT, "NAME", "Name of the domain; by default the daemon chooses one"},
+    {"name", OPTION_TEXT, "NAME",
+     "Name of the domain; by default the daemon chooses one. For a user other than root it must "
+     "begin as the setting name_prefix says"},
     {"meta", OPTION_PAIR, "KEY=VALUE", "Store this with the lease; list --json shows it"},
     {"wait", OPTION_DURATION, "DURATION",
      "If no slot is warm, wait this long for one; the default, 0, refuses at once"},

@@ -23,11 +23,11 @@ static const struct {
     const char *placeholder;
     bool bounded; /* by values that are worth saying */
 } types[] = {
-    [KEY_TYPE_TEXT] = {"text", false},     [KEY_TYPE_PATH] = {"path", false},
-    [KEY_TYPE_NUMBER] = {"number", true},  [KEY_TYPE_DURATION] = {"duration", true},
-    [KEY_TYPE_SIZE] = {"size", true},      [KEY_TYPE_MODE] = {"mode", true},
-    [KEY_TYPE_DIRS] = {"paths", false},    [KEY_TYPE_LEVEL] = {"level", false},
-    [KEY_TYPE_ENGINE] = {"engine", false},
+    [KEY_TYPE_TEXT] = {"text", false},    [KEY_TYPE_PATH] = {"path", false},
+    [KEY_TYPE_NUMBER] = {"number", true}, [KEY_TYPE_DURATION] = {"duration", true},
+    [KEY_TYPE_SIZE] = {"size", true},     [KEY_TYPE_MODE] = {"mode", true},
+    [KEY_TYPE_DIRS] = {"paths", false},   [KEY_TYPE_PREFIX] = {"prefix", false},
+    [KEY_TYPE_LEVEL] = {"level", false},  [KEY_TYPE_ENGINE] = {"engine", false},
 };
 
 static void format_bound(const struct key_info *k, uint64_t bound, char *buf, size_t size)

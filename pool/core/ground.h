@@ -6,6 +6,7 @@
  *
  *   ground                         the struct; core_kick
  *   failures, show, slot_state     failures in a row; pieces of replies; names of states
+ *   name_prefix                    how the names of a user's domains begin
  *   rows, domains                  changes become rows; what the host's last listing said
  *   image_job                      work on image files, by a helper process
  *   catalog, lost                  images: files, facts, versions, verification; files without one

@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "pool/core/domains.h"
 #include "pool/core/end_wait.h"
+#include "pool/core/name_prefix.h"
 #include "pool/core/rows.h"
 #include "pool/core/show.h"
 #include "pool/core/slot_reap.h"
@@ -125,7 +126,7 @@ static bool name_ambiguous(const char *name)
     return digits[0] && strspn(digits, "0123456789") == strlen(digits);
 }
 
-static int check_name(const struct core *core, const char *name, struct error *e)
+static int check_name(const struct core *core, uid_t uid, const char *name, struct error *e)
 {
     if (!name)
         return 0;
@@ -136,6 +137,8 @@ static int check_name(const struct core *core, const char *name, struct error *e
                          name);
     if (!strcasecmp(name, "Domain-0") || !strcasecmp(name, "Xenstore"))
         return error_set(e, ANSWER_NAME_IN_USE, "name \"%s\" is Xen's own", name);
+    if (name_prefix_check(core->config, uid, name, e))
+        return e->code;
     if (lease_named(core, name) || domains_named(core, name))
         return error_set(e, ANSWER_NAME_IN_USE, "a domain named %s exists already", name);
     return 0;
@@ -188,8 +191,8 @@ static int request_check(struct core *core, uid_t uid, const struct lease_reques
                          struct entry **image, struct error *e)
 {
     if (core_ready(core, e) || check_times(rq, e) || entry_need(core, rq->image, image, e) ||
-        check_name(core, rq->name, e) || check_meta(rq->meta, e) || check_quota(core, uid, e) ||
-        check_image(*image, e))
+        check_name(core, uid, rq->name, e) || check_meta(rq->meta, e) ||
+        check_quota(core, uid, e) || check_image(*image, e))
         return e->code;
     return 0;
 }
@@ -384,13 +387,18 @@ void leases_rehome(struct core *core)
 
 /* ---- completing ---- */
 
-/* <image>-<lease id>, with a number behind it while such a domain exists. */
+/* What "-l", a lease's id and "-", a number leave of a name for prefix and image. */
+#define NAME_ROOM (DB_NAME_SIZE - (int)sizeof "-l18446744073709551615-999")
+
+/* <prefix><image>-<lease id>, with a number behind it while such a domain exists. */
 static void lease_choose_name(struct lease *l)
 {
-    char name[DB_NAME_SIZE];
+    char name[DB_NAME_SIZE], prefix[NAME_PREFIX_SIZE];
+    name_prefix_of(l->core->config, l->owner_uid, prefix);
+    int room = NAME_ROOM - (int)strlen(prefix);
     for (unsigned i = 1; i < 1000; i++) {
-        format_fits(name, sizeof name, i == 1 ? "%.36s-l%" PRIu64 : "%.36s-l%" PRIu64 "-%u",
-                    l->image->row.name, l->id, i);
+        format_fits(name, sizeof name, i == 1 ? "%s%.*s-l%" PRIu64 : "%s%.*s-l%" PRIu64 "-%u",
+                    prefix, room, l->image->row.name, l->id, i);
         if (!lease_named(l->core, name) && !domains_named(l->core, name))
             break;
     }

@@ -149,6 +149,20 @@ static int parse_engine(const char *text, uint64_t *out)
     return strcmp(text, "auto") && strcmp(text, "direct") && strcmp(text, "guest") ? -1 : 0;
 }
 
+/* What it makes must be the beginning of a name. A digit behind the uid would make one user's prefix
+ * the beginning of another's. */
+static int parse_prefix(const char *text, uint64_t *out)
+{
+    const char *at = strstr(text, "%U");
+    char name[64];
+    *out = strlen(text);
+    if (at)
+        format_fits(name, sizeof name, "%.*s1%sx", (int)(at - text), text, at + 2);
+    else
+        format_fits(name, sizeof name, "%sx", text);
+    return !name_valid(name) || (at && (!at[2] || strchr("0123456789", at[2]))) ? -1 : 0;
+}
+
 static const struct {
     int (*parse)(const char *text, uint64_t *out);
     const char *expected;
@@ -161,6 +175,9 @@ static const struct {
     [KEY_TYPE_SIZE] = {size_parse_bytes, "a size such as 512M or 2G"},
     [KEY_TYPE_MODE] = {parse_mode, "an octal file mode such as 0660"},
     [KEY_TYPE_LEVEL] = {parse_level, "one of error, warning, info, debug"},
+    [KEY_TYPE_PREFIX] = {parse_prefix,
+                         "the beginning of a name such as u%U- (%U is a uid; no digit "
+                         "may follow it)"},
     [KEY_TYPE_ENGINE] = {parse_engine, "one of auto, direct, guest"},
 };
 

@@ -29,8 +29,12 @@ enum key_type {
     KEY_TYPE_SIZE,     /* number: bytes */
     KEY_TYPE_MODE,     /* octal file mode */
     KEY_TYPE_LEVEL,    /* of the log */
-    KEY_TYPE_ENGINE
+    KEY_TYPE_ENGINE,
+    KEY_TYPE_PREFIX /* of domain names; at most one %U, for a uid, not followed by a digit */
 };
+
+/* Of a prefix with a uid in it, and its NUL: see NAME_ROOM in pool/core/lease.c. */
+#define NAME_PREFIX_SIZE 25
 
 enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
 
@@ -58,6 +62,10 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "maximum number of connections of a user other than root; each has one request at a time")   \
     X(LEASES_PER_USER, DAEMON, "leases_per_user", NUMBER, "0", 0, 100000, true,                    \
       "maximum number of leases of a user other than root; 0: no limit")                           \
+    X(NAME_PREFIX, DAEMON, "name_prefix", PREFIX, "u%U-", 0, 16, true,                             \
+      "how the names of domains begin that a user other than root is given or asks for; %U is "    \
+      "the "                                                                                       \
+      "user's uid; empty: as the user likes")                                                      \
     X(PARALLEL, DAEMON, "parallel", NUMBER, "1", 1, 16, true,                                      \
       "maximum number of slots that are built at the same time, over all images")                  \
     X(MEMORY_RESERVE, DAEMON, "memory_reserve", SIZE, "256M", 0, INT64_MAX, true,                  \

@@ -80,6 +80,26 @@ static void test_dirs(void **state)
     }
 }
 
+static void test_prefix(void **state)
+{
+    static const char *const right[] = {"u%U-", "%U.", "guests-", "a-%U-b", ""},
+                             *const wrong[] = {"u%U",   "u%U7", "-%U-", "a b%U-",
+                                               "%U%U-", "u%u-", "/%U-", "much-too-long-%U-"};
+    char text[100];
+    (void)state;
+    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
+        snprintf(text, sizeof text, "[daemon]\nname_prefix = %s\n", right[i]);
+        struct config *c = load_good(text);
+        assert_string_equal(config_text(c, KEY_NAME_PREFIX), right[i]);
+        config_free(c);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        snprintf(text, sizeof text, "[daemon]\nname_prefix = %s\n", wrong[i]);
+        assert_null(load(text));
+        expect_mistake(0, 2, "name_prefix: ");
+    }
+}
+
 static void test_precedence(void **state)
 {
     (void)state;
@@ -241,7 +261,7 @@ int main(void)
         cmocka_unit_test(test_defaults),      cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_every_mistake), cmocka_unit_test(test_other_sources),
         cmocka_unit_test(test_set),           cmocka_unit_test(test_noise),
-        cmocka_unit_test(test_dirs),
+        cmocka_unit_test(test_dirs),          cmocka_unit_test(test_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, end);
 }

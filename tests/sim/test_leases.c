@@ -53,15 +53,15 @@ static void test_lease_wait(void **state)
     expect_reason(w, "its time to live is over");
 
     /* Who waits may go first, and only the owner and root may wait. */
-    w = allocate_watched(c, json_pack("{s:s, s:s}", "image", "fire", "name", "mine"));
+    w = allocate_watched(c, json_pack("{s:s, s:s}", "image", "fire", "name", "u1000-mine"));
     sim_disconnect(w);
     sim_run(&sim, 100);
     w = sim_connect(&sim, BOB);
-    sim_expect(w, "LeaseWait", json_pack("{s:s}", "lease", "mine"), 10, "NotPermitted");
+    sim_expect(w, "LeaseWait", json_pack("{s:s}", "lease", "u1000-mine"), 10, "NotPermitted");
     sim_expect(w, "LeaseWait", json_pack("{s:s}", "lease", "other"), 10, "NoSuchLease");
     sim_disconnect(w);
     w = sim_connect(&sim, 0);
-    sim_call(w, "LeaseWait", json_pack("{s:s}", "lease", "mine"));
+    sim_call(w, "LeaseWait", json_pack("{s:s}", "lease", "u1000-mine"));
     sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 1000, NULL);
     expect_reason(w, "released");
     sim_disconnect(c);

@@ -218,9 +218,10 @@ static void test_stop_and_start(void **state)
 {
     (void)state;
     struct sim_client *c = sim_connect(&sim, 1000);
-    sim_expect(c, "Allocate",
-               json_pack("{s:s, s:i, s:s}", "image", "fire", "ttl_ms", 600000, "name", "mine"),
-               1000, NULL);
+    sim_expect(
+        c, "Allocate",
+        json_pack("{s:s, s:i, s:s}", "image", "fire", "ttl_ms", 600000, "name", "u1000-mine"), 1000,
+        NULL);
     sim_stop(&sim);
     assert_int_equal(sim_domains(&sim), 1);
     sim_restart(&sim, config, NULL);
@@ -228,7 +229,7 @@ static void test_stop_and_start(void **state)
     json_t *reply = sim_ask(c, "List", NULL, 10);
     json_t *lease =
         json_array_get(json_object_get(json_object_get(reply, "parameters"), "leases"), 0);
-    assert_string_equal(json_string_value(json_object_get(lease, "name")), "mine");
+    assert_string_equal(json_string_value(json_object_get(lease, "name")), "u1000-mine");
     assert_int_equal(json_integer_value(json_object_get(lease, "owner_uid")), 1000);
     json_decref(reply);
     sim_run(&sim, 600000); /* its time is over */

@@ -2,6 +2,7 @@
 #include "tests/sim/fixture.h"
 
 #include "base/array.h"
+#include "pool/core/domains.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -114,7 +115,7 @@ static json_t *lease_of(const char *what)
 static void test_trace(void **state)
 {
     (void)state;
-    users_begin(NULL);
+    users_begin("name_prefix =\n[pool]\nmin = 2\n");
     for (int ended = 0; ended < 2; ended++) {
         json_t *of_alice = allocate(alice, "mine");
         const char *id = text_of(of_alice, "lease");
@@ -145,6 +146,78 @@ static void test_trace(void **state)
     assert_int_equal(integer_of(seen, "owner_uid"), BOB);
     json_decref(seen);
     json_decref(of_bob);
+    sim_end(&sim);
+}
+
+/* ---- whose name ---- */
+
+static void expect_name(struct sim_client *c, const char *name, const char *error, const char *text)
+{
+    json_t *reply = sim_ask(c, "Allocate", ask_for(name), 60000);
+    assert_string_equal(sim_error_name(reply), error);
+    const char *said = json_string_value(
+        json_object_get(json_object_get(reply, "parameters"), *error ? "text" : "name"));
+    if (!said || !strstr(said, text))
+        fail_msg("%s: \"%s\" lacks \"%s\"", name ? name : "no name", said ? said : "", text);
+    json_decref(reply);
+    if (!*error)
+        release_all();
+}
+
+/* A user's domains are called after the user, root's as root likes. */
+static void test_names(void **state)
+{
+    (void)state;
+    users_begin(NULL);
+    expect_name(alice, "web", "NotPermitted", "must begin with u1000-, such as u1000-web");
+    expect_name(alice, "u1001-web", "NotPermitted", "u1000-");
+    expect_name(alice, "u100-web", "NotPermitted", "u1000-");
+    expect_name(alice, "u1000-", "NotPermitted", "u1000-");
+    expect_name(alice, "u1000-web", "", "u1000-web");
+    expect_name(bob, "u1000-web", "NotPermitted", "u1001-");
+    expect_name(alice, NULL, "", "u1000-fire-l");
+    expect_name(root, "u1000-web", "", "u1000-web");
+    expect_name(root, "web", "", "web");
+    expect_name(root, NULL, "", "fire-l");
+    sim_end(&sim);
+}
+
+static void test_name_settings(void **state)
+{
+    (void)state;
+    users_begin("name_prefix = lab.%U.\n[pool]\nmin = 1\n");
+    expect_name(alice, NULL, "", "lab.1000.fire-l");
+    expect_name(alice, "u1000-web", "NotPermitted", "lab.1000.");
+    sim_end(&sim);
+    users_begin("name_prefix = guests-\n[pool]\nmin = 1\n");
+    expect_name(bob, NULL, "", "guests-fire-l");
+    expect_name(alice, "guests-web", "", "guests-web");
+    sim_end(&sim);
+    users_begin("name_prefix =\n[pool]\nmin = 1\n");
+    expect_name(alice, "web", "", "web");
+    expect_name(alice, NULL, "", "fire-l");
+    sim_end(&sim);
+}
+
+/* The longest prefix, image and uid leave room for the lease's id and a number. */
+static void test_long_names(void **state)
+{
+    char image[64], wanted[64];
+    (void)state;
+    memset(image, 'i', 63);
+    image[63] = '\0';
+    begin_with(FIRE, "name_prefix = abcdefghijklm%U-\n[pool]\nmin = 1\n");
+    sim_image(&sim, image);
+    alice = sim_connect(&sim, 4294967294u);
+    snprintf(wanted, sizeof wanted, "abcdefghijklm4294967294-%.13s-l1", image);
+    sim_domain_add(&sim, wanted, "", NULL);
+    domains_list(&sim.core);
+    sim_run(&sim, 5000);
+    json_t *reply = answer_take(sim_ask(
+        alice, "Allocate", json_pack("{s:s, s:i}", "image", image, "wait_ms", 60000), 60000));
+    strcat(wanted, "-2");
+    assert_string_equal(text_of(reply, "name"), wanted);
+    json_decref(reply);
     sim_end(&sim);
 }
 
@@ -185,9 +258,9 @@ static void test_root_only(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_list_of_what_goes),
-        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_list),          cmocka_unit_test(test_list_of_what_goes),
+        cmocka_unit_test(test_trace),         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_name_settings), cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_root_only),
     };
     tests_begin();

@@ -115,3 +115,20 @@ void log_at(enum log_level level, const char *fmt, ...)
     line[len++] = '\n';
     write_or_lose(line, len);
 }
+
+#define LOG_LIMIT_US 10000000u
+
+bool log_allowed(struct log_limit *limit, uint64_t now_us)
+{
+    if (now_us < limit->since_us || now_us - limit->since_us >= LOG_LIMIT_US) {
+        if (limit->left_out)
+            log_warning("%u log lines that clients caused were left out", limit->left_out);
+        *limit = (struct log_limit){.since_us = now_us};
+    }
+    if (limit->said == LOG_LIMIT_LINES) {
+        limit->left_out++;
+        return false;
+    }
+    limit->said++;
+    return true;
+}

@@ -8,6 +8,9 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /* ident is put in front of each line ("dompoold"); it is not copied. */
@@ -17,6 +20,19 @@ void log_set_level(enum log_level level);
 int log_level_parse(const char *name, enum log_level *out);
 
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/*
+ * For lines that others cause as often as they like: so many of one kind within ten seconds are said,
+ * and the first one after that says how many were not. Zeroed before use. Whoever stops for good may
+ * leave a number unsaid.
+ */
+#define LOG_LIMIT_LINES 500
+struct log_limit {
+    uint64_t since_us;
+    unsigned said, left_out;
+};
+/* Whether a line may be said. now_us: of a clock that goes on; any one, but always the same. */
+bool log_allowed(struct log_limit *limit, uint64_t now_us);
 
 #define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_at(LOG_LEVEL_WARNING, __VA_ARGS__)

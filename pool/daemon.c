@@ -137,6 +137,7 @@ static struct server_limits limits_of(const struct config *c)
     return (struct server_limits){
         .clients = (unsigned)config_number(c, KEY_MAX_CLIENTS),
         .clients_per_user = (unsigned)config_number(c, KEY_CLIENTS_PER_USER),
+        .unread_per_user = config_number(c, KEY_UNREAD_PER_USER),
     };
 }
 

@@ -6,7 +6,7 @@
  *
  *   ground                         the struct; core_kick
  *   failures, show, slot_state     failures in a row; pieces of replies; names of states
- *   name_prefix                    how the names of a user's domains begin
+ *   name_prefix, user_limits       how the names of a user's domains begin; what a user may ask for
  *   rows, domains                  changes become rows; what the host's last listing said
  *   image_job                      work on image files, by a helper process
  *   catalog, lost                  images: files, facts, versions, verification; files without one
@@ -26,6 +26,7 @@
 #define POOL_GROUND_H
 
 #include "base/list.h"
+#include "base/log.h"
 #include "base/uuid.h"
 #include "pool/service/config.h"
 #include "pool/service/timer.h"
@@ -171,6 +172,7 @@ struct core {
     struct layers layers;
     struct database database;
     struct figures figures;
+    struct log_limit user_lines; /* about leases of users other than root */
     struct startup startup;
     void *owner;
 

@@ -11,6 +11,7 @@
 #include "pool/core/rows.h"
 #include "pool/core/show.h"
 #include "pool/core/slot_reap.h"
+#include "pool/core/user_limits.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -171,11 +172,26 @@ static int check_quota(const struct core *core, uid_t uid, struct error *e)
                      limit);
 }
 
-static int check_times(const struct lease_request *rq, struct error *e)
+static int check_times(const struct core *core, uid_t uid, const struct lease_request *rq,
+                       struct error *e)
 {
     if (rq->ttl_ms < 0 || rq->ttl_ms > TIME_MAX_MS || rq->wait_ms < 0 || rq->wait_ms > TIME_MAX_MS)
         return error_set(e, ANSWER_BAD_VALUE, "ttl_ms and wait_ms must be between 0 and 10 years");
-    return 0;
+    int rc = rq->ttl_given ? user_limits_ttl(core->config, uid, (uint64_t)rq->ttl_ms, e) : 0;
+    return rc ? rc : user_limits_wait(core->config, uid, (uint64_t)rq->wait_ms, e);
+}
+
+/* A slot is built for each request that waits. */
+static int check_waiting(const struct pool *p, uid_t uid, const struct lease_request *rq,
+                         struct error *e)
+{
+    unsigned n = 0;
+    if (uid == 0 || !rq->wait_ms || (list_empty(&p->waiting) && pool_oldest_warm(p)))
+        return 0;
+    const struct core *core = p->set.image->core;
+    list_each (node, &core->leases)
+        n += lease_at(node)->state == LEASE_WAITING && lease_at(node)->owner_uid == uid;
+    return user_limits_waiting(core->config, uid, n, e);
 }
 
 /* The image itself; and if no slot is warm, whether any can be built. */
@@ -190,19 +206,27 @@ static int check_image(const struct entry *im, struct error *e)
 static int request_check(struct core *core, uid_t uid, const struct lease_request *rq,
                          struct entry **image, struct error *e)
 {
-    if (core_ready(core, e) || check_times(rq, e) || entry_need(core, rq->image, image, e) ||
-        check_name(core, uid, rq->name, e) || check_meta(rq->meta, e) ||
-        check_quota(core, uid, e) || check_image(*image, e))
+    if (core_ready(core, e) || check_times(core, uid, rq, e) ||
+        entry_need(core, rq->image, image, e) || check_name(core, uid, rq->name, e) ||
+        check_meta(rq->meta, e) || check_quota(core, uid, e) || check_image(*image, e) ||
+        check_waiting((*image)->pool, uid, rq, e))
         return e->code;
     return 0;
+}
+
+/* A user can cause as many lines as there are requests. */
+static bool may_say(const struct lease *l)
+{
+    return l->owner_uid == 0 || log_allowed(&l->core->user_lines, core_now_us(l->core));
 }
 
 static void lease_refuse(struct lease *l, int code, const char *text)
 {
     struct call *call = pending_take(&l->pending);
     l->core->figures.failures++;
-    log_info("allocate %s for uid %u: refused, %s: %s", l->image->row.name, (unsigned)l->owner_uid,
-             answer_name(code), text);
+    if (may_say(l))
+        log_info("allocate %s for uid %u: refused, %s: %s", l->image->row.name,
+                 (unsigned)l->owner_uid, answer_name(code), text);
     lease_free(l);
     if (call)
         call_refuse(call, code, text);
@@ -229,8 +253,9 @@ static void client_gone(struct pending *p)
     struct core *core = l->core;
     if (l->state == LEASE_COMMITTING)
         return; /* lease_committed ends it */
-    log_info("allocate %s for uid %u: the client is gone", l->image->row.name,
-             (unsigned)l->owner_uid);
+    if (may_say(l))
+        log_info("allocate %s for uid %u: the client is gone", l->image->row.name,
+                 (unsigned)l->owner_uid);
     struct slot *s = lease_let_go(l);
     lease_free(l);
     if (s)
@@ -273,7 +298,8 @@ static struct lease *lease_of_request(struct entry *im, const struct call *call,
     format_fits(l->name, sizeof l->name, "%s", rq->name ? rq->name : "");
     l->hold = rq->hold;
     l->paused = rq->paused;
-    l->ttl_ms = rq->ttl_given ? (uint64_t)rq->ttl_ms : im->ttl_ms;
+    l->ttl_ms = rq->ttl_given ? (uint64_t)rq->ttl_ms
+                              : user_limits_default_ttl(im->core->config, l->owner_uid, im->ttl_ms);
     l->meta = json_incref((json_t *)rq->meta);
     l->story.received_us = call->received_us;
     return l;
@@ -545,9 +571,11 @@ static json_t *allocated_to_json(const struct lease *l)
 
 static void log_begin(const struct lease *l, uint64_t took_us)
 {
-    log_info("lease l%" PRIu64 " begins: %s, domain %" PRId64 " (%s), uid %u, %s, %" PRIu64 " us",
-             l->id, l->image->row.name, l->slot->domid, l->name, (unsigned)l->owner_uid,
-             l->story.cold ? "cold" : "warm", took_us);
+    if (may_say(l))
+        log_info("lease l%" PRIu64 " begins: %s, domain %" PRId64 " (%s), uid %u, %s, %" PRIu64
+                 " us",
+                 l->id, l->image->row.name, l->slot->domid, l->name, (unsigned)l->owner_uid,
+                 l->story.cold ? "cold" : "warm", took_us);
 }
 
 /* The reply leaves first; what it sets off (refill, the log) comes after. */
@@ -602,8 +630,9 @@ bool lease_end(struct lease *l, const char *reason,
     struct core *core = l->core;
     struct slot *s = l->slot;
     assert(l->state == LEASE_ACTIVE);
-    log_info("lease l%" PRIu64 " ends: %s, domain %" PRId64 " (%s): %s", l->id, l->image->row.name,
-             s->domid, l->name, reason);
+    if (may_say(l))
+        log_info("lease l%" PRIu64 " ends: %s, domain %" PRId64 " (%s): %s", l->id,
+                 l->image->row.name, s->domid, l->name, reason);
     story_record(&l->story, s);
     end_waits_answer(&l->end_waits, l->id, reason);
     struct rows *r = rows_new(core);

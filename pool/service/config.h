@@ -60,6 +60,17 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "maximum number of connections; one in eight is reserved for root")                          \
     X(CLIENTS_PER_USER, DAEMON, "clients_per_user", NUMBER, "32", 1, 10000, true,                  \
       "maximum number of connections of a user other than root; each has one request at a time")   \
+    X(UNREAD_PER_USER, DAEMON, "unread_per_user", SIZE, "16M", 0, INT64_MAX, true,                 \
+      "replies that a user other than root may leave unread, over all connections; a connection "  \
+      "that then needs another one is closed")                                                     \
+    X(WAITING_PER_USER, DAEMON, "waiting_per_user", NUMBER, "16", 0, 10000, true,                  \
+      "maximum number of requests of a user other than root that wait for a slot")                 \
+    X(WAIT_MAX, DAEMON, "wait_max", DURATION, "1h", 0, 315360000000, true,                         \
+      "longest time that a request of a user other than root may wait for a slot")                 \
+    X(TTL_MAX, DAEMON, "ttl_max", DURATION, "0", 0, 315360000000, true,                            \
+      "longest time to live of a lease of a user other than root, also if the request gives "      \
+      "none; "                                                                                     \
+      "0: no limit")                                                                               \
     X(LEASES_PER_USER, DAEMON, "leases_per_user", NUMBER, "0", 0, 100000, true,                    \
       "maximum number of leases of a user other than root; 0: no limit")                           \
     X(NAME_PREFIX, DAEMON, "name_prefix", PREFIX, "u%U-", 0, 16, true,                             \

@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "pool/service/account.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -35,11 +36,12 @@ struct server {
     uv_idle_t soon; /* runs while soon_list has members */
     uv_prepare_t round;
     uint64_t spent_ns; /* in this round of the loop */
-    struct list soon_list, clients;
+    struct list soon_list, clients, accounts;
     unsigned n_clients;
     struct server_limits limits;
     unsigned turned_away;    /* since that was logged */
     uint64_t turned_away_ms; /* of the loop's clock, when it was */
+    struct log_limit unread_lines;
     char path[108];
     bool listening;
     unsigned open_handles;
@@ -51,6 +53,7 @@ struct client {
     struct list node, soon;
     uv_pipe_t pipe;
     struct conn conn;
+    struct account *account;
     size_t unread;
     bool reading;
     enum { CLIENT_OPEN, CLIENT_HANGING_UP, CLIENT_CLOSED } state;
@@ -76,6 +79,7 @@ static void client_freed(uv_handle_t *handle)
     struct client *c = container_of(handle, struct client, pipe);
     struct server *s = c->server;
     s->n_clients--;
+    account_leave(c->account);
     free(c);
     server_maybe_free(s);
 }
@@ -174,26 +178,36 @@ static void client_written(uv_write_t *req, int status)
     struct client_write *w = container_of(req, struct client_write, req);
     struct client *c = w->client;
     c->unread -= w->len;
+    c->account->unread -= w->len;
     free(w->bytes);
     free(w);
     if (status && c->state == CLIENT_OPEN)
         client_close(c);
 }
 
+/* What this client, or all of its user's, have left unread is enough: they get no more. */
+static bool leaves_too_much(const struct client *c)
+{
+    const struct account *a = c->account;
+    return c->unread > UNREAD_MAX || (a->uid != 0 && a->unread > c->server->limits.unread_per_user);
+}
+
 static bool send_rest(struct client *c, char *bytes, size_t sent, size_t len)
 {
-    struct client_write *w = c->unread > UNREAD_MAX ? NULL : calloc(1, sizeof *w);
+    struct client_write *w = leaves_too_much(c) ? NULL : calloc(1, sizeof *w);
     uv_buf_t buf = uv_buf_init(bytes + sent, (unsigned)(len - sent));
     if (w)
         *w = (struct client_write){.client = c, .bytes = bytes, .len = len};
     if (!w || uv_write(&w->req, (uv_stream_t *)&c->pipe, &buf, 1, client_written)) {
-        log_info("a client of uid %u does not read its replies and is disconnected",
-                 (unsigned)c->conn.uid);
+        if (log_allowed(&c->server->unread_lines, uv_hrtime() / 1000))
+            log_info("a client of uid %u does not read its replies and is disconnected",
+                     (unsigned)c->conn.uid);
         free(w);
         free(bytes);
         return false;
     }
     c->unread += len;
+    c->account->unread += len;
     return true;
 }
 
@@ -253,22 +267,14 @@ static int peer_uid(uv_pipe_t *pipe, uid_t *uid)
     return 0;
 }
 
-static unsigned clients_of(const struct server *s, uid_t uid)
-{
-    unsigned n = 0;
-    list_each (node, &s->clients)
-        n += container_of(node, struct client, node)->conn.uid == uid;
-    return n;
-}
-
 /* Root keeps a part of the places, so that it can always see and stop what goes on. Which limit
  * the client is one too many for, or NULL. */
-static const char *too_many(const struct server *s, uid_t uid)
+static const char *too_many(const struct server *s, const struct account *a)
 {
     unsigned max = s->limits.clients, kept = max / 8 ? max / 8 : 1;
-    if (s->n_clients > max - (uid ? kept : 0))
+    if (s->n_clients > max - (a->uid ? kept : 0))
         return "max_clients";
-    return uid && clients_of(s, uid) >= s->limits.clients_per_user ? "clients_per_user" : NULL;
+    return a->uid && a->clients > s->limits.clients_per_user ? "clients_per_user" : NULL;
 }
 
 #define SAY_EACH_MS 1000 /* clients cause these lines */
@@ -300,8 +306,9 @@ static void client_connected(uv_stream_t *listener, int status)
     uv_pipe_init(listener->loop, &c->pipe, 0);
     s->n_clients++;
     const char *limit = "an error";
-    if (!uv_accept(listener, (uv_stream_t *)&c->pipe) && !peer_uid(&c->pipe, &uid))
-        limit = too_many(s, uid);
+    if (!uv_accept(listener, (uv_stream_t *)&c->pipe) && !peer_uid(&c->pipe, &uid) &&
+        (c->account = account_join(&s->accounts, uid)))
+        limit = too_many(s, c->account);
     if (limit) {
         say_turned_away(s, limit);
         c->state = CLIENT_CLOSED;
@@ -384,6 +391,7 @@ int server_new(uv_loop_t *loop, const struct service *service, const char *path,
     s->limits = *limits;
     list_init(&s->soon_list);
     list_init(&s->clients);
+    list_init(&s->accounts);
     int rc = 0;
     if (!format_fits(s->path, sizeof s->path, "%s", path))
         rc = error_set(e, -ENAMETOOLONG, "socket %s: longer than 107 characters", path);

@@ -1,6 +1,7 @@
 /*
  * The API's socket: accepts clients, learns who they are (SO_PEERCRED), and puts a struct conn
- * (varlink.h) over each. Bounded: clients, what each may send, what each may leave unread.
+ * (varlink.h) over each. Bounded: clients, what each may send, what each and what all of a user's may
+ * leave unread.
  */
 #ifndef POOL_SERVER_H
 #define POOL_SERVER_H
@@ -15,6 +16,7 @@ struct server;
 struct server_limits {
     unsigned clients;          /* connections; one in eight is root's */
     unsigned clients_per_user; /* of a user other than root */
+    uint64_t unread_per_user;  /* bytes of replies, likewise, before another one is made */
 };
 
 /* Binds and listens. An old socket that nobody answers is replaced; one that somebody answers is

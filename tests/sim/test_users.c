@@ -3,6 +3,7 @@
 
 #include "base/array.h"
 #include "pool/core/domains.h"
+#include "pool/core/lease.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -221,6 +222,88 @@ static void test_long_names(void **state)
     sim_end(&sim);
 }
 
+/* ---- how much ---- */
+
+static json_t *timed(const char *key, int64_t ms)
+{
+    return json_pack("{s:s, s:I}", "image", "fire", key, (json_int_t)ms);
+}
+
+static void expect_limit(const char *key, int64_t ms, const char *text)
+{
+    json_t *reply = sim_ask(alice, "Allocate", timed(key, ms), 100);
+    assert_string_equal(sim_error_name(reply), "LimitReached");
+    const char *said = text_of(json_object_get(reply, "parameters"), "text");
+    if (!strstr(said, text))
+        fail_msg("\"%s\" lacks \"%s\"", said, text);
+    json_decref(reply);
+    sim_expect(root, "Allocate", timed(key, ms), 100, NULL);
+    release_all();
+    sim_run(&sim, 5000);
+}
+
+static void expect_lives(struct sim_client *c, json_t *request, int64_t ms)
+{
+    json_t *reply = answer_take(sim_ask(c, "Allocate", request, 1000));
+    const struct lease *l = lease_find(&sim.core, text_of(reply, "lease"));
+    assert_int_equal(l->expires_ms ? l->expires_ms - l->created_ms : 0, ms);
+    json_decref(reply);
+    release_all();
+    sim_run(&sim, 5000);
+}
+
+static void test_times(void **state)
+{
+    (void)state;
+    users_begin("ttl_max = 2h\nwait_max = 5m\n[pool]\nmin = 2\n");
+    expect_limit("ttl_ms", 7200001, "at most 2h (ttl_max)");
+    expect_limit("ttl_ms", 0, "at most 2h (ttl_max)"); /* for ever */
+    expect_limit("wait_ms", 300001, "at most 5m (wait_max)");
+    expect_lives(alice, timed("ttl_ms", 7200000), 7200000);
+    expect_lives(alice, timed("wait_ms", 300000), 7200000); /* none is given: no longer than that */
+    expect_lives(root, timed("wait_ms", 0), 0);
+    sim_end(&sim);
+    users_begin("ttl_max = 2h\n[pool]\nttl = 1h\nmin = 2\n");
+    expect_lives(alice, timed("wait_ms", 3600000), 3600000);   /* the image's is shorter */
+    expect_limit("wait_ms", 3600001, "at most 1h (wait_max)"); /* by default */
+    sim_end(&sim);
+    users_begin(NULL);
+    expect_lives(alice, timed("ttl_ms", 0), 0);
+    sim_end(&sim);
+}
+
+/* Requests that find a warm slot do not count; each user has an account of its own. */
+static void test_waiting(void **state)
+{
+    struct sim_client *c[5];
+    (void)state;
+    users_begin("waiting_per_user = 3\n[pool]\nmin = 2\nmax = 2\n");
+    for (size_t i = 0; i < 5; i++) {
+        c[i] = sim_connect(&sim, ALICE);
+        sim_call(c[i], "Allocate", want("fire", 60000));
+        sim_run(&sim, 10);
+    }
+    json_t *reply = sim_ask(alice, "Allocate", want("fire", 60000), 100);
+    assert_string_equal(sim_error_name(reply), "LimitReached");
+    assert_non_null(strstr(text_of(json_object_get(reply, "parameters"), "text"),
+                           "at most 3 (waiting_per_user)"));
+    json_decref(reply);
+    reply = sim_ask(alice, "Allocate", want("fire", 0), 100); /* does not wait */
+    assert_non_null(strstr(text_of(json_object_get(reply, "parameters"), "text"), "max = 2"));
+    json_decref(reply);
+    sim_call(bob, "Allocate", want("fire", 60000));
+    sim_call(root, "Allocate", want("fire", 60000));
+    sim_run(&sim, 100);
+    assert_null(sim_reply(bob));
+    assert_null(sim_reply(root));
+    sim_disconnect(c[4]); /* a place becomes free */
+    sim_run(&sim, 10);
+    sim_call(alice, "Allocate", want("fire", 60000));
+    sim_run(&sim, 100);
+    assert_null(sim_reply(alice));
+    sim_end(&sim);
+}
+
 /* ---- who may what ---- */
 
 /* The comment that stands before a declaration: the lines that begin with '#'. */
@@ -261,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_list),          cmocka_unit_test(test_list_of_what_goes),
         cmocka_unit_test(test_trace),         cmocka_unit_test(test_names),
         cmocka_unit_test(test_name_settings), cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_times),         cmocka_unit_test(test_waiting),
         cmocka_unit_test(test_root_only),
     };
     tests_begin();

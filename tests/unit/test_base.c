@@ -344,6 +344,35 @@ static void same_but_numbers(void **state)
     assert_false(text_same_but_numbers("a7", "a"));
 }
 
+/* Lines that clients cause: so many in ten seconds, and a word on the others. */
+static void log_limits(void **state)
+{
+    (void)state;
+    struct log_limit limit = {0};
+    for (int round = 0; round < 3; round++) {
+        uint64_t now = 20000000 + (uint64_t)round * 10000000;
+        for (unsigned i = 0; i < LOG_LIMIT_LINES; i++)
+            assert_true(log_allowed(&limit, now + i));
+        assert_false(log_allowed(&limit, now + 5000000));
+        assert_false(log_allowed(&limit, now + 9999999));
+        assert_int_equal(limit.left_out, 2);
+    }
+    int ends[2], before = dup(STDERR_FILENO);
+    char text[400] = "";
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDERR_FILENO);
+    assert_true(log_allowed(&limit, 50000000));
+    assert_true(log_allowed(&limit, 50000001)); /* that is said once */
+    dup2(before, STDERR_FILENO);
+    close(ends[1]);
+    assert_true(read(ends[0], text, sizeof text - 1) > 0);
+    assert_non_null(strstr(text, "2 log lines that clients caused were left out"));
+    assert_int_equal(read(ends[0], text, sizeof text - 1), 0);
+    assert_true(log_allowed(&limit, 0)); /* the clock began again */
+    close(ends[0]);
+    close(before);
+}
+
 static void log_levels(void **state)
 {
     (void)state;
@@ -370,6 +399,7 @@ int main(void)
         cmocka_unit_test(same_but_numbers),
         cmocka_unit_test(log_levels),
         cmocka_unit_test(log_unread),
+        cmocka_unit_test(log_limits),
         cmocka_unit_test(priorities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

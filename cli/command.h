@@ -25,7 +25,10 @@
       "`dompool: PoolEmpty: ...`.")                                                                \
     X(UNREACHABLE, 2, "The daemon cannot be reached, or the connection to it broke.")              \
     X(USAGE, 64, "The command line is wrong. Nothing was done.")                                   \
-    X(LOCAL, 74, "A problem on this side: standard output cannot be written, or memory ran out.")
+    X(LOCAL, 74,                                                                                   \
+      "A problem on this side: a file cannot be opened, standard output cannot be written, or "    \
+      "memory "                                                                                    \
+      "ran out.")
 
 enum status {
 #define STATUS_ENUM(symbol, number, text) STATUS_##symbol = (number),

@@ -88,8 +88,11 @@ const struct command commands[] = {
         .options = import_options,
         .summary = "Make an image from a file that `xl save` wrote",
         .details =
-            "The daemon reads SAVEFILE and stores it as the image NAME. Leases can then be "
-            "allocated from it. The image is durable when the command returns. On a terminal "
+            "The daemon reads SAVEFILE and stores it as the image NAME. The command opens the file "
+            "and passes it on, so it may be a pipe as well; - means standard input. Leases can "
+            "then "
+            "be allocated from the image. The image is durable when the command returns. On a "
+            "terminal "
             "the command shows its progress.\n"
             "\n"
             "Each --disk says how the domains of the pool get one disk of the saved domain. "

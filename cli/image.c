@@ -8,10 +8,13 @@
 #include "base/clock.h"
 #include "base/text.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char *must_text(char *text)
@@ -23,8 +26,8 @@ static char *must_text(char *text)
 
 /* ---- import ---- */
 
-/* The daemon has another working directory. Only the text is changed: whether the file is
- * there and may be read is for the daemon, whose rights count, to find out. */
+/* The daemon has another working directory. Only the text is changed: whether a disk is there and may
+ * be read is for the daemon, whose rights count, to find out. */
 static char *path_absolute(const char *path)
 {
     char *here = *path == '/' ? strdup("") : getcwd(NULL, 0);
@@ -78,6 +81,7 @@ static json_t *parse_disks(const struct invocation *inv)
 /* A call that takes its time: its progress on the terminal, its last reply kept. */
 struct long_call {
     const char *doing, *name; /* "importing", "web" */
+    int fd;                   /* passed with it; -1: none */
     json_t *reply;
 };
 
@@ -133,18 +137,18 @@ static void say_disks(const json_t *refusal, void *data)
         free(pair);
     }
     if (*options)
-        complain("the same command with the disks that the save file names:%s", options);
+        complain("if the guest may have the disks, repeat the command and add%s", options);
     free(options);
 }
 
 /* Runs it to its end. *reply is NULL unless the status is STATUS_DONE; result: a key that the last
  * reply must have, NULL: none. */
-static int long_call(struct invocation *inv, json_t *parameters, const char *doing,
-                     const char *result, json_t **reply)
+static int long_call_passing(struct invocation *inv, json_t *parameters, int fd, const char *doing,
+                             const char *result, json_t **reply)
 {
-    struct long_call c = {.doing = doing, .name = inv->args[0]};
+    struct long_call c = {.doing = doing, .name = inv->args[0], .fd = fd};
     const struct listener listener = {long_answer, say_disks, &c};
-    int status = talk_stream(inv, inv->command->method, parameters, &listener);
+    int status = talk_stream(inv, inv->command->method, parameters, c.fd, &listener);
     progress_end();
     if (!status && (!c.reply || (result && !has(c.reply, result)))) {
         complain("the daemon ended the call without a result; its log says more (journalctl -u "
@@ -157,6 +161,12 @@ static int long_call(struct invocation *inv, json_t *parameters, const char *doi
     }
     *reply = c.reply;
     return status;
+}
+
+static int long_call(struct invocation *inv, json_t *parameters, const char *doing,
+                     const char *result, json_t **reply)
+{
+    return long_call_passing(inv, parameters, -1, doing, result, reply);
 }
 
 /* Of a derived image what it costs is its delta. */
@@ -208,10 +218,12 @@ static void made_json(const json_t *reply)
     json_decref(made);
 }
 
-static int make_run(struct invocation *inv, json_t *parameters, const char *doing, const char *done)
+/* fd: as in struct long_call. */
+static int make_run(struct invocation *inv, json_t *parameters, int fd, const char *doing,
+                    const char *done)
 {
     json_t *reply;
-    int status = long_call(inv, parameters, doing, "image", &reply);
+    int status = long_call_passing(inv, parameters, fd, doing, "image", &reply);
     if (reply && inv->json)
         made_json(reply);
     else if (reply)
@@ -220,17 +232,48 @@ static int make_run(struct invocation *inv, json_t *parameters, const char *doin
     return status;
 }
 
+/* Opened here and passed on: so it may be a pipe, and nobody has the daemon read what the caller
+ * cannot. -1: said why. */
+static int save_file_open(const char *path)
+{
+    struct stat st;
+    bool input = !strcmp(path, "-");
+    if (input && isatty(STDIN_FILENO)) {
+        complain("standard input is a terminal, and no save file");
+        return -1;
+    }
+    int fd = input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    int code = fd < 0 || fstat(fd, &st) ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
+    if (!code)
+        return fd;
+    complain("open save file %s: %s", path, strerror(code));
+    if (!input && fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* What the daemon is to call it. NULL: said why. */
+static char *save_file_name(const char *path)
+{
+    return strcmp(path, "-") ? path_absolute(path) : must_text(strdup("standard input"));
+}
+
 int image_import(struct invocation *inv)
 {
     json_t *parameters = make_parameters(inv);
-    char *path = parameters ? path_absolute(inv->args[1]) : NULL;
-    if (!path) {
+    char *path = parameters ? save_file_name(inv->args[1]) : NULL;
+    int fd = path ? save_file_open(inv->args[1]) : -1;
+    if (fd < 0) {
         json_decref(parameters);
+        free(path);
         return STATUS_LOCAL;
     }
     json_object_set_new(parameters, "path", must(json_string(path)));
     free(path);
-    return make_run(inv, parameters, "importing", "imported");
+    int status = make_run(inv, parameters, fd, "importing", "imported");
+    if (fd != STDIN_FILENO)
+        close(fd);
+    return status;
 }
 
 int image_capture(struct invocation *inv)
@@ -243,7 +286,7 @@ int image_capture(struct invocation *inv)
     if (option_given(inv, "timeout"))
         json_object_set_new(parameters, "timeout_ms",
                             must(json_integer((json_int_t)option_last(inv, "timeout")->ms)));
-    return make_run(inv, parameters, "capturing", "captured");
+    return make_run(inv, parameters, -1, "capturing", "captured");
 }
 
 /* ---- verify, rm ---- */

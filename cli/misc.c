@@ -85,7 +85,7 @@ int misc_call(struct invocation *inv)
         return STATUS_USAGE;
     const struct listener listener = {call_each, NULL, inv};
     if (option_given(inv, "more"))
-        return talk_stream(inv, inv->args[0], parameters, &listener);
+        return talk_stream(inv, inv->args[0], parameters, -1, &listener);
     json_t *reply;
     int status = talk(inv, inv->args[0], parameters, &reply);
     if (!status)

@@ -124,16 +124,22 @@ static void stream_answer(struct dompool *d, int rc, bool more, const char *repl
     json_decref(object);
 }
 
-int talk_stream(struct invocation *inv, const char *method, json_t *parameters,
+static int stream_start(struct invocation *inv, const char *method, const char *request, int fd,
+                        struct stream *s)
+{
+    return fd < 0 ? dompool_start(inv->daemon, method, request, DOMPOOL_MORE, stream_answer, s)
+                  : dompool_start_passing(inv->daemon, method, request, fd, DOMPOOL_MORE,
+                                          stream_answer, s);
+}
+
+int talk_stream(struct invocation *inv, const char *method, json_t *parameters, int fd,
                 const struct listener *listener)
 {
     char *request = talk_text(parameters);
     struct stream s = {.listener = listener, .inv = inv};
     int status = talk_connect(inv);
     if (!status)
-        status = talk_failed(
-            inv, dompool_start(inv->daemon, method, request, DOMPOOL_MORE, stream_answer, &s),
-            NULL);
+        status = talk_failed(inv, stream_start(inv, method, request, fd, &s), NULL);
     free(request);
     if (status)
         return status;

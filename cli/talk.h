@@ -39,8 +39,8 @@ struct listener {
     void *data;
 };
 
-/* Asks for a stream. */
-int talk_stream(struct invocation *inv, const char *method, json_t *parameters,
+/* Asks for a stream. fd: passed with the request; -1: none. */
+int talk_stream(struct invocation *inv, const char *method, json_t *parameters, int fd,
                 const struct listener *listener);
 
 /* Asks with the command's method, and with --json prints the answer as it came, else gives it to

@@ -266,6 +266,14 @@ typedef void dompool_reply_fn(struct dompool *d, int rc, bool more, const char *
 DOMPOOL_API int dompool_start(struct dompool *d, const char *method, const char *parameters,
                               unsigned flags, dompool_reply_fn *fn, void *data);
 
+/*
+ * The same, and passes a file descriptor to the daemon with the request: for ImageImport, which then
+ * reads it, a pipe too. Only root's are taken. fd stays the caller's, who may close it at once.
+ * Errors besides: -EBADF, -EMFILE, as of fcntl(2).
+ */
+DOMPOOL_API int dompool_start_passing(struct dompool *d, const char *method, const char *parameters,
+                                      int fd, unsigned flags, dompool_reply_fn *fn, void *data);
+
 /* The socket, to be watched and not to be read, written or closed. Stays the same. */
 DOMPOOL_API int dompool_fd(const struct dompool *d);
 

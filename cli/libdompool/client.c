@@ -18,6 +18,7 @@
 #include "base/text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,6 +41,13 @@ struct call {
     bool more; /* the request asked for a stream */
 };
 
+/* A descriptor that leaves with the first byte of its request. */
+struct passing {
+    struct passing *next;
+    int fd;
+    uint64_t begin, end; /* the request, in bytes of all that is sent */
+};
+
 struct dompool {
     int fd;
     int broken;  /* 0, or the negated errno value that ended the connection */
@@ -47,6 +55,8 @@ struct dompool {
     struct message_reader in;
     char *out; /* bytes to send: out[out_sent .. out_used) */
     size_t out_used, out_sent, out_size;
+    uint64_t sent; /* bytes, in all */
+    struct passing *passing, **last_passing;
     struct call *first, **last;
     char *reply; /* of the typed call that succeeded last; NULL: none yet */
     char error_name[128];
@@ -155,6 +165,7 @@ int dompool_connect(const char *path, struct dompool **out)
     if (!d)
         return -ENOMEM;
     d->last = &d->first;
+    d->last_passing = &d->passing;
     message_reader_init(&d->in, REPLY_LIMIT);
     d->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int rc = d->fd < 0 ? -errno : socket_connect(d->fd, dompool_socket_path(path));
@@ -199,6 +210,16 @@ static int client_break(struct dompool *d, int rc)
     return rc;
 }
 
+static void passing_pop(struct dompool *d)
+{
+    struct passing *p = d->passing;
+    d->passing = p->next;
+    if (!d->passing)
+        d->last_passing = &d->passing;
+    fd_close(&p->fd);
+    free(p);
+}
+
 void dompool_close(struct dompool *d)
 {
     if (!d)
@@ -206,6 +227,8 @@ void dompool_close(struct dompool *d)
     client_fail(d, -ECANCELED, "the connection was closed by its user");
     client_break(d, -ECANCELED);
     fd_close(&d->fd);
+    while (d->passing)
+        passing_pop(d);
     message_reader_dispose(&d->in);
     free(d->out);
     free(d->reply);
@@ -243,13 +266,47 @@ static bool out_append(struct dompool *d, const char *bytes, size_t n)
     return true;
 }
 
+/* Sends n bytes with a descriptor (-1: none), as sendmsg(2). */
+static ssize_t send_with(int socket, const char *bytes, size_t n, int fd)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {.bytes = {0}};
+    struct iovec part = {(void *)(uintptr_t)bytes, n};
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
+    if (fd >= 0) {
+        m.msg_control = control.bytes;
+        m.msg_controllen = sizeof control.bytes;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    return sendmsg(socket, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* The next piece: up to a request that passes a descriptor, or of that request alone. */
+static ssize_t out_send(struct dompool *d)
+{
+    size_t n = d->out_used - d->out_sent;
+    const struct passing *p = d->passing;
+    bool now = p && p->begin == d->sent;
+    uint64_t border = !p ? UINT64_MAX : now ? p->end - d->sent : p->begin - d->sent;
+    ssize_t sent =
+        send_with(d->fd, d->out + d->out_sent, border < n ? (size_t)border : n, now ? p->fd : -1);
+    if (sent > 0 && now)
+        passing_pop(d);
+    return sent;
+}
+
 /* 0, also when the socket is full, or the error that ends the connection: dispatch alone calls
  * this, and breaks the connection with it once everything that was answered is read. */
 static int out_flush(struct dompool *d)
 {
     while (d->out_sent < d->out_used) {
-        ssize_t n = send(d->fd, d->out + d->out_sent, d->out_used - d->out_sent,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = out_send(d);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -259,6 +316,7 @@ static int out_flush(struct dompool *d)
             return -errno;
         }
         d->out_sent += (size_t)n;
+        d->sent += (uint64_t)n;
     }
     return 0;
 }
@@ -275,38 +333,81 @@ static char *request_encode(const char *method, json_t *parameters, bool more, s
     return text;
 }
 
-static int call_queue(struct dompool *d, const char *method, json_t *parameters, unsigned flags,
-                      dompool_reply_fn *fn, void *data)
+static void passing_free(struct passing *p)
+{
+    if (p)
+        fd_close(&p->fd);
+    free(p);
+}
+
+/* A descriptor for the request of len bytes that is queued next; NULL in *out for none (fd -1). */
+static int passing_new(struct dompool *d, int fd, size_t len, struct passing **out)
+{
+    *out = NULL;
+    if (fd < 0)
+        return 0;
+    struct passing *p = calloc(1, sizeof *p);
+    if (!p)
+        return client_fail(d, -ENOMEM, "out of memory for a request");
+    p->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (p->fd < 0) {
+        int rc = -errno;
+        free(p);
+        return client_fail(d, rc, "pass descriptor %d: %s", fd, strerror(-rc));
+    }
+    p->begin = d->sent + d->out_used - d->out_sent;
+    p->end = p->begin + len;
+    *out = p;
+    return 0;
+}
+
+/* What is to be sent with the request. */
+struct request {
+    const char *method;
+    json_t *parameters;
+    unsigned flags;
+    int fd; /* -1: none */
+};
+
+static int call_queue(struct dompool *d, const struct request *rq, dompool_reply_fn *fn, void *data)
 {
     size_t len = 0;
-    char *text = request_encode(method, parameters, flags & DOMPOOL_MORE, &len);
+    char *text = request_encode(rq->method, rq->parameters, rq->flags & DOMPOOL_MORE, &len);
     struct call *call = calloc(1, sizeof *call);
-    if (!text || !call || !out_append(d, text, len)) {
-        free(text);
-        free(call);
-        return client_fail(d, -ENOMEM, "out of memory for a request");
-    }
+    struct passing *passing = NULL;
+    int rc = text && call ? passing_new(d, rq->fd, len, &passing)
+                          : client_fail(d, -ENOMEM, "out of memory for a request");
+    if (!rc && !out_append(d, text, len))
+        rc = client_fail(d, -ENOMEM, "out of memory for a request");
     free(text);
-    *call = (struct call){.fn = fn, .data = data, .more = flags & DOMPOOL_MORE};
+    if (rc) {
+        passing_free(passing);
+        free(call);
+        return rc;
+    }
+    if (passing) {
+        *d->last_passing = passing;
+        d->last_passing = &passing->next;
+    }
+    *call = (struct call){.fn = fn, .data = data, .more = rq->flags & DOMPOOL_MORE};
     *d->last = call;
     d->last = &call->next;
     return 0;
 }
 
-static int call_start(struct dompool *d, const char *method, json_t *parameters, unsigned flags,
-                      dompool_reply_fn *fn, void *data)
+static int call_start(struct dompool *d, const struct request *rq, dompool_reply_fn *fn, void *data)
 {
     if (d->broken)
         return d->broken;
-    return call_queue(d, method, parameters, flags, fn, data);
+    return call_queue(d, rq, fn, data);
 }
 
-int dompool_start(struct dompool *d, const char *method, const char *parameters, unsigned flags,
-                  dompool_reply_fn *fn, void *data)
+static int start(struct dompool *d, struct request rq, const char *parameters, dompool_reply_fn *fn,
+                 void *data)
 {
-    json_t *name = method && *method ? json_string(method) : NULL; /* NULL if it is not UTF-8 */
+    json_t *name = rq.method && *rq.method ? json_string(rq.method) : NULL; /* NULL: no UTF-8 */
     json_decref(name);
-    if (!name || !fn || flags & ~DOMPOOL_MORE)
+    if (!name || !fn || rq.flags & ~DOMPOOL_MORE)
         return client_fail(d, -EINVAL, "method, callback or flags are not valid");
     json_error_t why;
     json_t *object = parameters ? json_loads(parameters, JSON_REJECT_DUPLICATES, &why) : NULL;
@@ -317,9 +418,24 @@ int dompool_start(struct dompool *d, const char *method, const char *parameters,
         json_decref(object);
         return -EINVAL;
     }
-    int rc = call_start(d, method, object, flags, fn, data);
+    rq.parameters = object;
+    int rc = call_start(d, &rq, fn, data);
     json_decref(object);
     return rc;
+}
+
+int dompool_start(struct dompool *d, const char *method, const char *parameters, unsigned flags,
+                  dompool_reply_fn *fn, void *data)
+{
+    return start(d, (struct request){method, NULL, flags, -1}, parameters, fn, data);
+}
+
+int dompool_start_passing(struct dompool *d, const char *method, const char *parameters, int fd,
+                          unsigned flags, dompool_reply_fn *fn, void *data)
+{
+    if (fd < 0)
+        return client_fail(d, -EBADF, "there is no descriptor %d to pass", fd);
+    return start(d, (struct request){method, NULL, flags, fd}, parameters, fn, data);
 }
 
 /* ---- receiving ---- */

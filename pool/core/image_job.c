@@ -197,7 +197,8 @@ int image_job_start(struct image_job *job, struct core *core, const struct image
     timer_init(&job->exit_timer);
     if (!request)
         return error_set(e, -ENOMEM, "out of memory");
-    int rc = w->ops->helper_start(w, HELPER_IMAGE, &events, job, &job->helper, e);
+    int rc = w->ops->helper_start(w, HELPER_IMAGE, job->input ? job->input : -1, &events, job,
+                                  &job->helper, e);
     if (rc) {
         json_decref(request);
         return rc;

@@ -39,6 +39,7 @@ struct image_job {
     char base[DB_NAME_SIZE]; /* of the base of an image that is made; "": none */
     struct pending pending;
     struct helper *helper;   /* NULL: has ended */
+    int input;               /* a descriptor for it, set and kept by who starts the job; 0: none */
     json_t *request;         /* what the helper was asked: names the files that it reads */
     struct timer exit_timer; /* the helper should have ended by then */
     uint64_t told_us;

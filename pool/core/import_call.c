@@ -36,6 +36,7 @@ static json_t *import_message(const struct recording *rec, const struct core *co
 {
     const struct image_import_op m = {
         .save = rq->path,
+        .passed = rec->job.input != 0,
         .image = rec->path,
         .base = base,
         .disks = (json_t *)rq->disks,
@@ -54,12 +55,15 @@ const struct answered *import_call(struct core *core, struct call *call,
 {
     struct error e;
     char base[IMAGE_PATH_SIZE];
-    if (rq->path[0] != '/') {
-        error_set(&e, ANSWER_BAD_VALUE, "path \"%.200s\" must be absolute", rq->path);
+    if (rq->path[0] != '/' && call->fd < 0) {
+        error_set(&e, ANSWER_BAD_VALUE,
+                  "path \"%.200s\" must be absolute, or its descriptor must be passed", rq->path);
         return call_refuse(call, e.code, e.text);
     }
     struct recording *rec = recording_new(core, &rq->image, base, &e);
     if (!rec)
         return call_refuse(call, e.code, e.text);
+    if (call->fd >= 0)
+        rec->job.input = call->fd;
     return recording_run(rec, core, &kind, call, import_message(rec, core, rq, base));
 }

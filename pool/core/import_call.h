@@ -6,7 +6,8 @@
 
 struct import_request {
     struct recording_request image;
-    const char *path;
+    const char
+        *path; /* absolute, unless a descriptor was passed: then the file's name for people */
     const json_t *disks; /* NULL: none is named; those of the save file need consent */
     bool disk_digests;
 };

@@ -266,7 +266,7 @@ static void build_start(struct slot *s)
 {
     struct world *w = s->core->world;
     struct error why;
-    if (w->ops->helper_start(w, HELPER_SLOT, &helper_events, s, &s->helper, &why)) {
+    if (w->ops->helper_start(w, HELPER_SLOT, -1, &helper_events, s, &s->helper, &why)) {
         fail(s, ANSWER_INTERNAL, why.text);
         return;
     }

@@ -8,7 +8,6 @@
  */
 #include "pool/service/process.h"
 
-#include "base/array.h"
 #include "base/log.h"
 #include "base/message.h"
 #include "base/text.h"
@@ -137,7 +136,8 @@ static char **environment_with(char *variable)
     return env;
 }
 
-static int spawn(struct helper *h, uv_loop_t *loop, const char *path, const char *log_level)
+static int spawn(struct helper *h, uv_loop_t *loop, const char *path, const char *log_level,
+                 int input)
 {
     char variable[64];
     format_fits(variable, sizeof variable, "DOMPOOL_LOG_LEVEL=%s", log_level);
@@ -145,27 +145,29 @@ static int spawn(struct helper *h, uv_loop_t *loop, const char *path, const char
     if (!env)
         return UV_ENOMEM;
     char *args[] = {(char *)path, NULL};
-    uv_stdio_container_t stdio[HELPER_FD + 1] = {
+    uv_stdio_container_t stdio[HELPER_INPUT_FD + 1] = {
         {.flags = UV_IGNORE},
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
     };
     stdio[HELPER_FD].flags = UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE;
     stdio[HELPER_FD].data.stream = (uv_stream_t *)&h->pipe;
+    stdio[HELPER_INPUT_FD].flags = UV_INHERIT_FD;
+    stdio[HELPER_INPUT_FD].data.fd = input;
     uv_process_options_t options = {
         .exit_cb = helper_exited,
         .file = path,
         .args = args,
         .env = env,
         .stdio = stdio,
-        .stdio_count = ARRAY_SIZE(stdio),
+        .stdio_count = input < 0 ? HELPER_FD + 1 : HELPER_INPUT_FD + 1,
     };
     int rc = uv_spawn(loop, &h->process, &options);
     free(env);
     return rc ? rc : uv_read_start((uv_stream_t *)&h->pipe, helper_alloc, helper_read);
 }
 
-int helper_spawn(uv_loop_t *loop, const char *path, const char *log_level,
+int helper_spawn(uv_loop_t *loop, const char *path, const char *log_level, int input,
                  const struct helper_events *events, void *owner, struct list *list,
                  struct helper **out, struct error *e)
 {
@@ -178,7 +180,7 @@ int helper_spawn(uv_loop_t *loop, const char *path, const char *log_level,
     list_init(&h->node);
     message_reader_init(&h->reader, HELPER_MESSAGE_LIMIT);
     uv_pipe_init(loop, &h->pipe, 0);
-    int rc = spawn(h, loop, path, log_level);
+    int rc = spawn(h, loop, path, log_level, input);
     if (rc) {
         helper_close(h);
         return error_set(e, rc, "start %s: %s", path, uv_strerror(rc));

@@ -6,9 +6,9 @@
 
 #include <uv.h>
 
-/* Starts `path`, with log_level (a name of the configuration) in its environment. list: where it is
- * noted until it is freed. */
-int helper_spawn(uv_loop_t *loop, const char *path, const char *log_level,
+/* Starts `path`, with log_level (a name of the configuration) in its environment. input: see world.h.
+ * list: where it is noted until it is freed. */
+int helper_spawn(uv_loop_t *loop, const char *path, const char *log_level, int input,
                  const struct helper_events *events, void *owner, struct list *list,
                  struct helper **out, struct error *e);
 void helper_send(struct helper *h, const json_t *message);

@@ -13,6 +13,7 @@
 #include "pool/service/account.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -235,11 +236,50 @@ static void client_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(c->server->buf, sizeof c->server->buf);
 }
 
+static void passed_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* libuv gives descriptors away as handles alone. -1: no memory, or no descriptor more. */
+static int passed_accept(struct client *c)
+{
+    uv_pipe_t *pipe = malloc(sizeof *pipe);
+    uv_os_fd_t fd;
+    if (!pipe)
+        return -1;
+    uv_pipe_init(c->pipe.loop, pipe, 0);
+    int own = -1;
+    if (!uv_accept((uv_stream_t *)&c->pipe, (uv_stream_t *)pipe) &&
+        !uv_fileno((uv_handle_t *)pipe, &fd))
+        own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    uv_close((uv_handle_t *)pipe, passed_closed);
+    return own;
+}
+
+/* The first descriptor that came with the bytes just read, or -1; others are closed. */
+static int passed_first(struct client *c)
+{
+    int first = -1;
+    for (int n = c->pipe.ipc ? uv_pipe_pending_count(&c->pipe) : 0; n > 0; n--) {
+        int fd = passed_accept(c);
+        if (first < 0)
+            first = fd;
+        else
+            fd_close(&fd);
+    }
+    return first;
+}
+
 /* At once, unless others wait for their turn or have used up this round. */
 static void client_received(struct client *c, const char *bytes, size_t n)
 {
     const struct server *s = c->server;
-    conn_take(&c->conn, bytes, n);
+    int fd = passed_first(c);
+    if (fd >= 0)
+        conn_take_passed(&c->conn, bytes, n, fd);
+    else
+        conn_take(&c->conn, bytes, n);
     if (list_empty(&s->soon_list) && s->spent_ns < TURN_NS)
         client_run(c);
     else
@@ -315,6 +355,7 @@ static void client_connected(uv_stream_t *listener, int status)
         uv_close((uv_handle_t *)&c->pipe, client_freed);
         return;
     }
+    c->pipe.ipc = uid == 0; /* from others the kernel drops descriptors: their methods take none */
     conn_init(&c->conn, s->service, &transport, c, uid);
     list_append(&s->clients, &c->node);
     c->reading = true;

@@ -2,6 +2,7 @@
 #include "pool/service/varlink.h"
 
 #include "base/array.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/message.h"
 #include "base/text.h"
@@ -22,6 +23,7 @@ void conn_init(struct conn *c, const struct service *service, const struct trans
                void *transport, uid_t uid)
 {
     *c = (struct conn){.service = service, .ops = ops, .transport = transport, .uid = uid};
+    c->call.fd = c->passed = -1;
     message_reader_init(&c->reader, VARLINK_MESSAGE_LIMIT);
     list_init(&c->watches);
 }
@@ -293,10 +295,12 @@ static bool flag(const json_t *message, const char *name, bool *out)
     return !v || json_is_null(v) || json_is_boolean(v);
 }
 
-static const struct answered *call_start(struct conn *c, json_t *message)
+/* fd: that was passed with it, or -1. */
+static const struct answered *call_start(struct conn *c, json_t *message, int fd)
 {
     struct call *call = &c->call;
-    *call = (struct call){.conn = c, .received_us = c->service->now_us(c->service->owner)};
+    *call =
+        (struct call){.conn = c, .fd = fd, .received_us = c->service->now_us(c->service->owner)};
     bool upgrade, ok = flag(message, "more", &call->more) &&
                        flag(message, "oneway", &call->oneway) && flag(message, "upgrade", &upgrade);
     const char *method = json_string_value(json_object_get(message, "method"));
@@ -320,7 +324,7 @@ static void conn_complain(struct conn *c, const struct error *e)
 {
     log_debug("a client of uid %u is disconnected: %s", (unsigned)c->uid, e->text);
     if (!c->call.conn) {
-        c->call = (struct call){.conn = c};
+        c->call = (struct call){.conn = c, .fd = -1};
         c->running = true; /* nothing is read behind a broken message */
         call_refuse(&c->call, ANSWER_BAD_VALUE, e->text);
     }
@@ -330,6 +334,15 @@ static void conn_complain(struct conn *c, const struct error *e)
 bool conn_behind(struct conn *c)
 {
     return !c->call.conn && !c->broken && message_reader_ready(&c->reader);
+}
+
+/* What was passed with the message that has its turn, or -1. */
+static int passed_take(struct conn *c)
+{
+    int fd = c->passed_with == c->taken++ ? c->passed : -1;
+    if (fd >= 0)
+        c->passed = -1;
+    return fd;
 }
 
 void conn_run(struct conn *c)
@@ -343,7 +356,8 @@ void conn_run(struct conn *c)
     if (rc < 0) {
         conn_complain(c, &e);
     } else if (rc > 0) {
-        call_start(c, message);
+        call_start(c, message, passed_take(c));
+        fd_close(&c->call.fd);
         json_decref(message);
     }
     c->running = false;
@@ -351,9 +365,32 @@ void conn_run(struct conn *c)
         c->ops->run_soon(c->transport);
 }
 
+/* Messages that end within the bytes. */
+static uint64_t messages_end(const char *bytes, size_t n)
+{
+    const char *at = bytes, *end = bytes + n;
+    uint64_t messages = 0;
+    for (; at < end && (at = memchr(at, 0, (size_t)(end - at))); at++)
+        messages++;
+    return messages;
+}
+
+void conn_take_passed(struct conn *c, const void *bytes, size_t n, int fd)
+{
+    if (c->broken || c->passed >= 0 || !n) {
+        fd_close(&fd);
+    } else {
+        /* Its message is the last one that begins here: what ends with the last byte began here. */
+        c->passed_with = c->fed + messages_end(bytes, n - 1);
+        c->passed = fd;
+    }
+    conn_take(c, bytes, n);
+}
+
 void conn_take(struct conn *c, const void *bytes, size_t n)
 {
     struct error e;
+    c->fed += messages_end(bytes, n);
     if (!c->broken && n && message_reader_feed(&c->reader, bytes, n, &e))
         conn_complain(c, &e);
 }
@@ -380,5 +417,6 @@ void conn_dispose(struct conn *c)
         struct conn_watch *w = container_of(node, struct conn_watch, node);
         w->closed(w);
     }
+    fd_close(&c->passed);
     message_reader_dispose(&c->reader);
 }

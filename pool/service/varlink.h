@@ -7,6 +7,11 @@
  * unread in its buffer, so replies come in the order of the calls, and what a client can make
  * us keep is bounded: one call, one buffer of VARLINK_MESSAGE_LIMIT, one output queue.
  *
+ * A client may pass one descriptor with a message (SCM_RIGHTS). It comes with the message's first
+ * byte, and the sendmsg(2) that passes it holds bytes of no other message. It is the handler's to read
+ * while that runs, and is closed then. A second one, while the first one's message waits for its turn,
+ * is closed at once.
+ *
  * No client is forgotten: a handler must return a `const struct answered *`, and only
  * call_reply, call_refuse, call_invalid and call_defer give one. What was deferred must be replied
  * later; if the client goes first, its `cancel` is called instead. Exactly one of the two.
@@ -33,6 +38,7 @@ struct conn;
 struct call {
     struct conn *conn; /* NULL: no call is open */
     bool more, oneway;
+    int fd;               /* passed with the message, or -1; closed when the handler has returned */
     uint64_t received_us; /* when its first byte could have been handled: the clock of transport */
     void (*cancel)(struct call *call); /* deferred, and the client is gone */
     void *owner;
@@ -92,7 +98,10 @@ struct conn {
     void *transport;
     uid_t uid;
     struct message_reader reader;
-    struct call call; /* the open one */
+    struct call call;     /* the open one */
+    uint64_t fed, taken;  /* messages that came whole, and those that have been handled */
+    int passed;           /* a descriptor whose message waits for its turn; -1: none */
+    uint64_t passed_with; /* that message: so many came before it */
     struct list watches;
     bool running; /* inside conn_run */
     bool broken;  /* has hung up: nothing is handled or sent any more */
@@ -102,6 +111,8 @@ void conn_init(struct conn *c, const struct service *service, const struct trans
                void *transport, uid_t uid);
 /* Bytes from the client: only buffered. */
 void conn_take(struct conn *c, const void *bytes, size_t n);
+/* The same with a descriptor that came with them, which is the connection's from now on. */
+void conn_take_passed(struct conn *c, const void *bytes, size_t n, int fd);
 /* Handles one message, if one is whole and no call is open. If another could follow, run_soon is
  * asked: what a client has sent at once takes turns with others. */
 void conn_run(struct conn *c);

@@ -99,9 +99,11 @@ struct world_ops {
     void (*alarm_at)(struct world *w, uint64_t at_us);
     void (*alarm_off)(struct world *w);
 
-    /* Starts a process. Fails at once, or `ended` will tell. */
-    int (*helper_start)(struct world *w, enum helper_kind kind, const struct helper_events *events,
-                        void *owner, struct helper **out, struct error *e);
+    /* Starts a process. Fails at once, or `ended` will tell. input: a descriptor that it gets as
+     * HELPER_INPUT_FD, and the caller keeps; -1: none. */
+    int (*helper_start)(struct world *w, enum helper_kind kind, int input,
+                        const struct helper_events *events, void *owner, struct helper **out,
+                        struct error *e);
     /* Never blocks. A message that cannot be sent shows as the helper's end. */
     void (*helper_send)(struct helper *h, const json_t *message);
     /* Asks it to take back what it does, and to end (SIGTERM). */

@@ -94,7 +94,7 @@ static void ops_alarm_off(struct world *w)
 
 /* ---- helpers ---- */
 
-static int ops_helper_start(struct world *w, enum helper_kind kind,
+static int ops_helper_start(struct world *w, enum helper_kind kind, int input,
                             const struct helper_events *events, void *owner, struct helper **out,
                             struct error *e)
 {
@@ -103,7 +103,7 @@ static int ops_helper_start(struct world *w, enum helper_kind kind,
     struct world_host *wh = host_of(w);
     char path[400];
     format_fits(path, sizeof path, "%s/%s", wh->libexec, names[kind]);
-    return helper_spawn(wh->loop, path, wh->log_level, events, owner, &wh->helpers, out, e);
+    return helper_spawn(wh->loop, path, wh->log_level, input, events, owner, &wh->helpers, out, e);
 }
 
 /* ---- the host's jobs, on threads ---- */

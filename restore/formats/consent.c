@@ -1,7 +1,6 @@
 /* What a save file may have of the host: see consent.h. */
 #include "restore/formats/consent.h"
 
-#include "base/array.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -35,7 +34,8 @@ static bool is_udev_name(const char *path, const char *real, const char *dir)
     char copy[PATH_MAX], parent[PATH_MAX];
     struct stat st;
     if (!is_within(dir, "/dev") || !is_within(real, "/dev") || stat(real, &st) ||
-        !S_ISBLK(st.st_mode) || !format_fits(copy, sizeof copy, "%s", path) || !realpath(dirname(copy), parent))
+        !S_ISBLK(st.st_mode) || !format_fits(copy, sizeof copy, "%s", path) ||
+        !realpath(dirname(copy), parent))
         return false;
     return is_within(parent, dir) && is_roots(parent);
 }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,6 +47,13 @@ static int source_report(const struct source *s, struct error *e)
     return 0;
 }
 
+/* For a pipe that somebody else has made non-blocking. */
+static int source_wait(const struct source *s)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLIN};
+    return poll(&p, 1, -1) < 0 && errno != EINTR ? -errno : 0;
+}
+
 /* Reads until n bytes are at hand, or fewer at the end of the file. */
 static int source_fill(struct source *s, size_t n, struct error *e)
 {
@@ -60,7 +68,7 @@ static int source_fill(struct source *s, size_t n, struct error *e)
             s->left += (size_t)got;
         else if (got == 0)
             return 0;
-        else if (errno == EINTR)
+        else if (errno == EINTR || (errno == EAGAIN && !source_wait(s)))
             rc = source_report(s, e); /* a signal may have come to stop us */
         else
             rc = error_errno(e, errno, "read the save file at byte %" PRIu64, s->offset + s->left);

@@ -583,17 +583,19 @@ static bool is_callers_mistake(int code)
            code == ENAMETOOLONG || code == ENXIO;
 }
 
-static int save_file_open(const char *path, int *fd, struct error *e)
+static int save_file_open(const struct import_options *o, int *fd, struct error *e)
 {
     struct stat st;
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = o->save_fd ? o->save_fd : open(o->save_path, O_RDONLY | O_CLOEXEC);
     int code = *fd < 0 ? errno : 0;
-    if (!code && !fstat(*fd, &st) && S_ISDIR(st.st_mode))
+    if (!code && fstat(*fd, &st))
+        code = errno;
+    if (!code && S_ISDIR(st.st_mode))
         code = EISDIR;
     if (!code)
         return 0;
     fd_close(fd);
-    error_errno(e, code, "open save file %s", path);
+    error_errno(e, code, "open save file %s", o->save_path);
     if (is_callers_mistake(code))
         e->code = ANSWER_BAD_VALUE;
     return e->code;
@@ -601,7 +603,7 @@ static int save_file_open(const char *path, int *fd, struct error *e)
 
 int import_save_file(const struct import_options *o, struct image_info *info, struct error *e)
 {
-    int fd, rc = save_file_open(o->save_path, &fd, e);
+    int fd, rc = save_file_open(o, &fd, e);
     if (rc)
         return rc;
     struct source src;

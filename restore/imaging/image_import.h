@@ -32,7 +32,8 @@ struct import_remarks {
 void import_remarks_dispose(struct import_remarks *r);
 
 struct import_options {
-    const char *save_path;  /* read */
+    const char *save_path;  /* read, unless it is open */
+    int save_fd;            /* it is, as this, which is closed in the end; 0: it is not */
     const char *image_path; /* written; must not exist */
     const char *base_path;  /* image file of the base to derive from; NULL: stored whole */
     const struct import_disk *disks;

@@ -154,6 +154,7 @@ static int run_import(json_t *request, json_t **result, struct error *e)
     if (rc)
         return rc;
     o.save_path = m.save;
+    o.save_fd = m.passed ? HELPER_INPUT_FD : 0;
     o.image_path = m.image;
     o.base_path = m.base;
     o.disk_digests = m.disk_digests;

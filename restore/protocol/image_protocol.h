@@ -28,6 +28,8 @@
 
 #define IMAGE_IMPORT(X, S)                                                                         \
     X(S, TEXT, NEEDED, save)                                                                       \
+    /* passed: it is open, as HELPER_INPUT_FD; save is what to call it */                          \
+    X(S, FLAG, OPTIONAL, passed)                                                                   \
     X(S, TEXT, NEEDED, image)                                                                      \
     X(S, TEXT, OPTIONAL, base)                                                                     \
     X(S, MAP, OPTIONAL, disks) /* {"xvda": "ro:/dev/x"} */                                         \

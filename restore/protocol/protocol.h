@@ -14,6 +14,7 @@
 #define RESTORE_PROTOCOL_H
 
 #define HELPER_FD 3
+#define HELPER_INPUT_FD 4 /* a file that the daemon was given for it; only if a message says so */
 #define HELPER_MESSAGE_LIMIT (1u << 20) /* bytes */
 
 #endif

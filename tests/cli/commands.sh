@@ -22,24 +22,25 @@ no() {
 image='{"name":"web","id":"6f1c","base":null,"guest":"pvh","vcpus":2,"memory_kib":409600,"pages":102400,"zero_pages":2400,"stored_pages":100000,"file":"/var/lib/dompool/images/6f1c.img","file_bytes":419430400,"created_ms":'$((now - 3700000))',"disks":[{"vdev":"xvda","kind":"cow","path":"/dev/vg/web","size_bytes":null},{"vdev":"xvdb","kind":"scratch","path":null,"size_bytes":1073741824}],"slots":3,"leases":1}'
 
 case_is "image import"
-request='{"name":"web","path":"/srv/web.save","disks":{"xvda":"cow:/dev/vg/web"}}'
+touch "$T/web.save" # which the command opens
+request='{"name":"web","path":"'$T'/web.save","disks":{"xvda":"cow:/dev/vg/web"}}'
 script='[{"expect":{"method":"io.dompool.ImageImport","parameters":'$request',"more":true},"replies":[
   {"parameters":{"done_bytes":10,"total_bytes":100},"continues":true},
   {"parameters":{"done_bytes":100,"total_bytes":100},"continues":true},
   {"parameters":{"image":'$image',"done_bytes":100,"total_bytes":100}}]}]'
-fake 0 "$script" image import web /srv/web.save --disk xvda=cow:/dev/vg/web
+fake 0 "$script" image import web "$T/web.save" --disk xvda=cow:/dev/vg/web
 out_is <<'END'
 imported web: pvh, 2 vCPUs, 400.0 MiB of memory, 400.0 MiB on disk
 END
 err_is </dev/null
-fake 0 "$script" image import --json web /srv/web.save --disk=xvda=cow:/dev/vg/web
+fake 0 "$script" image import --json web "$T/web.save" --disk=xvda=cow:/dev/vg/web
 echo "{\"image\":$image,\"warnings\":[]}" | out_is
 
 case_is "image import: derived"
 derived=$(echo "$image" | sed 's/"base":null/"base":"b","delta_pages":1100,"repeated_pages":10,"free_pages":20/; s/"zero_pages":2400/"zero_pages":100/')
-script='[{"expect":{"method":"io.dompool.ImageImport","parameters":{"name":"web","path":"/w","base":"b","disks":{},"replace":true,"disk_digests":true},"more":true},"replies":[
+script='[{"expect":{"method":"io.dompool.ImageImport","parameters":{"name":"web","path":"'$T'/web.save","base":"b","disks":{},"replace":true,"disk_digests":true},"more":true},"replies":[
   {"parameters":{"image":'$derived',"warnings":["the delta is large"]}}]}]'
-fake 0 "$script" image import web /w --base b --replace --disk-digests
+fake 0 "$script" image import web "$T/web.save" --base b --replace --disk-digests
 out_is <<'END'
 imported web: pvh, 2 vCPUs, 400.0 MiB of memory, 1100 pages differ from its base, 400.0 MiB on disk
 END
@@ -50,16 +51,28 @@ END
 case_is "image import: disks that nobody has named"
 script='[{"replies":[{"error":"io.dompool.DisksNotAllowed","parameters":{"text":"the save file asks for 2 disks",
   "disks":{"xvda":"cow:/dev/vg/web","xvdb":"ro:/srv/it'"'"'s \u001b[31m; rm.iso"}}}]}]'
-fake 1 "$script" image import web /srv/web.save
+fake 1 "$script" image import web "$T/web.save"
 err_is <<'END'
 dompool: DisksNotAllowed: the save file asks for 2 disks
-dompool: the same command with the disks that the save file names: --disk xvda=cow:/dev/vg/web --disk 'xvdb=ro:/srv/it'\''s ?[31m; rm.iso'
+dompool: if the guest may have the disks, repeat the command and add --disk xvda=cow:/dev/vg/web --disk 'xvdb=ro:/srv/it'\''s ?[31m; rm.iso'
 END
 out_plain
-fake 1 '[{"replies":[{"error":"io.dompool.DisksNotAllowed","parameters":{"text":"x","disks":7}}]}]' image import web /w
+fake 1 '[{"replies":[{"error":"io.dompool.DisksNotAllowed","parameters":{"text":"x","disks":7}}]}]' image import web "$T/web.save"
 err_is <<'END'
 dompool: DisksNotAllowed: x
 END
+
+case_is "image import: files that cannot be read"
+run 74 "$DOMPOOL" image import web "$T/nothing"
+err_is <<END
+dompool: open save file $T/nothing: No such file or directory
+END
+run 74 "$DOMPOOL" image import web "$T"
+err_is <<END
+dompool: open save file $T: Is a directory
+END
+run 74 script -qec "$DOMPOOL image import web -" /dev/null
+out_has "standard input is a terminal"
 
 case_is "image capture"
 script='[{"expect":{"method":"io.dompool.ImageCapture","parameters":{"name":"web","domain":"l7","base":"b","disks":{"xvda":"ro:/d"},"disk_digests":true,"stop":true,"timeout_ms":5000},"more":true},"replies":[
@@ -112,16 +125,16 @@ echo "{\"image\":\"web\",\"path\":\"$T/x.save\"}" | out_is
 cd / || exit 1
 
 case_is "image import: relative paths"
-script='[{"expect":{"method":"io.dompool.ImageImport","parameters":{"name":"web","path":"'$T'/w.save","disks":{"xvda":"ro:'$T'/d.img","xvdb":"scratch:1G"}},"more":true},"replies":[{"error":"io.dompool.ImageRefused","parameters":{"text":"w.save: truncated at byte 12"}}]}]'
+script='[{"expect":{"method":"io.dompool.ImageImport","parameters":{"name":"web","path":"'$T'/web.save","disks":{"xvda":"ro:'$T'/d.img","xvdb":"scratch:1G"}},"more":true},"replies":[{"error":"io.dompool.ImageRefused","parameters":{"text":"w.save: truncated at byte 12"}}]}]'
 cd "$T" || exit 1
-fake 1 "$script" image import web w.save --disk xvda=ro:d.img --disk xvdb=scratch:1G
+fake 1 "$script" image import web web.save --disk xvda=ro:d.img --disk xvdb=scratch:1G
 err_is <<'END'
 dompool: ImageRefused: w.save: truncated at byte 12
 END
 cd / || exit 1
 
 case_is "image import: the daemon dies"
-fake 2 '[{"replies":[{"parameters":{"done_bytes":10,"total_bytes":100},"continues":true}],"end":true}]' image import web /x
+fake 2 '[{"replies":[{"parameters":{"done_bytes":10,"total_bytes":100},"continues":true}],"end":true}]' image import web "$T/web.save"
 err_has "the connection to the daemon at "
 err_has "the daemon closed the connection"
 
@@ -392,7 +405,7 @@ run 74 "$FAKE" "$(ask ImageList "" '{"images":[]}')" sh -c '"$0" image list >&- 
 case_is "progress on a terminal only"
 script='[{"replies":[{"parameters":{"done_bytes":10,"total_bytes":100},"continues":true},{"parameters":{"image":'$image'}}]}]'
 if command -v script >/dev/null; then
-    run 0 "$FAKE" "$script" script -qec "$DOMPOOL image import web /x" /dev/null
+    run 0 "$FAKE" "$script" script -qec "$DOMPOOL image import web $T/web.save" /dev/null
     out_has "importing web:  10%, 10 B of 100 B"
 fi
 

@@ -82,6 +82,30 @@ out_has '{"image":{"name":"web",'
 dp 0 image list --json
 out_has '{"images":[{"name":"web",'
 
+case_is "import of what is no file by name"
+passed() { # BYTES: what the helper of the last import has read
+    got=$(cat "$T"/host/passed.*)
+    rm -f "$T"/host/passed.*
+    [ "$got" = "$1" ] || problem "the helper read $got bytes instead of $1"
+}
+rm -f "$T"/host/passed.*
+run 0 sh -c "cat '$T/web.save' | '$DOMPOOL' image import piped -"
+out_has "imported piped: "
+passed 65536
+run 0 bash -c "'$DOMPOOL' image import piped --replace <(head -c 5000 '$T/web.save')"
+passed 5000
+run 0 sh -c "'$DOMPOOL' image import piped --replace /dev/stdin <'$T/web.save'"
+passed 65536
+dp 0 image import piped --replace "$T/web.save"
+passed 65536
+dp 74 image import piped --replace "$T/nothing"
+dp 0 image rm piped
+dp 0 call ImageImport "{\"name\":\"piped\",\"path\":\"$T/web.save\"}" # the daemon opens it
+[ -z "$(find "$T/host" -name 'passed.*')" ] || problem "a descriptor came from nowhere"
+dp 1 call ImageImport '{"name":"x","path":"-"}'
+err_has "dompool: BadValue: "
+dp 0 image rm piped
+
 case_is "pool"
 dp 0 pool set web min=2
 out_has "web "

@@ -10,12 +10,15 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -543,6 +546,84 @@ static void large_request(void **state)
     server_stop(&s, d);
 }
 
+/* ---- descriptors ---- */
+
+/* What one receive gives: the descriptor's file size in *passed, -1 for none. */
+static ssize_t receive(int fd, char *buf, size_t size, long *passed)
+{
+    union {
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec part = {buf, size};
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = sizeof control.bytes};
+    ssize_t n = recvmsg(fd, &m, 0);
+    const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+    *passed = -1;
+    if (c) {
+        struct stat st;
+        int got;
+        memcpy(&got, CMSG_DATA(c), sizeof got);
+        assert_int_equal(c->cmsg_len, CMSG_LEN(sizeof got));
+        assert_int_equal(fstat(got, &st), 0);
+        *passed = (long)st.st_size;
+        close(got);
+    }
+    return n;
+}
+
+/* Each leaves with the first byte of its request, in a piece of its own: the request behind it waits. */
+static void passing(void **state)
+{
+    (void)state;
+    static const struct turn nothing[] = {{0}};
+    struct server s;
+    struct log log = {0};
+    struct dompool *d = server_start(&s, nothing, false);
+    pthread_join(s.thread, NULL); /* it has closed its end: this test has its own */
+    dompool_close(d);
+    assert_int_equal(dompool_connect(s.path, &d), 0);
+    int conn = accept(s.listener, NULL, NULL);
+    for (int i = 0; i < 6; i++) {
+        int fd = memfd_create("passed", MFD_CLOEXEC);
+        assert_int_equal(ftruncate(fd, i), 0);
+        int rc = i % 3 ? dompool_start_passing(d, "Take", NULL, fd, 0, log_answer, &log)
+                       : dompool_start(d, "Plain", NULL, 0, log_answer, &log);
+        assert_int_equal(rc, 0);
+        close(fd); /* the library has its own */
+    }
+    assert_int_equal(dompool_start_passing(d, "Take", NULL, -1, 0, log_answer, &log), -EBADF);
+    assert_int_equal(dompool_start_passing(d, "Take", NULL, 9999, 0, log_answer, &log), -EBADF);
+    assert_int_equal(dompool_dispatch(d), 0);
+    for (int i = 0; i < 6; i++) {
+        char buf[1000];
+        long passed;
+        ssize_t n = receive(conn, buf, sizeof buf, &passed);
+        assert_true(n > 0 && !buf[n - 1]);
+        /* A request without one may be received together with what follows. */
+        const char *last = buf;
+        for (; last + strlen(last) + 1 < buf + n; last += strlen(last) + 1, i++)
+            assert_non_null(strstr(last, "Plain"));
+        assert_int_equal(passed, i % 3 ? i : -1);
+        assert_non_null(strstr(last, i % 3 ? "Take" : "Plain"));
+    }
+    /* One that has not left goes with the handle. */
+    int fd = memfd_create("passed", MFD_CLOEXEC), next = dup(fd);
+    close(next);
+    assert_int_equal(dompool_start_passing(d, "Take", NULL, fd, 0, log_answer, &log), 0);
+    assert_int_equal(fcntl(next, F_GETFD) >= 0, 1);
+    close(conn);
+    dompool_close(d);
+    assert_int_equal(fcntl(next, F_GETFD), -1);
+    close(fd);
+    close(s.listener);
+    unlink(s.path);
+    rmdir(s.dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -562,6 +643,7 @@ int main(void)
         cmocka_unit_test(callbacks_of_the_lost),
         cmocka_unit_test(callbacks_at_close),
         cmocka_unit_test(large_request),
+        cmocka_unit_test(passing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -204,8 +204,8 @@ static void say(struct helper *h, json_t *message)
 
 static void helper_fail(struct helper *h, const char *answer, const char *text)
 {
-    say(h, json_pack("{s:s, s:s, s:s, s:s}", "event", "failed", "answer", answer, "error", text,
-                     "stage", "test"));
+    say(h, json_pack("{s:s, s:s, s:s, s:s, s:O*}", "event", "failed", "answer", answer, "error",
+                     text, "stage", "test", "disks", h->sim->missing));
     if (!h->ended)
         helper_die(h);
 }
@@ -597,25 +597,11 @@ static void recorded(struct helper *h)
     helper_die(h);
 }
 
-/* An import whose disks nobody has named. */
-static void work_asks(struct helper *h)
-{
-    work_undo(h);
-    say(h, json_pack("{s:s, s:s, s:s, s:O}", "event", "failed", "answer", "DisksNotAllowed",
-                     "error", "told to ask", "disks", h->sim->missing));
-    if (!h->ended)
-        helper_die(h);
-}
-
 static void work_done(struct sim *s, void *arg)
 {
     struct helper *h = arg;
-    if (h->fate == FATE_WORK_FAILS && s->missing) {
-        work_asks(h);
-        return;
-    }
     if (h->fate == FATE_WORK_FAILS) {
-        work_refuse(h, "ImageRefused", "told to fail");
+        work_refuse(h, s->missing ? "DisksNotAllowed" : "ImageRefused", "told to fail");
         return;
     }
     if (h->rotten) {
@@ -728,10 +714,13 @@ static enum sim_fate draw_fate(struct sim *s, enum helper_kind kind)
     return fate;
 }
 
-int sim_helper_start(struct world *w, enum helper_kind kind, const struct helper_events *events,
-                     void *owner, struct helper **out, struct error *e)
+int sim_helper_start(struct world *w, enum helper_kind kind, int input,
+                     const struct helper_events *events, void *owner, struct helper **out,
+                     struct error *e)
 {
     struct sim *s = container_of(w, struct sim, world);
+    if (kind == HELPER_IMAGE)
+        s->input = input;
     enum sim_fate fate = draw_fate(s, kind);
     if (fate == FATE_NO_START)
         return error_set(e, -ENOENT, "start helper: no such file");

@@ -1,6 +1,7 @@
 /* Which disks an import may have without their being named, and how a refusal names them. */
 #include "tests/sim/fixture.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,7 +67,7 @@ static void test_refusal(void **state)
         json_t *reply = sim_ask(root, "ImageImport", import_of("x", NULL, false), 5000);
         assert_string_equal(sim_error_name(reply), "DisksNotAllowed");
         const json_t *parameters = json_object_get(reply, "parameters");
-        assert_string_equal(text_of(parameters, "text"), "told to ask");
+        assert_string_equal(text_of(parameters, "text"), "told to fail");
         expect_json(json_object_get(parameters, "disks"), said[i][1]);
         json_decref(reply);
     }
@@ -93,6 +94,34 @@ static void test_warnings(void **state)
     sim_end(&sim);
 }
 
+/* A file that the client has opened is handed to the helper; its path is only what it is called. */
+static void test_passed(void **state)
+{
+    static const char call[] =
+        "{\"method\":\"io.dompool.ImageImport\",\"parameters\":{\"name\":\"x\","
+        "\"path\":\"standard input\",\"replace\":true}}";
+    (void)state;
+    begin_with(BASE, NULL);
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    root->sent++;
+    conn_take_passed(&root->conn, call, sizeof call, fd);
+    conn_run(&root->conn);
+    sim_run(&sim, 5000);
+    json_t *reply = sim_reply(root);
+    answer(reply);
+    json_decref(reply);
+    assert_int_equal(sim.input, fd);
+    assert_true(json_is_true(asked("passed")));
+    assert_string_equal(json_string_value(asked("save")), "standard input");
+    assert_int_equal(fcntl(fd, F_GETFD), -1); /* nobody keeps it */
+    expect("ImageImport", import_of("x", NULL, true), NULL);
+    assert_int_equal(sim.input, -1);
+    assert_false(json_is_true(asked("passed")));
+    expect_text("ImageImport", json_pack("{s:s, s:s}", "name", "y", "path", "standard input"),
+                "BadValue", "or its descriptor must be passed");
+    sim_end(&sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +129,7 @@ int main(void)
         cmocka_unit_test(test_no_directories),
         cmocka_unit_test(test_refusal),
         cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_passed),
     };
     tests_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);

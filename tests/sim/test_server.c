@@ -1,6 +1,6 @@
 /*
- * pool/service/server.h on a real socket, with a service of three methods: what users may leave
- * unread. Needs root, for clients of two users.
+ * pool/service/server.h on a real socket, with a service of its own: what users may leave unread, and
+ * the descriptors that they pass. Needs root, for clients of two users.
  */
 #include "base/io.h"
 #include "base/log.h"
@@ -8,11 +8,13 @@
 #include "pool/service/server.h"
 #include "tests/cmocka.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -39,6 +41,16 @@ static const struct answered *big(struct call *call, void *owner, const json_t *
     return call_reply(call, reply);
 }
 
+/* Says how long the file is that was passed; -1: none was. */
+static const struct answered *size(struct call *call, void *owner, const json_t *given)
+{
+    struct stat st;
+    (void)owner;
+    (void)given;
+    return call_reply(call, json_pack("{s:i}", "size",
+                                      call->fd < 0 || fstat(call->fd, &st) ? -1 : (int)st.st_size));
+}
+
 static uint64_t now_us(void *owner)
 {
     (void)owner;
@@ -46,7 +58,7 @@ static uint64_t now_us(void *owner)
 }
 
 static const struct param none[] = {{0}};
-static const struct method methods[] = {{"Big", none, false, big}};
+static const struct method methods[] = {{"Big", none, false, big}, {"Size", none, false, size}};
 
 _Noreturn static void serve(const struct server_limits *limits)
 {
@@ -199,10 +211,120 @@ static void unread_of_a_user(void **state)
     server_end();
 }
 
+/* ---- descriptors ---- */
+
+/* Descriptors of the server's process. */
+static unsigned server_fds(void)
+{
+    char path[64];
+    unsigned n = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)server_pid);
+    DIR *d = opendir(path);
+    while (d && readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+/* Sends bytes with n descriptors, of files of 1, 2, ... bytes. */
+static void pass(const struct client *c, const char *bytes, size_t len, int n)
+{
+    union {
+        char bytes[CMSG_SPACE(200 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    int fds[200];
+    struct iovec part = {(void *)(uintptr_t)bytes, len};
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
+                       .msg_controllen = CMSG_SPACE((size_t)n * sizeof(int))};
+    memset(&control, 0, sizeof control);
+    for (int i = 0; i < n; i++) {
+        fds[i] = memfd_create("passed", MFD_CLOEXEC);
+        if (ftruncate(fds[i], i + 1))
+            _exit(98);
+    }
+    struct cmsghdr *head = CMSG_FIRSTHDR(&m);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN((size_t)n * sizeof(int));
+    memcpy(CMSG_DATA(head), fds, (size_t)n * sizeof(int));
+    if (sendmsg(c->fd, &m, MSG_NOSIGNAL) < 0)
+        _exit(97);
+    for (int i = 0; i < n; i++)
+        close(fds[i]);
+}
+
+static const char size_call[] = "{\"method\":\"test.Size\"}";
+
+/* The size that the server sees, 0: none. */
+static int size_seen(struct client *c)
+{
+    json_t *reply;
+    if (message_receive(c->fd, &c->reader, &reply, NULL) != 1)
+        _exit(96);
+    json_t *seen = json_object_get(json_object_get(reply, "parameters"), "size");
+    int got = (int)json_integer_value(seen);
+    json_decref(reply);
+    return got < 0 ? 0 : got;
+}
+
+static int pass_one(void)
+{
+    struct client c;
+    client_open(&c);
+    pass(&c, size_call, sizeof size_call, 1);
+    return size_seen(&c);
+}
+
+/* The first of many counts. */
+static int pass_many(void)
+{
+    struct client c;
+    client_open(&c);
+    pass(&c, size_call, sizeof size_call, 60);
+    int seen = size_seen(&c);
+    pass(&c, size_call, sizeof size_call, 200); /* more than one receive takes */
+    return 10 * seen + size_seen(&c);
+}
+
+/* Bytes that never become a message, each with descriptors; the connection stays. Says how many of
+ * them the server keeps. */
+static int flood(void)
+{
+    struct client c;
+    client_open(&c);
+    send(c.fd, "{", 1, MSG_NOSIGNAL);
+    usleep(100000);
+    unsigned before = server_fds();
+    for (int i = 0; i < 300; i++)
+        pass(&c, " ", 1, 10);
+    usleep(300000);
+    return (int)(server_fds() - before);
+}
+
+static void descriptors(void **state)
+{
+    (void)state;
+    assert_int_equal(geteuid(), 0);
+    server_start(&(struct server_limits){16, 16, 2u << 20});
+    unsigned before = server_fds();
+    assert_int_equal(as_user(0, pass_one), 1);
+    assert_int_equal(as_user(NOBODY, pass_one), 0);
+    assert_int_equal(as_user(0, pass_many), 11);
+    assert_int_equal(as_user(NOBODY, pass_many), 0);
+    assert_int_equal(as_user(0, flood), 1);
+    usleep(100000);
+    assert_int_equal(server_fds(), before); /* all of them went with their connections */
+    server_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unread_of_a_user),
+        cmocka_unit_test(descriptors),
     };
     signal(SIGPIPE, SIG_IGN);
     log_init("test", LOG_LEVEL_ERROR);

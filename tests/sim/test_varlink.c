@@ -4,8 +4,13 @@
 #include "pool/service/varlink.h"
 #include "tests/cmocka.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static char sent[1 << 16]; /* what the service has sent, messages parted by newlines */
 static size_t used;
@@ -63,6 +68,16 @@ static const struct answered *later(struct call *call, void *owner, const json_t
     return call_defer(call, call_cancelled, NULL);
 }
 
+/* Says how long the file is that was passed; -1: none was. */
+static const struct answered *size(struct call *call, void *owner, const json_t *given)
+{
+    struct stat st;
+    (void)owner;
+    (void)given;
+    return call_reply(call, json_pack("{s:i}", "size",
+                                      call->fd < 0 || fstat(call->fd, &st) ? -1 : (int)st.st_size));
+}
+
 static const struct answered *no_memory(struct call *call, void *owner, const json_t *given)
 {
     (void)owner;
@@ -77,6 +92,7 @@ static const struct param none[] = {{0}};
 static const struct method methods[] = {{"Echo", echo_params, false, echo},
                                         {"Later", none, false, later},
                                         {"Root", none, true, echo},
+                                        {"Size", none, false, size},
                                         {"NoMemory", none, false, no_memory}};
 
 static uint64_t now(void *owner)
@@ -342,6 +358,86 @@ static void test_every_cut(void **state)
     }
 }
 
+/* ---- descriptors ---- */
+
+#define SIZE "{\"method\":\"io.test.Size\"}"
+#define ECHO "{\"method\":\"io.test.Echo\"}"
+
+/* A descriptor of a file of so many bytes. */
+static int file_of(int bytes)
+{
+    int fd = memfd_create("passed", MFD_CLOEXEC);
+    assert_true(fd >= 0 && !ftruncate(fd, bytes));
+    return fd;
+}
+
+static bool is_closed(int fd)
+{
+    return fcntl(fd, F_GETFD) < 0 && errno == EBADF;
+}
+
+static void run_all(void)
+{
+    do {
+        run_soon = false;
+        conn_run(&conn);
+    } while (run_soon);
+}
+
+/* It belongs to the last message that begins within the bytes it came with, wherever they are cut. */
+static void test_passed(void **state)
+{
+    static const char text[] = ECHO "\0" SIZE;
+    size_t second = sizeof ECHO;
+    (void)state;
+    for (size_t from = 0; from <= second; from += second)
+        for (size_t to = second + 1; to <= sizeof text; to++) {
+            int fd = file_of((int)to);
+            char wanted[80];
+            snprintf(wanted, sizeof wanted,
+                     "{\"parameters\":{}}\n{\"parameters\":{\"size\":%zu}}\n", to);
+            conn_take(&conn, text, from);
+            conn_take_passed(&conn, text + from, to - from, fd);
+            assert_false(is_closed(fd));
+            conn_take(&conn, text + to, sizeof text - to);
+            run_all();
+            expect(wanted);
+            assert_true(is_closed(fd));
+        }
+    feed(SIZE); /* the next one has none */
+    expect("{\"parameters\":{\"size\":-1}}\n");
+}
+
+/* A method that takes none, an error, a hang-up: it is closed. A second one is closed at once. */
+static void test_passed_in_vain(void **state)
+{
+    static const char *const others[] = {ECHO, "{\"method\":\"io.test.Nope\"}",
+                                         "{\"method\":\"io.test.Root\"}", "{\"method\":7}"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        int fd = file_of(1);
+        conn_take_passed(&conn, others[i], strlen(others[i]) + 1, fd);
+        run_all();
+        assert_true(is_closed(fd));
+    }
+    used = 0;
+    int first = file_of(11), second = file_of(22);
+    conn_take_passed(&conn, SIZE, sizeof SIZE, first);
+    conn_take_passed(&conn, SIZE, sizeof SIZE, second);
+    assert_true(is_closed(second));
+    run_all();
+    expect("{\"parameters\":{\"size\":11}}\n{\"parameters\":{\"size\":-1}}\n");
+    int late = file_of(3);
+    conn_take_passed(&conn, "{\"me", 4, late);
+    conn_dispose(&conn);
+    assert_true(is_closed(late));
+    conn_init(&conn, &service, &transport, NULL, 1000);
+    feed("x"); /* and of a client that was told to go */
+    late = file_of(3);
+    conn_take_passed(&conn, SIZE, sizeof SIZE, late);
+    assert_true(is_closed(late));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -350,7 +446,7 @@ int main(void)
         TEST(test_calls),     TEST(test_standard_errors), TEST(test_broken_clients),
         TEST(test_too_large), TEST(test_deferred),        TEST(test_turns),
         TEST(test_members),   TEST(test_client_dies),     TEST(test_no_memory_and_slow_readers),
-        TEST(test_every_cut),
+        TEST(test_every_cut), TEST(test_passed),          TEST(test_passed_in_vain),
     };
     log_init("test", LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

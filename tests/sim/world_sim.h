@@ -116,6 +116,7 @@ struct sim {
     unsigned stranded;  /* domains that a killed capture has left suspended */
     json_t *asked;      /* the last message to an image helper */
     struct uuid saved;  /* of the domain whose state these have; none: it is not said */
+    int input;          /* that the last image helper was given; -1: none */
     json_t *disks;      /* of the images that are made from now on; NULL: one of each kind */
     json_t *missing;    /* disks that an import which fails asks for; NULL: it is refused */
     json_t *warnings;   /* that come with what image helpers have done; NULL: none */
@@ -207,8 +208,9 @@ struct entry *sim_entry_at_path(struct sim *s, const char *path);
 void sim_changed(struct sim *s);
 
 /* sim_helpers.c: helpers and image files. */
-int sim_helper_start(struct world *w, enum helper_kind kind, const struct helper_events *events,
-                     void *owner, struct helper **out, struct error *e);
+int sim_helper_start(struct world *w, enum helper_kind kind, int input,
+                     const struct helper_events *events, void *owner, struct helper **out,
+                     struct error *e);
 void sim_helper_send(struct helper *h, const json_t *message);
 void sim_helper_stop(struct helper *h);
 void sim_helper_kill(struct helper *h);

@@ -109,8 +109,11 @@ static void links_of_udev(void **state)
 {
     static const struct {
         const char *link, *to;
-    } links[] = {{"vg/lv", "../node"}, {"vg/out", "/etc/passwd"}, {"vg/file", "../file"},
-                 {"vg/null", "/dev/null"}, {"vg/open/lv", "../../node"}};
+    } links[] = {{"vg/lv", "../node"},
+                 {"vg/out", "/etc/passwd"},
+                 {"vg/file", "../file"},
+                 {"vg/null", "/dev/null"},
+                 {"vg/open/lv", "../../node"}};
     char top[] = "/dev/dompool-test-XXXXXX", vg[64], path[96];
     (void)state;
     if (!mkdtemp(top))

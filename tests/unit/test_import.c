@@ -510,6 +510,82 @@ static void helper_imports(void **state)
     assert_int_equal(WEXITSTATUS(helper_end(&h)), 1);
 }
 
+/* A writer that takes its time, on a pipe whose other end does not wait by itself. */
+static pid_t pipe_writer(const char *path, int *out)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_int_equal(fcntl(ends[0], F_SETFL, O_NONBLOCK), 0);
+    pid_t pid = fork();
+    if (!pid) {
+        char *bytes;
+        size_t len;
+        if (read_file(path, 1 << 20, &bytes, &len, NULL))
+            _exit(1);
+        for (size_t at = 0; at < len; at += 5000) {
+            usleep(1000);
+            (void)!write(ends[1], bytes + at, len - at < 5000 ? len - at : 5000);
+        }
+        _exit(0);
+    }
+    close(ends[1]);
+    *out = ends[0];
+    return pid;
+}
+
+static void from_a_pipe(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct image_info info;
+    struct stream_build b;
+    stream_build_init(&b, PV);
+    write_save_file(&b);
+    stream_build_dispose(&b);
+    struct import_options o = {.trusted = true, .save_path = "standard input"};
+    o.image_path = scratch_path(&dir, "x.img");
+    pid_t writer = pipe_writer(scratch_path(&dir, "s"), &o.save_fd);
+    int rc = import_save_file(&o, &info, &e);
+    if (rc)
+        fail_msg("%s", e.text);
+    assert_int_equal(info.entries, BUILD_PFN_ZERO);
+    assert_int_equal(fcntl(o.save_fd, F_GETFD), -1);
+    assert_int_equal(waitpid(writer, NULL, 0), writer);
+    o.save_fd = open(dir.dir, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(import_save_file(&o, &info, &e), ANSWER_BAD_VALUE);
+    assert_says(e.text, "standard input");
+    assert_says(e.text, "directory");
+}
+
+/* The helper has the file as its fifth descriptor; what its path names is not looked at. */
+static void helper_is_passed_a_file(void **state)
+{
+    (void)state;
+    struct helper h;
+    struct error e;
+    struct stream_build b;
+    stream_build_init(&b, PV);
+    write_save_file(&b);
+    stream_build_dispose(&b);
+    int save = open(scratch_path(&dir, "s"), O_RDONLY | O_CLOEXEC);
+    int high = fcntl(save, F_DUPFD_CLOEXEC, 20), before = fcntl(HELPER_INPUT_FD, F_DUPFD, 20);
+    dup2(high, HELPER_INPUT_FD); /* in place of what this process has there */
+    helper_start(&h);
+    dup2(before, HELPER_INPUT_FD);
+    close(high);
+    close(save);
+    close(before);
+    json_t *o =
+        json_pack("{ss ss sb ss s{ss}}", "op", "import", "save", "/nonexistent", "passed", 1,
+                  "image", scratch_path(&dir, "x.img"), "disks", "xvda", "cow:/dev/vg/disk");
+    assert_int_equal(message_send(h.fd, o, &e), 0);
+    json_decref(o);
+    o = helper_hear(&h);
+    assert_string_equal(json_string_value(json_object_get(o, "event")), "done");
+    json_decref(o);
+    assert_int_equal(helper_end(&h), 0);
+}
+
 static void helper_asks(void **state)
 {
     (void)state;
@@ -713,6 +789,8 @@ int main(void)
         TEST_IN_DIR(control_characters),
         TEST_IN_DIR(helper_imports),
         TEST_IN_DIR(helper_asks),
+        TEST_IN_DIR(from_a_pipe),
+        TEST_IN_DIR(helper_is_passed_a_file),
         TEST_IN_DIR(helper_refuses),
         TEST_IN_DIR(helper_by_hand),
         TEST_IN_DIR(helper_stops),

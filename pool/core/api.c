@@ -221,22 +221,6 @@ static json_t *sample_json(const struct figures *f, bool median)
     return json_integer((json_int_t)sorted[f->n_samples / 2]);
 }
 
-static unsigned active_leases(const struct core *core)
-{
-    unsigned n = 0;
-    list_each (node, &core->leases)
-        n += lease_at(node)->state == LEASE_ACTIVE;
-    return n;
-}
-
-static unsigned faulty_leases(const struct core *core)
-{
-    unsigned n = 0;
-    list_each (node, &core->leases)
-        n += lease_at(node)->state == LEASE_ACTIVE && lease_at(node)->slot->fault[0];
-    return n;
-}
-
 static const struct answered *status_show(struct call *call, void *owner, const json_t *given)
 {
     struct core *core = owner;
@@ -251,10 +235,10 @@ static const struct answered *status_show(struct call *call, void *owner, const 
         (json_int_t)((core_now_us(core) - core->started_us) / 1000), "xen", (int)l->xen_ok,
         "host_total_kib", (json_int_t)l->memory.total_kib, "host_free_kib",
         (json_int_t)l->memory.free_kib, "disk_total_bytes", (json_int_t)l->disk.total_bytes,
-        "disk_free_bytes", (json_int_t)l->disk.free_bytes, "leases", (int)active_leases(core),
-        "faulty_leases", (int)faulty_leases(core), "allocations", (json_int_t)f->allocations,
-        "failures", (json_int_t)f->failures, "last_allocate_us", sample_json(f, false),
-        "median_allocate_us", sample_json(f, true), "lost_images", lost_to_json(core));
+        "disk_free_bytes", (json_int_t)l->disk.free_bytes, "leases", (int)core->active,
+        "faulty_leases", (int)core->faulty, "allocations", (json_int_t)f->allocations, "failures",
+        (json_int_t)f->failures, "last_allocate_us", sample_json(f, false), "median_allocate_us",
+        sample_json(f, true), "lost_images", lost_to_json(core));
     if (json_object_update(reply, pools)) {
         json_decref(reply);
         reply = NULL;

@@ -82,12 +82,13 @@ static int capture_check(const struct lease *l, const struct capture_request *rq
         return 0;
     if (l->slot->state == SLOT_SAVED)
         return error_set(e, ANSWER_DOMAIN_STATE,
-                         "domain %s is saved in a file: restore it first (xl restore)", l->name);
+                         "domain %s is saved in a file: restore it first (xl restore)",
+                         l->label.name);
     if (!rq->disks && !lease_disks_known(l))
         return error_set(e, ANSWER_BAD_VALUE,
                          "domain %s runs an older version of image %s, whose disks are not on "
                          "record any more: name them",
-                         l->name, l->pool->set.image->row.name);
+                         l->label.name, l->pool->set.image->row.name);
     return 0;
 }
 

@@ -13,18 +13,15 @@
 #include "pool/core/set_call.h"
 #include "pool/core/slot_helper.h"
 #include "pool/core/slot_reap.h"
+#include "pool/core/survey.h"
 #include "pool/core/versions.h"
 #include "pool/core/wait_call.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#define LIST_MS 30000 /* events tell of domains that end; this is for those that were lost */
-#define LIST_SUSPENDED_MS 1000
-#define LIST_RETRY_MS 1000    /* after a listing that failed */
+#define LIST_RETRY_MS 1000    /* after a listing that failed, and after the first one */
 #define MEASURE_MS 5000       /* a guest that fills a disk is no event */
 #define MEASURE_SHORT_MS 1000 /* nor is memory that a balloon gives back */
-#define LIST_BUSY_MS 100      /* a lease's domain ended while the lease was being committed */
 
 /* ---- background work, in its order ---- */
 
@@ -59,6 +56,8 @@ static void work(struct core *core)
         core_kick_later(core, aside_ms);
     } else {
         leases_put_traces(core);
+        if (survey_turn(core))
+            core_kick(core);
         slots_reap_queued(core);
         refill(core);
     }
@@ -66,110 +65,19 @@ static void work(struct core *core)
     core_stop_check(core);
 }
 
-/* ---- what a listing says of each slot ---- */
+/* ---- a listing ---- */
 
-/*
- * A leased domain that has shut down for "suspend" is being saved by xl save: it is left alone,
- * and either runs on or is destroyed by xl. Then it is in a file, and the lease keeps its disks for
- * the domain of the same UUID that xl restore makes of it. Returns why the lease ends, or NULL.
- */
-static const char *lease_end_reason(struct slot *s, const struct host_domain *d)
+static void listed(struct core *core, int rc, const struct error *e)
 {
-    if (!d || d->state == HOST_DOMAIN_DYING) {
-        if (s->state == SLOT_SAVED)
-            return NULL;
-        if (!s->suspended)
-            return "the domain was destroyed";
-        if (!d)
-            slot_move(s, SLOT_SAVED, NULL, "its domain was saved; its disks are kept for it");
-        return NULL;
+    if (core->startup.phase == START_LISTING) {
+        if (core->state == CORE_STARTING) /* else a signal came first */
+            start_listed(core, rc, e);
+        domains_looked_at(core, LIST_RETRY_MS);
+    } else if (rc) {
+        domains_looked_at(core, LIST_RETRY_MS);
+    } else {
+        survey_begin(core);
     }
-    if (s->state == SLOT_SAVED || s->domid != (int64_t)d->domid)
-        slot_restored(s, d);
-    if (d->state != HOST_DOMAIN_SHUTDOWN) {
-        s->suspended &= d->paused; /* one that xl restore is still making may fail */
-        return NULL;
-    }
-    const char *why = host_shutdown_reason_name(d->shutdown_reason);
-    s->suspended = !strcmp(why, "suspend");
-    return s->suspended ? NULL : why;
-}
-
-/* What somebody has done to the domain of a warm slot, or NULL. The slot's helper looks at the same
- * when it completes the slot (restore/warm/). */
-static const char *lost_reason(const struct host_domain *d)
-{
-    if (!d || d->state == HOST_DOMAIN_DYING)
-        return "its domain was destroyed by somebody while it was warm";
-    if (d->state == HOST_DOMAIN_SHUTDOWN)
-        return "its domain was shut down by somebody while it was warm";
-    if (!d->paused)
-        return "its domain was unpaused by somebody while it was warm";
-    return d->asked ? "its domain was asked by somebody to shut down or suspend while it was warm"
-                    : NULL;
-}
-
-/* False: the lease has ended, but is still being committed; the next listing ends it. */
-static bool compare_slot(struct slot *s, const struct host_domain *d)
-{
-    if (s->state == SLOT_WARM) {
-        const char *lost = lost_reason(d);
-        if (lost) {
-            pool_slot_lost(slot_pool(s), ANSWER_DOMAIN_STATE, lost);
-            slot_break(s, lost);
-        }
-    } else if (slot_is_leased(s) && s->lease) {
-        const char *why = lease_end_reason(s, d);
-        if (why && s->lease->state != LEASE_ACTIVE)
-            return false;
-        if (why)
-            lease_end(s->lease, why, NULL, NULL);
-        else if (d && d->state == HOST_DOMAIN_ALIVE && s->state == SLOT_LEASED)
-            lease_take_name(s->lease, d->name);
-    }
-    return true;
-}
-
-/* False: some slot wants another listing soon. */
-static bool compare(struct core *core)
-{
-    const struct listing *l = &core->listing;
-    bool done = true;
-    list_each (node, &core->slots) {
-        struct slot *s = slot_at(node);
-        /* A domain that was made after the listing began may be missing from it. */
-        if (s->known_since_list >= l->started)
-            continue;
-        const struct host_domain *d = slot_find_domain(s);
-        if (s->reap == REAP_LOOKUP)
-            slot_looked_up(s, d);
-        else
-            done &= compare_slot(s, d);
-    }
-    orphans_adopt(core); /* no memory: the next listing */
-    return done;
-}
-
-/* That a domain goes on after xl save -c is no event. Until it is seen, its end would be taken for
- * a finished save. */
-static uint64_t list_pause(const struct core *core)
-{
-    list_each (node, &core->slots)
-        if (slot_at(node)->suspended)
-            return LIST_SUSPENDED_MS;
-    return LIST_MS;
-}
-
-static uint64_t listed(struct core *core, int rc, const struct error *e)
-{
-    bool first = core->startup.phase == START_LISTING;
-    if (first && core->state == CORE_STARTING) /* else a signal came first */
-        start_listed(core, rc, e);
-    if (rc)
-        return LIST_RETRY_MS;
-    if (!first && !compare(core))
-        return LIST_BUSY_MS;
-    return list_pause(core);
 }
 
 /* ---- what a slot's news mean; who waits is served first ---- */
@@ -321,6 +229,7 @@ void core_dispose(struct core *core)
     lost_dispose(core);
     core->world->ops->alarm_off(core->world);
     domains_dispose(core);
+    ground_dispose(core);
     free(core->startup.kept);
     core->startup.kept = NULL;
     config_free(core->config);

@@ -5,7 +5,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 static void list_again(struct timer *t)
 {
@@ -31,27 +30,9 @@ void domains_init(struct core *core)
 
 void domains_dispose(struct core *core)
 {
-    free(core->listing.domains);
-    core->listing.domains = NULL;
+    domain_list_dispose(&core->listing.domains);
     free(core->listing.gone);
     core->listing.gone = NULL;
-}
-
-bool domains_named(const struct core *core, const char *name)
-{
-    for (size_t i = 0; i < core->listing.n_domains; i++)
-        if (!strcmp(core->listing.domains[i].name, name))
-            return true;
-    return false;
-}
-
-static void forget(struct listing *l, const struct uuid *uuid)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < l->n_domains; i++)
-        if (!uuid_equal(&l->domains[i].uuid, uuid))
-            l->domains[kept++] = l->domains[i];
-    l->n_domains = kept;
 }
 
 static bool gone_add(struct listing *l, const struct uuid *uuid)
@@ -71,43 +52,18 @@ static bool gone_add(struct listing *l, const struct uuid *uuid)
 void domains_gone(struct core *core, const struct uuid *uuid)
 {
     struct listing *l = &core->listing;
-    forget(l, uuid);
+    domain_list_forget(&l->domains, uuid);
     if (l->state != LISTING_IDLE && !gone_add(l, uuid))
         l->state = LISTING_AGAIN;
 }
 
-static int by_uuid(const void *a, const void *b)
-{
-    const struct host_domain *x = a, *y = b;
-    return memcmp(&x->uuid, &y->uuid, sizeof x->uuid);
-}
-
-const struct host_domain *domains_of(const struct core *core, const struct uuid *uuid, size_t *n)
-{
-    const struct listing *l = &core->listing;
-    size_t from = 0, to = l->n_domains;
-    while (from < to) {
-        size_t middle = from + (to - from) / 2;
-        if (memcmp(&l->domains[middle].uuid, uuid, sizeof *uuid) < 0)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    for (*n = 0; from + *n < l->n_domains && uuid_equal(&l->domains[from + *n].uuid, uuid);)
-        (*n)++;
-    return l->n_domains ? &l->domains[from] : NULL;
-}
-
 static void take(struct listing *l)
 {
-    free(l->domains);
+    domain_list_dispose(&l->domains);
     l->domains = l->job.domains;
-    l->n_domains = l->job.n_domains;
-    l->job.domains = NULL;
-    if (l->n_domains)
-        qsort(l->domains, l->n_domains, sizeof *l->domains, by_uuid);
+    l->job.domains = (struct domain_list){0};
     for (size_t i = 0; i < l->n_gone; i++)
-        forget(l, &l->gone[i]);
+        domain_list_forget(&l->domains, &l->gone[i]);
 }
 
 static void xen_said(struct listing *l)
@@ -124,15 +80,20 @@ static void list_done(struct host_job *job)
 {
     struct core *core = container_of(job, struct core, listing.job);
     struct listing *l = &core->listing;
-    bool again = l->state == LISTING_AGAIN;
-    l->state = LISTING_IDLE;
     xen_said(l);
     if (!job->rc)
         take(l);
-    uint64_t delay_ms = core->up->listed(core, job->rc, &job->error);
-    if (again && !job->rc)
+    core->up->listed(core, job->rc, &job->error);
+}
+
+void domains_looked_at(struct core *core, uint64_t delay_ms)
+{
+    struct listing *l = &core->listing;
+    bool again = l->state == LISTING_AGAIN;
+    l->state = LISTING_IDLE;
+    if (again && !l->job.rc)
         domains_list(core);
-    else if (l->state == LISTING_IDLE)
+    else
         timer_start(&core->timers, &l->next, delay_ms, list_again);
     core_kick(core);
 }

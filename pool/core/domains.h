@@ -15,8 +15,11 @@ void domains_dispose(struct core *core);
 
 /* Domains may have come or gone: lists them soon. The end is upcalls.listed. */
 void domains_list(struct core *core);
-/* Refreshes core->listing.memory and disk; the end is upcalls.measured. A measurement that is under way counts
- * for this one, too: it takes well under a millisecond. */
+/* What upcalls.listed gave has been looked at. The next one comes in delay_ms milliseconds, unless
+ * something asks for it before, or has done so meanwhile. */
+void domains_looked_at(struct core *core, uint64_t delay_ms);
+/* Refreshes core->listing.memory and disk; the end is upcalls.measured. A measurement that is under
+ * way counts for this one, too: it takes well under a millisecond. */
 void domains_measure(struct core *core);
 
 /* 0, or ANSWER_NO_HOST_DISK: by the last measurement no slot may be built, and no lease given, since
@@ -25,10 +28,5 @@ int domains_disk_check(const struct core *core, struct error *e);
 
 /* A domain is known to be gone: its name is free from now on, whatever a listing says that runs. */
 void domains_gone(struct core *core, const struct uuid *uuid);
-/* The domains with this UUID in the last listing, which is sorted for it: the first of *n. There are
- * several while xl restore makes a saved one anew. */
-const struct host_domain *domains_of(const struct core *core, const struct uuid *uuid, size_t *n);
-/* True when a domain of that name exists, as far as the last listing knows. */
-bool domains_named(const struct core *core, const char *name);
 
 #endif

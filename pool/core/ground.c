@@ -5,6 +5,8 @@
 #include "base/uuid.h"
 
 #include <errno.h>
+#include <sodium.h>
+#include <string.h>
 
 static void world_alarm(struct world *w)
 {
@@ -18,6 +20,7 @@ static void lists_init(struct core *core)
     list_init(&core->lost);
     list_init(&core->slots);
     list_init(&core->leases);
+    list_init(&core->traces);
     list_init(&core->waits);
     list_init(&core->sets);
     list_init(&core->jobs);
@@ -29,6 +32,19 @@ static void lists_init(struct core *core)
     list_init(&core->startup.sweep_job.node);
 }
 
+_Static_assert(sizeof((struct tables *)0)->secret == crypto_shorthash_KEYBYTES, "SipHash's key");
+_Static_assert(sizeof(uint64_t) == crypto_shorthash_BYTES, "SipHash's result");
+
+static void tables_each(struct tables *t, void (*what)(struct hash *table))
+{
+    what(&t->lease_ids);
+    what(&t->lease_names);
+    what(&t->slot_ids);
+    what(&t->slot_uuids);
+    what(&t->slot_domids);
+    what(&t->owners);
+}
+
 void ground_init(struct core *core, struct world *world, struct config *config)
 {
     *core = (struct core){.world = world, .config = config, .listing.xen_ok = true};
@@ -36,6 +52,8 @@ void ground_init(struct core *core, struct world *world, struct config *config)
     world->alarm = world_alarm;
     timers_init(&core->timers, world);
     lists_init(core);
+    tables_each(&core->tables, hash_init);
+    world->ops->random(world, core->tables.secret, sizeof core->tables.secret);
     timer_init(&core->background.kick);
     timer_init(&core->listing.next);
     timer_init(&core->listing.measure_next);
@@ -46,6 +64,33 @@ void ground_init(struct core *core, struct world *world, struct config *config)
     format_fits(core->images_dir, sizeof core->images_dir, "%s/images", state_dir);
     format_fits(core->cow_dir, sizeof core->cow_dir, "%s/cow", state_dir);
     core->started_us = core_now_us(core);
+}
+
+void ground_dispose(struct core *core)
+{
+    tables_each(&core->tables, hash_dispose);
+}
+
+static uint64_t key_of(const struct core *core, const void *bytes, size_t n)
+{
+    uint64_t key;
+    crypto_shorthash((unsigned char *)&key, bytes, n, core->tables.secret);
+    return key;
+}
+
+uint64_t key_of_number(const struct core *core, uint64_t number)
+{
+    return key_of(core, &number, sizeof number);
+}
+
+uint64_t key_of_text(const struct core *core, const char *text)
+{
+    return key_of(core, text, strlen(text));
+}
+
+uint64_t key_of_uuid(const struct core *core, const struct uuid *uuid)
+{
+    return key_of(core, uuid, sizeof *uuid);
 }
 
 static void kicked(struct timer *t)

@@ -4,10 +4,11 @@
  *
  * Floors, from here up; each file includes and calls only those below it:
  *
- *   ground                         the struct; core_kick
+ *   ground                         the struct; core_kick; keys of the tables
  *   failures, show, slot_state     failures in a row; pieces of replies; names of states
  *   name_prefix, user_limits       how the names of a user's domains begin; what a user may ask for
  *   rows, domains                  changes become rows; what the host's last listing said
+ *   owner, label                   who has leases; what leases are called
  *   image_job                      work on image files, by a helper process
  *   catalog, lost                  images: files, facts, versions, verification; files without one
  *   slot, slot_reap, slot_helper   one domain: its states, its end, its helper
@@ -17,7 +18,7 @@
  *   layers                         private disks that take no writes any more
  *   versions, recording, *_call    replacing images; methods whose answer takes time
  *   api                            the methods' table
- *   reconcile                      start and stop
+ *   reconcile, survey              start and stop; what a listing says of each slot
  *   core                           the roof: order of background work, what news means to whom
  *
  * A request goes api.c -> lease.c -> slot_helper.c, and back up through struct upcalls.
@@ -25,6 +26,7 @@
 #ifndef POOL_GROUND_H
 #define POOL_GROUND_H
 
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/uuid.h"
@@ -54,9 +56,9 @@ enum core_state {
 struct upcalls {
     /* Background work is due. */
     void (*work)(struct core *core);
-    /* A listing of domains came back: the new one is in core->listing unless rc. Returns the
-     * milliseconds until the next one that nothing else asks for. */
-    uint64_t (*listed)(struct core *core, int rc, const struct error *e);
+    /* A listing of domains came back: the new one is in core->listing unless rc. Whoever is through
+     * with it calls domains_looked_at. */
+    void (*listed)(struct core *core, int rc, const struct error *e);
     /* Every live row, for a repair of the database. NULL: no memory. */
     struct rows *(*live_rows)(struct core *core);
 
@@ -87,8 +89,8 @@ struct background {
 
 enum listing_state {
     LISTING_IDLE,
-    LISTING_RUNNING,
-    LISTING_AGAIN /* running, and something changed meanwhile */
+    LISTING_RUNNING, /* the host is asked, or its answer is being looked at */
+    LISTING_AGAIN    /* likewise, and something changed meanwhile */
 };
 
 /* What the host was like when it was last asked: domains.c. */
@@ -97,8 +99,7 @@ struct listing {
     struct host_job job, memory_job;
     struct timer next, measure_next;
     uint64_t started; /* number of the newest listing */
-    struct host_domain *domains;
-    size_t n_domains;
+    struct domain_list domains;
     struct uuid *gone; /* uuids of domains that went while a listing ran, which may name them */
     size_t n_gone, gone_size;
     bool measuring;
@@ -122,6 +123,25 @@ struct database {
     enum database_state state;
     struct error error; /* unless it works */
     struct timer repair;
+};
+
+/* What is found by a key, and not by walking past all there are. */
+struct tables {
+    unsigned char secret[16]; /* of the keys' hashes: clients choose names */
+    struct hash lease_ids;    /* struct label.by_id */
+    struct hash lease_names;  /* struct label.by_name */
+    struct hash slot_ids;     /* struct slot.by_id */
+    struct hash slot_uuids;   /* struct slot.by_uuid */
+    struct hash slot_domids;  /* struct slot.by_domid, of those whose domid is known */
+    struct hash owners;       /* struct owner.by_uid */
+};
+
+/* How far slots and domains have been compared with the last listing: survey.c. */
+struct survey {
+    bool under_way;
+    struct list *next;    /* struct slot.in_core; the list's head: all slots have been looked at */
+    size_t next_domain;   /* place in the listing */
+    bool busy, suspended; /* some slot wants another listing soon; some slot is being saved */
 };
 
 /* Figures are kept over this many of the last allocations. */
@@ -162,13 +182,18 @@ struct core {
     struct list lost;   /* struct lost_file.node, see lost.h */
     struct list slots;  /* struct slot.in_core, oldest first */
     struct list leases; /* struct lease.in_core, oldest first */
-    struct list waits;  /* struct wait_call.node */
-    struct list sets;   /* struct pool_set.node */
-    struct list jobs;   /* struct image_job.node */
-    struct list reaps;  /* struct slot.in_reaps: to be destroyed when nobody is kept waiting */
+    struct list traces; /* struct lease.in_traces: those whose trace is due */
+    unsigned active;    /* leases in LEASE_ACTIVE */
+    unsigned faulty;    /* leased slots whose guest cannot write to a disk */
+    struct tables tables;
+    struct list waits; /* struct wait_call.node */
+    struct list sets;  /* struct pool_set.node */
+    struct list jobs;  /* struct image_job.node */
+    struct list reaps; /* struct slot.in_reaps: to be destroyed when nobody is kept waiting */
 
     struct background background;
     struct listing listing;
+    struct survey survey;
     struct layers layers;
     struct database database;
     struct figures figures;
@@ -182,6 +207,13 @@ struct core {
 
 /* Empty lists and idle timers. config becomes the core's. */
 void ground_init(struct core *core, struct world *world, struct config *config);
+/* Frees what ground_init may have made, when all members are gone. */
+void ground_dispose(struct core *core);
+
+/* Hashes of keys, for core->tables; nobody outside can foresee them (SipHash under a random key). */
+uint64_t key_of_number(const struct core *core, uint64_t number);
+uint64_t key_of_text(const struct core *core, const char *text);
+uint64_t key_of_uuid(const struct core *core, const struct uuid *uuid);
 
 /* Background work (refill, destruction, waiting callers) is looked at soon, not from here. */
 void core_kick(struct core *core);

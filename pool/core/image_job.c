@@ -52,6 +52,14 @@ void image_job_stop(struct image_job *job)
         job->core->world->ops->helper_stop(job->helper);
 }
 
+void image_job_tell_recorded(const struct image_job *job)
+{
+    json_t *message = shape_encode(&image_recorded_op_shape, NULL);
+    if (message && job->helper)
+        job->core->world->ops->helper_send(job->helper, message);
+    json_decref(message);
+}
+
 void image_job_record(struct image_job *job)
 {
     job_move(job, JOB_RECORDING);

@@ -61,6 +61,8 @@ void image_job_reply(struct image_job *job, json_t *reply);
 void image_job_refuse(struct image_job *job, int code, const char *text);
 /* Asks the helper, if there still is one, to take back what it has done. */
 void image_job_stop(struct image_job *job);
+/* Tells the helper, if there still is one, that what it has made is on record. */
+void image_job_tell_recorded(const struct image_job *job);
 /* From `result`: what was made is being recorded; image_job_recorded will end it. */
 void image_job_record(struct image_job *job);
 /* That is over, well or badly: ends the job, at once if its helper is gone. */

@@ -19,23 +19,8 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define LOOK_MS 5000
-
-static int by_uuid(const void *a, const void *b)
-{
-    const struct host_layer *x = a, *y = b;
-    return memcmp(&x->uuid, &y->uuid, sizeof x->uuid);
-}
-
-static const struct host_layer *layer_of(const struct slot *s, const struct host_job *job)
-{
-    const struct host_layer wanted = {.uuid = s->uuid};
-    return job->n_layers
-               ? bsearch(&wanted, job->layers, job->n_layers, sizeof *job->layers, by_uuid)
-               : NULL;
-}
 
 static void describe(const struct slot *s, const struct host_layer *layer,
                      char text[DB_REASON_SIZE])
@@ -50,7 +35,7 @@ static void describe(const struct slot *s, const struct host_layer *layer,
 
 static void lease_faulty(struct slot *s, const char *why)
 {
-    format_fits(s->fault, sizeof s->fault, "%s", why);
+    slot_set_fault(s, why);
     log_warning("lease l%" PRIu64 " (%s), domain %" PRId64 " (%s): %s; release it", s->lease_id,
                 s->lease->image->row.name, s->domid, s->name, why);
 }
@@ -68,6 +53,15 @@ static void slot_failed(struct slot *s, const struct host_layer *layer)
     }
 }
 
+static void layer_failed(struct core *core, const struct host_layer *layer)
+{
+    struct slot *next, *s = slot_of_uuid(core, &layer->uuid);
+    for (; s; s = next) {
+        next = slot_next_of_uuid(s);
+        slot_failed(s, layer);
+    }
+}
+
 static void look_again(struct timer *t)
 {
     layers_look(container_of(t, struct core, layers.next));
@@ -79,14 +73,8 @@ static void looked(struct host_job *job)
     core->layers.looking = false;
     if (job->rc)
         log_warning("look for disks that take no writes: %s", job->error.text);
-    if (job->n_layers) {
-        qsort(job->layers, job->n_layers, sizeof *job->layers, by_uuid);
-        list_each (node, &core->slots) {
-            const struct host_layer *layer = layer_of(slot_at(node), job);
-            if (layer)
-                slot_failed(slot_at(node), layer);
-        }
-    }
+    for (size_t i = 0; i < job->n_layers; i++)
+        layer_failed(core, &job->layers[i]);
     free(job->layers);
     job->layers = NULL;
     if (core->state == CORE_STOPPING)

@@ -7,7 +7,6 @@
 #include "base/units.h"
 #include "pool/core/domains.h"
 #include "pool/core/end_wait.h"
-#include "pool/core/name_prefix.h"
 #include "pool/core/rows.h"
 #include "pool/core/show.h"
 #include "pool/core/slot_reap.h"
@@ -18,7 +17,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* Background work gives way to a request for so long; completing takes less. */
 #define ASIDE_MS 100
@@ -49,7 +47,11 @@ static void lease_move(struct lease *l, enum lease_state to)
 {
     struct core *core = l->core;
     bool before = is_in_flight(l->state), after = is_in_flight(to);
-    l->state = (enum lease_state)machine_step(&lease_machine, l->state, to, l->id);
+    core->active -= l->state == LEASE_ACTIVE;
+    l->owner->waiting -= l->state == LEASE_WAITING;
+    l->state = (enum lease_state)machine_step(&lease_machine, l->state, to, l->label.id);
+    l->owner->waiting += l->state == LEASE_WAITING;
+    core->active += l->state == LEASE_ACTIVE;
     if (after && !before) {
         core->background.in_flight++;
         core->background.aside_until_us = core_now_us(core) + ASIDE_MS * 1000;
@@ -74,29 +76,40 @@ void lease_free(struct lease *l)
     timer_stop(&l->timer);
     list_remove(&l->in_core);
     list_remove(&l->in_pool);
+    list_remove(&l->in_traces);
     list_remove(&l->watch.node);
+    label_dispose(&l->label, l->core);
     lease_let_go(l);
     l->image->leases--;
+    owner_drop(l->core, l->owner);
     json_decref(l->meta);
     story_dispose(&l->story);
     free(l);
 }
 
-static struct lease *lease_new(struct entry *im, enum lease_state state)
+static struct lease *lease_new(struct entry *im, uid_t uid, enum lease_state state)
 {
     struct lease *l = calloc(1, sizeof *l);
-    if (!l)
+    struct owner *owner = l ? owner_take(im->core, uid) : NULL;
+    if (!owner) {
+        free(l);
         return NULL;
+    }
     l->core = im->core;
     l->image = im;
     l->pool = im->pool;
+    l->owner = owner;
     l->state = state;
     list_init(&l->in_core);
     list_init(&l->in_pool);
+    list_init(&l->in_traces);
     list_init(&l->watch.node);
     list_init(&l->end_waits);
+    label_init(&l->label);
     timer_init(&l->timer);
     list_append(&im->core->leases, &l->in_core);
+    im->core->active += state == LEASE_ACTIVE;
+    owner->waiting += state == LEASE_WAITING;
     im->leases++;
     return l;
 }
@@ -109,41 +122,7 @@ unsigned leases_on_image(const struct entry *im)
     return n;
 }
 
-/* True when a lease, live or about to be, has this name. */
-static bool lease_named(const struct core *core, const char *name)
-{
-    list_each (node, &core->leases)
-        if (!strcmp(lease_at(node)->name, name))
-            return true;
-    return false;
-}
-
 /* ---- the request ---- */
-
-/* "l7" and "7" would be taken for a lease id and a domid. */
-static bool name_ambiguous(const char *name)
-{
-    const char *digits = name[0] == 'l' ? name + 1 : name;
-    return digits[0] && strspn(digits, "0123456789") == strlen(digits);
-}
-
-static int check_name(const struct core *core, uid_t uid, const char *name, struct error *e)
-{
-    if (!name)
-        return 0;
-    if (!name_valid(name) || name_ambiguous(name))
-        return error_set(e, ANSWER_BAD_VALUE,
-                         "name \"%.80s\": 1 to 63 letters, digits, '.', '_' or '-', first a letter "
-                         "or digit, and not like a lease id or domid",
-                         name);
-    if (!strcasecmp(name, "Domain-0") || !strcasecmp(name, "Xenstore"))
-        return error_set(e, ANSWER_NAME_IN_USE, "name \"%s\" is Xen's own", name);
-    if (name_prefix_check(core->config, uid, name, e))
-        return e->code;
-    if (lease_named(core, name) || domains_named(core, name))
-        return error_set(e, ANSWER_NAME_IN_USE, "a domain named %s exists already", name);
-    return 0;
-}
 
 static int check_meta(const json_t *meta, struct error *e)
 {
@@ -156,20 +135,6 @@ static int check_meta(const json_t *meta, struct error *e)
         return error_set(e, ANSWER_BAD_VALUE, "meta: at most %d keys and %d bytes", META_KEYS_MAX,
                          META_BYTES_MAX);
     return 0;
-}
-
-static int check_quota(const struct core *core, uid_t uid, struct error *e)
-{
-    uint64_t limit = config_number(core->config, KEY_LEASES_PER_USER), n = 0;
-    if (!limit || uid == 0)
-        return 0;
-    list_each (node, &core->leases)
-        n += lease_at(node)->owner_uid == uid;
-    if (n < limit)
-        return 0;
-    return error_set(e, ANSWER_LIMIT_REACHED,
-                     "uid %u has %" PRIu64 " leases, of %" PRIu64 " allowed", (unsigned)uid, n,
-                     limit);
 }
 
 static int check_times(const struct core *core, uid_t uid, const struct lease_request *rq,
@@ -185,13 +150,10 @@ static int check_times(const struct core *core, uid_t uid, const struct lease_re
 static int check_waiting(const struct pool *p, uid_t uid, const struct lease_request *rq,
                          struct error *e)
 {
-    unsigned n = 0;
     if (uid == 0 || !rq->wait_ms || (list_empty(&p->waiting) && pool_oldest_warm(p)))
         return 0;
     const struct core *core = p->set.image->core;
-    list_each (node, &core->leases)
-        n += lease_at(node)->state == LEASE_WAITING && lease_at(node)->owner_uid == uid;
-    return user_limits_waiting(core->config, uid, n, e);
+    return user_limits_waiting(core->config, uid, owner_waiting(core, uid), e);
 }
 
 /* The image itself; and if no slot is warm, whether any can be built. */
@@ -207,9 +169,10 @@ static int request_check(struct core *core, uid_t uid, const struct lease_reques
                          struct entry **image, struct error *e)
 {
     if (core_ready(core, e) || check_times(core, uid, rq, e) ||
-        entry_need(core, rq->image, image, e) || check_name(core, uid, rq->name, e) ||
-        check_meta(rq->meta, e) || check_quota(core, uid, e) || check_image(*image, e) ||
-        check_waiting((*image)->pool, uid, rq, e))
+        entry_need(core, rq->image, image, e) ||
+        (rq->name && label_check_name(core, uid, rq->name, e)) || check_meta(rq->meta, e) ||
+        user_limits_leases(core->config, uid, owner_leases(core, uid), e) ||
+        check_image(*image, e) || check_waiting((*image)->pool, uid, rq, e))
         return e->code;
     return 0;
 }
@@ -217,7 +180,7 @@ static int request_check(struct core *core, uid_t uid, const struct lease_reques
 /* A user can cause as many lines as there are requests. */
 static bool may_say(const struct lease *l)
 {
-    return l->owner_uid == 0 || log_allowed(&l->core->user_lines, core_now_us(l->core));
+    return l->owner->uid == 0 || log_allowed(&l->core->user_lines, core_now_us(l->core));
 }
 
 static void lease_refuse(struct lease *l, int code, const char *text)
@@ -226,7 +189,7 @@ static void lease_refuse(struct lease *l, int code, const char *text)
     l->core->figures.failures++;
     if (may_say(l))
         log_info("allocate %s for uid %u: refused, %s: %s", l->image->row.name,
-                 (unsigned)l->owner_uid, answer_name(code), text);
+                 (unsigned)l->owner->uid, answer_name(code), text);
     lease_free(l);
     if (call)
         call_refuse(call, code, text);
@@ -255,7 +218,7 @@ static void client_gone(struct pending *p)
         return; /* lease_committed ends it */
     if (may_say(l))
         log_info("allocate %s for uid %u: the client is gone", l->image->row.name,
-                 (unsigned)l->owner_uid);
+                 (unsigned)l->owner->uid);
     struct slot *s = lease_let_go(l);
     lease_free(l);
     if (s)
@@ -291,15 +254,15 @@ static bool lease_place(struct lease *l)
 static struct lease *lease_of_request(struct entry *im, const struct call *call,
                                       const struct lease_request *rq)
 {
-    struct lease *l = lease_new(im, LEASE_WAITING);
+    struct lease *l = lease_new(im, call->conn->uid, LEASE_WAITING);
     if (!l)
         return NULL;
-    l->owner_uid = call->conn->uid;
-    format_fits(l->name, sizeof l->name, "%s", rq->name ? rq->name : "");
+    label_set_name(&l->label, l->core, rq->name ? rq->name : "");
     l->hold = rq->hold;
     l->paused = rq->paused;
-    l->ttl_ms = rq->ttl_given ? (uint64_t)rq->ttl_ms
-                              : user_limits_default_ttl(im->core->config, l->owner_uid, im->ttl_ms);
+    l->ttl_ms = rq->ttl_given
+                    ? (uint64_t)rq->ttl_ms
+                    : user_limits_default_ttl(im->core->config, l->owner->uid, im->ttl_ms);
     l->meta = json_incref((json_t *)rq->meta);
     l->story.received_us = call->received_us;
     return l;
@@ -413,38 +376,20 @@ void leases_rehome(struct core *core)
 
 /* ---- completing ---- */
 
-/* What "-l", a lease's id and "-", a number leave of a name for prefix and image. */
-#define NAME_ROOM (DB_NAME_SIZE - (int)sizeof "-l18446744073709551615-999")
-
-/* <prefix><image>-<lease id>, with a number behind it while such a domain exists. */
-static void lease_choose_name(struct lease *l)
-{
-    char name[DB_NAME_SIZE], prefix[NAME_PREFIX_SIZE];
-    name_prefix_of(l->core->config, l->owner_uid, prefix);
-    int room = NAME_ROOM - (int)strlen(prefix);
-    for (unsigned i = 1; i < 1000; i++) {
-        format_fits(name, sizeof name, i == 1 ? "%s%.*s-l%" PRIu64 : "%s%.*s-l%" PRIu64 "-%u",
-                    prefix, room, l->image->row.name, l->id, i);
-        if (!lease_named(l->core, name) && !domains_named(l->core, name))
-            break;
-    }
-    memcpy(l->name, name, sizeof l->name);
-}
-
 static void lease_take(struct lease *l, struct slot *s)
 {
     char path[IMAGE_PATH_SIZE];
     l->slot = s;
     s->lease = l;
     l->version = l->image->row.id;
-    if (!l->id)
-        l->id = l->core->next_lease++;
-    s->lease_id = l->id;
-    if (!l->name[0])
-        lease_choose_name(l);
+    if (!l->label.id)
+        label_set_id(&l->label, l->core, l->core->next_lease++);
+    s->lease_id = l->label.id;
+    if (!l->label.name[0])
+        label_choose_name(&l->label, l->core, l->owner->uid, l->image->row.name);
     l->story.picked_us = core_now_us(l->core);
     entry_path(l->image, path);
-    slot_complete(s, path, l->name, l->paused);
+    slot_complete(s, path, l->label.name, l->paused);
     story_probe_picked(&l->story, s);
     entry_used(l->image);
     lease_move(l, LEASE_COMPLETING);
@@ -562,11 +507,11 @@ static json_t *allocated_to_json(const struct lease *l)
     const struct slot *s = l->slot;
     const struct story *st = &l->story;
     return json_pack(
-        "{s:o, s:s, s:I, s:o, s:s, s:o, s:s, s:I, s:I, s:o}", "lease", show_id('l', l->id), "image",
-        l->image->row.name, "domid", (json_int_t)s->domid, "uuid", show_uuid(&s->uuid), "name",
-        l->name, "slot", show_id('s', s->id), "from", st->cold ? "cold" : "warm", "delta_pages",
-        (json_int_t)st->delta_pages, "total_us", (json_int_t)(st->replied_us - st->received_us),
-        "stages", story_stages(st, st->replied_us));
+        "{s:o, s:s, s:I, s:o, s:s, s:o, s:s, s:I, s:I, s:o}", "lease", show_id('l', l->label.id),
+        "image", l->image->row.name, "domid", (json_int_t)s->domid, "uuid", show_uuid(&s->uuid),
+        "name", l->label.name, "slot", show_id('s', s->id), "from", st->cold ? "cold" : "warm",
+        "delta_pages", (json_int_t)st->delta_pages, "total_us",
+        (json_int_t)(st->replied_us - st->received_us), "stages", story_stages(st, st->replied_us));
 }
 
 static void log_begin(const struct lease *l, uint64_t took_us)
@@ -574,8 +519,8 @@ static void log_begin(const struct lease *l, uint64_t took_us)
     if (may_say(l))
         log_info("lease l%" PRIu64 " begins: %s, domain %" PRId64 " (%s), uid %u, %s, %" PRIu64
                  " us",
-                 l->id, l->image->row.name, l->slot->domid, l->name, (unsigned)l->owner_uid,
-                 l->story.cold ? "cold" : "warm", took_us);
+                 l->label.id, l->image->row.name, l->slot->domid, l->label.name,
+                 (unsigned)l->owner->uid, l->story.cold ? "cold" : "warm", took_us);
 }
 
 /* The reply leaves first; what it sets off (refill, the log) comes after. */
@@ -587,6 +532,7 @@ static void lease_activate(struct lease *l)
     st->replied_us = core_now_us(core);
     story_probe_replied(st, l->slot);
     st->trace_due = true;
+    list_append(&core->traces, &l->in_traces);
     uint64_t took_us = st->replied_us - st->received_us;
     sample_add(&core->figures, took_us);
     if (l->hold) {
@@ -631,10 +577,10 @@ bool lease_end(struct lease *l, const char *reason,
     struct slot *s = l->slot;
     assert(l->state == LEASE_ACTIVE);
     if (may_say(l))
-        log_info("lease l%" PRIu64 " ends: %s, domain %" PRId64 " (%s): %s", l->id,
-                 l->image->row.name, s->domid, l->name, reason);
+        log_info("lease l%" PRIu64 " ends: %s, domain %" PRId64 " (%s): %s", l->label.id,
+                 l->image->row.name, s->domid, l->label.name, reason);
     story_record(&l->story, s);
-    end_waits_answer(&l->end_waits, l->id, reason);
+    end_waits_answer(&l->end_waits, l->label.id, reason);
     struct rows *r = rows_new(core);
     lease_put_ended(l, r, reason);
     lease_let_go(l);
@@ -645,24 +591,25 @@ bool lease_end(struct lease *l, const char *reason,
     return committing;
 }
 
-void lease_take_name(struct lease *l, const char *given)
+bool lease_take_name(struct lease *l, const char *given)
 {
     struct slot *s = l->slot;
     char name[DB_NAME_SIZE];
-    if (l->state != LEASE_ACTIVE || !given[0] || !strcmp(given, l->name))
-        return;
+    if (l->state != LEASE_ACTIVE || !given[0] || !strcmp(given, l->label.name))
+        return false;
     format_fits(name, sizeof name, "%s", given);
     text_plain(name);
-    if (!strcmp(name, l->name))
-        return;
-    log_info("lease l%" PRIu64 ": domain %" PRId64 " (%s) is called %s now", l->id, s->domid,
-             l->name, name);
-    memcpy(l->name, name, sizeof l->name);
-    memcpy(s->name, l->name, sizeof s->name);
+    if (!strcmp(name, l->label.name))
+        return false;
+    log_info("lease l%" PRIu64 ": domain %" PRId64 " (%s) is called %s now", l->label.id, s->domid,
+             l->label.name, name);
+    label_set_name(&l->label, l->core, name);
+    memcpy(s->name, l->label.name, sizeof s->name);
     struct rows *r = rows_new(l->core);
     slot_put(s, r);
     lease_put(l, r);
     rows_commit(l->core, r, NULL, NULL);
+    return true;
 }
 
 /* Requests that are being committed come to their end; all others are refused. A lease that a
@@ -690,15 +637,15 @@ void lease_stop(struct lease *l)
 struct lease *lease_adopt(struct slot *s, const struct lease_row *row)
 {
     struct entry *im = entry_find(s->core, row->image);
-    struct lease *l = lease_new(im ? im : s->set->image, LEASE_ACTIVE);
+    struct lease *l = lease_new(im ? im : s->set->image, row->owner_uid, LEASE_ACTIVE);
     if (!l)
         return NULL;
     l->pool = slot_pool(s);
     l->slot = s;
     s->lease = l;
-    s->lease_id = l->id = row->id;
-    l->owner_uid = row->owner_uid;
-    format_fits(l->name, sizeof l->name, "%s", row->name);
+    s->lease_id = row->id;
+    label_set_id(&l->label, l->core, row->id);
+    label_set_name(&l->label, l->core, row->name);
     l->hold = row->hold;
     l->paused = row->paused;
     l->created_ms = row->created_ms;
@@ -713,11 +660,11 @@ struct lease *lease_adopt(struct slot *s, const struct lease_row *row)
 static void row_fill(const struct lease *l, struct rows *r, struct lease_row *row)
 {
     size_t len;
-    row->id = l->id;
+    row->id = l->label.id;
     row->slot = l->slot->id;
     format_fits(row->image, sizeof row->image, "%s", l->image->row.name);
-    row->owner_uid = l->owner_uid;
-    format_fits(row->name, sizeof row->name, "%s", l->name);
+    row->owner_uid = l->owner->uid;
+    format_fits(row->name, sizeof row->name, "%s", l->label.name);
     row->created_ms = l->created_ms;
     row->expires_ms = l->expires_ms;
     row->hold = l->hold;
@@ -763,15 +710,14 @@ void lease_row_lost(struct core *core, const struct lease_row *lost)
 void leases_put_traces(struct core *core)
 {
     size_t due = 0;
-    list_each (node, &core->leases)
-        due += lease_at(node)->story.trace_due;
+    struct list *node;
+    list_each (at, &core->traces)
+        due++;
     struct rows *r = due ? rows_new_sized(core, due) : NULL;
     if (!r)
         return;
-    list_each (node, &core->leases) {
-        struct lease *l = lease_at(node);
-        if (!l->story.trace_due)
-            continue;
+    while ((node = list_pop(&core->traces))) {
+        struct lease *l = container_of(node, struct lease, in_traces);
         story_record(&l->story, l->slot);
         lease_put(l, r);
     }
@@ -780,21 +726,37 @@ void leases_put_traces(struct core *core)
 
 /* ---- looking up ---- */
 
+static struct lease *of_label(struct label *label)
+{
+    return label ? container_of(label, struct lease, label) : NULL;
+}
+
+static struct lease *find_domid(const struct core *core, uint64_t domid)
+{
+    struct slot *s = slot_leased_as(core, domid);
+    return s ? s->lease : NULL;
+}
+
+/* By xl rename two may have the same: the active one is meant. */
+static struct lease *find_name(const struct core *core, const char *name)
+{
+    struct label *label = label_named(core, name);
+    while (label && of_label(label)->state != LEASE_ACTIVE)
+        label = label_next_named(core, label);
+    return of_label(label);
+}
+
 struct lease *lease_find(const struct core *core, const char *what)
 {
     uint64_t number = 0;
-    bool id = what[0] == 'l' && !number_parse(what + 1, 1, INT64_MAX, &number);
-    bool domid = !id && !number_parse(what, 0, UINT32_MAX, &number);
-    list_each (node, &core->leases) {
-        struct lease *l = lease_at(node);
-        if (l->state != LEASE_ACTIVE)
-            continue;
-        /* The domid of a saved domain is no more. */
-        bool there = l->slot->state != SLOT_SAVED && l->slot->domid == (int64_t)number;
-        if (id ? l->id == number : domid ? there : !strcmp(l->name, what))
-            return l;
-    }
-    return NULL;
+    struct lease *l;
+    if (what[0] == 'l' && !number_parse(what + 1, 1, INT64_MAX, &number))
+        l = of_label(label_of_id(core, number));
+    else if (!number_parse(what, 0, UINT32_MAX, &number))
+        l = find_domid(core, number);
+    else
+        l = find_name(core, what);
+    return l && l->state == LEASE_ACTIVE ? l : NULL;
 }
 
 int lease_unknown(const char *what, struct error *e)
@@ -804,7 +766,7 @@ int lease_unknown(const char *what, struct error *e)
 
 bool lease_belongs_to(const struct lease *l, uid_t uid)
 {
-    return uid == 0 || l->owner_uid == uid;
+    return uid == 0 || l->owner->uid == uid;
 }
 
 int lease_not_yours(uint64_t id, struct error *e)
@@ -818,16 +780,17 @@ int lease_need(const struct core *core, const char *what, uid_t uid, struct leas
     *out = lease_find(core, what);
     if (!*out)
         return lease_unknown(what, e);
-    return lease_belongs_to(*out, uid) ? 0 : lease_not_yours((*out)->id, e);
+    return lease_belongs_to(*out, uid) ? 0 : lease_not_yours((*out)->label.id, e);
 }
 
 json_t *lease_to_json(const struct lease *l)
 {
     const struct slot *s = l->slot;
     return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:I, s:I, s:o, s:b, s:b, s:o, s:o}", "lease",
-                     show_id('l', l->id), "image", l->image->row.name, "slot", show_id('s', s->id),
-                     "domid", (json_int_t)s->domid, "uuid", show_uuid(&s->uuid), "name", l->name,
-                     "owner_uid", (json_int_t)l->owner_uid, "created_ms", (json_int_t)l->created_ms,
+                     show_id('l', l->label.id), "image", l->image->row.name, "slot",
+                     show_id('s', s->id), "domid", (json_int_t)s->domid, "uuid",
+                     show_uuid(&s->uuid), "name", l->label.name, "owner_uid",
+                     (json_int_t)l->owner->uid, "created_ms", (json_int_t)l->created_ms,
                      "expires_ms", l->expires_ms ? json_integer(l->expires_ms) : json_null(),
                      "hold", (int)l->hold, "paused", (int)l->paused, "meta",
                      l->meta ? json_incref(l->meta) : json_object(), "fault", show_text(s->fault));

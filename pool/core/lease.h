@@ -19,6 +19,8 @@
 #define POOL_LEASE_H
 
 #include "base/uuid.h"
+#include "pool/core/label.h"
+#include "pool/core/owner.h"
 #include "pool/core/pool.h"
 #include "pool/core/story.h"
 #include "pool/service/pending.h"
@@ -37,12 +39,12 @@ struct lease {
     struct entry *image;          /* asked for */
     struct pool *pool;            /* whose slots serve it: image->pool when it was looked at last */
     struct list in_core, in_pool; /* in_pool: the queue of those waiting */
+    struct list in_traces;        /* while story.trace_due */
     enum lease_state state;
     struct slot *slot;
     struct uuid version; /* of the image that the slot becomes: its row.id then */
-    uint64_t id;         /* 0 until there is a slot */
-    uint32_t owner_uid;
-    char name[DB_NAME_SIZE];
+    struct label label;  /* id 0 until there is a slot */
+    struct owner *owner;
     bool hold, paused;
     bool asks; /* waiting for a measurement of the host, not to be refused by an old one */
     int64_t created_ms, expires_ms; /* expires 0: no deadline */
@@ -99,8 +101,8 @@ struct slot *lease_let_go(struct lease *l);
 bool lease_end(struct lease *l, const char *reason,
                void (*then)(void *owner, int rc, const struct error *e), void *owner);
 /* What its domain is called: by `xl rename`, that may have become another name. It is taken as far as
- * ours go. No name: it is not there yet, or not any more. */
-void lease_take_name(struct lease *l, const char *given);
+ * ours go. No name: it is not there yet, or not any more. True when it has another one now. */
+bool lease_take_name(struct lease *l, const char *given);
 /* For a core that stops: ends it, or refuses its caller, unless it is being committed, or active and
  * held by no connection. */
 void lease_stop(struct lease *l);

@@ -79,8 +79,8 @@ void pool_image_replaced(struct pool *p)
 {
     failures_reset(&p->failures);
     p->turn_refused = false;
-    list_each (node, &p->set.slots)
-        list_remove(&container_of(node, struct slot, in_set)->in_warm);
+    while (list_pop(&p->set.warm))
+        ;
     p->shrink |= p->set.image->base != NULL; /* none of its slots can become a delta */
 }
 

@@ -89,43 +89,32 @@ static void file_found(struct world *w, const char *file)
 
 /* ---- slots and leases ---- */
 
-static const struct lease_row *lease_row_of(const struct db_rows *rows, uint64_t slot)
-{
-    for (size_t i = 0; i < rows->n_leases; i++)
-        if (rows->leases[i].slot == slot)
-            return &rows->leases[i];
-    return NULL;
-}
-
-static bool start_slot(struct core *core, const struct slot_row *row, const struct db_rows *rows)
+static bool start_slot(struct core *core, const struct slot_row *row)
 {
     const struct entry *im = row->image[0] ? entry_find(core, row->image) : NULL;
     enum slot_state state = slot_state_parse(row->state);
     if (state >= SLOT_GONE || (!im && (state == SLOT_LEASED || state == SLOT_SAVED)))
         state = SLOT_BROKEN;
-    struct slot *s = slot_new(core, im ? &im->own->set : NULL, row->id, state);
+    struct slot *s = slot_new(core, im ? &im->own->set : NULL, row->id, &row->uuid, state);
     if (!s)
         return false;
-    s->uuid = row->uuid;
     format_fits(s->engine, sizeof s->engine, "%s", row->engine);
     format_fits(s->name, sizeof s->name, "%s", row->name);
     format_fits(s->reason, sizeof s->reason, "%s", row->reason);
-    s->domid = row->domid;
+    slot_set_domid(s, row->domid);
     s->since_ms = row->since_ms;
     s->domain = DOMAIN_MAYBE;
-    const struct lease_row *lease = lease_row_of(rows, row->id);
-    return !slot_is_leased(s) || !lease || lease_adopt(s, lease);
+    return true;
 }
 
-/* Leases whose slot's row is gone: nothing is left of them but to say so. */
-static void end_lost_leases(struct core *core, const struct db_rows *rows)
+/* One whose slot's row is gone is lost: nothing is left of it but to say so. */
+static bool start_lease(struct core *core, const struct lease_row *row)
 {
-    for (size_t i = 0; i < rows->n_leases; i++) {
-        char what[24];
-        format_fits(what, sizeof what, "l%" PRIu64, rows->leases[i].id);
-        if (!lease_find(core, what))
-            lease_row_lost(core, &rows->leases[i]);
-    }
+    struct slot *s = slot_of_id(core, row->slot);
+    if (s && slot_is_leased(s) && !s->lease)
+        return lease_adopt(s, row) != NULL;
+    lease_row_lost(core, row);
+    return true;
 }
 
 static bool start_rows(struct core *core, const struct db_rows *rows)
@@ -145,9 +134,9 @@ static bool start_rows(struct core *core, const struct db_rows *rows)
         ok = start_image(core, &rows->images[i]);
     check_bases(core);
     for (size_t i = 0; ok && i < rows->n_slots; i++)
-        ok = start_slot(core, &rows->slots[i], rows);
-    if (ok)
-        end_lost_leases(core, rows);
+        ok = start_slot(core, &rows->slots[i]);
+    for (size_t i = 0; ok && i < rows->n_leases; i++)
+        ok = start_lease(core, &rows->leases[i]);
     return ok;
 }
 
@@ -197,7 +186,7 @@ static void compare_lease(struct slot *s, const struct host_domain *d)
 static void compare_slot(struct slot *s, const struct host_domain *d)
 {
     if (d && s->state != SLOT_SAVED)
-        s->domid = d->domid;
+        slot_set_domid(s, d->domid);
     else if (s->domid == DB_NO_DOMID)
         s->domain = DOMAIN_NONE; /* never came into being */
     if (s->lease)
@@ -206,50 +195,22 @@ static void compare_slot(struct slot *s, const struct host_domain *d)
         leftover(s, "left by an earlier run of the daemon");
 }
 
-/* A domain with our tag that no slot knows: its row was lost with a failing database, or a helper
- * of a killed daemon was too late to notice its end. */
-static bool orphan_adopt(struct core *core, const struct host_domain *d)
+bool orphan_adopt(struct core *core, const struct host_domain *d)
 {
-    struct slot *s = slot_new(core, NULL, core->next_slot, SLOT_BUILDING);
-    if (!s)
+    if (strcmp(d->tag, core->tag) != 0 || d->state == HOST_DOMAIN_DYING || slot_of_domain(core, d))
         return false;
+    struct slot *s = slot_new(core, NULL, core->next_slot, &d->uuid, SLOT_BUILDING);
+    if (!s) {
+        log_error("out of memory: domain %u is ours, but is not destroyed yet", d->domid);
+        return false;
+    }
     core->next_slot++;
-    s->uuid = d->uuid;
-    s->domid = d->domid;
+    slot_set_domid(s, d->domid);
     format_fits(s->name, sizeof s->name, "%s", d->name);
     text_plain(s->name); /* xenstore may have anything there */
     log_warning("domain %u (%s) is ours but no row knows it: it is destroyed", d->domid, d->name);
     leftover(s, "no row knew this domain");
     return true;
-}
-
-/* For each domain of the listing whether some slot has it. The caller frees; NULL: no memory. */
-static bool *domains_had(const struct core *core)
-{
-    const struct listing *l = &core->listing;
-    bool *had = calloc(l->n_domains + 1, sizeof *had);
-    if (!had)
-        return NULL;
-    list_each (node, &core->slots) {
-        size_t n;
-        const struct slot *s = slot_at(node);
-        const struct host_domain *d = domains_of(core, &s->uuid, &n);
-        for (size_t i = 0; i < n; i++)
-            had[d + i - l->domains] |= slot_has_domain(s, d + i);
-    }
-    return had;
-}
-
-bool orphans_adopt(struct core *core)
-{
-    bool *had = domains_had(core), ok = had != NULL;
-    for (size_t i = 0; ok && i < core->listing.n_domains; i++) {
-        const struct host_domain *d = &core->listing.domains[i];
-        if (!had[i] && !strcmp(d->tag, core->tag) && d->state != HOST_DOMAIN_DYING)
-            ok = orphan_adopt(core, d);
-    }
-    free(had);
-    return ok;
 }
 
 static void sweep_if_tried(struct core *core);
@@ -261,8 +222,11 @@ void start_listed(struct core *core, int rc, const struct error *e)
         return;
     }
     core->startup.phase = START_COMPARING;
-    if (!orphans_adopt(core))
-        log_error("out of memory: a leftover domain was not destroyed");
+    for (size_t i = 0; i < core->listing.domains.n; i++) {
+        const struct host_domain *d = domain_list_at(&core->listing.domains, i);
+        if (d)
+            orphan_adopt(core, d);
+    }
     list_each (node, &core->slots)
         if (list_empty(&slot_at(node)->in_leftovers))
             compare_slot(slot_at(node), slot_find_domain(slot_at(node)));

@@ -5,12 +5,10 @@
 #include "base/page.h"
 #include "base/text.h"
 #include "base/uuid.h"
-#include "pool/core/domains.h"
 #include "pool/core/lease.h"
 #include "pool/core/rows.h"
 #include "pool/core/versions.h"
 #include "restore/protocol/image_made.h"
-#include "restore/protocol/image_protocol.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -234,17 +232,17 @@ static void warn_running(const struct entry *im, json_t *warnings)
     const char *text = json_string_value(json_object_get(im->facts.config, "uuid"));
     if (!path || !text || uuid_parse(text, &uuid))
         return;
-    size_t n;
-    const struct host_domain *list = domains_of(im->core, &uuid, &n);
-    for (size_t i = 0; i < n; i++)
-        if (list[i].state == HOST_DOMAIN_ALIVE && !list[i].tag[0])
+    const struct domain_list *l = &im->core->listing.domains;
+    const struct host_domain *d = domain_list_first(l, &uuid);
+    for (; d; d = domain_list_next(l, d))
+        if (d->state == HOST_DOMAIN_ALIVE && !d->tag[0])
             json_array_append_new(
                 warnings,
                 json_sprintf(
                     "domain %u (%s), whose state this is, still runs: as soon as it writes "
                     "to %s the image cannot be used; shut it down, or import the state "
                     "with --disk and a copy of the disk made when it was saved",
-                    list[i].domid, list[i].name, path));
+                    d->domid, d->name, path));
 }
 
 /* What an administrator should know about the image; new reference. */
@@ -277,18 +275,12 @@ static void answer(struct recording *rec, const struct entry *im)
  * ended by the helper. */
 static void captured_stop(const struct recording *rec)
 {
-    struct world *w = rec->job.core->world;
-    json_t *message = shape_encode(&image_recorded_op_shape, NULL);
-    if (message && rec->job.helper)
-        w->ops->helper_send(rec->job.helper, message);
-    json_decref(message);
-    list_each (node, &rec->job.core->leases) {
-        struct lease *l = lease_at(node);
-        if (l->state == LEASE_ACTIVE && uuid_equal(&l->slot->uuid, &rec->domain)) {
-            lease_end(l, "captured, and told to stop", NULL, NULL);
+    image_job_tell_recorded(&rec->job);
+    for (struct slot *s = slot_of_uuid(rec->job.core, &rec->domain); s; s = slot_next_of_uuid(s))
+        if (s->lease && s->lease->state == LEASE_ACTIVE) {
+            lease_end(s->lease, "captured, and told to stop", NULL, NULL);
             return;
         }
-    }
 }
 
 /* No memory for the image whose row is committed: the row goes again, and the file if we made it. */

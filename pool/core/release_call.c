@@ -77,8 +77,9 @@ static bool release_watch(struct release *rel, struct slot *s)
 static bool release_one(struct release *rel, struct lease *l, bool wait)
 {
     struct slot *s = l->slot;
-    json_t *ended = json_pack("{s:o, s:I, s:s, s:s}", "lease", show_id('l', l->id), "domid",
-                              (json_int_t)s->domid, "name", l->name, "image", l->image->row.name);
+    json_t *ended =
+        json_pack("{s:o, s:I, s:s, s:s}", "lease", show_id('l', l->label.id), "domid",
+                  (json_int_t)s->domid, "name", l->label.name, "image", l->image->row.name);
     if (json_array_append_new(rel->ended, ended))
         return false;
     if (wait && !release_watch(rel, s)) {

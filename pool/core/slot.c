@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "pool/core/domains.h"
 #include "pool/core/rows.h"
 #include "pool/core/show.h"
 
@@ -23,7 +22,26 @@ static const char *image_name(const struct slot *s)
     return s->set ? s->set->image->row.name : "";
 }
 
-struct slot *slot_new(struct core *core, struct slot_set *set, uint64_t id, enum slot_state state)
+static void tables_put(struct slot *s)
+{
+    struct tables *t = &s->core->tables;
+    hash_node_init(&s->by_domid);
+    hash_node_init(&s->by_id);
+    hash_node_init(&s->by_uuid);
+    hash_put(&t->slot_ids, &s->by_id, key_of_number(s->core, s->id));
+    hash_put(&t->slot_uuids, &s->by_uuid, key_of_uuid(s->core, &s->uuid));
+}
+
+static void tables_remove(struct slot *s)
+{
+    struct tables *t = &s->core->tables;
+    hash_remove(&t->slot_ids, &s->by_id);
+    hash_remove(&t->slot_uuids, &s->by_uuid);
+    hash_remove(&t->slot_domids, &s->by_domid);
+}
+
+struct slot *slot_new(struct core *core, struct slot_set *set, uint64_t id, const struct uuid *uuid,
+                      enum slot_state state)
 {
     struct slot *s = calloc(1, sizeof *s);
     if (!s)
@@ -31,6 +49,7 @@ struct slot *slot_new(struct core *core, struct slot_set *set, uint64_t id, enum
     s->core = core;
     s->set = set;
     s->id = id;
+    s->uuid = *uuid;
     s->state = s->before = state;
     s->domid = DB_NO_DOMID;
     s->since_ms = core_wall_ms(core);
@@ -42,8 +61,10 @@ struct slot *slot_new(struct core *core, struct slot_set *set, uint64_t id, enum
     list_init(&s->watches);
     timer_init(&s->timer);
     list_append(&core->slots, &s->in_core);
+    tables_put(s);
     if (set) {
-        list_append(&set->slots, &s->in_set);
+        if (!slot_is_leased(s))
+            list_append(&set->slots, &s->in_set);
         set->count[state]++;
         set->total++;
     }
@@ -63,6 +84,9 @@ void slot_free(struct slot *s)
 {
     slot_watches_tell(s, -ECANCELED, "the daemon stopped first");
     timer_stop(&s->timer);
+    if (s->core->survey.next == &s->in_core)
+        s->core->survey.next = s->in_core.next;
+    tables_remove(s);
     list_remove(&s->in_core);
     list_remove(&s->in_set);
     list_remove(&s->in_warm);
@@ -131,19 +155,31 @@ static void write_move(const struct slot *s, struct rows *r)
         rows_commit(s->core, own, NULL, NULL);
 }
 
+/* Its places in its set, for the state that it has come to. */
+static void set_place(struct slot *s)
+{
+    struct slot_set *set = s->set;
+    set->count[s->before]--;
+    set->count[s->state]++;
+    if (slot_is_leased(s))
+        list_remove(&s->in_set);
+    else if (list_empty(&s->in_set))
+        list_append(&set->slots, &s->in_set);
+    if (s->state == SLOT_WARM && slot_is_current(s))
+        list_append(&set->warm, &s->in_warm);
+}
+
 void slot_move(struct slot *s, enum slot_state to, struct rows *r, const char *reason)
 {
+    bool was_leased = slot_is_leased(s);
     s->before = s->state;
     s->state = (enum slot_state)machine_step(&slot_machine, s->state, to, s->id);
     s->since_ms = core_wall_ms(s->core);
     format_fits(s->reason, sizeof s->reason, "%s", reason ? reason : "");
     list_remove(&s->in_warm);
-    if (s->set) {
-        s->set->count[s->before]--;
-        s->set->count[to]++;
-        if (to == SLOT_WARM && slot_is_current(s))
-            list_append(&s->set->warm, &s->in_warm);
-    }
+    s->core->faulty -= was_leased && !slot_is_leased(s) && s->fault[0];
+    if (s->set)
+        set_place(s);
     write_move(s, r);
     trace_move(s);
 }
@@ -160,7 +196,74 @@ void slot_watch(struct slot *s, struct slot_watch *w,
     list_append(&s->watches, &w->node);
 }
 
+/* ---- looking up ---- */
+
+struct slot *slot_of_id(const struct core *core, uint64_t id)
+{
+    const struct hash *table = &core->tables.slot_ids;
+    struct hash_node *node = hash_first(table, key_of_number(core, id));
+    for (; node; node = hash_next(table, node))
+        if (container_of(node, struct slot, by_id)->id == id)
+            return container_of(node, struct slot, by_id);
+    return NULL;
+}
+
+/* node or the first one behind it whose slot has the uuid. */
+static struct slot *with_uuid(const struct core *core, struct hash_node *node,
+                              const struct uuid *uuid)
+{
+    for (; node; node = hash_next(&core->tables.slot_uuids, node))
+        if (uuid_equal(&container_of(node, struct slot, by_uuid)->uuid, uuid))
+            return container_of(node, struct slot, by_uuid);
+    return NULL;
+}
+
+struct slot *slot_of_uuid(const struct core *core, const struct uuid *uuid)
+{
+    return with_uuid(core, hash_first(&core->tables.slot_uuids, key_of_uuid(core, uuid)), uuid);
+}
+
+struct slot *slot_next_of_uuid(const struct slot *s)
+{
+    return with_uuid(s->core, hash_next(&s->core->tables.slot_uuids, &s->by_uuid), &s->uuid);
+}
+
+struct slot *slot_of_domain(const struct core *core, const struct host_domain *d)
+{
+    struct slot *s = slot_of_uuid(core, &d->uuid);
+    while (s && !slot_has_domain(s, d))
+        s = slot_next_of_uuid(s);
+    return s;
+}
+
+struct slot *slot_leased_as(const struct core *core, uint64_t domid)
+{
+    const struct hash *table = &core->tables.slot_domids;
+    struct hash_node *node = hash_first(table, key_of_number(core, domid));
+    for (; node; node = hash_next(table, node)) {
+        struct slot *s = container_of(node, struct slot, by_domid);
+        if (s->domid == (int64_t)domid && s->state == SLOT_LEASED)
+            return s;
+    }
+    return NULL;
+}
+
 /* ---- its domain ---- */
+
+void slot_set_domid(struct slot *s, int64_t domid)
+{
+    struct hash *table = &s->core->tables.slot_domids;
+    hash_remove(table, &s->by_domid);
+    s->domid = domid;
+    if (domid != DB_NO_DOMID)
+        hash_put(table, &s->by_domid, key_of_number(s->core, (uint64_t)domid));
+}
+
+void slot_set_fault(struct slot *s, const char *why)
+{
+    format_fits(s->fault, sizeof s->fault, "%s", why);
+    s->core->faulty++;
+}
 
 bool slot_has_domain(const struct slot *s, const struct host_domain *d)
 {
@@ -171,18 +274,18 @@ bool slot_has_domain(const struct slot *s, const struct host_domain *d)
 
 const struct host_domain *slot_find_domain(const struct slot *s)
 {
-    size_t n;
-    const struct host_domain *found = NULL, *list = domains_of(s->core, &s->uuid, &n);
-    for (size_t i = 0; i < n; i++)
-        if (slot_has_domain(s, &list[i]) && (!found || list[i].state != HOST_DOMAIN_DYING))
-            found = &list[i];
+    const struct domain_list *l = &s->core->listing.domains;
+    const struct host_domain *found = NULL, *d = domain_list_first(l, &s->uuid);
+    for (; d; d = domain_list_next(l, d))
+        if (slot_has_domain(s, d) && (!found || d->state != HOST_DOMAIN_DYING))
+            found = d;
     return found;
 }
 
 void slot_restored(struct slot *s, const struct host_domain *d)
 {
     log_info("slot s%" PRIu64 ": its saved domain is back as domain %u", s->id, d->domid);
-    s->domid = d->domid;
+    slot_set_domid(s, d->domid);
     s->suspended = true; /* until it has run: a restore that fails is no end of the lease */
     if (s->state == SLOT_SAVED) {
         slot_move(s, SLOT_LEASED, NULL, NULL);

@@ -23,7 +23,8 @@ struct slot_set {
     const char *engine;               /* for new slots, as configured ("auto" is one); the
                                          configuration's */
     uint64_t cow_max;                 /* likewise; 0: none */
-    struct list slots;                /* struct slot.in_set, oldest first */
+    struct list slots;                /* struct slot.in_set, oldest first: those that no lease has
+                                         for good; the others may be many */
     struct list warm;                 /* struct slot.in_warm: of the image's present version,
                                          oldest first */
     unsigned count[SLOT_STATE_COUNT]; /* slots by state */
@@ -62,17 +63,19 @@ struct slot {
     struct core *core;
     struct slot_set *set; /* NULL: a domain of ours that no row knew */
     struct list in_core, in_set, in_warm, in_reaps, in_leftovers;
+    struct hash_node by_id, by_uuid, by_domid; /* in core->tables */
     uint64_t id;
     struct uuid uuid;
     enum slot_state state, before; /* before: the state that it came from */
     char engine[16];
-    int64_t domid; /* DB_NO_DOMID: not known */
+    int64_t domid; /* DB_NO_DOMID: not known. Set by slot_set_domid */
     enum slot_domain domain;
     char name[DB_NAME_SIZE];
     int64_t since_ms;
     struct uuid holds; /* id of the base whose pages it has: row.id of a version of its image */
     char reason[DB_REASON_SIZE];
-    char fault[DB_REASON_SIZE]; /* leased: its guest cannot write to a disk, and why; "": it can */
+    char fault[DB_REASON_SIZE]; /* leased: its guest cannot write to a disk, and why; "": it
+                                   can. Set by slot_set_fault */
     uint64_t known_since_list;  /* only a newer listing can prove the domain's absence */
     bool suspended; /* its domain is being saved or restored by xl: gone then means saved */
 
@@ -92,7 +95,8 @@ static inline struct slot *slot_at(struct list *in_core)
 }
 
 /* A new slot in core and set (NULL: none), in the given state, without a row. NULL: no memory. */
-struct slot *slot_new(struct core *core, struct slot_set *set, uint64_t id, enum slot_state state);
+struct slot *slot_new(struct core *core, struct slot_set *set, uint64_t id, const struct uuid *uuid,
+                      enum slot_state state);
 /* For core_dispose and slot_reap.c: everything else moves a slot to gone. Those who watch it are told
  * that the daemon stopped. */
 void slot_free(struct slot *s);
@@ -111,6 +115,22 @@ bool slot_is_leased(const struct slot *s);
 bool slot_is_current(const struct slot *s);
 /* On its way out: releasing or broken. */
 bool slot_is_leaving(const struct slot *s);
+
+void slot_set_domid(struct slot *s, int64_t domid);
+/* Once, of one that is leased. */
+void slot_set_fault(struct slot *s, const char *why);
+
+/* NULL: none has this id. */
+struct slot *slot_of_id(const struct core *core, uint64_t id);
+/* The first slot of this uuid, and the next one; NULL: no more. There may be several while a domain
+ * of somebody else's has the uuid of one of ours. */
+struct slot *slot_of_uuid(const struct core *core, const struct uuid *uuid);
+struct slot *slot_next_of_uuid(const struct slot *s);
+/* The slot whose domain d is, or NULL. */
+struct slot *slot_of_domain(const struct core *core, const struct host_domain *d);
+/* The slot that a lease has for good and whose domain has this domid, or NULL. That of a saved
+ * domain is no more. */
+struct slot *slot_leased_as(const struct core *core, uint64_t domid);
 
 /* True when d is the slot's domain: same UUID, and same domid unless xl may have given it a new
  * one. */

@@ -75,7 +75,7 @@ static bool helper_created(struct slot *s, const void *values)
     const struct slot_created_event *m = values;
     if (s->state != SLOT_BUILDING || s->domid != DB_NO_DOMID || !domid_valid(m->domid))
         return false;
-    s->domid = m->domid;
+    slot_set_domid(s, m->domid);
     s->known_since_list = s->core->listing.started;
     struct rows *r = rows_new(s->core);
     slot_put(s, r);
@@ -91,7 +91,7 @@ static bool helper_warm(struct slot *s, const void *values)
         return false;
     if (s->domid == DB_NO_DOMID)
         s->known_since_list = s->core->listing.started;
-    s->domid = m->domid;
+    slot_set_domid(s, m->domid);
     format_fits(s->engine, sizeof s->engine, "%s", m->engine);
     timer_stop(&s->timer);
     slot_move(s, SLOT_WARM, NULL, NULL);
@@ -202,7 +202,7 @@ static void learn_domid(struct slot *s, const json_t *message)
     struct error e;
     if (s->domid == DB_NO_DOMID && !shape_decode(&slot_created_event_shape, message, &m, &e) &&
         domid_valid(m.domid))
-        s->domid = m.domid;
+        slot_set_domid(s, m.domid);
 }
 
 /* Once a slot is on its way out its helper is about to be killed and nobody listens. */
@@ -292,8 +292,10 @@ static void build_recorded(void *owner, int rc, const struct error *e)
 bool slot_build(struct slot_set *set)
 {
     struct core *core = set->image->core;
+    struct uuid uuid;
+    core_new_uuid(core, &uuid);
     struct rows *r = rows_new(core);
-    struct slot *s = slot_new(core, set, core->next_slot, SLOT_BUILDING);
+    struct slot *s = slot_new(core, set, core->next_slot, &uuid, SLOT_BUILDING);
     if (!r || !s) {
         rows_commit(core, r, NULL, NULL); /* NULL: noted; empty: harmless */
         if (s)
@@ -301,7 +303,6 @@ bool slot_build(struct slot_set *set)
         return false;
     }
     core->next_slot++;
-    core_new_uuid(core, &s->uuid);
     s->holds = set->image->row.id;
     slot_choose_name(s);
     slot_put(s, r);

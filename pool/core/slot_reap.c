@@ -136,7 +136,7 @@ void slot_looked_up(struct slot *s, const struct host_domain *domain)
         gone(s);
         return;
     }
-    s->domid = domain->domid;
+    slot_set_domid(s, domain->domid);
     destroy_start(s);
 }
 

@@ -26,7 +26,7 @@ static bool trace_target(const struct core *core, const char *what, struct lease
 {
     const struct lease *l = lease_find(core, what);
     if (l)
-        f->id = l->id;
+        f->id = l->label.id;
     else if (what[0] != 'l' || number_parse(what + 1, 1, INT64_MAX, &f->id))
         return name_valid(what) && format_fits(f->name, sizeof f->name, "%s", what);
     return true;

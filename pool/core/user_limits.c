@@ -23,6 +23,14 @@ int user_limits_wait(const struct config *config, uid_t uid, uint64_t wait_ms, s
     return too_much(config, KEY_WAIT_MAX, "waiting time for a slot", e);
 }
 
+int user_limits_leases(const struct config *config, uid_t uid, unsigned leases, struct error *e)
+{
+    uint64_t most = config_number(config, KEY_LEASES_PER_USER);
+    if (uid == 0 || !most || leases < most)
+        return 0;
+    return too_much(config, KEY_LEASES_PER_USER, "leases", e);
+}
+
 int user_limits_waiting(const struct config *config, uid_t uid, unsigned waiting, struct error *e)
 {
     if (uid == 0 || waiting < config_number(config, KEY_WAITING_PER_USER))

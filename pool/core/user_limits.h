@@ -12,6 +12,8 @@
 /* Of a request: ttl_ms 0 means no deadline. */
 int user_limits_ttl(const struct config *config, uid_t uid, uint64_t ttl_ms, struct error *e);
 int user_limits_wait(const struct config *config, uid_t uid, uint64_t wait_ms, struct error *e);
+/* One lease more, besides so many of this user, with those that wait. */
+int user_limits_leases(const struct config *config, uid_t uid, unsigned leases, struct error *e);
 /* One request more would wait for a slot, besides so many of this user. */
 int user_limits_waiting(const struct config *config, uid_t uid, unsigned waiting, struct error *e);
 /* The time to live of a lease whose request gives none: the image's, or less. */

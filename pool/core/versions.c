@@ -40,6 +40,14 @@ static bool is_before_lease(const struct slot *s)
            s->state == SLOT_COMPLETING;
 }
 
+/* Its helper reads, or is about to read, the file of that version of the image. */
+static bool is_becoming(const struct slot *s, const struct entry *im, const struct uuid *version)
+{
+    return s->state == SLOT_COMPLETING && s->lease->image == im &&
+           uuid_equal(&s->lease->version, version);
+}
+
+/* Slots of any pool: the image may have had another base when its lease was given one. */
 static bool old_in_use(const struct entry *im, const struct old_file *old)
 {
     list_each (node, &im->own->set.slots) {
@@ -47,11 +55,10 @@ static bool old_in_use(const struct entry *im, const struct old_file *old)
         if (is_before_lease(s) && uuid_equal(&s->holds, &old->id))
             return true;
     }
-    list_each (node, &im->core->leases) {
-        const struct lease *l = lease_at(node);
-        if (l->image == im && l->state == LEASE_COMPLETING && uuid_equal(&l->version, &old->id))
-            return true;
-    }
+    list_each (other, &im->core->images)
+        list_each (node, &pool_at(other)->set.slots)
+            if (is_becoming(container_of(node, struct slot, in_set), im, &old->id))
+                return true;
     return image_jobs_read(im->core, old->path);
 }
 

@@ -33,7 +33,7 @@ enum key_type {
     KEY_TYPE_PREFIX /* of domain names; at most one %U, for a uid, not followed by a digit */
 };
 
-/* Of a prefix with a uid in it, and its NUL: see NAME_ROOM in pool/core/lease.c. */
+/* Of a prefix with a uid in it, and its NUL: see label_choose_name in pool/core/label.c. */
 #define NAME_PREFIX_SIZE 25
 
 enum key_scope { SCOPE_DAEMON, SCOPE_POOL };

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/uuid.h"
+#include "pool/service/domain_list.h"
 #include "restore/xen/host.h"
 #include "store/db.h"
 #include "store/image.h"
@@ -64,8 +65,7 @@ struct host_job {
     /* out */
     int rc;
     struct error error;
-    struct host_domain *domains; /* LIST: malloc'd, for the owner to free */
-    size_t n_domains;
+    struct domain_list domains; /* LIST: for the owner to dispose of */
     struct host_memory memory;
     struct host_disk disk;     /* MEMORY: all 0 if it could not be measured */
     struct host_layer *layers; /* LAYERS: malloc'd, for the owner to free */

@@ -117,6 +117,14 @@ static int job_destroy(struct host_job *job, struct host *host)
     return rc;
 }
 
+static int job_list(struct host_job *job, struct host *host)
+{
+    struct host_domain *all;
+    size_t n;
+    int rc = host_list(host, &all, &n, &job->error);
+    return rc ? rc : domain_list_make(&job->domains, all, n, &job->error);
+}
+
 /* A file system that cannot be asked keeps nobody from being served. */
 static int job_measure(struct host_job *job, struct host *host)
 {
@@ -130,7 +138,7 @@ static int job_run(struct host_job *job, struct host *host)
 {
     switch (job->kind) {
     case HOST_JOB_LIST:
-        return host_list(host, &job->domains, &job->n_domains, &job->error);
+        return job_list(job, host);
     case HOST_JOB_DESTROY:
         return job_destroy(job, host);
     case HOST_JOB_MEMORY:
@@ -149,8 +157,7 @@ static void host_run(struct work_queue *q, struct list *item, void **local)
     struct host *host = *local;
     (void)q;
     error_clear(&job->error);
-    job->domains = NULL;
-    job->n_domains = 0;
+    job->domains = (struct domain_list){0};
     job->layers = NULL;
     job->n_layers = 0;
     job->removed = 0;

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const struct slot *slot_of_uuid(struct sim *s, const struct uuid *uuid)
+static const struct slot *slot_with_uuid(struct sim *s, const struct uuid *uuid)
 {
     list_each (node, &s->core.slots) {
         const struct slot *slot = slot_at(node);
@@ -27,7 +27,7 @@ static void check_domains(struct sim *s)
     list_each (node, &s->domains) {
         const struct host_domain *d = &container_of(node, struct sim_domain, node)->d;
         if (!s->orphans && !strcmp(d->tag, s->core.tag))
-            MUST(slot_of_uuid(s, &d->uuid));
+            MUST(slot_with_uuid(s, &d->uuid));
     }
 }
 
@@ -53,27 +53,67 @@ static void check_slot(struct sim *s, const struct slot *slot)
     MUST(slot->state != SLOT_COMPLETING || timer_armed(&slot->timer));
 }
 
+/* Who has a key is found by it. */
+static void check_slot_tables(struct sim *s, const struct slot *slot)
+{
+    const struct core *core = &s->core;
+    const struct slot *at = slot_of_uuid(core, &slot->uuid);
+    MUST(slot_of_id(core, slot->id) == slot);
+    while (at && at != slot)
+        at = slot_next_of_uuid(at);
+    MUST(at == slot);
+    MUST(slot->state != SLOT_LEASED || slot_leased_as(core, (uint64_t)slot->domid) == slot);
+}
+
 static void check_slots(struct sim *s)
 {
+    unsigned faulty = 0;
     list_each (node, &s->core.slots) {
         const struct slot *slot = slot_at(node);
         check_slot(s, slot);
+        check_slot_tables(s, slot);
+        faulty += slot_is_leased(slot) && slot->fault[0];
         list_each (other, &s->core.slots) {
             const struct slot *o = slot_at(other);
             MUST(o == slot || (o->id != slot->id && !uuid_equal(&o->uuid, &slot->uuid)));
         }
     }
+    MUST(faulty == s->core.faulty);
+}
+
+static void check_lease_tables(struct sim *s, const struct lease *l)
+{
+    const struct core *core = &s->core;
+    const struct label *at = l->label.name[0] ? label_named(core, l->label.name) : &l->label;
+    MUST(!l->label.id || label_of_id(core, l->label.id) == &l->label);
+    while (at && at != &l->label)
+        at = label_next_named(core, at);
+    MUST(at == &l->label);
+    MUST(list_empty(&l->in_traces) == !l->story.trace_due);
+}
+
+static unsigned leases_of_uid(struct sim *s, uid_t uid, bool waiting)
+{
+    unsigned n = 0;
+    list_each (node, &s->core.leases)
+        n += lease_at(node)->owner->uid == uid &&
+             (!waiting || lease_at(node)->state == LEASE_WAITING);
+    return n;
 }
 
 static void check_leases(struct sim *s)
 {
-    unsigned in_flight = 0;
+    unsigned in_flight = 0, active = 0;
     list_each (node, &s->core.leases) {
         const struct lease *l = lease_at(node);
         in_flight += l->state == LEASE_COMPLETING || l->state == LEASE_COMMITTING;
+        active += l->state == LEASE_ACTIVE;
+        check_lease_tables(s, l);
+        MUST(owner_leases(&s->core, l->owner->uid) == leases_of_uid(s, l->owner->uid, false));
+        MUST(owner_waiting(&s->core, l->owner->uid) == leases_of_uid(s, l->owner->uid, true));
         MUST((l->slot != NULL) == (l->state != LEASE_WAITING));
         MUST(!l->slot || l->slot->lease == l);
-        MUST(l->state == LEASE_WAITING || l->id);
+        MUST(l->state == LEASE_WAITING || l->label.id);
         MUST(list_empty(&l->in_pool) == (l->state != LEASE_WAITING));
         MUST(l->state != LEASE_WAITING || timer_armed(&l->timer));
         MUST(l->state != LEASE_WAITING || l->pool == l->image->pool);
@@ -84,20 +124,28 @@ static void check_leases(struct sim *s)
         MUST(!l->expires_ms || l->state != LEASE_ACTIVE || timer_armed(&l->timer));
         list_each (other, &s->core.leases) {
             const struct lease *o = lease_at(other);
-            MUST(o == l || !l->name[0] || strcmp(o->name, l->name));
-            MUST(o == l || !l->id || o->id != l->id);
+            MUST(o == l || !l->label.name[0] || strcmp(o->label.name, l->label.name));
+            MUST(o == l || !l->label.id || o->label.id != l->label.id);
         }
     }
     MUST(in_flight == s->core.background.in_flight);
+    MUST(active == s->core.active);
 }
 
 static void check_pool(struct sim *s, const struct pool *p)
 {
-    unsigned count[SLOT_STATE_COUNT] = {0}, total = 0;
-    list_each (node, &p->set.slots) {
-        count[container_of(node, struct slot, in_set)->state]++;
+    unsigned count[SLOT_STATE_COUNT] = {0}, total = 0, unleased = 0;
+    list_each (node, &s->core.slots) {
+        const struct slot *slot = slot_at(node);
+        if (slot->set != &p->set)
+            continue;
+        count[slot->state]++;
         total++;
+        MUST(list_empty(&slot->in_set) == slot_is_leased(slot));
     }
+    list_each (node, &p->set.slots)
+        unleased++;
+    MUST(unleased + count[SLOT_LEASED] + count[SLOT_SAVED] == total);
     MUST(!memcmp(count, p->set.count, sizeof count));
     MUST(total == p->set.total);
     /* Nobody waits beside a warm slot, unless its guest could not write. */
@@ -154,7 +202,7 @@ static void check_images(struct sim *s)
 
 void sim_check(struct sim *s)
 {
-    if (!s->started)
+    if (!s->started || s->unchecked)
         return;
     check_domains(s);
     check_slots(s);
@@ -199,8 +247,9 @@ static bool rows_have_slot(const struct db_rows *rows, const struct slot *slot)
 static bool rows_have_lease(const struct db_rows *rows, const struct lease *l)
 {
     for (size_t i = 0; i < rows->n_leases; i++)
-        if (rows->leases[i].id == l->id)
-            return rows->leases[i].slot == l->slot->id && !strcmp(rows->leases[i].name, l->name) &&
+        if (rows->leases[i].id == l->label.id)
+            return rows->leases[i].slot == l->slot->id &&
+                   !strcmp(rows->leases[i].name, l->label.name) &&
                    rows->leases[i].expires_ms == l->expires_ms;
     return false;
 }
@@ -208,7 +257,7 @@ static bool rows_have_lease(const struct db_rows *rows, const struct lease *l)
 /* A trace that is kept in memory is in its row as well. */
 static void check_trace(struct sim *s, const struct lease *l)
 {
-    struct lease_lookup lookup = {.id = l->id};
+    struct lease_lookup lookup = {.id = l->label.id};
     const struct db_op op = {.kind = DB_LEASE_FIND, .lookup = &lookup};
     struct error e;
     MUST(!l->story.trace_due);

@@ -3,6 +3,7 @@
 
 #include "base/array.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define ALICE 1000
@@ -68,6 +69,29 @@ static void test_lease_wait(void **state)
     sim_check_quiet(&sim);
 }
 
+/* A name that is in use is never given, however many like it are. */
+static void test_many_names(void **state)
+{
+    char name[DB_NAME_SIZE];
+    const unsigned id = (unsigned)sim.core.next_lease;
+    (void)state;
+    for (unsigned i = 1; i < 1200; i++) {
+        snprintf(name, sizeof name, i == 1 ? "fire-l%u" : "fire-l%u-%u", id, i);
+        sim_domain_add(&sim, name, "", NULL);
+    }
+    sim_changed(&sim);
+    sim_run(&sim, 1000);
+    json_t *p = answer_take(sim_ask(root, "Allocate", want("fire", 0), 1000));
+    strcpy(name, text_of(p, "name"));
+    assert_memory_equal(name, "fire-l", 6);
+    unsigned same = 0;
+    list_each (node, &sim.domains)
+        same += !strcmp(container_of(node, struct sim_domain, node)->d.name, name);
+    assert_int_equal(same, 1);
+    json_decref(p);
+    sim_expect(root, "Release", json_pack("{s:[s]}", "leases", name), 2000, NULL);
+}
+
 /* A lease cannot take a name that stands for a domain of Xen's own. */
 static void test_reserved_names(void **state)
 {
@@ -105,6 +129,7 @@ int main(void)
     tests_begin();
     const struct CMUnitTest tests[] = {
         TEST(test_lease_wait),
+        TEST(test_many_names),
         TEST(test_reserved_names),
         TEST(test_renamed),
     };

@@ -82,7 +82,7 @@ static void test_destroy_steps_aside(void **state)
     take_as(root, "fire", NULL);
     sim.complete_us = 60000;
     struct sim_client *c = sim_connect(&sim, ALICE);
-    struct slot *s = container_of(sim_pool(&sim, "fire")->set.slots.next, struct slot, in_set);
+    struct slot *s = slot_at(sim.core.slots.next);
     sim_call(c, "Allocate", want("fire", 0));
     sim_call(root, "Release", names("l1"));
     sim_run(&sim, 55);

@@ -210,7 +210,7 @@ static void test_long_names(void **state)
     begin_with(FIRE, "name_prefix = abcdefghijklm%U-\n[pool]\nmin = 1\n");
     sim_image(&sim, image);
     alice = sim_connect(&sim, 4294967294u);
-    snprintf(wanted, sizeof wanted, "abcdefghijklm4294967294-%.13s-l1", image);
+    snprintf(wanted, sizeof wanted, "abcdefghijklm4294967294-%.25s-l1", image);
     sim_domain_add(&sim, wanted, "", NULL);
     domains_list(&sim.core);
     sim_run(&sim, 5000);

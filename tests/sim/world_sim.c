@@ -63,8 +63,8 @@ static void job_finish(struct sim *s, void *arg)
 
 static void job_drop(void *arg)
 {
-    const struct host_job *job = arg;
-    free(job->domains);
+    struct host_job *job = arg;
+    domain_list_dispose(&job->domains);
     free(job->layers);
 }
 
@@ -73,10 +73,10 @@ static void list_now(struct sim *s, struct host_job *job)
     size_t n = 0;
     list_each (node, &s->domains)
         n++;
-    job->domains = sim_alloc((n + 1) * sizeof *job->domains);
-    job->n_domains = 0;
+    struct host_domain *all = sim_alloc((n + 1) * sizeof *all), *at = all;
     list_each (node, &s->domains)
-        job->domains[job->n_domains++] = container_of(node, struct sim_domain, node)->d;
+        *at++ = container_of(node, struct sim_domain, node)->d;
+    job->rc = domain_list_make(&job->domains, all, n, &job->error);
     /* The answer takes its time: by then it may be old. */
     sim_at(s, s->list_us, job_finish, job);
 }
@@ -138,8 +138,7 @@ static void ops_host_start(struct world *w, struct host_job *job)
     bool before = sim_memory_spare();
     job->rc = 0;
     error_clear(&job->error);
-    job->domains = NULL;
-    job->n_domains = 0;
+    job->domains = (struct domain_list){0};
     job->layers = NULL;
     job->n_layers = 0;
     job->removed = 0;

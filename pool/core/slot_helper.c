@@ -9,6 +9,7 @@
 #include "pool/core/slot_reap.h"
 #include "restore/protocol/slot_protocol.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 #define HELPER_EXIT_MS 5000         /* a helper that may leave has nothing left to do */
@@ -70,10 +71,22 @@ static bool domid_valid(int64_t domid)
     return domid > 0 && domid < DOMID_FIRST_RESERVED;
 }
 
-static bool helper_created(struct slot *s, const void *values)
+/* Whether it may be the slot's. */
+static bool domid_fits(const struct slot *s, int64_t domid, struct error *e)
+{
+    if (!domid_valid(domid))
+        error_set(e, -EPROTO, "domid %" PRId64 " is none, they are 1 to %d", domid,
+                  DOMID_FIRST_RESERVED - 1);
+    else if (s->domid != DB_NO_DOMID && s->domid != domid)
+        error_set(e, -EPROTO, "domid %" PRId64 " is not its own, which is %" PRId64, domid,
+                  s->domid);
+    return !e->code;
+}
+
+static bool helper_created(struct slot *s, const void *values, struct error *e)
 {
     const struct slot_created_event *m = values;
-    if (s->state != SLOT_BUILDING || s->domid != DB_NO_DOMID || !domid_valid(m->domid))
+    if (s->state != SLOT_BUILDING || s->domid != DB_NO_DOMID || !domid_fits(s, m->domid, e))
         return false;
     slot_set_domid(s, m->domid);
     s->known_since_list = s->core->listing.started;
@@ -83,11 +96,10 @@ static bool helper_created(struct slot *s, const void *values)
     return true;
 }
 
-static bool helper_warm(struct slot *s, const void *values)
+static bool helper_warm(struct slot *s, const void *values, struct error *e)
 {
     const struct slot_warm_event *m = values;
-    if (!is_being_made(s) || !domid_valid(m->domid) ||
-        (s->domid != DB_NO_DOMID && s->domid != m->domid))
+    if (!is_being_made(s) || !domid_fits(s, m->domid, e))
         return false;
     if (s->domid == DB_NO_DOMID)
         s->known_since_list = s->core->listing.started;
@@ -105,9 +117,10 @@ static uint64_t above_0(int64_t n)
     return n > 0 ? (uint64_t)n : 0;
 }
 
-static bool helper_completed(struct slot *s, const void *values)
+static bool helper_completed(struct slot *s, const void *values, struct error *e)
 {
     const struct slot_completed_event *m = values;
+    (void)e;
     if (s->state != SLOT_COMPLETING)
         return false;
     const struct completion c = {
@@ -129,17 +142,19 @@ static int failure_text(const struct slot_failed_event *m, char why[DB_REASON_SI
     return m->answer ? answer_by_name(m->answer) : ANSWER_INTERNAL;
 }
 
-static bool helper_failed(struct slot *s, const void *values)
+static bool helper_failed(struct slot *s, const void *values, struct error *e)
 {
     char why[DB_REASON_SIZE];
+    (void)e;
     int answer = failure_text(values, why);
     fail(s, answer, why);
     return true;
 }
 
-static bool helper_refused(struct slot *s, const void *values)
+static bool helper_refused(struct slot *s, const void *values, struct error *e)
 {
     char why[DB_REASON_SIZE];
+    (void)e;
     if (s->state != SLOT_COMPLETING)
         return false;
     int answer = failure_text(values, why);
@@ -150,9 +165,10 @@ static bool helper_refused(struct slot *s, const void *values)
     return true;
 }
 
-static bool helper_unusable(struct slot *s, const void *values)
+static bool helper_unusable(struct slot *s, const void *values, struct error *e)
 {
     char why[DB_REASON_SIZE];
+    (void)e;
     if (s->state != SLOT_COMPLETING)
         return false;
     int answer = failure_text(values, why);
@@ -167,7 +183,8 @@ _Static_assert(sizeof(struct slot_unusable_event) == sizeof(struct slot_failed_e
 
 static const struct {
     const struct shape *shape;
-    bool (*take)(struct slot *s, const void *values);
+    /* False: it is none that the slot waits for; *e is set if what it says is wrong by itself. */
+    bool (*take)(struct slot *s, const void *values, struct error *e);
 } events[] = {
     {&slot_created_event_shape, helper_created},     {&slot_warm_event_shape, helper_warm},
     {&slot_completed_event_shape, helper_completed}, {&slot_refused_event_shape, helper_refused},
@@ -187,8 +204,8 @@ static void not_understood(struct slot *s, const json_t *message, const struct e
 {
     const char *event = json_string_value(json_object_get(message, "event"));
     char why[DB_REASON_SIZE];
-    if (e->code)
-        format_fits(why, sizeof why, "its helper's message is malformed: %s", e->text);
+    if (e->code && event)
+        format_fits(why, sizeof why, "its helper said %.40s: %s", event, e->text);
     else
         format_fits(why, sizeof why, "its helper sent %.40s while the slot was %s",
                     event ? event : "no message", slot_state_name(s->state));
@@ -218,7 +235,7 @@ static void message_came(struct helper *h, void *owner, const json_t *message)
     }
     for (size_t i = 0; i < ARRAY_SIZE(events); i++)
         if (shape_is(events[i].shape, message) &&
-            !shape_decode(events[i].shape, message, &values, &e) && events[i].take(s, &values))
+            !shape_decode(events[i].shape, message, &values, &e) && events[i].take(s, &values, &e))
             return;
     not_understood(s, message, &e);
 }

@@ -139,11 +139,15 @@ static struct fake_domain *called(const char *call, uint32_t domid)
     return fault_hits(FAULT_HYPERVISOR, call) ? NULL : domain_alive(domid);
 }
 
+/* As Xen does: those in use are passed over, and behind the last comes 1. */
 static uint32_t domid_free(void)
 {
-    while (fake_domain_find(fake_hypervisor.next_domid))
-        fake_hypervisor.next_domid++;
-    return fake_hypervisor.next_domid++;
+    uint32_t *next = &fake_hypervisor.next_domid, domid;
+    do {
+        domid = *next < DOMID_FIRST_RESERVED ? *next : 1;
+        *next = domid + 1;
+    } while (fake_domain_find(domid));
+    return domid;
 }
 
 int xc_domain_create(xc_interface *xch, uint32_t *pdomid, struct xen_domctl_createdomain *config)

@@ -14,6 +14,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#define DOMID_FIRST_RESERVED 0x7ff0u /* of xen/include/public/xen.h */
+
 const char *fake_dir(void)
 {
     const char *dir = getenv(FAKE_ENV);
@@ -108,6 +110,19 @@ void fake_domain_remove(uint32_t domid)
     unlink(path);
 }
 
+/* The next free one behind domid, or 0. */
+static uint32_t domid_behind(uint32_t domid)
+{
+    char path[400];
+    for (unsigned tries = DOMID_FIRST_RESERVED; tries; tries--) {
+        domid = domid + 1 < DOMID_FIRST_RESERVED ? domid + 1 : 1;
+        domain_path(path, sizeof path, domid);
+        if (access(path, F_OK))
+            return domid;
+    }
+    return 0;
+}
+
 uint32_t fake_domid_next(void)
 {
     char path[400], text[32] = "";
@@ -116,8 +131,8 @@ uint32_t fake_domid_next(void)
     if (fd < 0 || flock(fd, LOCK_EX))
         return 0;
     (void)!pread(fd, text, sizeof text - 1, 0);
-    uint32_t next = (uint32_t)strtoul(text, NULL, 10) + 1;
-    int len = snprintf(text, sizeof text, "%u\n", next);
+    uint32_t next = domid_behind((uint32_t)strtoul(text, NULL, 10));
+    int len = snprintf(text, sizeof text, "%-10u\n", next);
     (void)!pwrite(fd, text, (size_t)len, 0);
     fd_close(&fd);
     return next;

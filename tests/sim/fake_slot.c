@@ -91,7 +91,7 @@ static void build(const json_t *message)
     holds = info.id;
     domain.domid = fake_domid_next();
     domain.paused = true;
-    if (fake_domain_write(&domain))
+    if (!domain.domid || fake_domain_write(&domain))
         fail("Internal", "the fake domain cannot be written", "create");
     suffer("created", "create");
     say(json_pack("{s:s, s:i}", "event", "created", "domid", (int)domain.domid));

@@ -8,11 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DOMID_FIRST_RESERVED 0x7ff0 /* of xen/include/public/xen.h */
+
+/* As Xen does: one behind the other, those in use are passed over, and behind the last comes 1. */
+static uint32_t domid_take(struct sim *s)
+{
+    uint32_t domid;
+    do {
+        domid = s->next_domid++;
+        if (s->next_domid >= DOMID_FIRST_RESERVED)
+            s->next_domid = 1;
+    } while (sim_domain_find(s, domid));
+    return domid;
+}
+
 struct sim_domain *sim_domain_add(struct sim *s, const char *name, const char *tag,
                                   const struct uuid *uuid)
 {
     struct sim_domain *d = sim_alloc(sizeof *d);
-    d->d.domid = s->next_domid++;
+    d->d.domid = domid_take(s);
     if (uuid)
         d->d.uuid = *uuid;
     else

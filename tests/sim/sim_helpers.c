@@ -276,7 +276,8 @@ static void build_created(struct sim *s, void *arg)
         helper_die(h);
         return;
     }
-    say(h, json_pack("{s:s, s:i}", "event", "created", "domid", (int)h->domid));
+    int domid = h->fate == FATE_DOMID ? 0x7ff0 : (int)h->domid;
+    say(h, json_pack("{s:s, s:i}", "event", "created", "domid", domid));
     if (h->fate != FATE_BUILD_HANGS && !h->ended)
         sim_at(s, s->build_ms * 1000ull, build_done, h);
 }

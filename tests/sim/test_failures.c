@@ -4,6 +4,7 @@
 #include "base/array.h"
 #include "pool/core/reconcile.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* All is well again: the pool is full, nothing is left over, requests are served. */
@@ -22,10 +23,11 @@ static void recovered(uint64_t ms)
 /* Every way in which a build can go wrong, for ever: a backoff, an answer, no domain left. */
 static void test_builds_fail(void **state)
 {
-    static const enum sim_fate fates[] = {
-        FATE_BUILD_FAILS,     FATE_BUILD_FAILS_LATE, FATE_BUILD_DIES,
-        FATE_BUILD_DIES_LATE, FATE_BUILD_HANGS,      FATE_NONSENSE,
-        FATE_GARBAGE,         FATE_NO_START,         FATE_BUILD_DIES_UNTOLD};
+    static const enum sim_fate fates[] = {FATE_BUILD_FAILS,       FATE_BUILD_FAILS_LATE,
+                                          FATE_BUILD_DIES,        FATE_BUILD_DIES_LATE,
+                                          FATE_BUILD_HANGS,       FATE_NONSENSE,
+                                          FATE_GARBAGE,           FATE_NO_START,
+                                          FATE_BUILD_DIES_UNTOLD, FATE_DOMID};
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(fates); i++) {
         begin_with(FIRE, "build_timeout = 2s\n[pool]\nmin = 2\n");
@@ -51,6 +53,40 @@ static void test_builds_fail(void **state)
         recovered(400000);
         sim_end(&sim);
     }
+}
+
+/* What a helper says is checked, and the reason says what was wrong with it. */
+static void test_no_domid(void **state)
+{
+    (void)state;
+    begin_with(FIRE, NULL);
+    sim.faults.fate = FATE_DOMID;
+    sim_run(&sim, 30000);
+    assert_string_equal(sim_pool(&sim, "fire")->failures.text,
+                        "its helper said created: domid 32752 is none, they are 1 to 32751");
+    assert_int_equal(sim_domains(&sim), 0);
+    recovered(60000);
+    sim_end(&sim);
+}
+
+/* Domids come again: a slot is told from another by its uuid, and every one is found by its own. */
+static void test_domids_again(void **state)
+{
+    static const uint32_t last = 0x7fef;
+    (void)state;
+    begin_with(FIRE, NULL);
+    sim_run(&sim, 5000);
+    sim.next_domid = last;
+    for (unsigned i = 0; i < 5; i++) {
+        char lease[32], domid[16];
+        snprintf(domid, sizeof domid, "%u", take("fire", lease));
+        expect("Release", json_pack("{s:[s]}", "leases", domid), NULL);
+        sim_run(&sim, 3000);
+    }
+    list_each (node, &sim.domains)
+        assert_true(container_of(node, struct sim_domain, node)->d.domid < 10);
+    recovered(1000);
+    sim_end(&sim);
 }
 
 /* Memory that somebody else frees is used at once, not at the end of a pause. */
@@ -329,6 +365,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_builds_fail),
+        cmocka_unit_test(test_no_domid),
+        cmocka_unit_test(test_domids_again),
         cmocka_unit_test(test_memory_comes_back),
         TEST(test_broken_image_alone),
         TEST(test_warm_helper_dies),

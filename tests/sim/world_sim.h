@@ -35,6 +35,7 @@ enum sim_fate {
     FATE_COMPLETE_HANGS,
     FATE_COMPLETED_HANGS, /* says "completed" and does not exit */
     FATE_NONSENSE,        /* "completed" when it should say "warm" */
+    FATE_DOMID,           /* "created" with a number that is no domid */
     FATE_GARBAGE,         /* no message at all */
     FATE_NO_START,        /* cannot be started */
     FATE_REFUSED,         /* of a completion: the image, before anything is changed */

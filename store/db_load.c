@@ -64,6 +64,21 @@ static bool row_setting(sqlite3_stmt *s, void *out)
            column_text(s, 1, r->key, sizeof r->key) && column_text(s, 2, r->value, sizeof r->value);
 }
 
+/* Room for one more, zeroed; the array doubles, or reading ten thousand would move it as often. NULL:
+ * no memory. */
+static void *row_add(void **rows, size_t *n, size_t size)
+{
+    bool full = !(*n & (*n - 1)); /* 0, or a power of two: that many there is room for */
+    void *bigger = full ? realloc(*rows, (*n ? 2 * *n : 1) * size) : *rows;
+    if (!bigger)
+        return NULL;
+    *rows = bigger;
+    char *at = (char *)bigger + *n * size;
+    memset(at, 0, size);
+    (*n)++;
+    return at;
+}
+
 /* Reads all rows of a statement into an array that grows; *rows and *n are valid after errors. */
 static int load_all(struct db *db, enum statement which, size_t size,
                     bool (*row)(sqlite3_stmt *s, void *out), void **rows, size_t *n,
@@ -73,22 +88,16 @@ static int load_all(struct db *db, enum statement which, size_t size,
     enum step step;
     int rc = 0;
     while (!rc && (step = query_step(&q)) != STEP_DONE) {
-        void *bigger = step == STEP_ROW ? realloc(*rows, (*n + 1) * size) : NULL;
-        if (step == STEP_ERROR) {
+        void *at = step == STEP_ROW ? row_add(rows, n, size) : NULL;
+        if (step == STEP_ERROR)
             rc = db_error(db->handle, e, statement_sql[which]);
-        } else if (!bigger) {
+        else if (!at)
             rc = error_set(e, -ENOMEM, "database: out of memory for its rows");
-        } else {
-            *rows = bigger;
-            char *at = (char *)bigger + *n * size;
-            memset(at, 0, size);
-            (*n)++;
-            if (!row(q.s, at))
-                rc = error_set(
-                    e, -EUCLEAN,
-                    "database: a row is malformed: restore the database from a backup (query: %s)",
-                    statement_sql[which]);
-        }
+        else if (!row(q.s, at))
+            rc = error_set(
+                e, -EUCLEAN,
+                "database: a row is malformed: restore the database from a backup (query: %s)",
+                statement_sql[which]);
     }
     query_end(&q);
     return rc;

@@ -1,34 +1,63 @@
 /*
- * Helper processes: see helper.h.
+ * Helper processes: see process.h.
  *
  * A helper has two ends, its process and its socket, and they end in either order. Its owner
  * hears `ended` once, when the process has exited and the last bytes have been read, so that the
  * message with which a helper says why it fails is never lost. The memory goes with the second
  * of the two handles.
+ *
+ * A helper is started on a thread, by posix_spawn, which lends it our memory until it has its own. The
+ * thread stands until the kernel has loaded the helper's file; the loop does not. fork would copy our
+ * page tables, which takes milliseconds once there are thousands of leases. A helper asks to be killed
+ * with its parent, which is that thread: it lives as long as the daemon.
+ *
+ * What is sent to a helper that is being started waits in its socket, and a signal here. The process is
+ * watched by a descriptor of its own (pidfd_open); its number stays its own until we have asked for
+ * its status.
  */
 #include "pool/service/process.h"
 
+#include "base/io.h"
 #include "base/log.h"
 #include "base/message.h"
 #include "base/text.h"
 #include "restore/protocol/protocol.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+enum helper_state { HELPER_STARTING, HELPER_RUNNING, HELPER_ENDED };
 
 struct helper {
     struct list node;
     const struct helper_events *events; /* NULL: nobody listens any more */
     void *owner;
-    uv_process_t process;
+    enum helper_state state;
+    pid_t pid;
+    uv_poll_t process;
     uv_pipe_t pipe;
     struct message_reader reader;
     char buf[4096];
-    unsigned open_handles;
-    bool exited;
+    unsigned users; /* of this memory: the pipe, and what starts or watches the process */
+
+    /* while it is being started: the thread's */
+    struct list in_queue;
+    char path[400], variable[64]; /* variable: one more for its environment */
+    char **env;
+    int socket_fd;  /* its end */
+    int input_fd;   /* what it gets as HELPER_INPUT_FD; -1: none */
+    int process_fd; /* readable when it has ended; the watcher's later */
+    int rc;         /* 0, or a negative number of errno, as libuv's */
+
+    int signal; /* to be sent when it has been started; 0: none */
 };
 
 struct helper_write {
@@ -36,20 +65,22 @@ struct helper_write {
     char *bytes;
 };
 
-static void handle_closed(uv_handle_t *handle)
+static void helper_left(struct helper *h)
 {
-    struct helper *h = handle->data;
-    if (--h->open_handles)
+    if (--h->users)
         return;
+    fd_close(&h->socket_fd);
+    fd_close(&h->input_fd);
+    fd_close(&h->process_fd);
     list_remove(&h->node);
     message_reader_dispose(&h->reader);
+    free(h->env);
     free(h);
 }
 
-static void helper_close(struct helper *h)
+static void handle_closed(uv_handle_t *handle)
 {
-    uv_close((uv_handle_t *)&h->process, handle_closed);
-    uv_close((uv_handle_t *)&h->pipe, handle_closed);
+    helper_left(handle->data);
 }
 
 static void helper_feed(struct helper *h, const char *bytes, size_t n)
@@ -63,7 +94,7 @@ static void helper_feed(struct helper *h, const char *bytes, size_t n)
         rc = 0;
     }
     if (rc < 0) {
-        log_warning("helper %d: %s", h->process.pid, e.text);
+        log_warning("helper %d: %s", (int)h->pid, e.text);
         if (h->events)
             h->events->message(h, h->owner, NULL);
         helper_kill(h);
@@ -103,20 +134,45 @@ static void helper_drain(struct helper *h)
     }
 }
 
-static void helper_exited(uv_process_t *process, int64_t status, int sig)
+/* How it has ended, into how; false: it has not. */
+static bool status_take(const struct helper *h, char *how, size_t size)
+{
+    siginfo_t info = {0};
+    if (waitid(P_PID, (id_t)h->pid, &info, WEXITED | WNOHANG))
+        format_fits(how, size, "ended, and its status is lost: %s", strerror(errno));
+    else if (!info.si_pid)
+        return false;
+    else if (info.si_code == CLD_EXITED)
+        format_fits(how, size, "exited with status %d", info.si_status);
+    else
+        format_fits(how, size, "was killed by signal %d (%s)", info.si_status,
+                    strsignal(info.si_status));
+    return true;
+}
+
+/* Its last message, then its end. */
+static void helper_over(struct helper *h, const char *how)
+{
+    h->state = HELPER_ENDED; /* from here on its pid may be somebody else's */
+    helper_drain(h);
+    if (h->events)
+        h->events->ended(h, h->owner, how);
+    uv_close((uv_handle_t *)&h->pipe, handle_closed);
+}
+
+static void helper_exited(uv_poll_t *process, int status, int events)
 {
     struct helper *h = process->data;
     char how[96];
-    h->exited = true; /* from here on its pid may be somebody else's */
-    helper_drain(h);
-    if (sig)
-        format_fits(how, sizeof how, "was killed by signal %d (%s)", sig, strsignal(sig));
-    else
-        format_fits(how, sizeof how, "exited with status %d", (int)status);
-    if (h->events)
-        h->events->ended(h, h->owner, how);
-    helper_close(h);
+    (void)status;
+    (void)events;
+    if (!status_take(h, how, sizeof how))
+        return;
+    uv_close((uv_handle_t *)process, handle_closed);
+    helper_over(h, how);
 }
+
+/* ---- starting ---- */
 
 /* Our own, and this variable. NULL: no memory. The strings are borrowed. */
 static char **environment_with(char *variable)
@@ -136,60 +192,170 @@ static char **environment_with(char *variable)
     return env;
 }
 
-static int spawn(struct helper *h, uv_loop_t *loop, const char *path, const char *log_level,
-                 int input)
+/* What it finds: nothing to read, nobody who reads, our standard error, its end of the socket, and
+ * its input if there is one. All else that we have open closes on exec. */
+static int give_descriptors(posix_spawn_file_actions_t *actions, const struct helper *h)
 {
-    char variable[64];
-    format_fits(variable, sizeof variable, "DOMPOOL_LOG_LEVEL=%s", log_level);
-    char **env = environment_with(variable);
-    if (!env)
-        return UV_ENOMEM;
-    char *args[] = {(char *)path, NULL};
-    uv_stdio_container_t stdio[HELPER_INPUT_FD + 1] = {
-        {.flags = UV_IGNORE},
-        {.flags = UV_IGNORE},
-        {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
-    };
-    stdio[HELPER_FD].flags = UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE;
-    stdio[HELPER_FD].data.stream = (uv_stream_t *)&h->pipe;
-    stdio[HELPER_INPUT_FD].flags = UV_INHERIT_FD;
-    stdio[HELPER_INPUT_FD].data.fd = input;
-    uv_process_options_t options = {
-        .exit_cb = helper_exited,
-        .file = path,
-        .args = args,
-        .env = env,
-        .stdio = stdio,
-        .stdio_count = input < 0 ? HELPER_FD + 1 : HELPER_INPUT_FD + 1,
-    };
-    int rc = uv_spawn(loop, &h->process, &options);
-    free(env);
-    return rc ? rc : uv_read_start((uv_stream_t *)&h->pipe, helper_alloc, helper_read);
+    int rc = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (!rc)
+        rc = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_RDWR, 0);
+    if (!rc)
+        rc = posix_spawn_file_actions_adddup2(actions, h->socket_fd, HELPER_FD);
+    if (!rc && h->input_fd >= 0)
+        rc = posix_spawn_file_actions_adddup2(actions, h->input_fd, HELPER_INPUT_FD);
+    return rc;
 }
 
-int helper_spawn(uv_loop_t *loop, const char *path, const char *log_level, int input,
-                 const struct helper_events *events, void *owner, struct list *list,
-                 struct helper **out, struct error *e)
+/* No signal blocked, none ignored or caught. */
+static int give_signals(posix_spawnattr_t *attributes)
+{
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int rc = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    if (!rc)
+        rc = posix_spawnattr_setsigmask(attributes, &none);
+    return rc ? rc : posix_spawnattr_setsigdefault(attributes, &all);
+}
+
+/* 0 or an error's number. */
+static int spawn(struct helper *h)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    char *args[] = {h->path, NULL};
+    int rc = posix_spawn_file_actions_init(&actions);
+    if (rc)
+        return rc;
+    rc = posix_spawnattr_init(&attributes);
+    if (!rc) {
+        rc = give_descriptors(&actions, h);
+        if (!rc)
+            rc = give_signals(&attributes);
+        if (!rc)
+            rc = posix_spawn(&h->pid, h->path, &actions, &attributes, args, h->env);
+        posix_spawnattr_destroy(&attributes);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    return rc;
+}
+
+static void start_run(struct work_queue *q, struct list *item, void **local)
+{
+    struct helper *h = container_of(item, struct helper, in_queue);
+    (void)q;
+    (void)local;
+    int rc = spawn(h);
+    fd_close(&h->socket_fd);
+    fd_close(&h->input_fd);
+    if (!rc) {
+        h->process_fd = (int)syscall(SYS_pidfd_open, h->pid, 0);
+        rc = h->process_fd < 0 ? errno : 0;
+    }
+    h->rc = -rc;
+}
+
+/* It has been told nothing that matters, and takes no longer to end than the kernel needs. */
+static void process_take_back(struct helper *h)
+{
+    if (h->pid <= 0)
+        return;
+    kill(h->pid, SIGKILL);
+    waitpid(h->pid, NULL, 0);
+}
+
+static int process_watch(struct helper *h)
+{
+    int rc = uv_poll_init(h->pipe.loop, &h->process, h->process_fd);
+    if (rc)
+        return rc;
+    h->users++;
+    rc = uv_poll_start(&h->process, UV_READABLE, helper_exited);
+    if (rc)
+        uv_close((uv_handle_t *)&h->process, handle_closed);
+    return rc;
+}
+
+static void start_done(struct work_queue *q, struct list *item)
+{
+    struct helper *h = container_of(item, struct helper, in_queue);
+    (void)q;
+    free(h->env);
+    h->env = NULL;
+    int rc = h->rc ? h->rc : process_watch(h);
+    if (!rc) {
+        h->state = HELPER_RUNNING;
+        if (h->signal)
+            kill(h->pid, h->signal);
+    } else {
+        char how[96];
+        process_take_back(h);
+        format_fits(how, sizeof how, "could not be started: %s", uv_strerror(rc));
+        helper_over(h, how);
+    }
+    helper_left(h);
+}
+
+const struct work_ops helper_start_ops = {.run = start_run, .done = start_done};
+
+/* The socket, and our end of it. */
+static int socket_make(struct helper *h)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+        return -errno;
+    h->socket_fd = ends[1];
+    int rc = uv_pipe_open(&h->pipe, ends[0]);
+    if (rc) {
+        fd_close(&ends[0]);
+        return rc;
+    }
+    return uv_read_start((uv_stream_t *)&h->pipe, helper_alloc, helper_read);
+}
+
+/* One of our own, until it has been started, above those that it gets: its number is none of theirs. */
+static int input_take(struct helper *h, int input)
+{
+    if (input < 0)
+        return 0;
+    h->input_fd = fcntl(input, F_DUPFD_CLOEXEC, HELPER_INPUT_FD + 1);
+    return h->input_fd < 0 ? -errno : 0;
+}
+
+int helper_spawn(struct work_queue *starts, uv_loop_t *loop, const char *path,
+                 const char *log_level, int input, const struct helper_events *events, void *owner,
+                 struct list *list, struct helper **out, struct error *e)
 {
     struct helper *h = calloc(1, sizeof *h);
     if (!h)
         return error_set(e, -ENOMEM, "start %s: out of memory", path);
     h->owner = owner;
-    h->open_handles = 2;
+    h->socket_fd = h->input_fd = h->process_fd = -1;
     h->pipe.data = h->process.data = h;
     list_init(&h->node);
+    list_init(&h->in_queue);
     message_reader_init(&h->reader, HELPER_MESSAGE_LIMIT);
+    format_fits(h->path, sizeof h->path, "%s", path);
+    format_fits(h->variable, sizeof h->variable, "DOMPOOL_LOG_LEVEL=%s", log_level);
+    h->env = environment_with(h->variable);
     uv_pipe_init(loop, &h->pipe, 0);
-    int rc = spawn(h, loop, path, log_level, input);
+    h->users = 1;
+    int rc = h->env ? input_take(h, input) : UV_ENOMEM;
+    if (!rc)
+        rc = socket_make(h);
     if (rc) {
-        helper_close(h);
+        uv_close((uv_handle_t *)&h->pipe, handle_closed);
         return error_set(e, rc, "start %s: %s", path, uv_strerror(rc));
     }
+    h->users++; /* what starts it */
     h->events = events;
     list_append(list, &h->node);
+    work_start(starts, &h->in_queue);
     *out = h;
     return 0;
 }
+
+/* ---- telling it ---- */
 
 static void helper_written(uv_write_t *req, int status)
 {
@@ -231,16 +397,22 @@ void helper_send(struct helper *h, const json_t *message)
         helper_send_rest(h, bytes, n > 0 ? (size_t)n : 0, len);
 }
 
+static void helper_signal(struct helper *h, int sig)
+{
+    if (h->state == HELPER_RUNNING)
+        kill(h->pid, sig);
+    else if (h->state == HELPER_STARTING && h->signal != SIGKILL)
+        h->signal = sig;
+}
+
 void helper_stop(struct helper *h)
 {
-    if (!h->exited)
-        uv_process_kill(&h->process, SIGTERM);
+    helper_signal(h, SIGTERM);
 }
 
 void helper_kill(struct helper *h)
 {
-    if (!h->exited)
-        uv_process_kill(&h->process, SIGKILL);
+    helper_signal(h, SIGKILL);
 }
 
 void helper_abandon(struct list *node)

@@ -1,9 +1,9 @@
 /*
  * The real world: see world_host.h.
  *
- * Threads: one for the database (order matters, SQLite blocks), one that removes files, two for
- * short calls to the host and for destroying (a domain that takes its time to die must not hold up the listing), one that
- * sleeps in host_wait. Each has its own struct host, opened when it is first needed and again
+ * Threads: one for the database (order matters, SQLite blocks), one that removes files, one that starts
+ * helpers, one for short calls to the host and two for destroying (a domain that takes its time to die
+ * must not hold up the listing), one that sleeps in host_wait. Each has its own struct host, opened when it is first needed and again
  * after an error, so that a restarted xenstored is found again.
  */
 #include "pool/service/world_host.h"
@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,7 +37,7 @@ struct world_host {
     char libexec[300], log_level[16];
     uv_timer_t alarm;
     struct list helpers;
-    struct work_queue writes, discards, quick, destroys;
+    struct work_queue writes, discards, quick, destroys, starts;
 
     uv_thread_t watch_thread;
     uv_async_t watch_async;
@@ -103,7 +104,8 @@ static int ops_helper_start(struct world *w, enum helper_kind kind, int input,
     struct world_host *wh = host_of(w);
     char path[400];
     format_fits(path, sizeof path, "%s/%s", wh->libexec, names[kind]);
-    return helper_spawn(wh->loop, path, wh->log_level, input, events, owner, &wh->helpers, out, e);
+    return helper_spawn(&wh->starts, wh->loop, path, wh->log_level, input, events, owner,
+                        &wh->helpers, out, e);
 }
 
 /* ---- the host's jobs, on threads ---- */
@@ -429,6 +431,7 @@ int world_host_new(uv_loop_t *loop, struct db *db, struct world_host **out, stru
     struct world_host *wh = calloc(1, sizeof *wh);
     if (!wh)
         return error_set(e, -ENOMEM, "out of memory");
+    signal(SIGCHLD, SIG_DFL); /* who ignores it, as our parent may, is told no helper's status */
     wh->world.ops = &ops;
     wh->loop = loop;
     wh->db = db;
@@ -447,6 +450,8 @@ int world_host_new(uv_loop_t *loop, struct db *db, struct world_host **out, stru
         rc = work_queue_init(&wh->quick, loop, &host_ops, wh, 1, e);
     if (!rc)
         rc = work_queue_init(&wh->destroys, loop, &host_ops, wh, DESTROY_THREADS, e);
+    if (!rc)
+        rc = work_queue_init(&wh->starts, loop, &helper_start_ops, wh, 1, e);
     *out = wh; /* on failure the process ends: nothing is undone */
     return rc;
 }
@@ -505,6 +510,7 @@ void world_host_stop(struct world_host *wh)
     wh->discards_stopped = true;
     work_queue_stop(&wh->quick);
     work_queue_stop(&wh->destroys);
+    work_queue_stop(&wh->starts);
     uv_close((uv_handle_t *)&wh->alarm, NULL);
     uv_close((uv_handle_t *)&wh->watch_async, NULL);
     uv_run(wh->loop, UV_RUN_DEFAULT); /* the handles' and helpers' last callbacks */

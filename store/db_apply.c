@@ -9,8 +9,13 @@
 
 /* ---- operations, in the order of enum db_op_kind ---- */
 
-static int counter_raise(struct db *db, const char *name, uint64_t used, struct error *e)
+/* raised: what is known of this counter. */
+static int counter_raise(struct db *db, const char *name, uint64_t *raised, uint64_t used,
+                         struct error *e)
 {
+    if (used <= *raised)
+        return 0;
+    *raised = used;
     struct query q = query_begin(db, ST_COUNTER_RAISE);
     query_text(&q, name);
     query_int(&q, (int64_t)used);
@@ -74,7 +79,7 @@ static int op_slot_put(struct db *db, const struct db_op *op, struct error *e)
     query_text(&q, r->reason);
     query_text(&q, db->boot_id);
     int rc = query_run(&q, e);
-    return rc ? rc : counter_raise(db, "slot", r->id, e);
+    return rc ? rc : counter_raise(db, "slot", &db->slot_raised, r->id, e);
 }
 
 static int op_slot_delete(struct db *db, const struct db_op *op, struct error *e)
@@ -82,6 +87,26 @@ static int op_slot_delete(struct db *db, const struct db_op *op, struct error *e
     struct query q = query_begin(db, ST_SLOT_DELETE);
     query_int(&q, (int64_t)op->slot.id);
     return query_run(&q, e);
+}
+
+static int leases_forget(struct db *db, uint64_t from, uint64_t below, struct error *e)
+{
+    struct query q = query_begin(db, ST_LEASE_PRUNE);
+    query_int(&q, (int64_t)from);
+    query_int(&q, (int64_t)below);
+    return query_run(&q, e);
+}
+
+/* A lease has ended. Those that live on are passed over once, and not at each end of another one. */
+static int history_prune(struct db *db, uint64_t ended, struct error *e)
+{
+    if (ended < db->pruned)
+        return leases_forget(db, ended, ended + 1, e);
+    if (ended <= DB_LEASE_HISTORY || ended - DB_LEASE_HISTORY <= db->pruned)
+        return 0;
+    uint64_t from = db->pruned;
+    db->pruned = ended - DB_LEASE_HISTORY;
+    return leases_forget(db, from, db->pruned, e);
 }
 
 static int op_lease_put(struct db *db, const struct db_op *op, struct error *e)
@@ -103,12 +128,8 @@ static int op_lease_put(struct db *db, const struct db_op *op, struct error *e)
     query_text_or_null(&q, r->trace);
     int rc = query_run(&q, e);
     if (!rc)
-        rc = counter_raise(db, "lease", r->id, e);
-    if (rc || !r->ended_ms || r->id <= DB_LEASE_HISTORY)
-        return rc;
-    struct query prune = query_begin(db, ST_LEASE_PRUNE);
-    query_int(&prune, (int64_t)(r->id - DB_LEASE_HISTORY));
-    return query_run(&prune, e);
+        rc = counter_raise(db, "lease", &db->lease_raised, r->id, e);
+    return rc || !r->ended_ms ? rc : history_prune(db, r->id, e);
 }
 
 static int op_lease_find(struct db *db, const struct db_op *op, struct error *e)
@@ -153,6 +174,7 @@ static int op_setting_delete(struct db *db, const struct db_op *op, struct error
 static int op_live_clear(struct db *db, const struct db_op *op, struct error *e)
 {
     (void)op;
+    db->pruned = 0; /* any of them may end by this */
     struct query q = query_begin(db, ST_LIVE_LEASES);
     query_int(&q, clock_wall_ms());
     int rc = query_run(&q, e);

@@ -136,6 +136,8 @@ int transaction_end(struct db *db, int rc, struct error *e)
         if (run(db, ST_ROLLBACK, &second))
             log_error("%s", second.text);
     }
+    if (rc)
+        db->slot_raised = db->lease_raised = db->pruned = 0;
     return rc;
 }
 

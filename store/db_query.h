@@ -57,7 +57,7 @@
                  "expires_ms = excluded.expires_ms, ended_ms = excluded.ended_ms, "                \
                  "end_reason = excluded.end_reason, "                                              \
                  "trace = coalesce(excluded.trace, lease.trace)")                                  \
-    X(LEASE_PRUNE, "DELETE FROM lease WHERE ended_ms IS NOT NULL AND id < ?1")                     \
+    X(LEASE_PRUNE, "DELETE FROM lease WHERE ended_ms IS NOT NULL AND id >= ?1 AND id < ?2")        \
     X(SETTING_ALL, "SELECT image, key, value FROM setting")                                        \
     X(SETTING_PUT, "INSERT INTO setting VALUES(?1, ?2, ?3) "                                       \
                    "ON CONFLICT(image, key) DO UPDATE SET value = excluded.value")                 \
@@ -79,6 +79,9 @@ struct db {
     bool syncs;    /* commits are on the disk when they return */
     int log_pages; /* in the log since it was emptied */
     int log_again; /* what could not be emptied is left until it has so many */
+    /* Known of what is committed; 0: nothing. */
+    uint64_t slot_raised, lease_raised; /* that number has been used, and the counter says so */
+    uint64_t pruned;                    /* no lease below has ended that is still there */
 };
 
 enum step { STEP_ERROR, STEP_DONE, STEP_ROW };

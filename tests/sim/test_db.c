@@ -2,7 +2,7 @@
 #include "base/array.h"
 #include "base/io.h"
 #include "base/uuid.h"
-#include "store/db.h"
+#include "store/db_query.h"
 #include "tests/cmocka.h"
 #include "tests/sim/power.h"
 
@@ -600,18 +600,87 @@ static void test_idle(void **state)
     db_close(db);
 }
 
+static void end_lease(struct db *db, uint64_t id)
+{
+    struct db_op op = lease_op(id, 0);
+    op.lease.ended_ms = 5;
+    apply(db, &op, 1);
+}
+
+static bool lease_there(struct db *db, uint64_t id)
+{
+    struct lease_lookup lookup = {.id = id};
+    const struct db_op op = {.kind = DB_LEASE_FIND, .lookup = &lookup};
+    apply(db, &op, 1);
+    free(lookup.row.trace);
+    return lookup.found;
+}
+
+/* Ended leases go when ten thousand younger ones were given, and those that live are not asked each
+ * time another one ends. */
+static void test_history(void **state)
+{
+    const unsigned living = 2000;
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op image = image_op("fire");
+    apply(db, &image, 1);
+    for (uint64_t id = 1; id <= living; id++) {
+        struct db_op op = lease_op(id, 0);
+        apply(db, &op, 1);
+    }
+    end_lease(db, 2);
+    end_lease(db, 3);
+    end_lease(db, DB_LEASE_HISTORY + 3);
+    assert_false(lease_there(db, 2));
+    assert_true(lease_there(db, 3));
+    end_lease(db, DB_LEASE_HISTORY + living);
+    assert_false(lease_there(db, 3));
+    assert_true(lease_there(db, 4));
+    end_lease(db, 4); /* older than that */
+    assert_false(lease_there(db, 4));
+    sqlite3_stmt *prune = db->statements[ST_LEASE_PRUNE];
+    sqlite3_stmt_status(prune, SQLITE_STMTSTATUS_VM_STEP, 1);
+    end_lease(db, DB_LEASE_HISTORY + living + 1);
+    assert_in_range(sqlite3_stmt_status(prune, SQLITE_STMTSTATUS_VM_STEP, 0), 1, 100);
+    /* What is known of the file is not, when a transaction fails. */
+    end_lease(db, 6);
+    struct db_op bad[] = {lease_op(20000, 0), slot_op(1, "ice", "leased")};
+    bad[0].lease.ended_ms = 5;
+    assert_true(db_apply(db, bad, ARRAY_SIZE(bad), &e) < 0);
+    end_lease(db, 20000);
+    struct db_rows r = load(db);
+    assert_int_equal(r.n_leases, living - 4);
+    assert_int_equal(r.next_lease, 20001);
+    db_rows_dispose(&r);
+    db_close(db);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
 {
     power_begin();
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip),   TEST(test_counters),     TEST(test_mode),
-        TEST(test_boot),         TEST(test_all_or_none),  TEST(test_end_and_repair),
-        TEST(test_newer_schema), TEST(test_damaged_file), TEST(test_malformed_row),
-        TEST(test_disk_full),    TEST(test_idle),         TEST(test_log_bounded),
-        TEST(test_log_read),     TEST(test_space),        TEST(test_older_schema),
-        TEST(test_trace),        TEST(test_trace_plan),   TEST(test_trace_malformed),
+        TEST(test_history),
+        TEST(test_round_trip),
+        TEST(test_counters),
+        TEST(test_mode),
+        TEST(test_boot),
+        TEST(test_all_or_none),
+        TEST(test_end_and_repair),
+        TEST(test_newer_schema),
+        TEST(test_damaged_file),
+        TEST(test_malformed_row),
+        TEST(test_disk_full),
+        TEST(test_idle),
+        TEST(test_log_bounded),
+        TEST(test_log_read),
+        TEST(test_space),
+        TEST(test_older_schema),
+        TEST(test_trace),
+        TEST(test_trace_plan),
+        TEST(test_trace_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

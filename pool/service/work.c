@@ -36,12 +36,11 @@ static void work_thread(void *arg)
         uv_mutex_lock(&q->mutex);
         q->busy--;
         list_append(&q->finished, item);
-        uv_async_send(&q->async);
-        if (!q->ops->after)
-            continue;
         bool others = !list_empty(&q->pending);
         uv_mutex_unlock(&q->mutex);
-        q->ops->after(q, others, &local);
+        uv_async_send(&q->async);
+        if (q->ops->after)
+            q->ops->after(q, others, &local);
         uv_mutex_lock(&q->mutex);
     }
     uv_mutex_unlock(&q->mutex);
@@ -89,8 +88,8 @@ void work_start(struct work_queue *q, struct list *item)
 {
     uv_mutex_lock(&q->mutex);
     list_append(&q->pending, item);
-    uv_cond_signal(&q->cond);
     uv_mutex_unlock(&q->mutex);
+    uv_cond_signal(&q->cond); /* now: whoever wakes up finds the mutex free */
 }
 
 bool work_idle(struct work_queue *q)

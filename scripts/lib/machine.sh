@@ -8,10 +8,10 @@ say() { printf '\033[1m%s\033[0m\n' "$*"; }
 
 is_dom0() { grep -qs control_d /proc/xen/capabilities; }
 
-# SECTION: what this kind of machine needs besides the build (scripts/packages)
+# [SECTION]: what this kind of machine needs besides the build (scripts/packages)
 build_project() {
     say "Installing what is missing, and building"
-    scripts/install-packages build "$1"
+    scripts/install-packages build "$@"
     cmake -S . -B "$build_dir" >build.log 2>&1 && cmake --build "$build_dir" -j "$(nproc)" >>build.log 2>&1 || {
         tail -n 40 build.log >&2
         exit 1

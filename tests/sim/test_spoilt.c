@@ -127,8 +127,11 @@ static void spoilt_and_failing(void **state)
     (void)state;
     char lease[32];
     unsigned spoilt = 2;
-    sim.faults.fate = FATE_COMPLETE_FAILS;
-    sim.faults.fate_for = 2; /* as many as retries */
+    sim_end(&sim);
+    begin_with(FIRE, "complete_timeout = 1s\n[pool]\nmin = 2\n");
+    sim_run(&sim, 5000);
+    sim.faults.fate = FATE_COMPLETE_HANGS; /* each for a reason of its own */
+    sim.faults.fate_for = 2;               /* as many as retries */
     keep_warm("5");
     list_each (node, &sim_pool(&sim, "fire")->set.warm)
         if (spoilt && spoilt--)

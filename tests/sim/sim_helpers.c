@@ -1,34 +1,22 @@
 /*
- * Helpers of the simulated world, and the image files that they make and read: see world_sim.h.
- *
- * An image file holds the text "<id> <id of its base>", and " rot" behind it when its digests are
- * wrong. A slot's helper knows what its domain holds, and refuses to go on with anything else.
+ * Helpers of the simulated world: see world_sim.h. A slot's helper knows what its domain holds, and
+ * refuses to go on with anything else.
  */
-#include "tests/sim/world_sim.h"
-
 #include "base/array.h"
-#include "base/io.h"
 #include "base/text.h"
 #include "base/units.h"
 #include "base/uuid.h"
 #include "pool/core/lease.h"
 #include "restore/protocol/image_made.h"
+#include "tests/sim/sim_file.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* What a slot's helper may be asked for. */
 enum phase { PHASE_NEW, PHASE_BUSY, PHASE_WARM, PHASE_COMPLETED };
-
-/* What an image file holds. */
-struct file {
-    struct uuid id, base;
-    bool rotten;
-};
 
 struct helper {
     struct list node;
@@ -50,120 +38,11 @@ struct helper {
     /* of work on images */
     struct uuid base; /* id of the new image's base */
     bool rotten;      /* what it verifies */
-    struct file verified;
+    struct sim_file verified;
     bool began;        /* there is a temporary file */
     uint32_t captured; /* domid of what it has suspended; 0: none */
     bool waits;        /* for the word that its image is recorded */
 };
-
-/* ---- image files ---- */
-
-static bool file_read(const char *path, struct file *f)
-{
-    char *text;
-    if (read_file(path, 100, &text, NULL, NULL))
-        return false;
-    char id[40] = "", base[40] = "", rot[8] = "";
-    sscanf(text, "%36s %36s %7s", id, base, rot);
-    free(text);
-    f->rotten = rot[0];
-    return !uuid_parse(id, &f->id) && !uuid_parse(base, &f->base);
-}
-
-static void file_write(const struct sim *s, const char *path, const struct file *f)
-{
-    char id[UUID_TEXT_SIZE], base[UUID_TEXT_SIZE];
-    uuid_format(&f->id, id);
-    uuid_format(&f->base, base);
-    FILE *out = fopen(path, "w");
-    MUST(out);
-    fprintf(out, "%s %s", id, base);
-    fclose(out);
-}
-
-static json_t *file_config(const struct sim *s)
-{
-    json_t *disks = s->disks ? json_incref(s->disks)
-                             : json_pack("[{s:s, s:s, s:s}]", "vdev", "xvda", "kind", "cow", "path",
-                                         "/dev/golden");
-    char uuid[UUID_TEXT_SIZE];
-    uuid_format(&s->saved, uuid);
-    return json_pack("{s:o, s:s*}", "disks", disks, "uuid", uuid_is_none(&s->saved) ? NULL : uuid);
-}
-
-int sim_image_read(struct world *w, const char *path, struct image_facts *out, struct error *e)
-{
-    struct sim *s = container_of(w, struct sim, world);
-    struct file f;
-    bool before = sim_memory_spare();
-    bool ok = file_read(path, &f);
-    *out = (struct image_facts){0};
-    if (ok) {
-        out->info.id = f.id;
-        out->info.base_id = f.base;
-        out->info.guest = IMAGE_GUEST_PV;
-        out->config = file_config(s);
-    }
-    sim_memory_restore(before);
-    return ok ? 0 : error_set(e, ANSWER_IMAGE_REFUSED, "%s is damaged", path);
-}
-
-static void temporary(char *out, size_t size, const char *path)
-{
-    format_fits(out, size, "%s.tmp-simOne", path);
-}
-
-/* A daemon that was killed discards nothing. */
-void sim_images_list(struct world *w, const char *path,
-                     void (*found)(struct world *w, const char *name))
-{
-    DIR *dir = opendir(path);
-    struct dirent *entry;
-    if (!dir)
-        abort();
-    while ((entry = readdir(dir)))
-        found(w, entry->d_name);
-    closedir(dir);
-}
-
-void sim_image_discard(struct world *w, const char *path)
-{
-    struct sim *s = container_of(w, struct sim, world);
-    char aside[420];
-    if (s->dead)
-        return;
-    s->discarded++;
-    temporary(aside, sizeof aside, path);
-    unlink(path);
-    unlink(aside);
-}
-
-void sim_image_rot(struct sim *s, const char *name)
-{
-    char path[400];
-    struct file f;
-    const struct entry *im = entry_find(&s->core, name);
-    MUST(im);
-    entry_path(im, path);
-    if (file_read(path, &f) && f.rotten)
-        return;
-    FILE *out = fopen(path, "a");
-    MUST(out);
-    fputs(" rot", out);
-    fclose(out);
-}
-
-unsigned sim_image_files(struct sim *s)
-{
-    unsigned n = 0;
-    struct dirent *entry;
-    DIR *dir = opendir(s->core.images_dir);
-    MUST(dir);
-    while ((entry = readdir(dir)))
-        n += entry->d_name[0] != '.';
-    closedir(dir);
-    return n;
-}
 
 /* ---- every helper ---- */
 
@@ -232,10 +111,10 @@ static const char *get(const json_t *message, const char *key)
 /* ---- a slot's helper ---- */
 
 /* Opens what it was told to: a file that was discarded too early is a mistake of the daemon. */
-static void slot_open(const struct helper *h, struct file *f)
+static void slot_open(const struct helper *h, struct sim_file *f)
 {
     const struct sim *s = h->sim;
-    MUST(file_read(get(h->request, "image"), f));
+    MUST(sim_file_read(get(h->request, "image"), f));
 }
 
 static void warm_dies(struct sim *s, void *arg)
@@ -285,7 +164,7 @@ static void build_created(struct sim *s, void *arg)
 static void build_start(struct sim *s, void *arg)
 {
     struct helper *h = arg;
-    struct file f;
+    struct sim_file f;
     slot_open(h, &f);
     MUST(uuid_is_none(&f.base)); /* a delta is no domain */
     h->holds = f.id;
@@ -325,7 +204,7 @@ static enum sim_fate doom_draw(struct sim *s, struct sim_doom *doom)
 static void turn_done(struct sim *s, void *arg)
 {
     struct helper *h = arg;
-    struct file f;
+    struct sim_file f;
     slot_open(h, &f);
     enum sim_fate fate = doom_draw(s, &s->faults.turn);
     MUST(uuid_is_none(&f.base) && !uuid_equal(&f.id, &h->holds));
@@ -371,7 +250,7 @@ static void complete_done(struct sim *s, void *arg)
 {
     struct helper *h = arg;
     enum sim_fate fate = doom_draw(s, &s->faults.complete);
-    struct file f;
+    struct sim_file f;
     struct sim_domain *d = sim_domain_find(s, h->domid);
     slot_open(h, &f);
     MUST(uuid_equal(&f.id, &h->holds) || uuid_equal(&f.base, &h->holds));
@@ -428,12 +307,12 @@ static void complete(struct helper *h, const json_t *message)
 static void expect_take(struct helper *h, const json_t *message)
 {
     struct sim *s = h->sim;
-    struct file f;
+    struct sim_file f;
     size_t i;
     json_t *path, *images = json_object_get(message, "images");
     MUST(h->phase == PHASE_WARM && json_is_array(images));
     json_array_foreach (images, i, path) {
-        MUST(file_read(json_string_value(path), &f));
+        MUST(sim_file_read(json_string_value(path), &f));
         MUST(uuid_equal(&f.base, &h->holds));
     }
     json_decref(h->expects);
@@ -480,7 +359,7 @@ static void work_undo(struct helper *h)
     h->captured = 0;
     if (!h->began)
         return;
-    temporary(aside, sizeof aside, get(h->request, "image"));
+    sim_file_aside(aside, sizeof aside, get(h->request, "image"));
     unlink(aside);
     h->began = false;
 }
@@ -492,11 +371,11 @@ static void work_refuse(struct helper *h, const char *answer, const char *text)
 }
 
 /* False: it has said what is wrong. */
-static bool work_read(struct helper *h, const char *key, struct file *f)
+static bool work_read(struct helper *h, const char *key, struct sim_file *f)
 {
     const char *path = maybe(h->request, key);
-    *f = (struct file){0};
-    if (!path || file_read(path, f))
+    *f = (struct sim_file){0};
+    if (!path || sim_file_read(path, f))
         return true;
     h->sim->missed++;
     work_refuse(h, "ImageRefused", "no such file");
@@ -539,7 +418,7 @@ static bool verifies(const struct helper *h)
     return !strcmp(get(h->request, "op"), "verify");
 }
 
-static json_t *made_json(struct sim *s, const struct file *f)
+static json_t *made_json(struct sim *s, const struct sim_file *f)
 {
     bool whole = uuid_is_none(&f->base);
     struct image_info info = {
@@ -555,20 +434,20 @@ static json_t *made_json(struct sim *s, const struct file *f)
     };
     info.id = f->id;
     info.base_id = f->base;
-    return image_made_to_json(&info, file_config(s));
+    return image_made_to_json(&info, sim_file_config(s));
 }
 
 static json_t *make_image(struct helper *h)
 {
-    struct file f = {0};
+    struct sim_file f = {0};
     char aside[420];
     const char *path = get(h->request, "image");
     struct sim *s = h->sim;
     s->world.ops->random(&s->world, &f.id, sizeof f.id);
     uuid_version4(&f.id);
     f.base = h->base;
-    temporary(aside, sizeof aside, path);
-    file_write(s, aside, &f);
+    sim_file_aside(aside, sizeof aside, path);
+    sim_file_write(s, aside, &f);
     MUST(access(path, F_OK) && !rename(aside, path));
     h->began = false;
     return made_json(s, &f);
@@ -654,7 +533,7 @@ static bool work_open(struct helper *h)
     const struct sim *s = h->sim;
     bool verify = verifies(h);
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-        struct file f, base;
+        struct sim_file f, base;
         if (!work_read(h, keys[i][0], &f) || !work_read(h, keys[i][1], &base))
             return false;
         MUST(verify || uuid_equal(&f.base, &base.id));
@@ -669,13 +548,13 @@ static bool make_start(struct helper *h)
 {
     const struct sim *s = h->sim;
     char aside[420];
-    struct file base;
+    struct sim_file base;
     if (!work_read(h, "base", &base))
         return false;
     MUST(uuid_is_none(&base.base)); /* a delta of a delta */
     h->base = base.id;
-    temporary(aside, sizeof aside, get(h->request, "image"));
-    file_write(s, aside, &base);
+    sim_file_aside(aside, sizeof aside, get(h->request, "image"));
+    sim_file_write(s, aside, &base);
     h->began = true;
     return strcmp(get(h->request, "op"), "capture") != 0 || capture_start(h);
 }

@@ -8,16 +8,41 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ID_MAX (INT64_MAX / 2)       /* numbers of slots and leases */
+#define MS_MAX (INT64_MAX / 1000000) /* times: 292 years, and still one in nanoseconds */
+#define DOMID_MAX 0x7fef             /* above are reserved ones: xen/include/public/xen.h */
+#define META_BYTES_MAX (1 << 20)     /* more than any message of a client has */
+
+/* Of slots and leases, in a column that is never NULL: below the counter, which db_load checks. */
+static bool column_id(sqlite3_stmt *s, int column, uint64_t *out)
+{
+    int64_t id;
+    bool ok = column_int(s, column, 1, ID_MAX, &id) && id;
+    *out = (uint64_t)id;
+    return ok;
+}
+
+static bool column_ms(sqlite3_stmt *s, int column, int64_t *out)
+{
+    return column_int(s, column, 0, MS_MAX, out);
+}
+
+static bool column_flag(sqlite3_stmt *s, int column, bool *out)
+{
+    int64_t flag;
+    bool ok = column_int(s, column, 0, 1, &flag);
+    *out = flag != 0;
+    return ok;
+}
+
 static bool row_image(sqlite3_stmt *s, void *out)
 {
     struct image_row *r = out;
-    bool ok = column_text(s, 0, r->name, sizeof r->name) &&
-              column_text(s, 1, r->file, sizeof r->file) && column_uuid(s, 2, &r->id) &&
-              column_uuid(s, 3, &r->base) && name_valid(r->name) &&
-              image_name_of(r->file) == IMAGE_NAME_WHOLE;
-    r->created_ms = sqlite3_column_int64(s, 4);
-    r->removing = sqlite3_column_int(s, 5) != 0;
-    return ok;
+    return column_text(s, 0, r->name, sizeof r->name) &&
+           column_text(s, 1, r->file, sizeof r->file) && column_uuid(s, 2, &r->id) &&
+           column_uuid(s, 3, &r->base) && name_valid(r->name) &&
+           image_name_of(r->file) == IMAGE_NAME_WHOLE && column_ms(s, 4, &r->created_ms) &&
+           column_flag(s, 5, &r->removing);
 }
 
 static bool row_discard(sqlite3_stmt *s, void *out)
@@ -29,32 +54,47 @@ static bool row_discard(sqlite3_stmt *s, void *out)
 static bool row_slot(sqlite3_stmt *s, void *out)
 {
     struct slot_row *r = out;
-    r->id = (uint64_t)sqlite3_column_int64(s, 0);
-    bool ok = column_uuid(s, 1, &r->uuid) && column_text(s, 2, r->image, sizeof r->image) &&
+    bool ok = column_id(s, 0, &r->id) && column_uuid(s, 1, &r->uuid) && !uuid_is_none(&r->uuid) &&
+              column_text(s, 2, r->image, sizeof r->image) &&
               column_text(s, 3, r->state, sizeof r->state) &&
               column_text(s, 4, r->engine, sizeof r->engine) &&
-              column_text(s, 6, r->name, sizeof r->name) &&
+              column_int(s, 5, 0, DOMID_MAX, &r->domid) &&
+              column_text(s, 6, r->name, sizeof r->name) && column_ms(s, 7, &r->since_ms) &&
               column_text(s, 8, r->reason, sizeof r->reason);
-    r->domid = sqlite3_column_type(s, 5) == SQLITE_NULL ? DB_NO_DOMID : sqlite3_column_int64(s, 5);
-    r->since_ms = sqlite3_column_int64(s, 7);
+    if (sqlite3_column_type(s, 5) == SQLITE_NULL)
+        r->domid = DB_NO_DOMID;
     return ok;
+}
+
+/* A text of at most so many bytes, which the caller frees; NULL: none. False: it is no such text, or
+ * there is no memory. */
+static bool column_text_new(sqlite3_stmt *s, int column, int max, char **out)
+{
+    int type = sqlite3_column_type(s, column);
+    *out = NULL;
+    if (type == SQLITE_NULL)
+        return true;
+    const char *text = type == SQLITE_TEXT ? (const char *)sqlite3_column_text(s, column) : NULL;
+    if (text && sqlite3_column_bytes(s, column) <= max)
+        *out = strdup(text);
+    return *out != NULL;
 }
 
 static bool row_lease(sqlite3_stmt *s, void *out)
 {
     struct lease_row *r = out;
-    r->id = (uint64_t)sqlite3_column_int64(s, 0);
-    r->slot = (uint64_t)sqlite3_column_int64(s, 1); /* NULL reads as 0 */
-    bool ok =
-        column_text(s, 2, r->image, sizeof r->image) && column_text(s, 4, r->name, sizeof r->name);
-    r->owner_uid = (uint32_t)sqlite3_column_int64(s, 3);
-    r->created_ms = sqlite3_column_int64(s, 5);
-    r->expires_ms = sqlite3_column_int64(s, 6);
-    r->hold = sqlite3_column_int(s, 7) != 0;
-    r->paused = sqlite3_column_int(s, 8) != 0;
-    const char *meta = (const char *)sqlite3_column_text(s, 9);
-    r->meta = meta ? strdup(meta) : NULL;
-    return ok && (!meta || r->meta);
+    int64_t slot, owner_uid;
+    bool ok = column_id(s, 0, &r->id) && column_int(s, 1, 1, ID_MAX, &slot) &&
+              column_text(s, 2, r->image, sizeof r->image) &&
+              column_int(s, 3, 0, UINT32_MAX, &owner_uid) &&
+              column_text(s, 4, r->name, sizeof r->name) && column_ms(s, 5, &r->created_ms) &&
+              column_ms(s, 6, &r->expires_ms) && column_flag(s, 7, &r->hold) &&
+              column_flag(s, 8, &r->paused) && column_text_new(s, 9, META_BYTES_MAX, &r->meta);
+    if (!ok)
+        return false;
+    r->slot = (uint64_t)slot;
+    r->owner_uid = (uint32_t)owner_uid;
+    return true;
 }
 
 static bool row_setting(sqlite3_stmt *s, void *out)
@@ -103,27 +143,41 @@ static int load_all(struct db *db, enum statement which, size_t size,
     return rc;
 }
 
-static int counter_get(struct db *db, const char *name, uint64_t *next, struct error *e)
+/* used: the highest number in use. */
+static int counter_get(struct db *db, const char *name, uint64_t used, uint64_t *next,
+                       struct error *e)
 {
     struct query q = query_begin(db, ST_COUNTER_GET);
     query_text(&q, name);
     enum step step = query_step(&q);
     int rc = 0;
-    if (step == STEP_ROW)
-        *next = (uint64_t)sqlite3_column_int64(q.s, 0);
-    else
-        rc = step == STEP_ERROR
-                 ? db_error(db->handle, e, "read a counter")
-                 : error_set(e, -EUCLEAN,
-                             "database: counter %s is missing: restore the database from a backup",
-                             name);
+    if (step == STEP_ERROR)
+        rc = db_error(db->handle, e, "read a counter");
+    else if (step == STEP_DONE || !column_id(q.s, 0, next) || *next <= used)
+        rc = error_set(e, -EUCLEAN,
+                       "database: counter %s is missing, or not above the numbers in use: restore "
+                       "the database from a backup",
+                       name);
     query_end(&q);
+    return rc;
+}
+
+/* As db_open makes it. An empty one would be that of every domain that is not ours. */
+static int tag_get(struct db *db, char tag[DB_TAG_SIZE], struct error *e)
+{
+    bool found;
+    uint8_t number[4];
+    int rc = fact_get(db, "tag", tag, DB_TAG_SIZE, &found, e);
+    if (!rc && (!found || strncmp(tag, "dp-", 3) != 0 || hex_parse(tag + 3, number, sizeof number)))
+        rc =
+            error_set(e, -EUCLEAN,
+                      "database: the fact tag is missing or malformed: restore the database from a "
+                      "backup");
     return rc;
 }
 
 int db_load(struct db *db, struct db_rows *out, struct error *e)
 {
-    bool found;
     *out = (struct db_rows){0};
     void *images = NULL, *discards = NULL, *slots = NULL, *leases = NULL, *settings = NULL;
     int rc = load_all(db, ST_IMAGE_ALL, sizeof *out->images, row_image, &images, &out->n_images, e);
@@ -142,11 +196,14 @@ int db_load(struct db *db, struct db_rows *out, struct error *e)
     out->slots = slots;
     out->leases = leases;
     out->settings = settings;
+    /* Rows come in the order of their numbers. */
     if (!rc)
-        rc = counter_get(db, "slot", &out->next_slot, e);
+        rc = counter_get(db, "slot", out->n_slots ? out->slots[out->n_slots - 1].id : 0,
+                         &out->next_slot, e);
     if (!rc)
-        rc = counter_get(db, "lease", &out->next_lease, e);
-    return rc ? rc : fact_get(db, "tag", out->tag, sizeof out->tag, &found, e);
+        rc = counter_get(db, "lease", out->n_leases ? out->leases[out->n_leases - 1].id : 0,
+                         &out->next_lease, e);
+    return rc ? rc : tag_get(db, out->tag, e);
 }
 
 void db_rows_dispose(struct db_rows *rows)
@@ -164,13 +221,7 @@ void db_rows_dispose(struct db_rows *rows)
 /* Its columns stand behind those of row_lease. */
 bool row_lease_past(sqlite3_stmt *s, struct lease_row *r)
 {
-    bool ok = row_lease(s, r) && column_text(s, 11, r->end_reason, sizeof r->end_reason);
-    r->ended_ms = sqlite3_column_int64(s, 10);
-    const char *trace = (const char *)sqlite3_column_text(s, 12);
-    if (!ok || !trace)
-        return ok;
-    if (sqlite3_column_bytes(s, 12) >= DB_TRACE_SIZE)
-        return false;
-    r->trace = strdup(trace);
-    return r->trace != NULL;
+    return row_lease(s, r) && column_ms(s, 10, &r->ended_ms) &&
+           column_text(s, 11, r->end_reason, sizeof r->end_reason) &&
+           column_text_new(s, 12, DB_TRACE_SIZE - 1, &r->trace);
 }

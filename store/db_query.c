@@ -91,18 +91,27 @@ int run(struct db *db, enum statement which, struct error *e)
     return query_run(&q, e);
 }
 
-/* Copies a text column; false when it is longer than the buffer. NULL reads as "". */
 bool column_text(sqlite3_stmt *s, int column, char *buf, size_t size)
 {
-    const char *text = (const char *)sqlite3_column_text(s, column);
-    return format_fits(buf, size, "%s", text ? text : "");
+    int type = sqlite3_column_type(s, column);
+    const char *text = type == SQLITE_TEXT ? (const char *)sqlite3_column_text(s, column) : NULL;
+    bool ok = format_fits(buf, size, "%s", text ? text : "") && (text || type == SQLITE_NULL);
+    text_plain(buf);
+    return ok;
+}
+
+bool column_int(sqlite3_stmt *s, int column, int64_t min, int64_t max, int64_t *out)
+{
+    int type = sqlite3_column_type(s, column);
+    *out = type == SQLITE_NULL ? 0 : sqlite3_column_int64(s, column);
+    return type == SQLITE_NULL || (type == SQLITE_INTEGER && *out >= min && *out <= max);
 }
 
 bool column_uuid(sqlite3_stmt *s, int column, struct uuid *uuid)
 {
-    const char *text = (const char *)sqlite3_column_text(s, column);
+    char text[UUID_TEXT_SIZE];
     *uuid = (struct uuid){0};
-    return !text || !uuid_parse(text, uuid);
+    return column_text(s, column, text, sizeof text) && (!text[0] || !uuid_parse(text, uuid));
 }
 
 void query_int_or_null(struct query *q, int64_t value)

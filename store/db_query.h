@@ -108,8 +108,11 @@ int query_run(struct query *q, struct error *e);
 /* The same of one without parameters. */
 int run(struct db *db, enum statement which, struct error *e);
 
-/* Copies a text column; false when it is longer than the buffer. NULL reads as "". */
+/* Columns, whatever the file holds in them: false when it is of another type or out of bounds. NULL
+ * reads as "", 0 or no UUID. A text is cut where it is longer than the buffer, and then false; it
+ * becomes what may be logged and sent (text_plain). */
 bool column_text(sqlite3_stmt *s, int column, char *buf, size_t size);
+bool column_int(sqlite3_stmt *s, int column, int64_t min, int64_t max, int64_t *out);
 bool column_uuid(sqlite3_stmt *s, int column, struct uuid *uuid);
 
 /* A rollback that failed has left its transaction open: ends that one. */

@@ -444,6 +444,72 @@ static void test_malformed_row(void **state)
     db_close(db);
 }
 
+static void expect_refused(const char *sql)
+{
+    struct db_rows rows;
+    struct db *db = open_db("b1");
+    struct db_op ops[] = {image_op("fire"), slot_op(1, "fire", "leased"), lease_op(1, 1)};
+    apply(db, ops, 3);
+    db_close(db);
+    exec(sql);
+    db = open_db("b1");
+    if (db_load(db, &rows, &e) != -EUCLEAN)
+        fail_msg("not refused: %s", sql);
+    assert_non_null(strstr(e.text, "restore the database from a backup"));
+    db_rows_dispose(&rows);
+    db_close(db);
+    unlink(path);
+}
+
+/* Numbers that no daemon has written. An empty tag would make every domain of the host ours. */
+static void test_bounds(void **state)
+{
+    static const char *const changes[] = {
+        "UPDATE slot SET uuid = ''",
+        "UPDATE slot SET uuid = '00000000-0000-0000-0000-000000000000'",
+        "UPDATE slot SET domid = 32752",
+        "UPDATE slot SET domid = -2",
+        "UPDATE slot SET since_ms = 9223372036854775807",
+        "UPDATE slot SET name = 'a' || char(0) || 'b', id = -1",
+        "UPDATE slot SET id = 5",
+        "UPDATE lease SET id = 0",
+        "UPDATE lease SET id = 7",
+        "UPDATE lease SET slot = -1",
+        "UPDATE lease SET owner_uid = 4294967296",
+        "UPDATE lease SET expires_ms = -1",
+        "UPDATE lease SET hold = 2",
+        "UPDATE lease SET meta = printf('%01048577d', 1)",
+        "UPDATE image SET created_ms = -5",
+        "UPDATE image SET removing = 2",
+        "UPDATE counter SET next = 1 WHERE name = 'lease'",
+        "UPDATE counter SET next = -1 WHERE name = 'slot'",
+        "UPDATE counter SET next = 9223372036854775807 WHERE name = 'slot'",
+        "DELETE FROM counter WHERE name = 'slot'",
+        "UPDATE fact SET value = '' WHERE name = 'tag'",
+        "UPDATE fact SET value = 'dp-1a2b3c4' WHERE name = 'tag'",
+        "UPDATE fact SET value = 'xl-1a2b3c4d' WHERE name = 'tag'",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+        expect_refused(changes[i]);
+}
+
+/* Texts may be anything, and are sent to clients. */
+static void test_texts(void **state)
+{
+    (void)state;
+    struct db *db = open_db("b1");
+    struct db_op ops[] = {image_op("fire"), slot_op(1, "fire", "warm")};
+    apply(db, ops, 2);
+    db_close(db);
+    exec("UPDATE slot SET name = CAST(x'61ff620a' AS TEXT)");
+    db = open_db("b1");
+    struct db_rows r = load(db);
+    assert_string_equal(r.slots[0].name, "a?b?");
+    db_rows_dispose(&r);
+    db_close(db);
+}
+
 static size_t log_size(void)
 {
     struct stat st;
@@ -662,25 +728,13 @@ int main(void)
 {
     power_begin();
     const struct CMUnitTest tests[] = {
-        TEST(test_history),
-        TEST(test_round_trip),
-        TEST(test_counters),
-        TEST(test_mode),
-        TEST(test_boot),
-        TEST(test_all_or_none),
-        TEST(test_end_and_repair),
-        TEST(test_newer_schema),
-        TEST(test_damaged_file),
-        TEST(test_malformed_row),
-        TEST(test_disk_full),
-        TEST(test_idle),
-        TEST(test_log_bounded),
-        TEST(test_log_read),
-        TEST(test_space),
-        TEST(test_older_schema),
-        TEST(test_trace),
-        TEST(test_trace_plan),
-        TEST(test_trace_malformed),
+        TEST(test_history),        TEST(test_round_trip),   TEST(test_counters),
+        TEST(test_mode),           TEST(test_boot),         TEST(test_all_or_none),
+        TEST(test_end_and_repair), TEST(test_newer_schema), TEST(test_damaged_file),
+        TEST(test_malformed_row),  TEST(test_bounds),       TEST(test_texts),
+        TEST(test_disk_full),      TEST(test_idle),         TEST(test_log_bounded),
+        TEST(test_log_read),       TEST(test_space),        TEST(test_older_schema),
+        TEST(test_trace),          TEST(test_trace_plan),   TEST(test_trace_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

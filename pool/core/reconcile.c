@@ -195,9 +195,11 @@ static void compare_slot(struct slot *s, const struct host_domain *d)
         leftover(s, "left by an earlier run of the daemon");
 }
 
+/* Whatever domid a helper has named: the end of the slot that has its uuid destroys the domain. */
 bool orphan_adopt(struct core *core, const struct host_domain *d)
 {
-    if (strcmp(d->tag, core->tag) != 0 || d->state == HOST_DOMAIN_DYING || slot_of_domain(core, d))
+    if (strcmp(d->tag, core->tag) != 0 || d->state == HOST_DOMAIN_DYING ||
+        slot_of_uuid(core, &d->uuid))
         return false;
     struct slot *s = slot_new(core, NULL, core->next_slot, &d->uuid, SLOT_BUILDING);
     if (!s) {

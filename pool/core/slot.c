@@ -228,14 +228,6 @@ struct slot *slot_next_of_uuid(const struct slot *s)
     return with_uuid(s->core, hash_next(&s->core->tables.slot_uuids, &s->by_uuid), &s->uuid);
 }
 
-struct slot *slot_of_domain(const struct core *core, const struct host_domain *d)
-{
-    struct slot *s = slot_of_uuid(core, &d->uuid);
-    while (s && !slot_has_domain(s, d))
-        s = slot_next_of_uuid(s);
-    return s;
-}
-
 struct slot *slot_leased_as(const struct core *core, uint64_t domid)
 {
     const struct hash *table = &core->tables.slot_domids;
@@ -265,7 +257,9 @@ void slot_set_fault(struct slot *s, const char *why)
     s->core->faulty++;
 }
 
-bool slot_has_domain(const struct slot *s, const struct host_domain *d)
+/* True when d is the slot's domain: same UUID, and same domid unless xl may have given it a new
+ * one. */
+static bool slot_has_domain(const struct slot *s, const struct host_domain *d)
 {
     if (!uuid_equal(&d->uuid, &s->uuid))
         return false;

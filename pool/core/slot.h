@@ -126,15 +126,10 @@ struct slot *slot_of_id(const struct core *core, uint64_t id);
  * of somebody else's has the uuid of one of ours. */
 struct slot *slot_of_uuid(const struct core *core, const struct uuid *uuid);
 struct slot *slot_next_of_uuid(const struct slot *s);
-/* The slot whose domain d is, or NULL. */
-struct slot *slot_of_domain(const struct core *core, const struct host_domain *d);
 /* The slot that a lease has for good and whose domain has this domid, or NULL. That of a saved
  * domain is no more. */
 struct slot *slot_leased_as(const struct core *core, uint64_t domid);
 
-/* True when d is the slot's domain: same UUID, and same domid unless xl may have given it a new
- * one. */
-bool slot_has_domain(const struct slot *s, const struct host_domain *d);
 /* The slot's domain in the last listing, a living one before one that is dying; or NULL. */
 const struct host_domain *slot_find_domain(const struct slot *s);
 /* A leased slot's domain is back under a new domid: xl saved and restored it. */

@@ -6,18 +6,13 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "base/io.h"
 #include "base/page.h"
-#include "base/uuid.h"
 #include "restore/formats/guest_check.h"
-#include "store/image_format.h"
 #include "store/memory.h"
 #include "tests/fuzz/image_base.h"
+#include "tests/fuzz/image_file.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 static volatile unsigned sink; /* what is summed up must have been read */
 
@@ -27,52 +22,6 @@ static unsigned sum(const void *bytes, size_t n)
     for (size_t i = 0; i < n; i++)
         total += ((const uint8_t *)bytes)[i];
     return total;
-}
-
-/* ---- the images ---- */
-
-/* Opened, without a name in any directory any more. */
-static struct image *base_make(void)
-{
-    char dir[32], path[48];
-    struct image_info info = image_base_info;
-    struct image_page pages[IMAGE_BASE_PAGES];
-    uint8_t page[PAGE_BYTES];
-    struct image_writer *w;
-    struct image *im;
-    snprintf(dir, sizeof dir, "%s/dompool-fuzz-XXXXXX",
-             access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
-    FUZZ_CHECK(mkdtemp(dir));
-    snprintf(path, sizeof path, "%s/base.img", dir);
-    FUZZ_CHECK(!image_writer_new(path, &w, NULL));
-    for (unsigned i = 0; i < IMAGE_BASE_PAGES; i++) {
-        image_base_page(i, page);
-        pages[i].pfn_type = image_base_pfn(i) | (uint64_t)i << IMAGE_TYPE_SHIFT;
-        FUZZ_CHECK(!image_writer_payload(w, page, &pages[i].payload, NULL));
-    }
-    FUZZ_CHECK(!image_writer_pages(w, pages, IMAGE_BASE_PAGES, NULL));
-    FUZZ_CHECK(!image_writer_config(w, "{}", NULL));
-    FUZZ_CHECK(!image_writer_commit(w, &info, NULL));
-    image_writer_free(w);
-    FUZZ_CHECK(!image_open(path, &im, NULL));
-    unlink(path);
-    rmdir(dir);
-    return im;
-}
-
-static int file_of(const uint8_t *data, size_t size, const struct image *base)
-{
-    int fd = memfd_create("image", MFD_CLOEXEC);
-    struct image_header h;
-    FUZZ_CHECK(fd >= 0 && !write_full(fd, data, size));
-    if (size < sizeof h)
-        return fd;
-    memcpy(&h, data, sizeof h);
-    if (!uuid_is_none(&h.base_id))
-        h.base_id = image_info(base)->id;
-    image_digest(&h, offsetof(struct image_header, digest), h.digest);
-    FUZZ_CHECK(!pwrite_full(fd, &h, sizeof h, 0));
-    return fd;
 }
 
 /* ---- what must hold of any image that opens ---- */
@@ -173,21 +122,15 @@ static void walk_memories(const struct image *base, const struct image *im)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct image *base;
-    char path[32];
-    struct image *im;
-    struct error e = {0};
-    if (!base)
-        base = base_make();
-    int fd = file_of(data, size, base);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    int rc = image_open(path, &im, &e);
-    FUZZ_CHECK(rc == 0 || (rc == ANSWER_IMAGE_REFUSED && e.text[0]));
-    if (!rc) {
-        walk_image(im);
-        walk_memories(base, im);
-        image_close(im);
+    static struct image_file base;
+    struct image_file file;
+    if (!base.image)
+        image_file_base(&base);
+    image_file_make(data, size, &base, &file);
+    if (file.image) {
+        walk_image(file.image);
+        walk_memories(base.image, file.image);
     }
-    close(fd);
+    image_file_dispose(&file);
     return 0;
 }

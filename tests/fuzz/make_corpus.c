@@ -4,6 +4,7 @@
  * lie beside the seeds and are not touched.
  */
 #include "tests/fuzz/image_base.h"
+#include "tests/fuzz/seeds.h"
 #include "tests/unit/stream_build.h"
 
 #include "base/array.h"
@@ -71,6 +72,7 @@ static void put_image_file(char *path, const char *name)
     must(read_file(path, 1u << 20, &bytes, &size, &e), &e);
     unlink(path);
     put_file("image", name, bytes, size);
+    put_file("export", name, bytes, size);
     free(bytes);
 }
 
@@ -82,18 +84,25 @@ static char *free_path(char *pattern)
     return pattern;
 }
 
-/* An import without page contents: it would be too large for a seed otherwise. */
-static void put_imported_image(void)
+static void put_imported(struct stream_build *b, const char *name)
 {
-    struct stream_build b;
     struct image_info info;
     struct error e = {0};
     char pattern[] = "/tmp/make_corpus-XXXXXX", *path = free_path(pattern);
+    must(stream_build_import(b, path, &info, &e), &e);
+    stream_build_dispose(b);
+    put_image_file(path, name);
+}
+
+/* The PVH guest without page contents: it would be too large for a seed otherwise. */
+static void put_imported_images(void)
+{
+    struct stream_build b;
     stream_build_init_tiny(&b, IMAGE_GUEST_PVH);
     memset(stream_build_page(&b, BUILD_PVH_DATA), 0, PAGE_BYTES);
-    must(stream_build_import(&b, path, &info, &e), &e);
-    stream_build_dispose(&b);
-    put_image_file(path, "pvh");
+    put_imported(&b, "pvh");
+    stream_build_init_tiny(&b, IMAGE_GUEST_PV);
+    put_imported(&b, "pv");
 }
 
 /* An image of this table; page i is fills[i] as a byte over and over; where that is negative,
@@ -211,7 +220,9 @@ int main(int argc, char **argv)
     put_guests();
     put_configs();
     put_messages();
-    put_imported_image();
+    put_imported_images();
     put_images();
+    for (size_t i = 0; i < n_seeds; i++)
+        put_file(seeds[i].target, seeds[i].name, seeds[i].bytes, seeds[i].n);
     return 0;
 }

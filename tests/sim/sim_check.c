@@ -124,7 +124,8 @@ static void check_leases(struct sim *s)
         MUST(!l->expires_ms || l->state != LEASE_ACTIVE || timer_armed(&l->timer));
         list_each (other, &s->core.leases) {
             const struct lease *o = lease_at(other);
-            MUST(o == l || !l->label.name[0] || strcmp(o->label.name, l->label.name) || s->renamed);
+            MUST(o == l || !l->label.name[0] || strcmp(o->label.name, l->label.name) ||
+                 s->renamed);
             MUST(o == l || !l->label.id || o->label.id != l->label.id);
         }
     }
@@ -176,7 +177,7 @@ static void check_image(struct sim *s, const struct entry *im)
     bool damaged = im->state == ENTRY_DAMAGED;
     entry_path(im, path);
     MUST(damaged || !access(path, F_OK));
-    MUST((im->base != NULL) == entry_is_derived(im) || damaged);
+    MUST((im->base != NULL) == entry_is_derived(im) || damaged || entry_is_going(im));
     MUST(im->row.removing == entry_is_going(im));
     MUST(im->own->set.image == im);
     MUST(im->pool == (im->base ? im->base->own : im->own));

@@ -7,6 +7,7 @@
 #include "pool/core/reconcile.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,7 +173,7 @@ static void write_finish(struct sim *s, void *arg)
     if (!w->rc)
         db_tend(s->db, list_empty(&s->writes) ? DB_QUIET : DB_BUSY);
     /* After a write that was lost a later one may contradict what is there. */
-    if (w->rc && w->rc != -ENOSPC && s->core.database.state == DATABASE_WORKS)
+    if (w->rc && w->rc != -ENOSPC && s->core.database.state == DATABASE_WORKS && !s->damaged)
         sim_violated(s, __FILE__, __LINE__, w->error.text);
     sim_memory_restore(false);
     w->done(w);
@@ -273,19 +274,36 @@ static struct config *make_config(struct sim *s, const char *text)
     return config;
 }
 
-static void daemon_begin(struct sim *s, const char *config_text)
+/* False: it cannot be read, start_error says why, and there is no daemon. */
+static bool database_begin(struct sim *s, struct db_rows *rows)
 {
     char path[100];
-    struct error e;
+    format_fits(path, sizeof path, "%s/db", s->dir);
+    s->start_rc = db_open(path, s->boot, &s->db, &s->start_error);
+    if (s->start_rc) {
+        s->db = NULL;
+        return false;
+    }
+    s->start_rc = db_load(s->db, rows, &s->start_error);
+    if (!s->start_rc)
+        return true;
+    db_rows_dispose(rows);
+    db_close(s->db);
+    s->db = NULL;
+    return false;
+}
+
+/* start_rc says whether there is one. */
+static void daemon_begin(struct sim *s, const char *config_text)
+{
     struct db_rows rows;
     bool before = sim_memory_spare();
-    format_fits(path, sizeof path, "%s/db", s->dir);
-    s->started = s->stopped = s->dead = false;
-    s->start_rc = 0;
+    s->started = s->stopped = false;
     s->alarm_us = UINT64_MAX;
-    if (db_open(path, s->boot, &s->db, &e) || db_load(s->db, &rows, &e)) {
-        fprintf(stderr, "%s\n", e.text);
-        abort();
+    s->dead = !database_begin(s, &rows);
+    if (s->dead) {
+        sim_memory_restore(before);
+        return;
     }
     core_init(&s->core, &s->world, make_config(s, config_text));
     s->core.owner = s;
@@ -300,6 +318,12 @@ static void daemon_begin(struct sim *s, const char *config_text)
         sim_run(s, 1);
     if (!s->start_only)
         sim_run(s, 60000);
+}
+
+static void must_have_started(const struct sim *s)
+{
+    if (!s->started)
+        sim_violated(s, __FILE__, __LINE__, s->start_error.text);
 }
 
 void sim_start(struct sim *s, const char *config)
@@ -332,7 +356,7 @@ void sim_start(struct sim *s, const char *config)
     MUST(!make_dirs(path, 0700, NULL));
     sim_memory_restore(before);
     daemon_begin(s, config);
-    MUST(s->started);
+    must_have_started(s);
 }
 
 /* Frees what was on its way when the daemon's process ended. */
@@ -383,13 +407,13 @@ void sim_restart(struct sim *s, const char *config, const char *boot)
     if (boot)
         format_fits(s->boot, sizeof s->boot, "%s", boot);
     daemon_begin(s, config);
-    MUST(s->started);
+    must_have_started(s);
 }
 
 bool sim_try_restart(struct sim *s, const char *config)
 {
     daemon_begin(s, config);
-    if (!s->started)
+    if (!s->started && !s->dead)
         daemon_end(s);
     return s->started;
 }
@@ -402,9 +426,16 @@ void sim_stop(struct sim *s)
     daemon_end(s);
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    return remove(path);
+}
+
 void sim_end(struct sim *s)
 {
-    char command[100];
     bool before = sim_memory_spare();
     if (!s->dead)
         daemon_end(s);
@@ -416,8 +447,7 @@ void sim_end(struct sim *s)
     struct list *node;
     while ((node = list_pop(&s->domains)))
         free(container_of(node, struct sim_domain, node));
-    format_fits(command, sizeof command, "rm -rf %s", s->dir);
-    MUST(!system(command));
+    MUST(!nftw(s->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS));
     sim_memory_restore(before);
 }
 

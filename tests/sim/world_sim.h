@@ -107,6 +107,8 @@ struct sim {
     bool start_only;   /* a restart runs until the daemon is ready, not on until it has its slots */
     bool restored;     /* the test restores saved domains as xl does */
     bool unchecked;    /* sim_check does nothing: the test has too many leases for it */
+    bool renamed;      /* the test gives domains the names of others, as root can */
+    bool damaged;      /* the test has damaged the database's file: any write may fail */
     bool orphans;      /* the test has planted domains that no slot knows */
     int start_rc;
     struct error start_error;
@@ -134,7 +136,7 @@ void sim_start(struct sim *s, const char *config);
 void sim_crash(struct sim *s);
 /* Another daemon on what is there. boot: another boot id. Asserts that it starts. */
 void sim_restart(struct sim *s, const char *config, const char *boot);
-/* The same, but it may fail: false, and then it is dead again. */
+/* The same, but it may fail: false, start_error says why, and then it is dead again. */
 bool sim_try_restart(struct sim *s, const char *config);
 /* core_stop, runs until it has stopped, and ends it in order. */
 void sim_stop(struct sim *s);

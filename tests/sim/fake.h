@@ -21,6 +21,7 @@
  *   disk_free  N                                MiB for copy-on-write files, default 8192
  *   layers     lines "uuid vdev Invalid"        host_layers: disks that take no writes
  *   list       fail                             host_list
+ *   free_mib   N                                host_memory, default 8192
  *   open       fail                             host_open: as without Xen
  *
  * dompool-slot leaves a file level.PID in it: the level of its log, as it was told last.

@@ -131,9 +131,14 @@ const char *host_shutdown_reason_name(unsigned reason)
 
 int host_memory(struct host *h, struct host_memory *out, struct error *e)
 {
+    char text[32];
+    uint64_t mib;
     (void)h;
     (void)e;
-    *out = (struct host_memory){.total_kib = 16u << 20, .free_kib = 8u << 20};
+    fake_fault("free_mib", text, sizeof text);
+    if (number_parse(text, 0, 16u << 10, &mib))
+        mib = 8u << 10;
+    *out = (struct host_memory){.total_kib = 16u << 20, .free_kib = mib << 10};
     return 0;
 }
 

@@ -213,10 +213,11 @@ static void reload(uv_signal_t *handle, int signum)
              (unsigned long long)clock_mono_us());
     notify(state);
     struct config *fresh = config_load(d->sources, &m);
+    if (fresh)
+        config_check_set(fresh, d->core.config, &m);
     for (size_t i = 0; i < m.n; i++)
         log_error("%s", m.lines[i]);
-    mistakes_dispose(&m);
-    if (fresh) {
+    if (fresh && !m.n) {
         warn_fixed(d->core.config, fresh);
         keep_fixed(fresh, d->core.config);
         core_reconfigure(&d->core, fresh);
@@ -224,7 +225,9 @@ static void reload(uv_signal_t *handle, int signum)
         log_info("configuration reloaded");
     } else {
         log_error("the configuration has mistakes: nothing was changed");
+        config_free(fresh);
     }
+    mistakes_dispose(&m);
     notify("READY=1");
 }
 

@@ -619,6 +619,26 @@ int config_set(struct config *c, const char *image, const struct config_change *
     return 0;
 }
 
+/* What an image would go by: borrowed values. */
+static struct config_image image_moved(const struct config *to, const struct config_image *from)
+{
+    const struct config_image *im = image_find(to, from->name);
+    struct config_image moved = {0};
+    memcpy(moved.name, from->name, sizeof moved.name);
+    memcpy(moved.set, from->set, sizeof moved.set);
+    if (im)
+        memcpy(moved.file, im->file, sizeof moved.file);
+    return moved;
+}
+
+void config_check_set(const struct config *to, const struct config *from, struct mistakes *m)
+{
+    list_each (node, &from->images) {
+        struct config_image moved = image_moved(to, container_of(node, struct config_image, node));
+        check_bounds(to, &moved, m);
+    }
+}
+
 void config_move_set(struct config *to, struct config *from)
 {
     list_each (node, &from->images) {

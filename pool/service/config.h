@@ -204,7 +204,9 @@ int config_patch_new(struct config *c, const char *image, const struct config_ch
 void config_patch_apply(struct config *c, struct config_patch *patch);
 /* NULL is fine. */
 void config_patch_free(struct config_patch *patch);
-/* Moves what config_set has set into a newer configuration. */
+/* Adds a mistake for each image of which a newer configuration contradicts what config_set has set. */
+void config_check_set(const struct config *to, const struct config *from, struct mistakes *m);
+/* Moves what config_set has set into a newer configuration, which does not contradict it. */
 void config_move_set(struct config *to, struct config *from);
 /* Drops what was set for an image that is no more. */
 void config_forget(struct config *c, const char *image);

@@ -192,6 +192,20 @@ static void change(struct config *c, struct part *left)
     changes_free(&changes);
 }
 
+/* What contradicts what was set is not taken. */
+static void reload(struct config *newer, struct config *c)
+{
+    struct mistakes m = {0};
+    config_check_set(newer, c, &m);
+    if (m.n) {
+        check_mistakes(&m);
+    } else {
+        config_move_set(newer, c);
+        check_config(newer);
+    }
+    mistakes_dispose(&m);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct part left = {data, size}, first = part_next(&left), second = part_next(&left);
@@ -202,10 +216,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (left.n)
         change(c, &left);
     struct config *newer = load(second);
-    if (newer) {
-        config_move_set(newer, c);
-        check_config(newer);
-    }
+    if (newer)
+        reload(newer, c);
     config_free(newer);
     config_free(c);
     return 0;

@@ -56,6 +56,7 @@ const struct seed seeds[] = {
          "min = 1\n[daemon]\nwat = 5\nmin = 5\nparallel = many\nparallel = 0\nsocket_mode = 0999\n"
          "log_level = loud\njust words\n[nowhere]\n[image ../etc]\n[image x\n[pool]\nmax = 1\n"
          "min = 2\n\x01\x01min=1"),
+    SEED("config", "contradiction", "\x01[image fire]\nmin = 9\n\x01max=4"),
     SEED("config", "nothing", "\x01\x01max=2\x01min=1\x01\x01max=\x01"),
 
     SEED("api", "life",

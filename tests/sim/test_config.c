@@ -232,6 +232,24 @@ static void test_set(void **state)
     config_free(c);
 }
 
+/* A reload that contradicts what was set is a mistake of the file. */
+static void test_set_contradicted(void **state)
+{
+    (void)state;
+    struct config *c = load_good("");
+    set(c, "max", "4", 0);
+    struct config *same = load_good("[pool]\nmin = 9\n[image fire]\nmin = 4\n");
+    config_check_set(same, c, &mistakes);
+    assert_int_equal(mistakes.n, 0);
+    config_free(same);
+    struct config *more = load_good("[image fire]\nmin = 5\n");
+    config_check_set(more, c, &mistakes);
+    assert_int_equal(mistakes.n, 1);
+    expect_mistake(0, 2, "min = 5 is more than max = 4 (set), for fire");
+    config_free(more);
+    config_free(c);
+}
+
 /* Whatever a file holds is either read or reported. */
 static void test_noise(void **state)
 {
@@ -260,8 +278,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),      cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_every_mistake), cmocka_unit_test(test_other_sources),
-        cmocka_unit_test(test_set),           cmocka_unit_test(test_noise),
-        cmocka_unit_test(test_dirs),          cmocka_unit_test(test_prefix),
+        cmocka_unit_test(test_set),           cmocka_unit_test(test_set_contradicted),
+        cmocka_unit_test(test_noise),         cmocka_unit_test(test_dirs),
+        cmocka_unit_test(test_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, end);
 }

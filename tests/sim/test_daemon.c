@@ -468,6 +468,7 @@ static bool min_is(unsigned n)
 
 static void test_reload(void **state)
 {
+    static const char *const wrong[] = {"min = 0\nwat = 1\n", "min = 5\n"}; /* max = 4 was set */
     char *text, longer[600];
     (void)state;
     import("fire");
@@ -477,11 +478,14 @@ static void test_reload(void **state)
     kill(daemon_pid, SIGHUP);
     eventually(min_is, 4, "min is");
     full();
-    snprintf(longer, sizeof longer, "%s[image fire]\nmin = 0\nwat = 1\n", text);
-    write_text(conf, longer);
-    kill(daemon_pid, SIGHUP);
-    usleep(300000);
-    assert_true(min_is(4)); /* a file with a mistake changes nothing */
+    tell("PoolSet", json_pack("{s:s, s:{s:s}}", "image", "fire", "settings", "max", "4"), NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) { /* changes nothing */
+        snprintf(longer, sizeof longer, "%s[image fire]\n%s", text, wrong[i]);
+        write_text(conf, longer);
+        kill(daemon_pid, SIGHUP);
+        usleep(300000);
+        assert_true(min_is(4));
+    }
     write_text(conf, text);
     kill(daemon_pid, SIGHUP);
     eventually(min_is, 2, "min is");

@@ -58,7 +58,7 @@
                  "end_reason = excluded.end_reason, "                                              \
                  "trace = coalesce(excluded.trace, lease.trace)")                                  \
     X(LEASE_PRUNE, "DELETE FROM lease WHERE ended_ms IS NOT NULL AND id >= ?1 AND id < ?2")        \
-    X(SETTING_ALL, "SELECT image, key, value FROM setting")                                        \
+    X(SETTING_ALL, "SELECT image, key, value FROM setting ORDER BY image, key")                    \
     X(SETTING_PUT, "INSERT INTO setting VALUES(?1, ?2, ?3) "                                       \
                    "ON CONFLICT(image, key) DO UPDATE SET value = excluded.value")                 \
     X(SETTING_DELETE, "DELETE FROM setting WHERE image = ?1 AND key = ?2")

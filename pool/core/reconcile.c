@@ -117,19 +117,41 @@ static bool start_lease(struct core *core, const struct lease_row *row)
     return true;
 }
 
+/* Those of one image together, as they may contradict what the file says one by one. Those that
+ * contradict it together as well are tried alone. */
+static void start_settings(struct core *core, const struct setting_row *rows, size_t n)
+{
+    struct config_change changes[KEY_COUNT];
+    struct error e;
+    size_t taken = n < KEY_COUNT ? n : KEY_COUNT; /* a key is there once */
+    for (size_t i = 0; i < taken; i++)
+        changes[i] = (struct config_change){rows[i].key, rows[i].value};
+    if (!config_set(core->config, rows->image, changes, taken, &e))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const struct config_change change = {rows[i].key, rows[i].value};
+        if (config_set(core->config, rows->image, &change, 1, &e))
+            log_warning("setting %s of image %s is ignored: %s", change.key, rows->image, e.text);
+    }
+}
+
+static void start_all_settings(struct core *core, const struct db_rows *rows)
+{
+    for (size_t i = 0, n; i < rows->n_settings; i += n) {
+        const struct setting_row *first = &rows->settings[i];
+        for (n = 1; i + n < rows->n_settings && !strcmp(first[n].image, first->image);)
+            n++;
+        start_settings(core, first, n);
+    }
+}
+
 static bool start_rows(struct core *core, const struct db_rows *rows)
 {
     bool ok = true;
     core->next_slot = rows->next_slot;
     core->next_lease = rows->next_lease;
     format_fits(core->tag, sizeof core->tag, "%s", rows->tag);
-    for (size_t i = 0; ok && i < rows->n_settings; i++) {
-        const struct setting_row *row = &rows->settings[i];
-        const struct config_change change = {row->key, row->value};
-        struct error e;
-        if (config_set(core->config, row->image, &change, 1, &e))
-            log_warning("setting %s of image %s is ignored: %s", row->key, row->image, e.text);
-    }
+    start_all_settings(core, rows);
     for (size_t i = 0; ok && i < rows->n_images; i++)
         ok = start_image(core, &rows->images[i]);
     check_bases(core);

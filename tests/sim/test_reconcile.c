@@ -365,6 +365,19 @@ static void test_removal_goes_on(void **state)
     sim_check_quiet(&sim);
 }
 
+/* Settings that contradict the file one by one, and not together, are there after a restart. */
+static void test_settings_together(void **state)
+{
+    (void)state;
+    expect("PoolSet",
+           json_pack("{s:s, s:{s:s, s:s}}", "image", "fire", "settings", "backoff", "10m",
+                     "backoff_max", "20m"),
+           NULL);
+    restart(NULL);
+    assert_int_equal(sim_pool(&sim, "fire")->settings.backoff_ms, 600000);
+    assert_int_equal(sim_pool(&sim, "fire")->settings.backoff_max_ms, 1200000);
+}
+
 #define TEST(name) TEST_OF(FIRE_ONE, name)
 
 int main(void)
@@ -381,6 +394,7 @@ int main(void)
         TEST(test_files),
         TEST(test_adopt),
         TEST(test_removal_goes_on),
+        TEST(test_settings_together),
     };
     tests_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -85,7 +86,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 void running_dispose(struct running *r)
 {
     running_kill(r);
-    must(!umount(r->state_dir), "unmount", r->state_dir);
+    must(!umount2(r->state_dir, MNT_DETACH), "unmount", r->state_dir); /* helpers may still end */
     must(!nftw(r->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), "remove", r->dir);
 }
 
@@ -98,6 +99,7 @@ static pid_t spawn(const struct running *r)
     must(pid >= 0, "fork", DAEMON);
     if (pid)
         return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* however the test ends */
     int log = open(r->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     dup2(log, STDERR_FILENO);
     execv(DAEMON, (char *const *)args);

@@ -42,9 +42,9 @@
 #define WAIT_MS 5000      /* of a client that waits for a slot */
 #define DIE_ONE_IN 24
 #define HOLD_ONE_IN 3
-#define KILL_ONE_IN 20   /* rounds of its phase */
+#define KILL_ONE_IN 40   /* rounds of its phase */
 #define KILL_US_MAX 4000 /* from what BUSY clients ask at once to the daemon's death */
-#define BUSY 8
+#define BUSY 6
 
 #define DESCRIPTORS_MAX (CLIENTS + 64)
 #define RSS_GROWTH_KIB (96ul << 10) /* sanitizers keep freed memory for a while */
@@ -53,7 +53,7 @@
 static const char settings[] = "log_level = warning\nparallel = 4\nmax_clients = 200\n"
                                "disk_reserve = 0\n" /* the database is to meet a full disk */
                                "complete_timeout = 20s\nbuild_timeout = 60s\n"
-                               "[pool]\nmin = 6\nbackoff = 50ms\nbackoff_max = 400ms\n";
+                               "[pool]\nmin = 4\nbackoff = 50ms\nbackoff_max = 400ms\n";
 
 /* What is scarce; phases follow one another, the first again after the last. */
 enum phase { PHASE_PLENTY, PHASE_KILLS, PHASE_NO_MEMORY, PHASE_NO_ROOM, PHASE_COUNT };
@@ -105,10 +105,12 @@ static _Noreturn void violated(const char *what)
 {
     fprintf(stderr, "soak: seed %" PRIu64 ", round %" PRIu64 " (%s): %s\n", seed, round_,
             phases[phase].name, what);
-    if (getenv("KEEP"))
+    if (getenv("KEEP")) {
+        free(running_integrity(&daemon_)); /* the copy stays; the state directory goes with us */
         fprintf(stderr, "soak: kept: %s\n", daemon_.dir);
-    else
+    } else {
         running_dispose(&daemon_);
+    }
     exit(1);
 }
 

@@ -67,6 +67,7 @@ static void make_ops(struct db_op ops[3])
     strcpy(ops[0].image.file, "0b7e1c1a-0000-4000-8000-000000000000.img");
     ops[1].kind = DB_SLOT_PUT;
     ops[1].slot.id = 1;
+    ops[1].slot.uuid.bytes[0] = 1;
     ops[1].slot.domid = 5;
     strcpy(ops[1].slot.image, "fire");
     strcpy(ops[1].slot.state, "leased");

@@ -6,6 +6,7 @@
  *   records.h       numbers of a stream's records and of our own; page types
  *   source.h        bytes from a file, a pipe or memory
  *   savefile.h      what `xl save` writes: header, configuration, stream
+ *   foreign.h       what people take for that, and what it is
  *   stream.h        reads a libxc stream; stream_write.h writes one
  *   domconf.h       a domain's configuration, from xl's JSON or ours; disk_conf.h: of one disk
  *   vdev.h          names of block devices

@@ -8,8 +8,8 @@
  */
 #include "restore/formats/savefile.h"
 
-#include "base/array.h"
 #include "base/io.h"
+#include "restore/formats/foreign.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -62,25 +62,11 @@ static const char xl_magic[XL_MAGIC_BYTES] = "Xen saved domain, xl format\n \0 \
 
 /* ---- xl ---- */
 
-/* How compressed files begin, and what makes a save file of one. */
-static const struct {
-    const char *magic, *name, *command;
-} compressed[] = {
-    {"\x1f\x8b", "gzip", "gzip -dc"},         /* RFC 1952 */
-    {"\x28\xb5\x2f\xfd", "zstd", "zstd -dc"}, /* RFC 8878 */
-    {"\3757zXZ", "xz", "xz -dc"},             /* xz-file-format.txt of XZ Utils */
-    {"BZh", "bzip2", "bzip2 -dc"},
-    {"\x04\x22\x4d\x18", "lz4", "lz4 -dc"}, /* lz4_Frame_format.md of LZ4 */
-};
-
 static int not_by_xl(const uint8_t *h, struct error *e)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(compressed); i++)
-        if (!memcmp(h, compressed[i].magic, strlen(compressed[i].magic)))
-            return error_set(e, ANSWER_IMAGE_REFUSED,
-                             "save file: it is compressed by %s; write what `%s FILE` prints to a "
-                             "file, and import that",
-                             compressed[i].name, compressed[i].command);
+    const struct foreign *f = foreign_find(h, XL_HEADER_BYTES);
+    if (f)
+        return error_set(e, ANSWER_IMAGE_REFUSED, "save file: it is %s; %s", f->name, f->advice);
     return error_set(e, ANSWER_IMAGE_REFUSED,
                      "save file: not written by `xl save` (wrong magic at byte 0)");
 }

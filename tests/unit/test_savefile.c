@@ -4,6 +4,7 @@
 
 #include "base/array.h"
 #include "base/io.h"
+#include "restore/formats/foreign.h"
 #include "restore/formats/source.h"
 
 #include <errno.h>
@@ -29,22 +30,55 @@ static void file_refused(struct file *f, const char *why)
     stream_build_dispose(&f->build);
 }
 
-/* A compressed file is called what it is. */
-static void compressed(void **state)
+/* What is no save file is called what it is, and how to get on is said. */
+static void foreign_files(void **state)
 {
     static const struct {
-        const char *magic, *name;
-    } cases[] = {{"\x1f\x8b\x08", "gzip"},
-                 {"\x28\xb5\x2f\xfd", "zstd"},
-                 {"\3757zXZ", "xz"},
-                 {"BZh9", "bzip2"},
-                 {"\x04\x22\x4d\x18", "lz4"}};
+        const char *magic;
+        size_t n;
+        const char *name, *advice;
+    } cases[] = {
+        {"\x1f\x8b\x08", 3, "compressed by gzip", "`gzip -dc FILE`"},
+        {"\x28\xb5\x2f\xfd", 4, "compressed by zstd", "`zstd -dc FILE`"},
+        {"\3757zXZ\0", 6, "compressed by xz", "`xz -dc FILE`"},
+        {"BZh9", 4, "compressed by bzip2", "`bzip2 -dc FILE`"},
+        {"\x04\x22\x4d\x18", 4, "compressed by lz4", "`lz4 -dc FILE`"},
+        {"libvirt-xml\n \0 \r", 16, "`virsh save`", "`xl save` it"},
+        {"LibvirtQemudSave", 16, "KVM", "cannot be imported"},
+        {"XenSavedDomv2-\n", 15, "XCP-ng", "`xl save` it"},
+        {"XenSavedDomain\n", 15, "XCP-ng", "`xl save` it"},
+        {"ova.xml\0", 8, "XVA", "holds disks"},
+        {"LibxlFmt\0\0\0\2", 12, "bare libxl stream", "`xl save` it"},
+        {"\xff\xff\xff\xff\xff\xff\xff\xffXENF", 12, "bare libxc stream", "`xl save` it"},
+        {"dpimage\0\2\0\0\0", 12, "image file of dompool", "dompool image adopt"},
+        {"\177ELF\2\1\1", 7, "core dump", "`xl save` the running domain"},
+        {"QFI\xfb\0\0\0\3", 8, "qcow2 disk", "no state of a running guest"},
+        {"#!/bin/sh\n", 10, "not written by `xl save`", "wrong magic"},
+    };
     (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
         struct file f;
         file_make(&f);
-        memcpy(f.built.bytes, cases[i].magic, strlen(cases[i].magic));
-        file_refused(&f, cases[i].name);
+        memcpy(f.built.bytes, cases[i / 2].magic, cases[i / 2].n);
+        file_refused(&f, i % 2 ? cases[i / 2].advice : cases[i / 2].name);
+    }
+}
+
+/* Each of them is found by its magic, and not taken for another; a text fits an error's. */
+static void foreign_table(void **state)
+{
+    size_t n;
+    const struct foreign *list = foreign_list(&n);
+    (void)state;
+    assert_true(n > 10);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t head[FOREIGN_BYTES] = {0};
+        assert_in_range(list[i].magic_len, 2, sizeof head);
+        memcpy(head, list[i].magic, list[i].magic_len);
+        assert_ptr_equal(foreign_find(head, sizeof head), &list[i]);
+        assert_true(strlen(list[i].name) + strlen(list[i].advice) < 300);
+        head[0] ^= 0x20;
+        assert_null(foreign_find(head, sizeof head));
     }
 }
 
@@ -75,7 +109,7 @@ static void xl_header(void **state)
         uint32_t value;
         const char *why;
     } cases[] = {
-        {0, 0x464c457f, "not written by `xl save`"},
+        {0, 0x0badf00d, "not written by `xl save`"},
         {28, 0, "not written by `xl save`"},
         {32, 0x04030201, "byte order"},
         {36, 7, "unknown mandatory flags 0x4"},
@@ -249,11 +283,11 @@ static void source_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(compressed),         cmocka_unit_test(xl_header),
-        cmocka_unit_test(more_optional_data), cmocka_unit_test(libxl_header),
-        cmocka_unit_test(libxl_records),      cmocka_unit_test(trailing_byte),
-        cmocka_unit_test(broken_config),      cmocka_unit_test(source_of_a_file),
-        cmocka_unit_test(source_errors),
+        cmocka_unit_test(foreign_files),    cmocka_unit_test(foreign_table),
+        cmocka_unit_test(xl_header),        cmocka_unit_test(more_optional_data),
+        cmocka_unit_test(libxl_header),     cmocka_unit_test(libxl_records),
+        cmocka_unit_test(trailing_byte),    cmocka_unit_test(broken_config),
+        cmocka_unit_test(source_of_a_file), cmocka_unit_test(source_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

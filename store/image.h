@@ -115,7 +115,22 @@ struct image;
  * another format version; the text names the file and the place.
  */
 int image_open(const char *path, struct image **out, struct error *e);
+/* The same in two steps, for who opens files and who reads them with fewer rights. A descriptor, or
+ * a negative code; path is for messages, and fd becomes the image's, also on failure. */
+int image_open_file(const char *path, struct error *e);
+int image_open_fd(int fd, const char *path, struct image **out, struct error *e);
 void image_close(struct image *im); /* NULL is fine */
+
+/*
+ * What the file says of itself, for a process that must not map it: a page of a mapping that the
+ * disk does not give is a SIGBUS. Reads the header and the configuration, and checks both with
+ * their digests; pages and records are image_open's to check. Blocking, a few KiB. *config is
+ * NUL-terminated text for the caller to free. Errors as image_open.
+ */
+int image_read_facts(const char *path, struct image_info *info, char **config, struct error *e);
+/* The path of the open image whose mapping has this address, and the place in the file; NULL: none.
+ * For a signal handler: takes no lock, and the text is the image's. */
+const char *image_of_address(const void *address, uint64_t *offset);
 
 const struct image_info *image_info(const struct image *im);
 int image_fd(const struct image *im);

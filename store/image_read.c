@@ -5,8 +5,15 @@
  * its digest, the section table, every entry of PAGES, every record's length.
  * From then on the accessors index without checks, because nothing that they
  * follow can point outside the mapping any more. The file must not shrink while
- * it is open (SIGBUS); image directories belong to root, and the daemon only
- * ever renames whole files into them and unlinks them.
+ * it is open; image directories belong to root, and the daemon only ever renames
+ * whole files into them and unlinks them.
+ *
+ * A page of the mapping that the disk does not give is a SIGBUS for whoever
+ * touches it. image_open has the kernel map in all but PAYLOAD first, so that it
+ * fails in order. A page of PAYLOAD may end a helper process: image_of_address says which
+ * file it was.
+ * The daemon may not. It calls image_read_facts, which maps nothing: it reads
+ * the header and the configuration, and a disk's error is an error like others.
  *
  * The sections' digests cost a read of the whole file, so they are checked only
  * by image_verify: never on the way to a running domain.
@@ -21,6 +28,7 @@
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +37,8 @@
 #include <unistd.h>
 
 #define DIGEST_STEP_BYTES (4u << 20)
+/* A configuration has some hundred bytes for each disk; this bounds what a header can ask for. */
+#define FACTS_CONFIG_BYTES_MAX (1u << 20)
 
 struct image {
     char *path;
@@ -41,6 +51,10 @@ struct image {
 };
 
 static const _Alignas(PAGE_BYTES) uint8_t zero_page[PAGE_BYTES];
+
+/* Images that are mapped, for image_of_address. One that finds no place is not named by it. */
+#define MAPPED_MAX 64u
+static struct image *_Atomic mapped[MAPPED_MAX];
 
 const char *image_section_name(enum image_section_kind kind)
 {
@@ -123,6 +137,14 @@ static int sections_check(const struct image *im, struct error *e)
                : refuse(im, e, "%" PRIu64 " bytes after the last section", im->size - at);
 }
 
+static int section_refuse(const struct image *im, const struct image_section *s, struct error *e)
+{
+    return refuse(im, e,
+                  "section %s is damaged (wrong digest): restore the file from a copy, or import "
+                  "the image again",
+                  image_section_name((enum image_section_kind)s->kind));
+}
+
 static const struct image_section *section(const struct image *im, enum image_section_kind kind)
 {
     return &im->header->section[kind];
@@ -172,11 +194,10 @@ static int records_check(const struct image *im, struct error *e)
     return 0;
 }
 
-static int config_check(const struct image *im, struct error *e)
+static int config_check(const struct image *im, const void *text, struct error *e)
 {
-    const struct image_section *s = section(im, IMAGE_SECTION_CONFIG);
-    const uint8_t *text = im->map + s->offset;
-    if (s->length < 2 || memchr(text, 0, s->length) != text + s->length - 1)
+    uint64_t length = section(im, IMAGE_SECTION_CONFIG)->length;
+    if (length < 2 || memchr(text, 0, length) != (const char *)text + length - 1)
         return refuse(im, e, "CONFIG is not a text that ends with its only NUL byte");
     return 0;
 }
@@ -231,25 +252,55 @@ static int counts_check(const struct image *im, struct error *e)
                   i->populated, i->repeated_pages, i->free_pages, i->entries);
 }
 
-static int image_check(struct image *im, struct error *e)
+/* What the first page says by itself. */
+static int head_check(struct image *im, struct error *e)
 {
     int rc = header_check(im, e);
     if (!rc)
         rc = sections_check(im, e);
     if (!rc)
         rc = lengths_check(im, e);
+    return rc ? rc : counts_check(im, e);
+}
+
+/* Maps a part in, so that what the disk does not give is an error here, and no SIGBUS in the checks.
+ * A kernel that cannot (Linux before 5.14) leaves it to the checks. */
+static int part_read(const struct image *im, uint64_t at, uint64_t n, struct error *e)
+{
+#ifdef MADV_POPULATE_READ
+    if (n && madvise((void *)(uintptr_t)(im->map + at), n, MADV_POPULATE_READ) && errno == EFAULT)
+        return refuse(
+            im, e, "of bytes %" PRIu64 " to %" PRIu64 " some cannot be read: the disk is failing",
+            at, at + n - 1);
+#endif
+    (void)im, (void)at, (void)n, (void)e;
+    return 0;
+}
+
+/* All that is not PAYLOAD. */
+static int tables_read(const struct image *im, struct error *e)
+{
+    uint64_t at = section(im, IMAGE_SECTION_PAGES)->offset;
+    return part_read(im, at, im->size - at, e);
+}
+
+static int image_check(struct image *im, struct error *e)
+{
+    int rc = part_read(im, 0, PAGE_BYTES, e);
+    if (!rc)
+        rc = head_check(im, e);
+    if (!rc)
+        rc = tables_read(im, e);
     if (!rc)
         rc = pages_check(im, e);
     if (!rc)
-        rc = counts_check(im, e);
-    if (!rc)
         rc = records_check(im, e);
-    if (!rc)
-        rc = config_check(im, e);
-    return rc;
+    return rc ? rc : config_check(im, image_config(im), e);
 }
 
-static int image_map(struct image *im, struct error *e)
+/* ---- opening ---- */
+
+static int size_find(struct image *im, struct error *e)
 {
     struct stat st;
     if (fstat(im->fd, &st))
@@ -260,29 +311,74 @@ static int image_map(struct image *im, struct error *e)
         return refuse(im, e, "%lld bytes long, shorter than a header (truncated?)",
                       (long long)st.st_size);
     im->size = (size_t)st.st_size;
+    return 0;
+}
+
+static void mapped_note(struct image *im)
+{
+    for (size_t i = 0; i < MAPPED_MAX; i++) {
+        struct image *none = NULL;
+        if (atomic_compare_exchange_strong(&mapped[i], &none, im))
+            return;
+    }
+}
+
+static void mapped_forget(struct image *im)
+{
+    for (size_t i = 0; i < MAPPED_MAX; i++) {
+        struct image *which = im;
+        if (atomic_compare_exchange_strong(&mapped[i], &which, NULL))
+            return;
+    }
+}
+
+static int image_map(struct image *im, struct error *e)
+{
     void *map = mmap(NULL, im->size, PROT_READ, MAP_SHARED, im->fd, 0);
     if (map == MAP_FAILED)
         return error_errno(e, errno, "image file %s: map %zu bytes", im->path, im->size);
     im->map = map;
     im->header = map;
+    mapped_note(im);
     return 0;
 }
 
-/* ---- interface ---- */
-
-int image_open(const char *path, struct image **out, struct error *e)
+/* fd becomes the image's, also on failure. */
+static int image_new(int fd, const char *path, struct image **out, struct error *e)
 {
     struct image *im = calloc(1, sizeof *im);
     char *copy = strdup(path);
     if (!im || !copy) {
         free(im);
         free(copy);
+        fd_close(&fd);
         return error_set(e, -ENOMEM, "image file %s: out of memory", path);
     }
     im->path = copy;
+    im->fd = fd;
+    *out = im;
+    int rc = size_find(im, e);
+    if (rc)
+        image_close(im);
+    return rc;
+}
+
+int image_open_file(const char *path, struct error *e)
+{
     /* O_NONBLOCK: a FIFO under this name must not hold up the caller */
-    im->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    int rc = im->fd < 0 ? error_errno(e, errno, "image file %s: open", path) : image_map(im, e);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    return fd < 0 ? error_errno(e, errno, "image file %s: open", path) : fd;
+}
+
+/* ---- interface ---- */
+
+int image_open_fd(int fd, const char *path, struct image **out, struct error *e)
+{
+    struct image *im;
+    int rc = image_new(fd, path, &im, e);
+    if (rc)
+        return rc;
+    rc = image_map(im, e);
     if (!rc)
         rc = image_check(im, e);
     if (rc) {
@@ -293,15 +389,99 @@ int image_open(const char *path, struct image **out, struct error *e)
     return 0;
 }
 
+int image_open(const char *path, struct image **out, struct error *e)
+{
+    int fd = image_open_file(path, e);
+    return fd < 0 ? fd : image_open_fd(fd, path, out, e);
+}
+
 void image_close(struct image *im)
 {
     if (!im)
         return;
+    mapped_forget(im);
     if (im->map)
         munmap((void *)(uintptr_t)im->map, im->size);
     fd_close(&im->fd);
     free(im->path);
     free(im);
+}
+
+/* Exactly n bytes, or an error that says where. */
+static int file_read(const struct image *im, void *to, size_t n, uint64_t at, struct error *e)
+{
+    int rc = pread_full(im->fd, to, n, at);
+    if (rc == -ENODATA)
+        return refuse(im, e, "it has become shorter than byte %" PRIu64, at + n);
+    return rc ? error_errno(e, -rc, "image file %s: read %zu bytes at byte %" PRIu64, im->path, n,
+                            at)
+              : 0;
+}
+
+static int facts_read_config(const struct image *im, char **config, struct error *e)
+{
+    const struct image_section *s = section(im, IMAGE_SECTION_CONFIG);
+    uint8_t digest[IMAGE_DIGEST_BYTES];
+    if (s->length > FACTS_CONFIG_BYTES_MAX)
+        return refuse(im, e, "CONFIG has %" PRIu64 " bytes, more than %u", s->length,
+                      FACTS_CONFIG_BYTES_MAX);
+    char *text = malloc(s->length + 1);
+    if (!text)
+        return error_set(e, -ENOMEM, "image file %s: out of memory", im->path);
+    int rc = file_read(im, text, s->length, s->offset, e);
+    if (!rc)
+        rc = config_check(im, text, e);
+    if (!rc) {
+        image_digest(text, s->length, digest);
+        rc = memcmp(digest, s->digest, sizeof digest) ? section_refuse(im, s, e) : 0;
+    }
+    if (rc)
+        free(text);
+    else
+        *config = text;
+    return rc;
+}
+
+static int facts_read(struct image *im, struct image_info *info, char **config, struct error *e)
+{
+    struct image_header *header = malloc(sizeof *header);
+    if (!header)
+        return error_set(e, -ENOMEM, "image file %s: out of memory", im->path);
+    im->header = header;
+    int rc = file_read(im, header, sizeof *header, 0, e);
+    if (!rc)
+        rc = head_check(im, e);
+    if (!rc)
+        rc = facts_read_config(im, config, e);
+    if (!rc)
+        *info = im->info;
+    free(header);
+    return rc;
+}
+
+int image_read_facts(const char *path, struct image_info *info, char **config, struct error *e)
+{
+    struct image *im;
+    int fd = image_open_file(path, e);
+    int rc = fd < 0 ? fd : image_new(fd, path, &im, e);
+    if (rc)
+        return rc;
+    rc = facts_read(im, info, config, e);
+    image_close(im);
+    return rc;
+}
+
+const char *image_of_address(const void *address, uint64_t *offset)
+{
+    uintptr_t at = (uintptr_t)address;
+    for (size_t i = 0; i < MAPPED_MAX; i++) {
+        const struct image *im = atomic_load(&mapped[i]);
+        if (!im || at < (uintptr_t)im->map || at - (uintptr_t)im->map >= im->size)
+            continue;
+        *offset = at - (uintptr_t)im->map;
+        return im->path;
+    }
+    return NULL;
 }
 
 const struct image_info *image_info(const struct image *im)
@@ -474,10 +654,7 @@ int image_verify(const struct image *im, struct error *e)
         uint8_t digest[IMAGE_DIGEST_BYTES];
         section_digest(im, s, digest);
         if (memcmp(digest, s->digest, sizeof digest))
-            return refuse(im, e,
-                          "section %s is damaged (wrong digest): restore the file from a "
-                          "copy, or import the image again",
-                          image_section_name((enum image_section_kind)i));
+            return section_refuse(im, s, e);
     }
     return 0;
 }

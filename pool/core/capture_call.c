@@ -84,11 +84,17 @@ static int capture_check(const struct lease *l, const struct capture_request *rq
         return error_set(e, ANSWER_DOMAIN_STATE,
                          "domain %s is saved in a file: restore it first (xl restore)",
                          l->label.name);
+    const struct entry *im = l->pool->set.image;
+    if (!im->facts.config)
+        return error_set(e, ANSWER_IMAGE_BROKEN,
+                         "domain %s: the disks of its image %s are not known, because its file "
+                         "could not be read yet",
+                         l->label.name, im->row.name);
     if (!rq->disks && !lease_disks_known(l))
         return error_set(e, ANSWER_BAD_VALUE,
                          "domain %s runs an older version of image %s, whose disks are not on "
                          "record any more: name them",
-                         l->label.name, l->pool->set.image->row.name);
+                         l->label.name, im->row.name);
     return 0;
 }
 

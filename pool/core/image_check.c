@@ -3,8 +3,10 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "base/uuid.h"
 #include "pool/core/catalog.h"
 #include "pool/core/image_job.h"
+#include "restore/protocol/image_made.h"
 #include "restore/protocol/image_protocol.h"
 
 #include <errno.h>
@@ -33,15 +35,33 @@ static void not_checked(struct entry *im, int code, const char *text)
     core_kick(im->core); /* whoever waits in vain is refused */
 }
 
+/* The facts of a file that could not be read when the daemon started. */
+static void facts_take(struct entry *im, const struct image_info *info, json_t *config)
+{
+    if (im->facts.config)
+        return;
+    im->facts.info = *info;
+    im->facts.config = json_incref(config);
+}
+
 static void check_result(struct image_job *job, const json_t *result)
 {
     struct entry *im = entry_of(job);
-    (void)result;
+    struct image_info info;
+    json_t *config;
     if (!im)
         return;
-    failures_forget(&im->checks);
-    entry_move(im, ENTRY_SOUND);
-    core_kick(job->core);
+    if (!image_made_from_json(result, &info, &config)) {
+        entry_move(im, ENTRY_UNVERIFIED);
+        not_checked(im, ANSWER_INTERNAL, "the helper's report is malformed");
+    } else if (!uuid_equal(&info.id, &im->row.id)) {
+        entry_damaged(im, "its file holds another image than the one imported");
+    } else {
+        facts_take(im, &info, config);
+        failures_forget(&im->checks);
+        entry_move(im, ENTRY_SOUND);
+        core_kick(job->core);
+    }
 }
 
 /* That the file is damaged is final. Any other failure is none of the file's: it is tried again. */

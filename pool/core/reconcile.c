@@ -20,6 +20,14 @@
 
 /* ---- images ---- */
 
+/* A file that is missing, or is not what it was, stays so. A disk that does not answer may do so
+ * later: the check of the file tries again, and brings the facts. */
+static bool is_final(int rc)
+{
+    return rc == ANSWER_IMAGE_REFUSED || rc == -ENOENT;
+}
+
+/* What the file says is read here, a few KiB of it; nothing of it is mapped (world_host.c). */
 static bool start_image(struct core *core, const struct image_row *row)
 {
     struct image_facts facts = {0};
@@ -32,8 +40,10 @@ static bool start_image(struct core *core, const struct image_row *row)
                        path);
     struct entry *im = image_publish(core, row, &facts, ENTRY_UNVERIFIED);
     json_decref(facts.config);
-    if (im && rc && !entry_is_going(im))
+    if (im && is_final(rc) && !entry_is_going(im))
         entry_damaged(im, e.text);
+    else if (rc)
+        log_warning("image %s: %s", row->name, e.text);
     return im != NULL;
 }
 

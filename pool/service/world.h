@@ -113,7 +113,8 @@ struct world_ops {
     void (*host_start)(struct world *w, struct host_job *job);
     void (*write_start)(struct world *w, struct db_write *write);
 
-    /* Blocking; only while the daemon starts. */
+    /* Blocking; only while the daemon starts. Maps nothing: a sector that the disk does not give is
+     * an error, not a signal. */
     int (*image_read)(struct world *w, const char *path, struct image_facts *out, struct error *e);
     /* Names of the files in dir, one call of found each. Blocking; only while the daemon starts. */
     void (*images_list)(struct world *w, const char *dir,

@@ -5,6 +5,11 @@
  * helpers, one for short calls to the host and two for destroying (a domain that takes its time to die
  * must not hold up the listing), one that sleeps in host_wait. Each has its own struct host, opened when it is first needed and again
  * after an error, so that a restarted xenstored is found again.
+ *
+ * No image file is ever mapped in this process: a sector that cannot be read would end it by SIGBUS,
+ * at every start. While the daemon starts, it reads the header and the configuration of each image,
+ * a few KiB, where an unreadable sector is an error of that image. All the rest of a file is for
+ * helpers to read; the first of them checks its digests (pool/core/image_check.h).
  */
 #include "pool/service/world_host.h"
 
@@ -250,15 +255,14 @@ static void ops_write_start(struct world *w, struct db_write *write)
 static int ops_image_read(struct world *w, const char *path, struct image_facts *out,
                           struct error *e)
 {
-    struct image *im;
+    char *config;
     (void)w;
-    int rc = image_open(path, &im, e);
+    int rc = image_read_facts(path, &out->info, &config, e);
     if (rc)
         return rc;
     json_error_t why;
-    out->info = *image_info(im);
-    out->config = json_loads(image_config(im), JSON_REJECT_DUPLICATES, &why);
-    image_close(im);
+    out->config = json_loads(config, JSON_REJECT_DUPLICATES, &why);
+    free(config);
     if (!out->config)
         return error_set(e, ANSWER_IMAGE_REFUSED, "%s: its configuration is malformed: %s", path,
                          why.text);

@@ -17,7 +17,7 @@
  * From the helper:
  *
  *   progress   any number of times
- *   done       of import and capture the result is that of image_made.h, of diff that of
+ *   done       of import, capture and verify the result is that of image_made.h, of diff that of
  *              restore/imaging/image_diff.h; else it is empty
  *   failed
  */

@@ -6,7 +6,8 @@
  * the socket closes.
  *
  * For the daemon: this header, and the messages in slot_protocol.h (dompool-slot) and
- * image_protocol.h (dompool-image). For the helpers besides: parent.h, their end of the socket.
+ * image_protocol.h (dompool-image). For the helpers besides: parent.h, their end of the socket;
+ * unreadable.h, what they say when an image file cannot be read.
  *
  * May include: base, store.
  */

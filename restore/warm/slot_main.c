@@ -13,6 +13,7 @@
 #include "restore/protocol/parent.h"
 #include "restore/protocol/protocol.h"
 #include "restore/protocol/slot_protocol.h"
+#include "restore/protocol/unreadable.h"
 #include "restore/warm/warm.h"
 
 #include <errno.h>
@@ -249,6 +250,7 @@ int main(int argc, char **argv)
         return 64;
     }
     (void)setpgid(0, 0); /* for background_group */
+    unreadable_report(HELPER_FD);
     struct helper h = {.warm.target.domid = DOMID_INVALID};
     message_reader_init(&h.reader, HELPER_MESSAGE_LIMIT);
     struct error e = {0};

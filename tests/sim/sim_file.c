@@ -46,9 +46,13 @@ int sim_image_read(struct world *w, const char *path, struct image_facts *out, s
 {
     struct sim *s = container_of(w, struct sim, world);
     struct sim_file f;
+    *out = (struct image_facts){0};
+    if (s->faults.reads_fail) {
+        s->faults.reads_fail--;
+        return error_set(e, -EIO, "image file %s: read 4096 bytes at byte 0: bad sector", path);
+    }
     bool before = sim_memory_spare();
     bool ok = sim_file_read(path, &f);
-    *out = (struct image_facts){0};
     if (ok) {
         out->info.id = f.id;
         out->info.base_id = f.base;

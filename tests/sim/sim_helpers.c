@@ -172,6 +172,8 @@ static void build_start(struct sim *s, void *arg)
         told_to_fail(h, "Internal");
     else if (h->fate == FATE_BUILD_NO_MEMORY)
         told_to_fail(h, "NoHostMemory");
+    else if (h->fate == FATE_BUILD_UNREADABLE)
+        told_to_fail(h, "ImageRefused");
     else if (h->fate == FATE_BUILD_DIES)
         helper_die(h);
     else if (h->fate == FATE_GARBAGE)
@@ -260,6 +262,10 @@ static void complete_done(struct sim *s, void *arg)
     }
     if (h->fate == FATE_COMPLETE_FAILS) {
         told_to_fail(h, "Internal");
+        return;
+    }
+    if (h->fate == FATE_COMPLETE_UNREADABLE) {
+        told_to_fail(h, "ImageRefused");
         return;
     }
     MUST(!d->used);

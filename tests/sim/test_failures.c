@@ -220,6 +220,63 @@ static void test_shared_reason(void **state)
     assert_int_equal(im->completions.n, 0);
 }
 
+/* An image that no slot can read costs no more than others that cannot be built, and harms none. */
+static void test_unreadable_builds(void **state)
+{
+    (void)state;
+    sim_end(&sim);
+    begin_with(FIRE, "[pool]\nmin = 0\n");
+    sim_image(&sim, "ice");
+    sim.faults.fate = FATE_BUILD_UNREADABLE;
+    uint64_t slots = sim.core.next_slot;
+    sim_expect(root, "Allocate", want("fire", 60000), 60000, "ImageBroken");
+    const struct failures *f = &sim_pool(&sim, "fire")->failures;
+    assert_int_equal(f->n, 3);
+    assert_non_null(strstr(f->text, "told to fail"));
+    sim_run(&sim, 600000);
+    assert_int_equal(sim.core.next_slot, slots + 3);
+    sim.faults.fate = FATE_GOOD;
+    sim_expect(root, "Allocate", want("ice", 60000), 60000, NULL);
+    sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 1000, NULL);
+}
+
+/* One that is read again meanwhile had bad luck. */
+static void test_unreadable_once(void **state)
+{
+    (void)state;
+    const struct entry *im = sim_entry(&sim, "fire");
+    for (int i = 0; i < 3; i++) {
+        sim.faults.fate = i % 2 ? FATE_BUILD_UNREADABLE : FATE_COMPLETE_UNREADABLE;
+        sim.faults.fate_for = 1;
+        sim_expect(root, "Allocate", want("fire", 60000), 60000, NULL);
+        sim_expect(root, "Release", json_pack("{s:b}", "all", 1), 1000, NULL);
+        sim_run(&sim, 60000);
+        assert_int_equal(im->completions.n, 0);
+        assert_int_equal(im->state, ENTRY_SOUND);
+    }
+    recovered(60000);
+}
+
+/* A second slot that cannot read the image shares the first one's reason, and costs no third. */
+static void test_unreadable_completions(void **state)
+{
+    struct error e;
+    (void)state;
+    sim_end(&sim);
+    begin_with(FIRE, "[pool]\nmin = 4\nretries = 5\nbackoff = 10s\n");
+    sim.faults.fate = FATE_COMPLETE_UNREADABLE;
+    sim_run(&sim, 20000);
+    assert_int_equal(warm("fire"), 4);
+    sim_expect(root, "Allocate", want("fire", 0), 1000, "ImageBroken");
+    assert_int_equal(warm("fire"), 2);
+    assert_int_equal(entry_check(sim_entry(&sim, "fire"), &e), ANSWER_IMAGE_BROKEN);
+    assert_non_null(strstr(e.text, "2 slots in a row failed to become it"));
+    assert_non_null(strstr(e.text, "told to fail"));
+    memset(&sim.faults, 0, sizeof sim.faults);
+    refill("fire");
+    recovered(60000);
+}
+
 static void test_completed_helper_hangs(void **state)
 {
     (void)state;
@@ -373,6 +430,9 @@ int main(void)
         TEST(test_retries),
         cmocka_unit_test(test_completions_fail),
         TEST(test_shared_reason),
+        TEST(test_unreadable_builds),
+        TEST(test_unreadable_once),
+        TEST(test_unreadable_completions),
         TEST(test_completed_helper_hangs),
         TEST(test_destroy_fails),
         TEST(test_list_fails),

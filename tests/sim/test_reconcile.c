@@ -347,6 +347,70 @@ static void test_images(void **state)
     sim_expect(c, "ImageRemove", json_pack("{s:s}", "name", "ice"), 1000, NULL);
 }
 
+/* A disk that gives nothing of a file when the daemon starts costs that image alone, and only until
+ * it does: the check of the file brings what is known of it. */
+static void test_unreadable(void **state)
+{
+    (void)state;
+    sim_image(&sim, "ice");
+    sim_crash(&sim);
+    sim.faults.reads_fail = 2; /* both images' */
+    sim_restart(&sim, config, NULL);
+    struct sim_client *c = sim_connect(&sim, 0);
+    assert_int_equal(sim.faults.reads_fail, 0);
+    sim_run(&sim, 10000);
+    for (int i = 0; i < 2; i++) {
+        const char *const name = i ? "ice" : "fire";
+        const struct entry *im = sim_entry(&sim, name);
+        assert_int_equal(im->state, ENTRY_SOUND);
+        assert_non_null(im->facts.config);
+        assert_int_equal(im->facts.info.populated, 100);
+        sim_expect(c, "Allocate", json_pack("{s:s, s:i}", "image", name, "wait_ms", 9000), 9000,
+                   NULL);
+    }
+    sim_expect(c, "Release", json_pack("{s:b}", "all", 1), 9000, NULL);
+}
+
+/* While it stays so, the others serve, and whoever asks is told. */
+static void test_stays_unreadable(void **state)
+{
+    (void)state;
+    sim_image(&sim, "ice");
+    sim_image_rot(&sim, "fire");
+    sim_crash(&sim);
+    sim.faults.reads_fail = 1; /* fire's: by name */
+    sim_restart(&sim, config, NULL);
+    struct sim_client *c = sim_connect(&sim, 0);
+    sim_run(&sim, 10000);
+    assert_int_equal(sim_entry(&sim, "fire")->state, ENTRY_DAMAGED);
+    assert_null(sim_entry(&sim, "fire")->facts.config);
+    sim_expect(c, "Allocate", json_pack("{s:s}", "image", "fire"), 1000, "ImageBroken");
+    sim_expect(c, "Allocate", json_pack("{s:s}", "image", "ice"), 1000, NULL);
+    for (int i = 0; i < 3; i++) { /* what is not known is no reason to fall over */
+        static const char *const methods[] = {"ImageList", "ImageShow", "Status"};
+        sim_expect(c, methods[i], i == 1 ? json_pack("{s:s}", "name", "fire") : NULL, 1000, NULL);
+    }
+    sim_expect(c, "Release", json_pack("{s:b}", "all", 1), 9000, NULL);
+}
+
+/* The file that the check finds must be the one of the row. */
+static void test_other_file_found(void **state)
+{
+    char path[300], other[300];
+    (void)state;
+    sim_image(&sim, "ice");
+    file_path(path, sim_entry(&sim, "fire")->row.file);
+    file_path(other, sim_entry(&sim, "ice")->row.file);
+    sim_crash(&sim);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(link(other, path), 0);
+    sim.faults.reads_fail = 1;
+    sim_restart(&sim, config, NULL);
+    sim_run(&sim, 10000);
+    assert_int_equal(sim_entry(&sim, "fire")->state, ENTRY_DAMAGED);
+    assert_int_equal(sim_entry(&sim, "ice")->state, ENTRY_SOUND);
+}
+
 /* A removal that was cut short goes on. */
 static void test_removal_goes_on(void **state)
 {
@@ -391,6 +455,9 @@ int main(void)
         TEST(test_host_rebooted),
         TEST(test_stop_and_start),
         TEST(test_images),
+        TEST(test_unreadable),
+        TEST(test_stays_unreadable),
+        TEST(test_other_file_found),
         TEST(test_files),
         TEST(test_adopt),
         TEST(test_removal_goes_on),

@@ -25,12 +25,14 @@ enum sim_fate {
     FATE_BUILD_FAILS,       /* before there is a domain */
     FATE_BUILD_FAILS_LATE,  /* "created", then "failed", the domain is left */
     FATE_BUILD_NO_MEMORY,   /* says NoHostMemory */
+    FATE_BUILD_UNREADABLE,  /* the image's file: says ImageRefused */
     FATE_BUILD_DIES,        /* before it says anything, without a domain */
     FATE_BUILD_DIES_UNTOLD, /* the domain exists, but "created" was never said */
     FATE_BUILD_DIES_LATE,   /* after "created" */
     FATE_BUILD_HANGS,
     FATE_WARM_DIES, /* some time after "warm" */
     FATE_COMPLETE_FAILS,
+    FATE_COMPLETE_UNREADABLE, /* like that, with the slot spoilt */
     FATE_COMPLETE_DIES,
     FATE_COMPLETE_HANGS,
     FATE_COMPLETED_HANGS, /* says "completed" and does not exit */
@@ -68,7 +70,8 @@ struct sim_faults {
     struct sim_doom turn, work; /* of what is turned, and of image helpers, from now on */
     struct sim_doom complete;   /* of completions: FATE_REFUSED to FATE_DISK_CHANGED */
     unsigned destroy_fails, destroy_hangs, list_fails, write_fails; /* the next n of them */
-    bool writes_fail;                                               /* all */
+    unsigned reads_fail;     /* likewise, of image files when the daemon starts: the disk's fault */
+    bool writes_fail;        /* all */
     unsigned random_percent; /* chance of each fault; uses sim->random */
 };
 

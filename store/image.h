@@ -189,6 +189,9 @@ struct image_writer;
  * until image_writer_commit. Caller owns *out (image_writer_free).
  */
 int image_writer_new(const char *path, struct image_writer **out, struct error *e);
+/* The same into an empty file that somebody else has created, and syncs and names after the commit
+ * (base/new_file.h); path is for messages. fd stays the caller's. */
+int image_writer_new_fd(int fd, const char *path, struct image_writer **out, struct error *e);
 /* Drops an uncommitted file from the disk. NULL is fine. */
 void image_writer_free(struct image_writer *w);
 
@@ -208,7 +211,7 @@ int image_writer_record(struct image_writer *w, uint32_t type, const void *body,
 int image_writer_config(struct image_writer *w, const char *json, struct error *e);
 /*
  * Writes tables and header, syncs the file, renames it to its path and syncs
- * the directory: durable when this returns 0. From info it takes base_id, guest,
+ * the directory: durable when this returns 0 (of image_writer_new_fd: only written). From info it takes base_id, guest,
  * vcpus, max_pfn, free_pages and (of a derived image) populated; the rest is filled in and returned
  * in *info. Refuses to overwrite an existing file (-EEXIST), and what image_open would refuse
  * (-EINVAL).

@@ -2,10 +2,12 @@
 #ifndef STORE_IMAGE_NAME_H
 #define STORE_IMAGE_NAME_H
 
+#include "base/new_file.h"
+
 #include <stdbool.h>
 
-/* Behind the name of the image file: while it is being written, see mkstemp(3). */
-#define IMAGE_TEMPORARY ".tmp-XXXXXX"
+/* Behind the name of the image file while it is being written. */
+#define IMAGE_TEMPORARY NEW_FILE_SUFFIX
 
 enum image_name {
     IMAGE_NAME_OTHER,    /* not ours */

@@ -4,20 +4,18 @@
  * PAYLOAD goes to the disk as it comes, through a buffer, and is digested on the
  * way; the tables are small and are kept until the commit, which writes them
  * behind it and the header last. The file has a temporary name,
- * PATH.tmp-XXXXXX, until all of it is synced: whatever kills us before the
- * rename leaves a name that the daemon sweeps at its start, and nothing else.
+ * PATH.tmp-XXXXXX, until all of it is synced (base/new_file.h): whatever kills
+ * us before the rename leaves a name that the daemon sweeps at its start, and
+ * nothing else.
  */
-#include "store/image_format.h"
-#include "store/image_name.h"
-
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/new_file.h"
 #include "base/page.h"
-#include "base/text.h"
 #include "base/uuid.h"
+#include "store/image_format.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -39,8 +37,10 @@ struct word_payload {
 #define WORDS_SHIFT 10u
 
 struct image_writer {
-    char *path, *temp_path; /* temp_path: NULL once there is nothing to unlink */
+    char *path;
+    struct new_file file; /* unless somebody else gives the file its name */
     int fd;
+    bool committed;
     uint8_t *pending; /* payload not written yet */
     size_t pending_used;
     uint64_t payload_pages;
@@ -79,34 +79,22 @@ static int writer_failed(const struct image_writer *w, int rc, const char *doing
 
 /* ---- start and end of a writer ---- */
 
-static int writer_create_file(struct image_writer *w, struct error *e)
-{
-    if (!access(w->path, F_OK))
-        return error_set(e, -EEXIST, "image file %s exists already", w->path);
-    w->temp_path = format_new("%s" IMAGE_TEMPORARY, w->path);
-    if (!w->temp_path)
-        return error_set(e, -ENOMEM, "image file %s: out of memory", w->path);
-    w->fd = mkostemp(w->temp_path, O_CLOEXEC);
-    if (w->fd >= 0)
-        return 0;
-    int rc = error_errno(e, errno, "image file %s: create %s", w->path, w->temp_path);
-    free(w->temp_path);
-    w->temp_path = NULL;
-    return rc;
-}
-
-int image_writer_new(const char *path, struct image_writer **out, struct error *e)
+/* fd -1: the writer creates the file, and names it. */
+static int writer_new(int fd, const char *path, struct image_writer **out, struct error *e)
 {
     /* the digest's state wants more alignment than malloc gives */
     struct image_writer *w = aligned_alloc(_Alignof(struct image_writer), sizeof *w);
     if (!w)
         return error_set(e, -ENOMEM, "image file %s: out of memory", path);
     memset(w, 0, sizeof *w);
-    w->fd = -1;
+    w->file = NEW_FILE_NONE;
     w->path = strdup(path);
     w->pending = malloc(WRITE_BUFFER_BYTES);
-    int rc = w->path && w->pending ? writer_create_file(w, e)
-                                   : error_set(e, -ENOMEM, "image file %s: out of memory", path);
+    int rc =
+        w->path && w->pending ? 0 : error_set(e, -ENOMEM, "image file %s: out of memory", path);
+    if (!rc && fd < 0)
+        rc = new_file_create(&w->file, "image file", path, e);
+    w->fd = fd < 0 ? w->file.fd : fd;
     /* the header's page stays a hole until the commit */
     if (!rc && lseek(w->fd, PAGE_BYTES, SEEK_SET) < 0)
         rc = writer_failed(w, -errno, "seek", e);
@@ -120,14 +108,21 @@ int image_writer_new(const char *path, struct image_writer **out, struct error *
     return 0;
 }
 
+int image_writer_new(const char *path, struct image_writer **out, struct error *e)
+{
+    return writer_new(-1, path, out, e);
+}
+
+int image_writer_new_fd(int fd, const char *path, struct image_writer **out, struct error *e)
+{
+    return writer_new(fd, path, out, e);
+}
+
 void image_writer_free(struct image_writer *w)
 {
     if (!w)
         return;
-    if (w->temp_path)
-        unlink(w->temp_path);
-    fd_close(&w->fd);
-    free(w->temp_path);
+    new_file_drop(&w->file);
     free(w->path);
     free(w->pending);
     free(w->pages);
@@ -300,7 +295,7 @@ int image_writer_config(struct image_writer *w, const char *json, struct error *
     return w->config ? 0 : writer_failed(w, -ENOMEM, "keep the configuration", e);
 }
 
-/* ---- commit: sections, header, sync, rename, in this order ---- */
+/* ---- commit: sections, header, sync, rename, in this order (the last two by base/new_file.h) ---- */
 
 static int section_write(struct image_writer *w, struct image_header *h,
                          enum image_section_kind kind, const void *bytes, size_t length,
@@ -336,9 +331,7 @@ static int header_write(struct image_writer *w, struct image_header *h, struct e
     if (ftruncate(w->fd, (off_t)h->file_bytes))
         return writer_failed(w, -errno, "set its length", e);
     int rc = pwrite_full(w->fd, h, sizeof *h, 0);
-    if (rc)
-        return writer_failed(w, rc, "write its header", e);
-    return fsync(w->fd) ? writer_failed(w, -errno, "sync", e) : 0;
+    return rc ? writer_failed(w, rc, "write its header", e) : 0;
 }
 
 static void header_fill(const struct image_writer *w, struct image_info *info,
@@ -367,27 +360,11 @@ static void header_fill(const struct image_writer *w, struct image_info *info,
     h->base_id = info->base_id;
 }
 
-/* Gives the file its name. A file of this name that came meanwhile is not touched. */
-static int writer_rename(struct image_writer *w, struct error *e)
-{
-    int rc = rename_new(w->temp_path, w->path);
-    if (rc == -EEXIST)
-        return error_set(e, rc, "image file %s exists already", w->path);
-    if (rc)
-        return writer_failed(w, rc, "rename to it", e);
-    free(w->temp_path);
-    w->temp_path = NULL;
-    rc = fsync_parent(w->path, e);
-    if (rc)
-        unlink(w->path); /* not durable, so not there */
-    return rc;
-}
-
 static int commit_check(const struct image_writer *w, const struct image_info *info,
                         struct error *e)
 {
     uint64_t last = w->n_pages ? image_page_pfn(&w->pages[w->n_pages - 1]) : 0;
-    if (!w->pages || !w->config || !*w->config || !w->temp_path)
+    if (!w->pages || !w->config || !*w->config || w->committed)
         return error_set(e, -EINVAL, "image file %s: committed before it was complete", w->path);
     if (last > info->max_pfn || info->max_pfn >= IMAGE_PFN_LIMIT || !info->vcpus ||
         (info->guest != IMAGE_GUEST_PV && info->guest != IMAGE_GUEST_PVH))
@@ -419,8 +396,9 @@ int image_writer_commit(struct image_writer *w, struct image_info *info, struct 
         rc = section_write(w, &h, IMAGE_SECTION_CONFIG, w->config, strlen(w->config) + 1, e);
     if (!rc)
         rc = header_write(w, &h, e);
-    if (!rc)
-        rc = writer_rename(w, e);
+    if (!rc && w->file.temp_path)
+        rc = new_file_publish(&w->file, e);
+    w->committed = !rc;
     info->file_bytes = h.file_bytes;
     return rc;
 }

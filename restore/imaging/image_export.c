@@ -7,18 +7,13 @@
  */
 #include "restore/imaging/image_export.h"
 
-#include "base/io.h"
-#include "base/text.h"
+#include "base/new_file.h"
 #include "restore/formats/records.h"
 #include "restore/formats/savefile.h"
 #include "restore/formats/stream_write.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct export
 {
@@ -27,21 +22,18 @@ struct export
     struct image_memory memory;
     const char *xl_config; /* inside the image's mapping */
     uint32_t xl_config_len;
-    char *temp_path; /* NULL once there is nothing to unlink */
+    struct new_file target; /* unless options->files */
     int fd;
 };
 
 static void export_init(struct export *x, const struct export_options *o)
 {
-    *x = (struct export){.options = o, .fd = -1};
+    *x = (struct export){.options = o, .target = NEW_FILE_NONE, .fd = -1};
 }
 
 static void export_dispose(struct export *x)
 {
-    if (x->temp_path)
-        unlink(x->temp_path);
-    fd_close(&x->fd);
-    free(x->temp_path);
+    new_file_drop(&x->target);
     image_close(x->image);
     image_close(x->base);
     export_init(x, x->options);
@@ -54,16 +46,24 @@ static int export_failed(const struct export *x, int rc, const char *doing, stru
 
 /* ---- what goes in ---- */
 
+/* fd: that of options->files. */
+static int image_take(const struct export *x, int fd, const char *path, struct image **out,
+                      struct error *e)
+{
+    return x->options->files ? image_open_fd(fd, path, out, e) : image_open(path, out, e);
+}
+
 static int images_open(struct export *x, struct error *e)
 {
     const struct export_options *o = x->options;
-    int rc = image_open(o->image_path, &x->image, e);
+    const struct export_files none = {-1, -1, -1}, *files = o->files ? o->files : &none;
+    int rc = image_take(x, files->image, o->image_path, &x->image, e);
     if (rc)
         return rc;
     if (!o->base_path && !image_is_base(image_info(x->image)))
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "image file %s is derived: its export needs its base, too", o->image_path);
-    if (o->base_path && (rc = image_open(o->base_path, &x->base, e)))
+    if (o->base_path && (rc = image_take(x, files->base, o->base_path, &x->base, e)))
         return rc;
     x->memory.base = x->base ? x->base : x->image;
     x->memory.delta = x->base ? x->image : NULL;
@@ -106,21 +106,21 @@ static int origin_check(const struct export *x, struct error *e)
 
 static int target_create(struct export *x, struct error *e)
 {
-    const char *path = x->options->save_path;
-    struct stat st;
-    if (!lstat(path, &st))
-        return error_set(e, -EEXIST, "save file %s exists already", path);
-    char *temp_path = format_new("%s.tmp-XXXXXX", path);
-    if (!temp_path)
-        return error_set(e, -ENOMEM, "save file %s: out of memory", path);
-    x->fd = mkostemp(temp_path, O_CLOEXEC); /* mode 0600 */
-    if (x->fd < 0) {
-        int rc = error_errno(e, errno, "save file %s: create %s", path, temp_path);
-        free(temp_path);
-        return rc;
-    }
-    x->temp_path = temp_path;
-    return 0;
+    const struct export_options *o = x->options;
+    int rc = o->files ? 0 : new_file_create(&x->target, "save file", o->save_path, e);
+    x->fd = o->files ? o->files->save : x->target.fd;
+    return rc;
+}
+
+/* The contents are written from the images' mappings, and the kernel could not read one. */
+static int content_unread(const struct export *x, struct error *e)
+{
+    const struct export_options *o = x->options;
+    return error_set(e, ANSWER_IMAGE_REFUSED,
+                     "image file %s%s%s: a part of it cannot be read: the disk is failing, or the "
+                     "file has become shorter",
+                     o->image_path, o->base_path ? " or its base " : "",
+                     o->base_path ? o->base_path : "");
 }
 
 static int target_write(struct export *x, struct error *e)
@@ -132,29 +132,12 @@ static int target_write(struct export *x, struct error *e)
     rc = stream_write(x->fd, &x->memory, o->progress, o->progress_data);
     if (rc == -ECANCELED)
         return error_set(e, rc, "save file %s: export stopped", o->save_path);
+    if (rc == -EFAULT)
+        return content_unread(x, e);
     if (rc)
         return export_failed(x, rc, "write the guest's memory and state", e);
     rc = savefile_write_end(x->fd);
     return rc ? export_failed(x, rc, "write its end", e) : 0;
-}
-
-/* Gives the file its name. A file that has appeared under this name meanwhile is not touched. */
-static int target_publish(struct export *x, struct error *e)
-{
-    const char *path = x->options->save_path;
-    if (fsync(x->fd))
-        return export_failed(x, -errno, "sync", e);
-    int rc = rename_new(x->temp_path, path);
-    if (rc == -EEXIST)
-        return error_set(e, rc, "save file %s exists already", path);
-    if (rc)
-        return export_failed(x, rc, "rename to it", e);
-    free(x->temp_path);
-    x->temp_path = NULL;
-    rc = fsync_parent(path, e);
-    if (rc)
-        unlink(path); /* not durable, so it is removed */
-    return rc;
 }
 
 int export_save_file(const struct export_options *o, struct error *e)
@@ -170,8 +153,8 @@ int export_save_file(const struct export_options *o, struct error *e)
         rc = target_create(&x, e);
     if (!rc)
         rc = target_write(&x, e);
-    if (!rc)
-        rc = target_publish(&x, e);
+    if (!rc && !o->files)
+        rc = new_file_publish(&x.target, e);
     export_dispose(&x);
     return rc;
 }

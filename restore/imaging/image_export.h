@@ -15,10 +15,19 @@
 
 #include <stdint.h>
 
+/* Descriptors for a process that may open nothing, from one that could; base -1: none. They are
+ * closed, but for save. */
+struct export_files {
+    int image, base, save;
+};
+
 struct export_options {
     const char *image_path;
     const char *base_path; /* NULL unless the image is derived */
     const char *save_path; /* written; must not exist */
+    /* NULL: the files are opened, and the save file gets its name. Else the paths are for messages,
+     * and whoever gave the descriptors names what was written (base/new_file.h). */
+    const struct export_files *files;
     /* Called now and then with bytes of guest memory written, and all of them. May be NULL.
      * Not 0: the export stops with -ECANCELED. */
     int (*progress)(uint64_t done, uint64_t total, void *data);

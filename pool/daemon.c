@@ -147,7 +147,7 @@ static void apply_config(struct daemon *d)
     const struct server_limits limits = limits_of(c);
     log_set_level((enum log_level)config_number(c, KEY_LOG_LEVEL));
     world_host_set_libexec(d->wh, config_text(c, KEY_LIBEXEC_DIR));
-    world_host_set_log_level(d->wh, config_text(c, KEY_LOG_LEVEL));
+    world_host_set_helpers(d->wh, config_text(c, KEY_LOG_LEVEL), config_text(c, KEY_HELPER_USER));
     if (d->server)
         server_set_limits(d->server, &limits);
 }
@@ -298,11 +298,20 @@ static void finish(struct daemon *d)
 
 /* ---- everything ---- */
 
+/* Helpers look for themselves; here a mistake is found before anything depends on it. */
+static int check_helper_user(const struct config *c, struct error *e)
+{
+    struct confine_user user;
+    return geteuid() ? 0 : confine_user_find(config_text(c, KEY_HELPER_USER), &user, e);
+}
+
 /* On an error the config is freed and the process has nothing else to undo. */
 static int start(struct daemon *d, struct config *config, struct error *e)
 {
     struct db_rows rows = {0};
-    int rc = make_state(config, e);
+    int rc = check_helper_user(config, e);
+    if (!rc)
+        rc = make_state(config, e);
     if (!rc)
         rc = take_lock(d, config, e);
     if (!rc)

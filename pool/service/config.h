@@ -11,6 +11,7 @@
 #ifndef POOL_CONFIG_H
 #define POOL_CONFIG_H
 
+#include "base/confine.h"
 #include "base/error.h"
 #include "base/list.h"
 
@@ -54,6 +55,9 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
     X(DISK_DIRS, DAEMON, "disk_dirs", DIRS, "", 0, 4000, true,                                     \
       "directories, with colons between them; a save file that is imported may have disks of the " \
       "host below them, and its kernel and ramdisk, without anybody naming these; empty: none")    \
+    X(HELPER_USER, DAEMON, "helper_user", TEXT, CONFINE_USER, 1, 31, true,                         \
+      "user, by name or number, as whom save files, images and guests' memory are read; better "   \
+      "one of its own than nobody, whom other services may use")                                   \
     X(LOG_LEVEL, DAEMON, "log_level", LEVEL, "info", 0, 0, true,                                   \
       "messages up to this level are logged: error, warning, info or debug")                       \
     X(MAX_CLIENTS, DAEMON, "max_clients", NUMBER, "128", 2, 10000, true,                           \

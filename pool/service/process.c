@@ -17,6 +17,7 @@
  */
 #include "pool/service/process.h"
 
+#include "base/array.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/message.h"
@@ -50,7 +51,7 @@ struct helper {
 
     /* while it is being started: the thread's */
     struct list in_queue;
-    char path[400], variable[64]; /* variable: one more for its environment */
+    char path[400], level[64], user[96]; /* level, user: for its environment */
     char **env;
     int socket_fd;  /* its end */
     int input_fd;   /* what it gets as HELPER_INPUT_FD; -1: none */
@@ -174,21 +175,30 @@ static void helper_exited(uv_poll_t *process, int status, int events)
 
 /* ---- starting ---- */
 
-/* Our own, and this variable. NULL: no memory. The strings are borrowed. */
-static char **environment_with(char *variable)
+/* A variable's name, with its '='. */
+static size_t name_len(const char *variable)
 {
-    size_t n = 0;
-    while (environ[n])
-        n++;
-    char **env = calloc(n + 2, sizeof *env);
+    return strcspn(variable, "=") + 1;
+}
+
+/* Our own, and these n variables. NULL: no memory. The strings are borrowed. */
+static char **environment_with(char *const *variables, size_t n)
+{
+    size_t ours = 0;
+    while (environ[ours])
+        ours++;
+    char **env = calloc(ours + n + 1, sizeof *env);
     if (!env)
         return NULL;
-    env[0] = variable;
-    size_t at = 1;
-    const size_t name_len = strcspn(variable, "=") + 1;
-    for (size_t i = 0; i < n; i++)
-        if (strncmp(environ[i], variable, name_len) != 0)
+    memcpy(env, variables, n * sizeof *env);
+    size_t at = n;
+    for (size_t i = 0; i < ours; i++) {
+        bool replaced = false;
+        for (size_t k = 0; k < n; k++)
+            replaced |= !strncmp(environ[i], variables[k], name_len(variables[k]));
+        if (!replaced)
             env[at++] = environ[i];
+    }
     return env;
 }
 
@@ -322,9 +332,19 @@ static int input_take(struct helper *h, int input)
     return h->input_fd < 0 ? -errno : 0;
 }
 
+/* NULL: no memory. */
+static char **environment_of(struct helper *h, const struct helper_settings *settings)
+{
+    char *const variables[] = {h->level, h->user};
+    format_fits(h->level, sizeof h->level, HELPER_LEVEL_VARIABLE "=%s", settings->log_level);
+    format_fits(h->user, sizeof h->user, HELPER_USER_VARIABLE "=%s", settings->user);
+    return environment_with(variables, ARRAY_SIZE(variables));
+}
+
 int helper_spawn(struct work_queue *starts, uv_loop_t *loop, const char *path,
-                 const char *log_level, int input, const struct helper_events *events, void *owner,
-                 struct list *list, struct helper **out, struct error *e)
+                 const struct helper_settings *settings, int input,
+                 const struct helper_events *events, void *owner, struct list *list,
+                 struct helper **out, struct error *e)
 {
     struct helper *h = calloc(1, sizeof *h);
     if (!h)
@@ -336,8 +356,7 @@ int helper_spawn(struct work_queue *starts, uv_loop_t *loop, const char *path,
     list_init(&h->in_queue);
     message_reader_init(&h->reader, HELPER_MESSAGE_LIMIT);
     format_fits(h->path, sizeof h->path, "%s", path);
-    format_fits(h->variable, sizeof h->variable, "DOMPOOL_LOG_LEVEL=%s", log_level);
-    h->env = environment_with(h->variable);
+    h->env = environment_of(h, settings);
     uv_pipe_init(loop, &h->pipe, 0);
     h->users = 1;
     int rc = h->env ? input_take(h, input) : UV_ENOMEM;

@@ -11,12 +11,19 @@
  * they end with the thread. */
 extern const struct work_ops helper_start_ops;
 
-/* Starts `path`, with log_level (a name of the configuration) in its environment, on that queue's
- * thread: what it may be told is sent at once; that it could not be started is its end. input: see
- * world.h. list: where it is noted until it is freed. Does not block. */
+/* What a helper finds in its environment (restore/protocol/protocol.h): values of the
+ * configuration. */
+struct helper_settings {
+    char log_level[16], user[64];
+};
+
+/* Starts `path` on that queue's thread: what it may be told is sent at once; that it could not be
+ * started is its end. settings are copied. input: see world.h. list: where it is noted until it is
+ * freed. Does not block. */
 int helper_spawn(struct work_queue *starts, uv_loop_t *loop, const char *path,
-                 const char *log_level, int input, const struct helper_events *events, void *owner,
-                 struct list *list, struct helper **out, struct error *e);
+                 const struct helper_settings *settings, int input,
+                 const struct helper_events *events, void *owner, struct list *list,
+                 struct helper **out, struct error *e);
 void helper_send(struct helper *h, const json_t *message);
 void helper_stop(struct helper *h); /* SIGTERM */
 void helper_kill(struct helper *h);

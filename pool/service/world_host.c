@@ -39,7 +39,8 @@ struct world_host {
     struct world world;
     uv_loop_t *loop;
     struct db *db;
-    char libexec[300], log_level[16];
+    char libexec[300];
+    struct helper_settings helper_settings;
     uv_timer_t alarm;
     struct list helpers;
     struct work_queue writes, discards, quick, destroys, starts;
@@ -109,7 +110,7 @@ static int ops_helper_start(struct world *w, enum helper_kind kind, int input,
     struct world_host *wh = host_of(w);
     char path[400];
     format_fits(path, sizeof path, "%s/%s", wh->libexec, names[kind]);
-    return helper_spawn(&wh->starts, wh->loop, path, wh->log_level, input, events, owner,
+    return helper_spawn(&wh->starts, wh->loop, path, &wh->helper_settings, input, events, owner,
                         &wh->helpers, out, e);
 }
 
@@ -486,9 +487,11 @@ void world_host_set_libexec(struct world_host *wh, const char *dir)
         format_fits(wh->libexec, sizeof wh->libexec, "%s", dir);
 }
 
-void world_host_set_log_level(struct world_host *wh, const char *level)
+void world_host_set_helpers(struct world_host *wh, const char *log_level, const char *user)
 {
-    format_fits(wh->log_level, sizeof wh->log_level, "%s", level);
+    struct helper_settings *s = &wh->helper_settings;
+    format_fits(s->log_level, sizeof s->log_level, "%s", log_level);
+    format_fits(s->user, sizeof s->user, "%s", user);
 }
 
 bool world_host_idle(struct world_host *wh)

@@ -45,6 +45,8 @@ bool consent_path(const struct consent *c, const char *path)
     char real[PATH_MAX], dir[PATH_MAX];
     size_t i;
     json_t *v;
+    if (c->ask)
+        return c->ask(path);
     if (path[0] != '/' || !realpath(path, real))
         return false;
     json_array_foreach (c->dirs, i, v) {

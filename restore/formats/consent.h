@@ -23,6 +23,8 @@
 struct consent {
     const json_t *dirs; /* array of absolute paths; NULL: none */
     const json_t *had;  /* {"xvda": "cow:/dev/vg0/web"}, as the image has them; NULL: none */
+    /* Answers consent_path in a process that may look at no file; NULL: it looks for itself. */
+    bool (*ask)(const char *path);
 };
 
 /* Whether path is below one of the directories. Blocking. */

@@ -77,17 +77,18 @@ static int disk_digest(const struct disk_conf *d, int fd, uint64_t total,
     return rc;
 }
 
-static int fingerprint_take(const struct disk_conf *d, bool digest,
-                            const struct digest_watch *watch, struct disk_fingerprint *f,
-                            struct error *e)
+int fingerprint_look(const struct disk_conf *d, bool digest,
+                     int (*progress)(uint64_t done, uint64_t total, void *data), void *data,
+                     struct disk_fingerprint *f, struct error *e)
 {
+    const struct digest_watch watch = {progress, data};
     *f = (struct disk_fingerprint){0};
     int fd = disk_open_readonly(d, e);
     if (fd < 0)
         return fd;
     int rc = disk_look(d, fd, f, e);
     if (!rc && digest) {
-        rc = disk_digest(d, fd, f->bytes, watch, f->digest, e);
+        rc = disk_digest(d, fd, f->bytes, &watch, f->digest, e);
         f->digested = !rc;
     }
     fd_close(&fd);
@@ -96,16 +97,22 @@ static int fingerprint_take(const struct disk_conf *d, bool digest,
     return rc;
 }
 
-int fingerprints_take(struct domconf *c, bool digests,
-                      int (*progress)(uint64_t done, uint64_t total, void *data), void *data,
-                      struct error *e)
+/* Eyes of our own. data: a struct digest_watch */
+static int look_ourselves(const struct disk_conf *d, bool digest, void *data,
+                          struct disk_fingerprint *f, struct error *e)
 {
-    struct digest_watch watch = {progress, data};
+    const struct digest_watch *watch = data;
+    return fingerprint_look(d, digest, watch->progress, watch->data, f, e);
+}
+
+int fingerprints_take_by(struct domconf *c, bool digests, const struct disk_eyes *eyes,
+                         struct error *e)
+{
     for (unsigned i = 0; i < c->n_disks; i++) {
         struct disk_conf *d = &c->disks[i];
         if (d->kind == DISK_SCRATCH)
             continue;
-        int rc = fingerprint_take(d, digests && d->kind != DISK_PHY, &watch, &d->was, e);
+        int rc = eyes->look(d, digests && d->kind != DISK_PHY, eyes->data, &d->was, e);
         if (rc == -ECANCELED)
             return rc;
         if (rc)
@@ -113,6 +120,15 @@ int fingerprints_take(struct domconf *c, bool digests,
     }
     *e = (struct error){0};
     return 0;
+}
+
+int fingerprints_take(struct domconf *c, bool digests,
+                      int (*progress)(uint64_t done, uint64_t total, void *data), void *data,
+                      struct error *e)
+{
+    struct digest_watch watch = {progress, data};
+    const struct disk_eyes ours = {look_ourselves, &watch};
+    return fingerprints_take_by(c, digests, &ours, e);
 }
 
 static int changed(const struct disk_conf *d, const char *what, struct error *e)
@@ -124,13 +140,13 @@ static int changed(const struct disk_conf *d, const char *what, struct error *e)
                      d->vdev, d->path, what);
 }
 
-static int fingerprint_compare(const struct disk_conf *d, bool digest, struct error *e)
+static int fingerprint_compare(const struct disk_conf *d, bool digest, const struct disk_eyes *eyes,
+                               struct error *e)
 {
     struct disk_fingerprint now;
-    struct digest_watch nobody = {0};
     if (!d->was.taken)
         return 0;
-    int rc = fingerprint_take(d, digest && d->was.digested, &nobody, &now, e);
+    int rc = eyes->look(d, digest && d->was.digested, eyes->data, &now, e);
     if (rc)
         return rc;
     if (now.bytes != d->was.bytes)
@@ -142,18 +158,26 @@ static int fingerprint_compare(const struct disk_conf *d, bool digest, struct er
     return now.mtime_ns != d->was.mtime_ns ? changed(d, "time of change", e) : 0;
 }
 
+static struct digest_watch nobody;
+static const struct disk_eyes own_eyes = {look_ourselves, &nobody};
+
 int fingerprint_check(const struct disk_conf *d, struct error *e)
 {
-    return fingerprint_compare(d, false, e);
+    return fingerprint_compare(d, false, &own_eyes, e);
 }
 
 int fingerprints_verify(const struct image *im, struct error *e)
+{
+    return fingerprints_verify_by(im, &own_eyes, e);
+}
+
+int fingerprints_verify_by(const struct image *im, const struct disk_eyes *eyes, struct error *e)
 {
     struct domconf c;
     domconf_init(&c);
     int rc = domconf_from_json(image_config(im), &c, e);
     for (unsigned i = 0; i < c.n_disks && !rc; i++)
-        rc = fingerprint_compare(&c.disks[i], true, e);
+        rc = fingerprint_compare(&c.disks[i], true, eyes, e);
     domconf_dispose(&c);
     return rc;
 }

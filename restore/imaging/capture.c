@@ -1,7 +1,8 @@
 /*
  * Capture: see capture.h.
  *
- * Two threads. The caller's runs the importer. The saver runs xc_domain_save() and has all of Xen's
+ * Two threads. The caller's runs the importer, or waits for the process that does (options.import).
+ * The saver runs xc_domain_save() and has all of Xen's
  * handles to itself until it is joined. The threads share only two flags and the pipe:
  *
  *   stop    set by the importer's side: a request that the guest has not answered is taken back.
@@ -179,6 +180,19 @@ static int capture_progress(uint64_t done, uint64_t total, void *data)
     return c->saver_started ? 0 : saver_start(c);
 }
 
+static int import_here(struct capture *c, const struct import_options *o, struct image_info *info,
+                       struct error *e)
+{
+    struct source src;
+    int rc = source_init_fd(&src, c->drain, e);
+    src.progress = capture_progress;
+    src.progress_data = c;
+    if (!rc)
+        rc = import_stream(c->config, c->config_len, &src, o, info, e);
+    source_dispose(&src);
+    return rc;
+}
+
 static int capture_import(struct capture *c, struct image_info *info, struct error *e)
 {
     int fds[2];
@@ -198,14 +212,9 @@ static int capture_import(struct capture *c, struct image_info *info, struct err
         .progress = capture_progress,
         .progress_data = c,
     };
-    struct source src;
-    int rc = source_init_fd(&src, c->drain, e);
-    src.progress = capture_progress;
-    src.progress_data = c;
-    if (!rc)
-        rc = import_stream(c->config, c->config_len, &src, &o, info, e);
-    source_dispose(&src);
-    return rc;
+    return c->o->import
+               ? c->o->import(c->config, c->config_len, &c->drain, &o, info, c->o->import_data, e)
+               : import_here(c, &o, info, e);
 }
 
 /* ---- after ---- */

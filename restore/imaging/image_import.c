@@ -102,12 +102,12 @@ static void import_dispose(struct import *im)
 static int disks_look(struct import *im, bool digests, struct error *e)
 {
     const struct import_options *o = im->options;
-    int rc = fingerprints_take(&im->conf, digests, o->progress, o->progress_data, e);
+    int rc = o->eyes ? fingerprints_take_by(&im->conf, digests, o->eyes, e)
+                     : fingerprints_take(&im->conf, digests, o->progress, o->progress_data, e);
     return !rc && im->base ? lineage_check_config(&im->lineage, &im->conf, e) : rc;
 }
 
-/* xvda and d0p0 are the same disk. */
-static bool disk_is_named(const void *data, const struct disk_conf *d)
+bool import_names_disk(const void *data, const struct disk_conf *d)
 {
     const struct import_options *o = data;
     uint32_t devid;
@@ -125,7 +125,7 @@ static int disks_allow(struct import *im, struct error *e)
     domconf_init(&base);
     int rc = im->base ? domconf_from_json(image_config(im->base), &base, e) : 0;
     if (!rc)
-        rc = consent_disks(&o->consent, &im->conf, disk_is_named, o, im->base ? &base : NULL,
+        rc = consent_disks(&o->consent, &im->conf, import_names_disk, o, im->base ? &base : NULL,
                            &im->remarks.missing, e);
     domconf_dispose(&base);
     return rc;
@@ -414,10 +414,14 @@ static int image_finish(struct import *im, struct image_info *info, struct error
 /* ---- the steps, in the order in which they run ---- */
 
 /* A delta over a damaged base would be a delta over something that nobody has. */
-static int base_open(struct import *im, const char *path, struct error *e)
+static int base_open(struct import *im, struct error *e)
 {
-    int rc = path ? image_open(path, &im->base, e) : 0;
-    if (rc || !path)
+    const struct import_options *o = im->options;
+    if (!o->base_path)
+        return 0;
+    int rc = o->files ? image_open_fd(o->files->base, o->base_path, &im->base, e)
+                      : image_open(o->base_path, &im->base, e);
+    if (rc)
         return rc;
     rc = image_verify(im->base, e);
     return rc ? rc : lineage_init(&im->lineage, im->base, e);
@@ -462,19 +466,20 @@ static int stream_take(struct import *im, struct source *src, stream_reader *rea
     return read_stream(src, &limits, &handlers, &im->max_pfn, e);
 }
 
-/* An export of a scratch disk is empty: it names no file that the save file has named. */
-#define NO_DISK "/dev/null"
+int import_place_disk(json_t *xl_config, const struct disk_conf *d)
+{
+    return domconf_xl_set_disk(json_object_get(xl_config, "disks"), d->vdev,
+                               d->path ? d->path : IMPORT_NO_DISK, d->kind != DISK_RO);
+}
 
 /* With the disks where this image has them: an exported file must not name disks that are gone. */
 static int xl_disks_adapt(const struct import *im, json_t *config)
 {
-    json_t *disks = json_object_get(config, "disks");
     int rc = 0;
     for (unsigned i = 0; i < im->conf.n_disks && !rc; i++) {
         const struct disk_conf *d = &im->conf.disks[i];
-        if (disk_is_named(im->options, d))
-            rc = domconf_xl_set_disk(disks, d->vdev, d->path ? d->path : NO_DISK,
-                                     d->kind != DISK_RO);
+        if (import_names_disk(im->options, d))
+            rc = import_place_disk(config, d);
     }
     return rc;
 }
@@ -512,17 +517,33 @@ static int xl_config_keep(struct import *im, const char *json, size_t len, struc
     return rc;
 }
 
+static int writer_start(struct import *im, struct error *e)
+{
+    const struct import_options *o = im->options;
+    return o->files ? image_writer_new_fd(o->files->image, o->image_path, &im->writer, e)
+                    : image_writer_new(o->image_path, &im->writer, e);
+}
+
+static int written_open(const struct import_options *o, struct image **out, struct error *e)
+{
+    if (!o->files)
+        return image_open(o->image_path, out, e);
+    int fd = dup(o->files->image);
+    return fd < 0 ? error_errno(e, errno, "image file %s: read it back", o->image_path)
+                  : image_open_fd(fd, o->image_path, out, e);
+}
+
 /* The file must read back as it was meant, or there is no image. */
-static int written_check(const char *path, struct error *e)
+static int written_check(const struct import_options *o, struct error *e)
 {
     struct image *im;
-    int rc = image_open(path, &im, e);
+    int rc = written_open(o, &im, e);
     if (!rc) {
         rc = image_verify(im, e);
         image_close(im);
     }
-    if (rc)
-        unlink(path);
+    if (rc && !o->files)
+        unlink(o->image_path);
     return rc;
 }
 
@@ -533,11 +554,11 @@ static int import_run(const char *xl_config, size_t xl_config_len, struct source
 {
     struct import im;
     import_init(&im, o);
-    int rc = base_open(&im, o->base_path, e);
+    int rc = base_open(&im, e);
     if (!rc)
         rc = config_take(&im, xl_config, xl_config_len, e);
     if (!rc)
-        rc = image_writer_new(o->image_path, &im.writer, e);
+        rc = writer_start(&im, e);
     if (!rc)
         rc = xl_config_keep(&im, xl_config, xl_config_len, e);
     if (!rc)
@@ -549,7 +570,7 @@ static int import_run(const char *xl_config, size_t xl_config_len, struct source
     if (!rc)
         rc = image_finish(&im, info, e);
     if (!rc)
-        rc = written_check(o->image_path, e);
+        rc = written_check(o, e);
     if (o->remarks) {
         *o->remarks = im.remarks;
         im.remarks = (struct import_remarks){NULL, NULL};
@@ -583,7 +604,7 @@ static bool is_callers_mistake(int code)
            code == ENAMETOOLONG || code == ENXIO;
 }
 
-static int save_file_open(const struct import_options *o, int *fd, struct error *e)
+int import_open(const struct import_options *o, int *fd, struct error *e)
 {
     struct stat st;
     *fd = o->save_fd ? o->save_fd : open(o->save_path, O_RDONLY | O_CLOEXEC);
@@ -603,7 +624,7 @@ static int save_file_open(const struct import_options *o, int *fd, struct error 
 
 int import_save_file(const struct import_options *o, struct image_info *info, struct error *e)
 {
-    int fd, rc = save_file_open(o, &fd, e);
+    int fd, rc = import_open(o, &fd, e);
     if (rc)
         return rc;
     struct source src;

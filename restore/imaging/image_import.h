@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "restore/formats/consent.h"
+#include "restore/formats/fingerprint.h"
 #include "store/image.h"
 
 #include <stdbool.h>
@@ -31,6 +32,12 @@ struct import_remarks {
 
 void import_remarks_dispose(struct import_remarks *r);
 
+/* Descriptors for a process that may open nothing, from one that could. base is closed by the
+ * import; -1: none. */
+struct import_files {
+    int image, base;
+};
+
 struct import_options {
     const char *save_path;  /* read, unless it is open */
     int save_fd;            /* it is, as this, which is closed in the end; 0: it is not */
@@ -43,6 +50,10 @@ struct import_options {
     bool trusted;
     struct consent consent;         /* of the administrator, else */
     struct import_remarks *remarks; /* filled in, in any case; may be NULL */
+    /* NULL: image and base are opened, and the image gets its name. Else their paths are for
+     * messages, and whoever gave the descriptors names what was written (base/new_file.h). */
+    const struct import_files *files;
+    const struct disk_eyes *eyes; /* who looks at the disks; NULL: the import itself */
     /* Called now and then with bytes read and the file's size (0: not known). May be NULL.
      * Not 0: the import stops with -ECANCELED. */
     int (*progress)(uint64_t done, uint64_t total, void *data);
@@ -65,5 +76,17 @@ int import_stream(const char *xl_config, size_t xl_config_len, struct source *li
 /* The same from an open source (memory, a descriptor); save_path and progress are not used. */
 int import_source(struct source *src, const struct import_options *o, struct image_info *info,
                   struct error *e);
+
+/* Opens the save file, or takes the one that is open, as import_save_file does: *fd is the caller's.
+ * ANSWER_BAD_VALUE: there is no such file, or none that can be read; other codes for I/O. */
+int import_open(const struct import_options *o, int *fd, struct error *e);
+
+/* Whether o names this disk: xvda and d0p0 are the same one. For consent_disks. */
+bool import_names_disk(const void *o, const struct disk_conf *d);
+
+/* What an export of a scratch disk has as its path. It names no file that the save file has named. */
+#define IMPORT_NO_DISK "/dev/null"
+/* Has xl's configuration name the disk where the image has it. 0, -ENOMEM. */
+int import_place_disk(json_t *xl_config, const struct disk_conf *d);
 
 #endif

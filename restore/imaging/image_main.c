@@ -2,6 +2,11 @@
  * dompool-image: does one piece of work on image files in a process of its own. A fault that a
  * hostile file provokes costs that piece of work and nothing else.
  *
+ * Two processes, to be exact. This one opens files, talks to the daemon and to Xen, and gives a new
+ * file its name. What reads a save file, an image or a guest's memory is a child of it without
+ * rights (confined.h, worker.h). The one exception is libxenguest, which reads the memory of a domain
+ * that is captured: it needs Xen's devices, and whoever has these needs no other rights.
+ *
  * Started by the daemon, it has no arguments and speaks restore/protocol/image_protocol.h on
  * descriptor 3. It ends with its parent (PR_SET_PDEATHSIG), on SIGTERM, and when the socket closes.
  * Then it undoes its work: a file is removed, a suspended domain goes on. By hand it is started as
@@ -18,13 +23,9 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "base/uuid.h"
-#include "restore/formats/fingerprint.h"
 #include "restore/imaging/capture.h"
-#include "restore/imaging/image_diff.h"
-#include "restore/imaging/image_export.h"
-#include "restore/imaging/image_import.h"
+#include "restore/imaging/confined.h"
 #include "restore/imaging/suspend.h"
-#include "restore/protocol/image_made.h"
 #include "restore/protocol/image_protocol.h"
 #include "restore/protocol/parent.h"
 #include "restore/protocol/protocol.h"
@@ -75,40 +76,25 @@ static bool socket_closed(void)
            recv(HELPER_FD, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
+static bool work_unwanted(void)
+{
+    return stop_asked || (!by_hand && socket_closed());
+}
+
+/* Whom foreign bytes are read by. */
+static struct confined by = {.stopped = work_unwanted};
+
 /* Tells the daemon now and then; not 0: the work is to stop. */
 static int progress(uint64_t done, uint64_t total, void *data)
 {
     uint64_t *last_us = data, now = clock_mono_us();
-    if (stop_asked || (!by_hand && socket_closed()))
+    if (work_unwanted())
         return 1;
     if (by_hand || now - *last_us < PROGRESS_INTERVAL_US)
         return 0;
     *last_us = now;
     const struct image_progress_event m = {.done = (int64_t)done, .total = (int64_t)total};
     return parent_tell(shape_encode(&image_progress_event_shape, &m), NULL);
-}
-
-/* ---- results ---- */
-
-static json_t *config_load(const char *path, struct error *e)
-{
-    struct image *im;
-    if (image_open(path, &im, e))
-        return NULL;
-    json_t *config = json_loads(image_config(im), 0, NULL);
-    image_close(im);
-    return config;
-}
-
-/* What was made. */
-static int info_to_json(const struct image_info *info, const char *path, json_t **out,
-                        struct error *e)
-{
-    json_t *config = config_load(path, e);
-    if (!config)
-        return e->code ? e->code : error_set(e, -ENOMEM, "out of memory");
-    *out = image_made_to_json(info, config);
-    return *out ? 0 : error_set(e, -ENOMEM, "out of memory");
 }
 
 /* ---- the pieces of work; the strings of a request stay its own ---- */
@@ -148,7 +134,6 @@ static int run_import(json_t *request, json_t **result, struct error *e)
     uint64_t last_us = clock_mono_us();
     struct import_options o = {
         .disks = disks, .remarks = &remarks, .progress = progress, .progress_data = &last_us};
-    struct image_info info;
     struct image_import_op m;
     int rc = request_decode(&image_import_op_shape, request, &m, e);
     if (rc)
@@ -161,9 +146,7 @@ static int run_import(json_t *request, json_t **result, struct error *e)
     o.consent = (struct consent){.dirs = m.dirs, .had = m.had};
     rc = disks_parse(m.disks, disks, &o.n_disks, e);
     if (!rc)
-        rc = import_save_file(&o, &info, e);
-    if (!rc)
-        rc = info_to_json(&info, o.image_path, result, e);
+        rc = confined_import(&by, &o, result, e);
     return rc ? rc : warnings_add(*result, e);
 }
 
@@ -319,15 +302,22 @@ static int run_capture(json_t *request, json_t **result, struct error *e)
 {
     uint64_t last_us = clock_mono_us();
     struct capture_request r = {.options = {.progress = progress, .progress_data = &last_us}};
+    struct confined_capture reading = {.by = &by};
     struct image_info info;
+    r.options.import = confined_capture_import;
+    r.options.import_data = &reading;
     int rc = capture_parse(request, &r, e);
     if (!rc)
         rc = capture_domain(&r.options, &info, e);
-    if (rc)
+    if (rc) {
+        json_decref(reading.made);
         return rc;
+    }
     rc = cow_check(&r, e);
-    if (!rc)
-        rc = info_to_json(&info, r.options.image_path, result, e);
+    if (rc)
+        json_decref(reading.made);
+    else
+        *result = reading.made;
     stopped = (struct stopped){.waits = r.options.stop, .leased = r.leased};
     stopped.domid = r.options.domid;
     stopped.uuid = r.uuid;
@@ -350,7 +340,7 @@ static int run_export(json_t *request, json_t **result, struct error *e)
     o.image_path = m.image;
     o.base_path = m.base;
     o.save_path = m.save;
-    rc = export_save_file(&o, e);
+    rc = confined_export(&by, &o, e);
     if (rc)
         return rc;
     *result = json_object();
@@ -359,57 +349,21 @@ static int run_export(json_t *request, json_t **result, struct error *e)
 
 static int run_verify(json_t *request, json_t **result, struct error *e)
 {
-    struct image *im;
+    uint64_t last_us = clock_mono_us();
     struct image_verify_op m;
     int rc = request_decode(&image_verify_op_shape, request, &m, e);
-    if (!rc)
-        rc = image_open(m.image, &im, e);
-    if (rc)
-        return rc;
-    rc = image_verify(im, e);
-    if (!rc && m.disks)
-        rc = fingerprints_verify(im, e);
-    const struct image_info info = *image_info(im);
-    image_close(im);
-    return rc ? rc : info_to_json(&info, m.image, result, e);
-}
-
-/* One side of a comparison: an image, and its base if it is derived. */
-struct side {
-    struct image *base, *delta;
-};
-
-static int side_open(const char *path, const char *base_path, struct side *s, struct error *e)
-{
-    int rc = image_open(base_path ? base_path : path, &s->base, e);
-    if (!rc && base_path)
-        rc = image_open(path, &s->delta, e);
-    struct image_memory m = {s->base, s->delta};
-    return rc ? rc : memory_check(&m, e);
-}
-
-static void side_close(struct side *s)
-{
-    image_close(s->base);
-    image_close(s->delta);
+    return rc ? rc : confined_verify(&by, m.image, m.disks, progress, &last_us, result, e);
 }
 
 static int run_diff(json_t *request, json_t **result, struct error *e)
 {
-    struct side x = {0}, y = {0};
     uint64_t last_us = clock_mono_us();
     struct image_diff_op m;
     int rc = request_decode(&image_diff_op_shape, request, &m, e);
-    if (!rc)
-        rc = side_open(m.a, m.a_base, &x, e);
-    if (!rc)
-        rc = side_open(m.b, m.b_base, &y, e);
-    struct image_memory from = {x.base, x.delta}, to = {y.base, y.delta};
-    if (!rc)
-        rc = image_diff(&from, &to, progress, &last_us, result, e);
-    side_close(&x);
-    side_close(&y);
-    return rc;
+    if (rc)
+        return rc;
+    const struct confined_side sides[2] = {{m.a, m.a_base}, {m.b, m.b_base}};
+    return confined_diff(&by, sides, progress, &last_us, result, e);
 }
 
 /* makes: the request's key with the path of the file that the work writes, NULL: none */
@@ -447,9 +401,12 @@ static int request_run(json_t *request, struct error *e)
 {
     json_t *result = NULL;
     const struct work *w = work_find(request);
+    const char *user = getenv(HELPER_USER_VARIABLE);
     if (!w)
         return error_set(e, -EPROTO, "malformed request: no \"op\" that is known");
-    int rc = w->run(request, &result, e);
+    int rc = confine_user_find(user ? user : CONFINE_USER, &by.user, e);
+    if (!rc)
+        rc = w->run(request, &result, e);
     if (rc)
         return rc;
     rc = report(result, e);

@@ -7,7 +7,8 @@
  *   image_import.h  a save file becomes an image; image_export.h: the way back
  *   capture.h       a running domain becomes an image; suspend.h finds it and lets it go on
  *   image_diff.h    what two images differ in
- * Inner: guard.h, running_conf.h.
+ *   confined.h      all of these, with the reading done by a process without rights
+ * Inner: guard.h, made.h, running_conf.h, worker.h.
  *
  * May include: xen, formats, protocol, store, base.
  */

@@ -16,6 +16,10 @@
 
 #define HELPER_FD 3
 #define HELPER_INPUT_FD 4 /* a file that the daemon was given for it; only if a message says so */
+/* The environment of a helper has its log's level, and the name of the user as whom it reads what is
+ * foreign (base/confine.h). */
+#define HELPER_LEVEL_VARIABLE "DOMPOOL_LOG_LEVEL"
+#define HELPER_USER_VARIABLE "DOMPOOL_HELPER_USER"
 #define HELPER_MESSAGE_LIMIT (1u << 20) /* bytes */
 
 #endif

@@ -238,7 +238,7 @@ static int serve(struct helper *h, struct error *e)
 int main(int argc, char **argv)
 {
     (void)argv;
-    const char *level = getenv("DOMPOOL_LOG_LEVEL");
+    const char *level = getenv(HELPER_LEVEL_VARIABLE);
     enum log_level max = LOG_LEVEL_INFO;
     if (level)
         log_level_parse(level, &max);

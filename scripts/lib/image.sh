@@ -141,7 +141,8 @@ configure_dom0() {
     ln -sf bash "$tree/usr/bin/sh"
     echo 'autoballoon="off"' >"$tree/etc/xen/xl.conf"
     echo dom0 >"$tree/etc/hostname"
-    echo 'root:x:0:0:root:/root:/bin/bash' >"$tree/etc/passwd"
+    printf '%s\n' 'root:x:0:0:root:/root:/bin/bash' \
+        'nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin' >"$tree/etc/passwd"
     printf 'root:x:0:\ntty:x:5:\n' >"$tree/etc/group"
     printf '127.0.0.1 localhost dom0\n' >"$tree/etc/hosts"
     : >"$tree/etc/fstab"

@@ -88,7 +88,8 @@ static struct helper *start_with(const char *path, int input)
     struct helper *h;
     struct error e;
     ended = 0;
-    if (helper_spawn(&starts, &loop, path, "debug", input, &events, &heard, &helpers, &h, &e))
+    const struct helper_settings settings = {"debug", "nobody"};
+    if (helper_spawn(&starts, &loop, path, &settings, input, &events, &heard, &helpers, &h, &e))
         fail_msg("%s", e.text);
     assert_int_equal(ended, 0); /* never from inside */
     return h;

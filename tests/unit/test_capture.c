@@ -16,6 +16,7 @@
 #include "restore/formats/domconf.h"
 #include "restore/formats/records.h"
 #include "restore/imaging/capture.h"
+#include "restore/imaging/confined.h"
 #include "restore/imaging/suspend.h"
 #include "restore/xen/userdata.h"
 #include "restore/xen/xen.h"
@@ -223,10 +224,30 @@ int userdata_read(uint32_t domid, const char *uuid, size_t max, char **json, siz
 
 /* ---- a capture, and what holds after each ---- */
 
+static bool confined; /* the reading is done by a process without rights */
+
+static int import_confined(const char *xl_config, size_t len, int *stream,
+                           const struct import_options *o, struct image_info *info, void *data,
+                           struct error *e)
+{
+    struct confined by = {.stopped = NULL};
+    struct confined_capture reading = {.by = &by};
+    (void)data;
+    int rc = confine_user_find(CONFINE_USER, &by.user, e);
+    if (!rc)
+        rc = confined_capture_import(xl_config, len, stream, o, info, &reading, e);
+    assert_int_equal(*stream, -1);
+    json_decref(reading.made);
+    return rc;
+}
+
 static struct capture_options options(void)
 {
-    return (struct capture_options){
-        .domid = DOMID, .uuid = &world.uuid, .image_path = image_path, .suspend_timeout_ms = 5000};
+    return (struct capture_options){.domid = DOMID,
+                                    .uuid = &world.uuid,
+                                    .image_path = image_path,
+                                    .suspend_timeout_ms = 5000,
+                                    .import = confined ? import_confined : NULL};
 }
 
 static void succeeds(const struct capture_options *o)
@@ -621,5 +642,7 @@ int main(void)
         cmocka_unit_test(let_go_meanwhile),
         cmocka_unit_test(undoes),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    int failed = cmocka_run_group_tests_name("here", tests, setup, teardown);
+    confined = true;
+    return failed + cmocka_run_group_tests_name("confined", tests, setup, teardown);
 }

@@ -32,6 +32,7 @@ static void must(bool ok, const char *what)
 
 static long left = -1;   /* reads until the one that fails; -1: none */
 static bool daemon_like; /* mapping is forbidden */
+static off_t shrink_to;  /* the next file that is mapped becomes as short as this; 0: it does not */
 
 ssize_t __real_pread(int fd, void *to, size_t n, off_t at);
 void *__real_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset);
@@ -50,6 +51,8 @@ ssize_t __wrap_pread(int fd, void *to, size_t n, off_t at)
 void *__wrap_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
 {
     must(!daemon_like || fd < 0, "the daemon maps an image file");
+    if (fd >= 0 && shrink_to)
+        must(!truncate(path, shrink_to), "truncate");
     return __real_mmap(at, n, prot, flags, fd, offset);
 }
 
@@ -116,6 +119,25 @@ static void each_read_fails(void)
     must(n == 2, "header and configuration are read, and nothing else");
 }
 
+/* Pages of a mapping that the disk does not give, as those behind the end of a file: whoever opens an
+ * image gets an error, and no signal in the middle of the checks. */
+static void open_fails_in_order(void)
+{
+    struct error e;
+    struct image *im;
+    struct stat st;
+    must(!stat(path, &st), "stat");
+    for (off_t lost = PAGE_BYTES; lost < st.st_size - (off_t)PAGES * PAGE_BYTES;
+         lost += PAGE_BYTES) {
+        shrink_to = st.st_size - lost;
+        int rc = image_open(path, &im, &e);
+        shrink_to = 0;
+        must(rc == ANSWER_IMAGE_REFUSED && strstr(e.text, "cannot be read"), "a failing disk");
+        must(!unlink(path), "remove it");
+        write_image();
+    }
+}
+
 /* At every length, and with each byte of the header spoilt. */
 static void damaged(void)
 {
@@ -150,6 +172,7 @@ int main(void)
     write_image();
     as_opened();
     each_read_fails();
+    open_fails_in_order();
     damaged();
     unlink(path);
     return rmdir(dir);

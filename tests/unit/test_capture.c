@@ -643,6 +643,7 @@ int main(void)
         cmocka_unit_test(undoes),
     };
     int failed = cmocka_run_group_tests_name("here", tests, setup, teardown);
-    confined = true;
+    const char *preload = getenv("LD_PRELOAD"); /* valgrind's, which cannot work without rights */
+    confined = !preload || !strstr(preload, "vgpreload");
     return failed + cmocka_run_group_tests_name("confined", tests, setup, teardown);
 }

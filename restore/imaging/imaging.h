@@ -8,7 +8,7 @@
  *   capture.h       a running domain becomes an image; suspend.h finds it and lets it go on
  *   image_diff.h    what two images differ in
  *   confined.h      all of these, with the reading done by a process without rights
- * Inner: guard.h, made.h, running_conf.h, worker.h.
+ * Inner: guard.h, made.h, running_conf.h, worker.h; works.h and stopped.h of dompool-image.
  *
  * May include: xen, formats, protocol, store, base.
  */

@@ -72,7 +72,8 @@ static void check_again(const struct image_memory *was)
 
 static void import_again(const struct image_memory *was)
 {
-    const struct import_options o = {.save_path = save_path, .image_path = again_path};
+    const struct import_options o = {
+        .save_path = save_path, .image_path = again_path, .trusted = true};
     struct image_info info;
     struct error e = {0};
     int rc = import_save_file(&o, &info, &e);

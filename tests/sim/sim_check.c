@@ -124,8 +124,7 @@ static void check_leases(struct sim *s)
         MUST(!l->expires_ms || l->state != LEASE_ACTIVE || timer_armed(&l->timer));
         list_each (other, &s->core.leases) {
             const struct lease *o = lease_at(other);
-            MUST(o == l || !l->label.name[0] || strcmp(o->label.name, l->label.name) ||
-                 s->renamed);
+            MUST(o == l || !l->label.name[0] || strcmp(o->label.name, l->label.name) || s->renamed);
             MUST(o == l || !l->label.id || o->label.id != l->label.id);
         }
     }

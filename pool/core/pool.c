@@ -205,9 +205,11 @@ int pool_check(const struct pool *p, struct error *e)
                      image_name(p), f->n, f->text);
 }
 
+/* After the pause somebody has to be the one for whom a build is tried again. */
 int pool_hopeless(const struct pool *p, struct error *e)
 {
-    return pool_lacks_memory(p) ? entry_check(p->set.image, e) : pool_check(p, e);
+    bool tries = pool_lacks_memory(p) || !timer_armed(&p->failures.pause);
+    return tries ? entry_check(p->set.image, e) : pool_check(p, e);
 }
 
 int pool_refusal(const struct pool *p, struct error *e)

@@ -106,6 +106,26 @@ static void test_memory_comes_back(void **state)
     sim_end(&sim);
 }
 
+/* A pool that builds for requests alone: builds are tried again for whoever asks after the pause. */
+static void test_builds_for_requests(void **state)
+{
+    (void)state;
+    sim_end(&sim);
+    begin_with(FIRE, "[pool]\nmin = 0\n");
+    sim.faults.fate = FATE_BUILD_FAILS;
+    sim_expect(root, "Allocate", want("fire", 60000), 60000, "ImageBroken");
+    uint64_t slots = sim.core.next_slot;
+    sim_expect(root, "Allocate", want("fire", 60000), 10, "ImageBroken");
+    assert_int_equal(sim.core.next_slot, slots);
+    sim_run(&sim, 10000);
+    sim_expect(root, "Allocate", want("fire", 60000), 60000, "ImageBroken");
+    assert_int_equal(sim.core.next_slot, slots + 1);
+    sim.faults.fate = FATE_GOOD;
+    sim_run(&sim, 20000);
+    sim_expect(root, "Allocate", want("fire", 60000), 60000, NULL);
+    assert_int_equal(sim.core.next_slot, slots + 2);
+}
+
 /* One broken image does not hold up another, nor one failed build the pool. */
 static void test_broken_image_alone(void **state)
 {
@@ -425,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_no_domid),
         cmocka_unit_test(test_domids_again),
         cmocka_unit_test(test_memory_comes_back),
+        TEST(test_builds_for_requests),
         TEST(test_broken_image_alone),
         TEST(test_warm_helper_dies),
         TEST(test_retries),

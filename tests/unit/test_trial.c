@@ -22,16 +22,22 @@
 
 static struct slot_images *const images[] = {&pv_images, &pvh_images};
 
-static int begin(void **state)
+/* A processor that has everything. */
+static void processor_reset(void)
 {
     fake_xen_components = UINT64_MAX;
     memset(fake_xen_lacks, 0, sizeof fake_xen_lacks);
+}
+
+static int begin(void **state)
+{
+    processor_reset();
     return on_machine_begin(state);
 }
 
 static int end(void **state)
 {
-    begin(state);
+    processor_reset();
     return on_machine_end(state);
 }
 

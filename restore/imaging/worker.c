@@ -311,10 +311,11 @@ static int bytes_take(struct attendant *a, struct error *e)
     char chunk[4096];
     json_t *message;
     ssize_t n = recv(a->fd, chunk, sizeof chunk, MSG_DONTWAIT);
+    /* ECONNRESET: it has left a word of ours unread. */
+    if (!n || (n < 0 && errno == ECONNRESET))
+        return died(a, e);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : error_errno(e, errno, "hear a worker");
-    if (!n)
-        return died(a, e);
     int rc = message_reader_feed(&a->reader, chunk, (size_t)n, e);
     while (!rc && !a->result && (rc = message_reader_next(&a->reader, &message, e)) > 0) {
         rc = message_take(a, message, e);

@@ -25,6 +25,7 @@
 #include "restore/imaging/guard.h"
 #include "restore/imaging/running_conf.h"
 #include "restore/imaging/suspend.h"
+#include "restore/xen/domain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +76,7 @@ static int domain_check(struct capture *c, struct error *e)
     if (!c->o->domid)
         return error_set(e, ANSWER_BAD_VALUE, "domain 0 is the host itself");
     xc_domaininfo_t info;
-    int rc = suspend_find(&c->xen, c->o->domid, c->o->uuid, &info, e);
+    int rc = domain_find(&c->xen, c->o->domid, c->o->uuid, &info, e);
     if (rc)
         return rc;
     c->memory_bytes = (uint64_t)info.tot_pages * PAGE_BYTES;
@@ -128,7 +129,7 @@ static int saver_log_dirty(uint32_t domid, unsigned enable, void *data)
 static int stillness_check(struct capture *c, struct error *e)
 {
     xc_domaininfo_t info;
-    int rc = suspend_find(&c->xen, c->o->domid, c->o->uuid, &info, e);
+    int rc = domain_find(&c->xen, c->o->domid, c->o->uuid, &info, e);
     if (rc || suspend_is_suspended(&info))
         return rc;
     return error_set(e, ANSWER_DOMAIN_STATE,

@@ -5,6 +5,7 @@
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "restore/xen/domain.h"
 #include "restore/xen/nodes.h"
 
 #include <errno.h>
@@ -35,18 +36,6 @@ struct suspension {
     uint64_t deadline_us, repeat_us;
     bool acknowledged, suspended;
 };
-
-int suspend_find(struct xen *x, uint32_t domid, const struct uuid *uuid, xc_domaininfo_t *out,
-                 struct error *e)
-{
-    xen_log_clear(x);
-    int n = xc_domain_getinfolist(x->xch, domid, 1, out); /* the first from domid on */
-    if (n < 0)
-        return xen_error(x, e, "look at domain %u", domid);
-    if (n != 1 || out->domain != domid || memcmp(out->handle, uuid, sizeof out->handle))
-        return error_set(e, ANSWER_NO_SUCH_DOMAIN, "domain %u has gone", domid);
-    return 0;
-}
 
 static unsigned shutdown_reason(const xc_domaininfo_t *info)
 {
@@ -156,7 +145,7 @@ static const char *reason_text(unsigned reason)
 static int domain_look(struct suspension *s, struct error *e)
 {
     xc_domaininfo_t info;
-    int rc = suspend_find(s->xen, s->o->domid, s->o->uuid, &info, e);
+    int rc = domain_find(s->xen, s->o->domid, s->o->uuid, &info, e);
     if (rc)
         return rc;
     if (info.flags & XEN_DOMINF_dying)
@@ -290,13 +279,13 @@ int suspend_undo(struct xen *x, uint32_t domid, const struct uuid *uuid, enum su
         what = &ignored;
     *what = UNDONE_NOTHING;
     xc_domaininfo_t info;
-    int rc = suspend_find(x, domid, uuid, &info, e);
+    int rc = domain_find(x, domid, uuid, &info, e);
     if (!rc)
         rc = request_take_back(&s, e);
     if (!rc && !s.acknowledged)
         *what = UNDONE_REQUEST;
     if (!rc) /* again: it may have suspended just before */
-        rc = suspend_find(x, domid, uuid, &info, e);
+        rc = domain_find(x, domid, uuid, &info, e);
     if (rc || !suspend_is_suspended(&info))
         return rc;
     rc = resume(x, domid, e);

@@ -19,10 +19,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* The domain with this id, if it still is the one with this uuid; else ANSWER_NO_SUCH_DOMAIN. */
-int suspend_find(struct xen *x, uint32_t domid, const struct uuid *uuid, xc_domaininfo_t *out,
-                 struct error *e);
-
 /* True when it has shut itself down in order to be saved. */
 bool suspend_is_suspended(const xc_domaininfo_t *info);
 

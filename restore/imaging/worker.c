@@ -291,12 +291,19 @@ static int message_take(struct attendant *a, const json_t *message, struct error
     return 0;
 }
 
-static int died(struct attendant *a, struct error *e)
+/* Waits for the worker's end. Its status. */
+static int reap(struct attendant *a)
 {
     int status = 0;
     while (waitpid(a->pid, &status, 0) < 0 && errno == EINTR)
         ;
     a->pid = -1;
+    return status;
+}
+
+static int died(struct attendant *a, struct error *e)
+{
+    int status = reap(a);
     if (WIFSIGNALED(status))
         return error_set(e, -EIO,
                          "the process that reads foreign data was killed by signal %d (%s)",
@@ -342,8 +349,7 @@ static void attendant_end(struct attendant *a)
 {
     if (a->pid > 0) {
         kill(a->pid, SIGKILL); /* it has nothing left to do */
-        while (waitpid(a->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
+        reap(a);
     }
     fd_close(&a->fd);
     message_reader_dispose(&a->reader);

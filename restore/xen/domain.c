@@ -152,25 +152,31 @@ int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uui
     return set_guest_kind(x, c, *domid, e);
 }
 
-static int is_there(struct xen *x, uint32_t domid, bool *there, struct error *e)
+int domain_find(struct xen *x, uint32_t domid, const struct uuid *uuid, xc_domaininfo_t *out,
+                struct error *e)
 {
-    xc_domaininfo_t info;
-    int n = xc_domain_getinfolist(x->xch, domid, 1, &info);
+    xen_log_clear(x);
+    int n = xc_domain_getinfolist(x->xch, domid, 1, out); /* the first from domid on */
     if (n < 0)
-        return xen_error(x, e, "domain %u: ask whether it is gone", domid);
-    *there = n == 1 && info.domain == domid;
+        return xen_error(x, e, "look at domain %u", domid);
+    if (n != 1 || out->domain != domid || (uuid && memcmp(out->handle, uuid, sizeof *uuid) != 0))
+        return error_set(e, ANSWER_NO_SUCH_DOMAIN, "domain %u has gone", domid);
     return 0;
 }
 
 int domain_discard(struct xen *x, uint32_t domid, struct error *e)
 {
-    bool there = true;
+    xc_domaininfo_t info;
     xen_log_clear(x);
     if (xc_domain_destroy(x->xch, domid))
         return xen_error(x, e, "domain %u: destroy it after a trial", domid);
     for (unsigned ms = 0; ms < DISCARD_MS; ms++) {
-        int rc = is_there(x, domid, &there, e);
-        if (rc || !there)
+        int rc = domain_find(x, domid, NULL, &info, e);
+        if (rc == ANSWER_NO_SUCH_DOMAIN) {
+            error_clear(e);
+            return 0;
+        }
+        if (rc)
             return rc;
         usleep(1000);
     }
@@ -215,12 +221,10 @@ static int not_waiting(uint32_t domid, const char *what, struct error *e)
 int domain_check_waits(struct xen *x, uint32_t domid, const struct uuid *uuid, struct error *e)
 {
     xc_domaininfo_t info;
-    xen_log_clear(x);
-    int got = xc_domain_getinfolist(x->xch, domid, 1, &info);
-    if (got < 0)
-        return xen_error(x, e, "domain %u: ask for its state", domid);
-    if (!got || info.domain != domid || memcmp(info.handle, uuid, sizeof *uuid) != 0 ||
-        info.flags & XEN_DOMINF_dying)
+    int rc = domain_find(x, domid, uuid, &info, e);
+    if (rc < 0)
+        return rc;
+    if (rc || info.flags & XEN_DOMINF_dying)
         return not_waiting(domid, "destroyed", e);
     if (info.flags & XEN_DOMINF_shutdown)
         return not_waiting(domid, "shut down", e);

@@ -18,6 +18,11 @@
 int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint64_t pages,
                   uint32_t *domid, struct error *e);
 
+/* What the hypervisor says of the domain with this domid and, if it is not NULL, this uuid. One
+ * hypercall. ANSWER_NO_SUCH_DOMAIN: there is none, not even a dying one. */
+int domain_find(struct xen *x, uint32_t domid, const struct uuid *uuid, xc_domaininfo_t *out,
+                struct error *e);
+
 /*
  * Creates a paused domain of that kind which never gets memory and never runs: vCPU structures, and
  * for PVH the paging pool that they need. For what is tried before it is done to a domain that

@@ -32,12 +32,17 @@ static size_t character_there(const char *at, size_t n)
 static bool character_valid(const char *at, size_t n)
 {
     if (n == 1)
-        return (unsigned char)*at >= 0x20 && *at != 0x7f;
+        return true;
     uint32_t point = (unsigned char)*at & (0xffu >> (n + 1));
     for (size_t i = 1; i < n; i++)
         point = point << 6 | ((unsigned char)at[i] & 0x3fu);
     bool surrogate = point >= 0xd800 && point < 0xe000;
     return point >= smallest[n] && point <= 0x10ffff && !surrogate;
+}
+
+static bool is_control(char c)
+{
+    return (unsigned char)c < 0x20 || c == 0x7f;
 }
 
 void text_plain(char *text)
@@ -48,11 +53,26 @@ void text_plain(char *text)
             *text = '\0';
             return;
         }
-        bool good = n && there == n && character_valid(text, n);
+        bool good = n && there == n && character_valid(text, n) && !is_control(*text);
         if (!good)
             *text = '?';
         text += good ? n : 1;
     }
+}
+
+size_t text_repair(char *text, size_t len, char in_place)
+{
+    size_t repaired = 0;
+    for (size_t i = 0, step; i < len; i += step) {
+        size_t n = character_bytes((unsigned char)text[i]);
+        bool good = n && n <= len - i && character_there(text + i, n) == n &&
+                    character_valid(text + i, n);
+        step = good ? n : 1;
+        repaired += !good;
+        if (!good)
+            text[i] = in_place;
+    }
+    return repaired;
 }
 
 /* A text that was cut ends with a whole character. */

@@ -12,6 +12,9 @@ bool format_fits(char *buf, size_t size, const char *fmt, ...)
 /* Makes a text what may be logged and sent: one line of UTF-8. Control characters, and bytes that
  * are not UTF-8, become '?'; a character that was cut at the end of the text goes. */
 void text_plain(char *text);
+/* Puts `in_place`, an ASCII character, in the place of each of len bytes that is no part of a UTF-8
+ * character; returns how many these were. Control characters are characters. */
+size_t text_repair(char *text, size_t len, char in_place);
 /* True when the texts differ in nothing but the decimal numbers in them. */
 bool text_same_but_numbers(const char *a, const char *b);
 /* malloc'd string or NULL. */

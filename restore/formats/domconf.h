@@ -40,8 +40,16 @@ void domconf_dispose(struct domconf *c);
 
 /* Reads xl's JSON (libxl_domain_config). ANSWER_IMAGE_REFUSED, naming the key, for whatever dompool
  * cannot provide: HVM with a device model, driver domains, disk back ends other than block devices
- * and raw files, network interfaces, and all device classes except disks and the console. */
+ * and raw files, and all device classes except disks, network interfaces and the console. */
 int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct error *e);
+
+/*
+ * The same text as an object, which the caller releases. xl writes a domain's name as it was given,
+ * whatever its encoding; JSON has UTF-8 alone. Bytes of the name that are none become '?': the name
+ * is for people, and each domain gets its own. *repaired (if not NULL): there were some. Anywhere
+ * else they might be part of a path, so they are refused. ANSWER_IMAGE_REFUSED, -ENOMEM.
+ */
+int domconf_xl_load(const char *json, size_t len, json_t **out, bool *repaired, struct error *e);
 
 /* Points the disk called vdev of xl's JSON (its array "disks") at a block device or raw file. A
  * disk that the JSON does not have is ignored. 0, or -ENOMEM. */

@@ -15,10 +15,12 @@
 #include "restore/formats/domconf_private.h"
 
 #include "base/array.h"
+#include "base/text.h"
 #include "base/uuid.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -429,10 +431,63 @@ static int xl_object_parse(json_t *o, struct domconf *c, struct error *e)
     return rc ? rc : domconf_check(c, e);
 }
 
-int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct error *e)
+/* Stands for a byte that is no UTF-8 until it is known where that is. JSON may have this character
+ * in its strings, and no name or path that anybody types has it. */
+#define NO_UTF8 '\x7f'
+
+static bool is_marked(const char *text)
+{
+    return strchr(text, NO_UTF8) != NULL;
+}
+
+static int refuse_bytes(const char *key, struct error *e)
+{
+    char shown[80];
+    snprintf(shown, sizeof shown, "%s", key);
+    text_plain(shown);
+    return refuse_key(e, shown, "is no UTF-8, which only a domain's name may be");
+}
+
+/* The nesting of what jansson has read is bounded by it. */
+static int marks_refuse(json_t *v, const char *key, struct error *e)
+{
+    const char *text = json_string_value(v), *name;
+    json_t *member;
+    size_t i;
+    int rc = is_marked(key) || (text && is_marked(text)) ? refuse_bytes(key, e) : 0;
+    json_array_foreach (v, i, member)
+        rc = rc ? rc : marks_refuse(member, key, e);
+    json_object_foreach (v, name, member)
+        rc = rc ? rc : marks_refuse(member, name, e);
+    return rc;
+}
+
+/* The name loses its marks; whatever else has one is refused. */
+static int marks_resolve(json_t *o, struct error *e)
+{
+    json_t *name = json_object_get(json_object_get(o, "c_info"), "name");
+    char *text = json_is_string(name) ? strdup(json_string_value(name)) : NULL;
+    if (json_is_string(name) && !text)
+        return error_set(e, -ENOMEM, "out of memory for the configuration");
+    for (char *c = text; c && *c; c++)
+        *c = *c == NO_UTF8 ? '?' : *c;
+    int rc = text && json_string_set(name, text) ? -ENOMEM : 0;
+    free(text);
+    return rc ? error_set(e, rc, "out of memory for the configuration")
+              : marks_refuse(o, "the text", e);
+}
+
+int domconf_xl_load(const char *json, size_t len, json_t **out, bool *repaired, struct error *e)
 {
     json_error_t why;
-    json_t *o = json_loadb(json, len, JSON_REJECT_DUPLICATES, &why);
+    char *text = malloc(len + 1);
+    *out = NULL;
+    if (!text)
+        return error_set(e, -ENOMEM, "out of memory for the configuration");
+    memcpy(text, json, len);
+    bool marked = text_repair(text, len, NO_UTF8) > 0;
+    json_t *o = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+    free(text);
     if (!o)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "configuration: line %d, column %d of its JSON: %s", why.line, why.column,

@@ -1,6 +1,7 @@
 /* The configuration of a running domain: see running_conf.h. */
 #include "restore/imaging/running_conf.h"
 
+#include "base/text.h"
 #include "base/units.h"
 #include "base/uuid.h"
 #include "restore/formats/domconf.h"
@@ -41,9 +42,10 @@ static int identity_update(struct xen *x, uint32_t domid, const char *uuid, json
     int rc = node_read(x, domid, "name", &name, e);
     if (rc)
         return rc;
+    text_plain(name); /* whatever its encoding: an image's name for people */
     if (json_object_set_new(c_info, "name", json_string(name)) ||
         json_object_set_new(c_info, "uuid", json_string(uuid)))
-        rc = refuse(e, "c_info.name", "the domain's name is no UTF-8");
+        rc = no_memory(e);
     free(name);
     return rc;
 }
@@ -157,16 +159,12 @@ static int stored_config(uint32_t domid, const char *uuid, json_t **config, stru
 {
     char *text;
     size_t len;
-    json_error_t why;
     int rc = userdata_read(domid, uuid, SAVEFILE_CONFIG_BYTES_MAX, &text, &len, e);
     if (rc)
         return rc;
-    *config = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+    rc = domconf_xl_load(text, len, config, NULL, e);
     free(text);
-    return *config ? 0
-                   : error_set(e, ANSWER_IMAGE_REFUSED,
-                               "configuration of domain %u: line %d of its JSON: %s", domid,
-                               why.line, why.text);
+    return rc ? error_prefix(e, "domain %u: ", domid) : 0;
 }
 
 int running_conf_read(struct xen *x, uint32_t domid, const struct uuid *uuid, char **json,

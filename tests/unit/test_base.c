@@ -45,6 +45,19 @@ static void plain_texts(void **state)
         text_plain(text);
         assert_string_equal(text, cases[i].plain);
     }
+    /* The same bytes are good or bad in a text that is kept, but for control characters. */
+    for (size_t i = 1; i < ARRAY_SIZE(cases); i++) {
+        char text[32];
+        size_t len = strlen(cases[i].text), wrong = 0;
+        strcpy(text, cases[i].text);
+        for (size_t j = 0; cases[i].plain[j]; j++)
+            wrong += cases[i].plain[j] == '?';
+        wrong = i == 1 ? 0 : wrong + len - strlen(cases[i].plain);
+        assert_int_equal(text_repair(text, len, '!'), wrong);
+        json_t *json = json_stringn(text, len);
+        assert_non_null(json);
+        json_decref(json);
+    }
     /* Wherever a text is cut, what is left is UTF-8. */
     for (size_t size = 1; size < 12; size++) {
         char text[12];

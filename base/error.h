@@ -39,6 +39,7 @@
     X(IMAGE_BROKEN, "ImageBroken",                                                                 \
       "the image is damaged, or slots cannot be made of it; the text gives the reason")            \
     X(NAME_IN_USE, "NameInUse", "a domain with this name exists already")                          \
+    X(MAC_IN_USE, "MacInUse", "a lease, or another slot, has this MAC address")                    \
     X(NOT_PERMITTED, "NotPermitted", "the caller may not do this")                                 \
     X(NO_HOST_MEMORY, "NoHostMemory", "the host has too little free memory for another domain")    \
     X(NO_HOST_DISK, "NoHostDisk",                                                                  \

@@ -21,6 +21,8 @@ const struct option_spec common_options[] = {
 static const struct option_spec import_options[] = {
     {"disk", OPTION_PAIR, "VDEV=SPEC",
      "Provide a disk of the saved domain as ro:PATH, phy:PATH, cow:PATH or scratch:SIZE"},
+    {"vif", OPTION_PAIR, "N=BRIDGE",
+     "Put network interface N, 0 for the first one, into this bridge instead of the saved one"},
     {"base", OPTION_TEXT, "IMAGE", "Store only what differs from this image"},
     {"replace", OPTION_FLAG, NULL, "Replace the image of this name by a new version"},
     {"disk-digests", OPTION_FLAG, NULL,
@@ -54,6 +56,9 @@ static const struct option_spec allocate_options[] = {
     {"hold", OPTION_FLAG, NULL,
      "Stay in the foreground until the lease ends; end it on SIGINT, SIGTERM or SIGHUP"},
     {"paused", OPTION_FLAG, NULL, "Leave the domain paused"},
+    {"mac", OPTION_TEXT, "ADDRESS",
+     "MAC address of the first network interface, for root only; by default the pool's setting mac "
+     "decides"},
     {0},
 };
 

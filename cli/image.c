@@ -195,6 +195,25 @@ static void flag_pass(const struct invocation *inv, const char *option, json_t *
         json_object_set_new(parameters, key, json_true());
 }
 
+/* The bridges of --vif by number; NULL: none is given. */
+static json_t *parse_vifs(const struct invocation *inv)
+{
+    json_t *vifs = must(json_object());
+    for (size_t i = 0; i < inv->n_values; i++) {
+        const struct option_value *value = &inv->values[i];
+        if (strcmp(value->spec->name, "vif"))
+            continue;
+        size_t len = pair_key_length(value->text);
+        char number[32]; /* one that is cut is none, and the daemon says so */
+        (void)format_fits(number, sizeof number, "%.*s", (int)len, value->text);
+        json_object_set_new(vifs, number, must(json_string(value->text + len + 1)));
+    }
+    if (json_object_size(vifs))
+        return vifs;
+    json_decref(vifs);
+    return NULL;
+}
+
 /* What import and capture share. NULL: said why. */
 static json_t *make_parameters(const struct invocation *inv)
 {
@@ -203,7 +222,8 @@ static json_t *make_parameters(const struct invocation *inv)
         return NULL;
     const char *base = option_text(inv, "base");
     json_t *parameters =
-        must(json_pack("{s:s, s:o, s:s*}", "name", inv->args[0], "disks", disks, "base", base));
+        must(json_pack("{s:s, s:o, s:o*, s:s*}", "name", inv->args[0], "disks", disks, "vifs",
+                       parse_vifs(inv), "base", base));
     flag_pass(inv, "replace", parameters, "replace");
     flag_pass(inv, "disk-digests", parameters, "disk_digests");
     return parameters;

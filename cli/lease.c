@@ -63,6 +63,7 @@ static int allocate(struct invocation *inv, struct dompool_lease **lease)
     options.wait_ms = duration_or_unset(inv, "wait");
     options.hold = option_given(inv, "hold");
     options.paused = option_given(inv, "paused");
+    options.mac = option_text(inv, "mac");
     options.meta = (const char *const *)meta;
     status = talk_failed(inv, dompool_allocate(inv->daemon, &options, lease), NULL);
     meta_free(meta, options.n_meta);
@@ -94,6 +95,8 @@ static void allocate_print(const struct dompool_lease *lease)
     out_line("lease   %s", lease->lease);
     out_line("image   %s, from a %s slot, %" PRIu64 " pages written", lease->image, lease->from,
              lease->delta_pages);
+    for (size_t i = 0; i < lease->n_macs; i++)
+        out_line("vif %zu   %s", i, lease->macs[i]);
     stages_print(lease);
 }
 

@@ -125,12 +125,14 @@ struct dompool_allocate_options {
     bool paused;             /* leave the domain paused */
     const char *const *meta; /* n_meta pairs: key, value, key, value, ... */
     size_t n_meta;
+    const char *mac; /* of the first network interface, for root: "02:00:00:12:34:56"; NULL: as the
+                        pool's setting "mac" says */
 };
 
 #define DOMPOOL_ALLOCATE_OPTIONS_INIT                                                              \
     {                                                                                              \
         sizeof(struct dompool_allocate_options), NULL, NULL, DOMPOOL_UNSET, DOMPOOL_UNSET, false,  \
-            false, NULL, 0                                                                         \
+            false, NULL, 0, NULL                                                                   \
     }
 
 /* One step of an allocation. This struct will not change; the method Trace, by dompool_call, tells
@@ -169,6 +171,10 @@ struct dompool_lease {
     int64_t expires_ms; /* milliseconds since the epoch; 0: never */
     bool hold, paused;
     const char *fault; /* why the guest cannot write to a disk; "": it can */
+
+    /* From both. */
+    const char *const *macs; /* n_macs MAC addresses of its network interfaces, by rising number */
+    size_t n_macs;
 };
 
 /*

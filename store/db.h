@@ -19,6 +19,7 @@
 #define STORE_DB_H
 
 #include "base/error.h"
+#include "base/mac.h"
 #include "base/uuid.h"
 
 #include <stdbool.h>
@@ -55,6 +56,7 @@ struct slot_row {
     char name[DB_NAME_SIZE];
     int64_t since_ms;
     char reason[DB_REASON_SIZE];
+    struct macs macs;
 };
 
 struct lease_row {

@@ -78,6 +78,9 @@ static int op_slot_put(struct db *db, const struct db_op *op, struct error *e)
     query_int(&q, r->since_ms);
     query_text(&q, r->reason);
     query_text(&q, db->boot_id);
+    char macs[MACS_TEXT_SIZE];
+    macs_format(&r->macs, macs);
+    query_text(&q, macs);
     int rc = query_run(&q, e);
     return rc ? rc : counter_raise(db, "slot", &db->slot_raised, r->id, e);
 }

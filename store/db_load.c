@@ -51,6 +51,12 @@ static bool row_discard(sqlite3_stmt *s, void *out)
     return column_text(s, 0, r->file, sizeof r->file) && image_name_of(r->file) == IMAGE_NAME_WHOLE;
 }
 
+static bool column_macs(sqlite3_stmt *s, int column, struct macs *out)
+{
+    char text[MACS_TEXT_SIZE];
+    return column_text(s, column, text, sizeof text) && !macs_parse(text, out);
+}
+
 static bool row_slot(sqlite3_stmt *s, void *out)
 {
     struct slot_row *r = out;
@@ -60,7 +66,7 @@ static bool row_slot(sqlite3_stmt *s, void *out)
               column_text(s, 4, r->engine, sizeof r->engine) &&
               column_int(s, 5, 0, DOMID_MAX, &r->domid) &&
               column_text(s, 6, r->name, sizeof r->name) && column_ms(s, 7, &r->since_ms) &&
-              column_text(s, 8, r->reason, sizeof r->reason);
+              column_text(s, 8, r->reason, sizeof r->reason) && column_macs(s, 9, &r->macs);
     if (sqlite3_column_type(s, 5) == SQLITE_NULL)
         r->domid = DB_NO_DOMID;
     return ok;

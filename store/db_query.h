@@ -36,12 +36,12 @@
     X(DISCARD_ALL, "SELECT file FROM discard")                                                     \
     X(DISCARD_PUT, "INSERT OR IGNORE INTO discard VALUES(?1)")                                     \
     X(DISCARD_CLEAR, "DELETE FROM discard")                                                        \
-    X(SLOT_ALL, "SELECT id, uuid, image, state, engine, domid, name, since_ms, reason "            \
+    X(SLOT_ALL, "SELECT id, uuid, image, state, engine, domid, name, since_ms, reason, macs "      \
                 "FROM slot ORDER BY id")                                                           \
-    X(SLOT_PUT, "INSERT INTO slot VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) "                \
+    X(SLOT_PUT, "INSERT INTO slot VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "           \
                 "ON CONFLICT(id) DO UPDATE SET state = excluded.state, engine = excluded.engine, " \
                 "domid = excluded.domid, name = excluded.name, since_ms = excluded.since_ms, "     \
-                "reason = excluded.reason")                                                        \
+                "reason = excluded.reason, macs = excluded.macs")                                                        \
     X(SLOT_DELETE, "DELETE FROM slot WHERE id = ?1")                                               \
     X(LEASE_ALL, "SELECT id, slot, image, owner_uid, name, created_ms, expires_ms, hold, paused, " \
                  "meta FROM lease WHERE ended_ms IS NULL ORDER BY id")                             \

@@ -41,6 +41,9 @@ static const char *const migrations[] = {
 
     /* Image files that are to be removed: nothing else says so. */
     "CREATE TABLE discard(file TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;",
+
+    /* MAC addresses of a domain's interfaces, with commas between them. */
+    "ALTER TABLE slot ADD COLUMN macs TEXT NOT NULL DEFAULT '';",
 };
 
 int db_error(sqlite3 *handle, struct error *e, const char *doing)

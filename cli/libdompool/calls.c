@@ -3,6 +3,7 @@
 #include "cli/libdompool/objects.h"
 
 #include <errno.h>
+#include <stddef.h>
 
 /* ---- allocate ---- */
 
@@ -33,22 +34,31 @@ static bool put_meta(json_t *object, const struct dompool_allocate_options *o)
     return !json_object_set_new(object, "meta", meta) && ok;
 }
 
+/* The options of a program that was built before there was a mac. */
+#define OPTIONS_FIRST offsetof(struct dompool_allocate_options, mac)
+
+static const char *allocate_mac(const struct dompool_allocate_options *o)
+{
+    return o->size > OPTIONS_FIRST ? o->mac : NULL;
+}
+
 static json_t *allocate_parameters(const struct dompool_allocate_options *o)
 {
     json_t *p = json_object();
     if (p && put_text(p, "image", o->image) && put_text(p, "name", o->name) &&
         put_ms(p, "ttl_ms", o->ttl_ms) && put_ms(p, "wait_ms", o->wait_ms) &&
-        put_true(p, "hold", o->hold) && put_true(p, "paused", o->paused) && put_meta(p, o))
+        put_true(p, "hold", o->hold) && put_true(p, "paused", o->paused) && put_text(p, "mac", allocate_mac(o)) &&
+        put_meta(p, o))
         return p;
     json_decref(p);
     return NULL;
 }
 
-/* What is wrong, NULL when nothing is. The size check becomes one against the first version's
- * size when the struct grows, with the members behind it read only if they are inside. */
+/* What is wrong, NULL when nothing is. Members behind those of the first version are read only if
+ * they are inside. */
 static const char *allocate_mistake(const struct dompool_allocate_options *o)
 {
-    if (!o || o->size < sizeof *o)
+    if (!o || o->size < OPTIONS_FIRST)
         return "allocate: options are missing or their size is not set";
     if (!o->image || !*o->image)
         return "allocate: no image given";

@@ -16,7 +16,7 @@ struct lease_box {
     struct dompool_lease lease;
     json_t *json;
     struct dompool_stage *stages;
-    const char **meta;
+    const char **meta, **macs;
 };
 
 /* ---- reading ---- */
@@ -69,11 +69,28 @@ static bool lease_meta(struct lease_box *box)
     return true;
 }
 
+static bool lease_macs(struct lease_box *box)
+{
+    const json_t *macs = json_object_get(box->json, "macs");
+    size_t n = json_array_size(macs);
+    box->macs = calloc(n + 1, sizeof *box->macs);
+    if (!box->macs)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const char *text = json_string_value(json_array_get(macs, i));
+        box->macs[i] = text ? text : "";
+    }
+    box->lease.macs = box->macs;
+    box->lease.n_macs = n;
+    return true;
+}
+
 static void box_free(struct lease_box *box)
 {
     json_decref(box->json);
     free(box->stages);
     free(box->meta);
+    free(box->macs);
     free(box);
 }
 
@@ -101,7 +118,7 @@ static struct lease_box *box_new(json_t *json)
         .paused = json_is_true(json_object_get(json, "paused")),
         .fault = text_of(json, "fault"),
     };
-    if (lease_stages(box) && lease_meta(box))
+    if (lease_stages(box) && lease_meta(box) && lease_macs(box))
         return box;
     box_free(box);
     return NULL;

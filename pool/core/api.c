@@ -10,7 +10,7 @@
 #include "pool/core/domains.h"
 #include "pool/core/end_wait.h"
 #include "pool/core/import_call.h"
-#include "pool/core/lease.h"
+#include "pool/core/lease_find.h"
 #include "pool/core/lost.h"
 #include "pool/core/query_call.h"
 #include "pool/core/release_call.h"
@@ -64,6 +64,7 @@ static const struct answered *image_import(struct call *call, void *owner, const
         .image = image_request(given),
         .path = given_text(given, "path"),
         .disks = json_object_get(given, "disks"),
+        .vifs = json_object_get(given, "vifs"),
         .disk_digests = given_bool(given, "disk_digests", false),
     };
     return import_call(owner, call, &rq);
@@ -137,8 +138,14 @@ static const struct answered *image_adopt(struct call *call, void *owner, const 
 
 static const struct answered *allocate(struct call *call, void *owner, const json_t *given)
 {
+    const char *text = given_text(given, "mac");
+    struct mac mac;
+    if (text && mac_parse(text, &mac))
+        return call_refuse(call, ANSWER_BAD_VALUE,
+                           "mac is no address of one interface, such as 02:00:00:12:34:56");
     const struct lease_request rq = {
         .image = given_text(given, "image"),
+        .mac = text ? &mac : NULL,
         .name = given_text(given, "name"),
         .ttl_given = json_object_get(given, "ttl_ms") != NULL,
         .ttl_ms = given_int(given, "ttl_ms", 0),
@@ -316,6 +323,7 @@ static const struct param import_params[] = {{"name", PARAM_STRING, true},
                                              {"path", PARAM_STRING, true},
                                              {"base", PARAM_STRING, false},
                                              {"disks", PARAM_STRING_MAP, false},
+                                             {"vifs", PARAM_STRING_MAP, false},
                                              {"disk_digests", PARAM_BOOL, false},
                                              {"replace", PARAM_BOOL, false},
                                              {0}};
@@ -339,6 +347,7 @@ static const struct param allocate_params[] = {
     {"image", PARAM_STRING, true},     {"name", PARAM_STRING, false},
     {"ttl_ms", PARAM_INT, false},      {"wait_ms", PARAM_INT, false},
     {"hold", PARAM_BOOL, false},       {"paused", PARAM_BOOL, false},
+    {"mac", PARAM_STRING, false},
     {"meta", PARAM_STRING_MAP, false}, {0}};
 static const struct param release_params[] = {
     {"leases", PARAM_STRINGS, false}, {"all", PARAM_BOOL, false}, {"wait", PARAM_BOOL, false}, {0}};

@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 #include "base/uuid.h"
-#include "pool/core/lease.h"
+#include "pool/core/lease_find.h"
 #include "restore/protocol/image_protocol.h"
 
 #include <string.h>

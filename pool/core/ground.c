@@ -42,6 +42,7 @@ static void tables_each(struct tables *t, void (*what)(struct hash *table))
     what(&t->slot_ids);
     what(&t->slot_uuids);
     what(&t->slot_domids);
+    what(&t->slot_mac_keys);
     what(&t->owners);
 }
 

@@ -133,6 +133,7 @@ struct tables {
     struct hash slot_ids;     /* struct slot.by_id */
     struct hash slot_uuids;   /* struct slot.by_uuid */
     struct hash slot_domids;  /* struct slot.by_domid, of those whose domid is known */
+    struct hash slot_mac_keys; /* struct slot.by_mac_key */
     struct hash owners;       /* struct owner.by_uid */
 };
 

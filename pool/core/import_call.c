@@ -40,6 +40,7 @@ static json_t *import_message(const struct recording *rec, const struct core *co
         .image = rec->path,
         .base = base,
         .disks = (json_t *)rq->disks,
+        .vifs = (json_t *)rq->vifs,
         .dirs = disk_dirs(core),
         .had = had_disks(core, rq),
         .disk_digests = rq->disk_digests,

@@ -9,6 +9,7 @@ struct import_request {
     const char
         *path; /* absolute, unless a descriptor was passed: then the file's name for people */
     const json_t *disks; /* NULL: none is named; those of the save file need consent */
+    const json_t *vifs;  /* bridges by number of the interface; NULL: those of the save file */
     bool disk_digests;
 };
 

@@ -9,6 +9,7 @@
 #include "pool/core/end_wait.h"
 #include "pool/core/rows.h"
 #include "pool/core/show.h"
+#include "pool/core/slot_mac.h"
 #include "pool/core/slot_reap.h"
 #include "pool/core/user_limits.h"
 
@@ -172,7 +173,9 @@ static int request_check(struct core *core, uid_t uid, const struct lease_reques
         entry_need(core, rq->image, image, e) ||
         (rq->name && label_check_name(core, uid, rq->name, e)) || check_meta(rq->meta, e) ||
         user_limits_leases(core->config, uid, owner_leases(core, uid), e) ||
-        check_image(*image, e) || check_waiting((*image)->pool, uid, rq, e))
+        check_image(*image, e) || slot_mac_may_choose(uid, rq->mac, e) ||
+        slot_mac_check(core, pool_oldest_warm((*image)->pool), rq->mac, e) ||
+        check_waiting((*image)->pool, uid, rq, e))
         return e->code;
     return 0;
 }
@@ -264,6 +267,8 @@ static struct lease *lease_of_request(struct entry *im, const struct call *call,
                     ? (uint64_t)rq->ttl_ms
                     : user_limits_default_ttl(im->core->config, l->owner->uid, im->ttl_ms);
     l->meta = json_incref((json_t *)rq->meta);
+    l->wants_mac = rq->mac != NULL;
+    l->mac = rq->mac ? *rq->mac : (struct mac){{0}};
     l->story.received_us = call->received_us;
     return l;
 }
@@ -319,6 +324,12 @@ const struct answered *lease_request(struct core *core, struct call *call,
 
 /* ---- waiting ---- */
 
+/* NULL: its slot's. */
+static const struct mac *wanted_mac(const struct lease *l)
+{
+    return l->wants_mac ? &l->mac : NULL;
+}
+
 static struct lease *first_waiting(const struct pool *p)
 {
     return list_empty(&p->waiting) ? NULL : container_of(p->waiting.next, struct lease, in_pool);
@@ -332,7 +343,7 @@ void leases_serve(struct pool *p)
     while ((l = first_waiting(p)) && (s = pool_oldest_warm(p)) &&
            !domains_disk_check(p->core, NULL)) {
         list_remove(&l->in_pool);
-        if (entry_check(l->image, &e))
+        if (entry_check(l->image, &e) || slot_mac_check(l->core, s, wanted_mac(l), &e))
             lease_refuse(l, e.code, e.text);
         else
             lease_take(l, s);
@@ -389,7 +400,9 @@ static void lease_take(struct lease *l, struct slot *s)
         label_choose_name(&l->label, l->core, l->owner->uid, l->image->row.name);
     l->story.picked_us = core_now_us(l->core);
     entry_path(l->image, path);
-    slot_complete(s, path, l->label.name, l->paused);
+    const struct slot_wish wish = {l->label.name, wanted_mac(l), l->paused};
+    slot_mac_take(s, wish.mac);
+    slot_complete(s, path, &wish);
     story_probe_picked(&l->story, s);
     entry_used(l->image);
     lease_move(l, LEASE_COMPLETING);
@@ -438,6 +451,11 @@ void lease_slot_refused(struct lease *l, int answer, const char *why)
 {
     struct entry *im = l->image;
     struct error e;
+    if (answer == ANSWER_BAD_VALUE) { /* of the request; any other slot would say the same */
+        lease_let_go(l);
+        lease_refuse(l, answer, why);
+        return;
+    }
     bool newest = uuid_equal(&l->version, &im->row.id);
     if (answer != ANSWER_IMAGE_REFUSED || !entry_is_derived(im) || !newest) {
         lease_slot_failed(l, why);
@@ -507,9 +525,9 @@ static json_t *allocated_to_json(const struct lease *l)
     const struct slot *s = l->slot;
     const struct story *st = &l->story;
     return json_pack(
-        "{s:o, s:s, s:I, s:o, s:s, s:o, s:s, s:I, s:I, s:o}", "lease", show_id('l', l->label.id),
+        "{s:o, s:s, s:I, s:o, s:s, s:o, s:o, s:s, s:I, s:I, s:o}", "lease", show_id('l', l->label.id),
         "image", l->image->row.name, "domid", (json_int_t)s->domid, "uuid", show_uuid(&s->uuid),
-        "name", l->label.name, "slot", show_id('s', s->id), "from", st->cold ? "cold" : "warm",
+        "name", l->label.name, "macs", show_macs(&s->macs), "slot", show_id('s', s->id), "from", st->cold ? "cold" : "warm",
         "delta_pages", (json_int_t)st->delta_pages, "total_us",
         (json_int_t)(st->replied_us - st->received_us), "stages", story_stages(st, st->replied_us));
 }
@@ -724,72 +742,15 @@ void leases_put_traces(struct core *core)
     rows_commit(core, r, NULL, NULL);
 }
 
-/* ---- looking up ---- */
-
-static struct lease *of_label(struct label *label)
-{
-    return label ? container_of(label, struct lease, label) : NULL;
-}
-
-static struct lease *find_domid(const struct core *core, uint64_t domid)
-{
-    struct slot *s = slot_leased_as(core, domid);
-    return s ? s->lease : NULL;
-}
-
-/* By xl rename two may have the same: the active one is meant. */
-static struct lease *find_name(const struct core *core, const char *name)
-{
-    struct label *label = label_named(core, name);
-    while (label && of_label(label)->state != LEASE_ACTIVE)
-        label = label_next_named(core, label);
-    return of_label(label);
-}
-
-struct lease *lease_find(const struct core *core, const char *what)
-{
-    uint64_t number = 0;
-    struct lease *l;
-    if (what[0] == 'l' && !number_parse(what + 1, 1, INT64_MAX, &number))
-        l = of_label(label_of_id(core, number));
-    else if (!number_parse(what, 0, UINT32_MAX, &number))
-        l = find_domid(core, number);
-    else
-        l = find_name(core, what);
-    return l && l->state == LEASE_ACTIVE ? l : NULL;
-}
-
-int lease_unknown(const char *what, struct error *e)
-{
-    return error_set(e, ANSWER_NO_SUCH_LEASE, "no lease, domain name or domid matches %.80s", what);
-}
-
-bool lease_belongs_to(const struct lease *l, uid_t uid)
-{
-    return uid == 0 || l->owner->uid == uid;
-}
-
-int lease_not_yours(uint64_t id, struct error *e)
-{
-    return error_set(e, ANSWER_NOT_PERMITTED, "lease l%" PRIu64 " is another user's", id);
-}
-
-int lease_need(const struct core *core, const char *what, uid_t uid, struct lease **out,
-               struct error *e)
-{
-    *out = lease_find(core, what);
-    if (!*out)
-        return lease_unknown(what, e);
-    return lease_belongs_to(*out, uid) ? 0 : lease_not_yours((*out)->label.id, e);
-}
+/* ---- showing ---- */
 
 json_t *lease_to_json(const struct lease *l)
 {
     const struct slot *s = l->slot;
-    return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:I, s:I, s:o, s:b, s:b, s:o, s:o}", "lease",
+    return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:b, s:o, s:o}", "lease",
                      show_id('l', l->label.id), "image", l->image->row.name, "slot",
                      show_id('s', s->id), "domid", (json_int_t)s->domid, "uuid",
-                     show_uuid(&s->uuid), "name", l->label.name, "owner_uid",
+                     show_uuid(&s->uuid), "name", l->label.name, "macs", show_macs(&s->macs), "owner_uid",
                      (json_int_t)l->owner->uid, "created_ms", (json_int_t)l->created_ms,
                      "expires_ms", l->expires_ms ? json_integer(l->expires_ms) : json_null(),
                      "hold", (int)l->hold, "paused", (int)l->paused, "meta",

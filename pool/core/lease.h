@@ -50,6 +50,8 @@ struct lease {
     int64_t created_ms, expires_ms; /* expires 0: no deadline */
     uint64_t ttl_ms;
     json_t *meta; /* NULL: none */
+    struct mac mac; /* of its first interface, if it is a wish */
+    bool wants_mac;
 
     struct pending pending;  /* the call of Allocate */
     struct conn_watch watch; /* while active and hold */
@@ -70,6 +72,7 @@ struct lease_request {
     int64_t wait_ms;
     bool hold, paused;
     const json_t *meta; /* NULL: none */
+    const struct mac *mac; /* of the first interface; NULL: its slot's */
 };
 
 /* The method Allocate. Answers or defers the call. */
@@ -118,17 +121,6 @@ void lease_put(const struct lease *l, struct rows *r);
 /* Writes the traces that are due; of more leases than one in one transaction. No memory: later. */
 void leases_put_traces(struct core *core);
 
-/* By lease id ("l7"), domain name or domid. Active ones only. NULL: none. */
-struct lease *lease_find(const struct core *core, const char *what);
-/* The same, for a caller who must own it: *out, or ANSWER_NO_SUCH_LEASE, ANSWER_NOT_PERMITTED. */
-int lease_need(const struct core *core, const char *what, uid_t uid, struct lease **out,
-               struct error *e);
-/* ANSWER_NOT_PERMITTED: it is there, and another user's, who stays unnamed. */
-int lease_not_yours(uint64_t id, struct error *e);
-/* Whether uid may end it, and see what it is about: its owner, and root. */
-bool lease_belongs_to(const struct lease *l, uid_t uid);
-/* ANSWER_NO_SUCH_LEASE: nothing is called so. */
-int lease_unknown(const char *what, struct error *e);
 /* Leases of this image or on its own slots, the waiting ones included. */
 unsigned leases_on_image(const struct entry *im);
 

@@ -69,6 +69,9 @@ void image_configure(struct entry *im)
     p->settings = config_pool(im->core->config, im->row.name);
     p->set.engine = p->settings.engine;
     p->set.cow_max = p->settings.cow_max;
+    p->set.mac = p->settings.mac;
+    p->set.vif_isolation = p->settings.vif_isolation;
+    p->set.vif_filter = p->settings.vif_filter;
     if (p->settings.min < before)
         p->shrink = true;
     entry_configure(im);

@@ -111,6 +111,7 @@ static bool start_slot(struct core *core, const struct slot_row *row)
     format_fits(s->engine, sizeof s->engine, "%s", row->engine);
     format_fits(s->name, sizeof s->name, "%s", row->name);
     format_fits(s->reason, sizeof s->reason, "%s", row->reason);
+    s->macs = row->macs;
     slot_set_domid(s, row->domid);
     s->since_ms = row->since_ms;
     s->domain = DOMAIN_MAYBE;

@@ -2,7 +2,7 @@
 #include "pool/core/release_call.h"
 
 #include "base/text.h"
-#include "pool/core/lease.h"
+#include "pool/core/lease_find.h"
 #include "pool/core/show.h"
 
 #include <errno.h>

@@ -28,8 +28,10 @@ static void tables_put(struct slot *s)
     hash_node_init(&s->by_domid);
     hash_node_init(&s->by_id);
     hash_node_init(&s->by_uuid);
+    hash_node_init(&s->by_mac_key);
     hash_put(&t->slot_ids, &s->by_id, key_of_number(s->core, s->id));
     hash_put(&t->slot_uuids, &s->by_uuid, key_of_uuid(s->core, &s->uuid));
+    hash_put(&t->slot_mac_keys, &s->by_mac_key, key_of_number(s->core, mac_key(&s->uuid)));
 }
 
 static void tables_remove(struct slot *s)
@@ -38,6 +40,7 @@ static void tables_remove(struct slot *s)
     hash_remove(&t->slot_ids, &s->by_id);
     hash_remove(&t->slot_uuids, &s->by_uuid);
     hash_remove(&t->slot_domids, &s->by_domid);
+    hash_remove(&t->slot_mac_keys, &s->by_mac_key);
 }
 
 struct slot *slot_new(struct core *core, struct slot_set *set, uint64_t id, const struct uuid *uuid,
@@ -140,6 +143,7 @@ void slot_put(const struct slot *s, struct rows *r)
     format_fits(row->name, sizeof row->name, "%s", s->name);
     row->since_ms = s->since_ms;
     format_fits(row->reason, sizeof row->reason, "%s", s->reason);
+    row->macs = s->macs;
 }
 
 /* That a slot is being completed is written when it has come to its end, as leased or as broken:
@@ -226,6 +230,15 @@ struct slot *slot_of_uuid(const struct core *core, const struct uuid *uuid)
 struct slot *slot_next_of_uuid(const struct slot *s)
 {
     return with_uuid(s->core, hash_next(&s->core->tables.slot_uuids, &s->by_uuid), &s->uuid);
+}
+
+bool slot_has_mac_key(const struct core *core, uint32_t key)
+{
+    const struct hash *table = &core->tables.slot_mac_keys;
+    struct hash_node *node = hash_first(table, key_of_number(core, key));
+    while (node && mac_key(&container_of(node, struct slot, by_mac_key)->uuid) != key)
+        node = hash_next(table, node);
+    return node != NULL;
 }
 
 struct slot *slot_leased_as(const struct core *core, uint64_t domid)

@@ -23,6 +23,8 @@ struct slot_set {
     const char *engine;               /* for new slots, as configured ("auto" is one); the
                                          configuration's */
     uint64_t cow_max;                 /* likewise; 0: none */
+    enum mac_rule mac;                /* likewise, and the two below: for its interfaces */
+    bool vif_isolation, vif_filter;
     struct list slots;                /* struct slot.in_set, oldest first: those that no lease has
                                          for good; the others may be many */
     struct list warm;                 /* struct slot.in_warm: of the image's present version,
@@ -63,7 +65,7 @@ struct slot {
     struct core *core;
     struct slot_set *set; /* NULL: a domain of ours that no row knew */
     struct list in_core, in_set, in_warm, in_reaps, in_leftovers;
-    struct hash_node by_id, by_uuid, by_domid; /* in core->tables */
+    struct hash_node by_id, by_uuid, by_domid, by_mac_key; /* in core->tables */
     uint64_t id;
     struct uuid uuid;
     enum slot_state state, before; /* before: the state that it came from */
@@ -71,6 +73,8 @@ struct slot {
     int64_t domid; /* DB_NO_DOMID: not known. Set by slot_set_domid */
     enum slot_domain domain;
     char name[DB_NAME_SIZE];
+    struct macs macs;   /* of its interfaces, once it is warm */
+    struct mac own_mac; /* of the first one, while a lease has chosen another: slot_mac.h */
     int64_t since_ms;
     struct uuid holds; /* id of the base whose pages it has: row.id of a version of its image */
     char reason[DB_REASON_SIZE];
@@ -126,6 +130,8 @@ struct slot *slot_of_id(const struct core *core, uint64_t id);
  * of somebody else's has the uuid of one of ours. */
 struct slot *slot_of_uuid(const struct core *core, const struct uuid *uuid);
 struct slot *slot_next_of_uuid(const struct slot *s);
+/* Whether a slot's UUID gives MAC addresses with this key: see base/mac.h. */
+bool slot_has_mac_key(const struct core *core, uint32_t key);
 /* The slot that a lease has for good and whose domain has this domid, or NULL. That of a saved
  * domain is no more. */
 struct slot *slot_leased_as(const struct core *core, uint64_t domid);

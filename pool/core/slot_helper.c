@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "base/uuid.h"
 #include "pool/core/rows.h"
+#include "pool/core/slot_mac.h"
 #include "pool/core/slot_reap.h"
 #include "restore/protocol/slot_protocol.h"
 
@@ -96,10 +97,30 @@ static bool helper_created(struct slot *s, const void *values, struct error *e)
     return true;
 }
 
+static bool take_macs(struct slot *s, const json_t *list, struct error *e)
+{
+    size_t i;
+    json_t *v;
+    if (json_array_size(list) > MACS_MAX) {
+        error_set(e, -EPROTO, "%zu MAC addresses are too many", json_array_size(list));
+        return false;
+    }
+    s->macs.n = 0;
+    json_array_foreach (list, i, v) {
+        const char *text = json_string_value(v);
+        if (!text || mac_parse(text, &s->macs.at[i])) {
+            error_set(e, -EPROTO, "MAC address %zu is malformed", i);
+            return false;
+        }
+        s->macs.n++;
+    }
+    return true;
+}
+
 static bool helper_warm(struct slot *s, const void *values, struct error *e)
 {
     const struct slot_warm_event *m = values;
-    if (!is_being_made(s) || !domid_fits(s, m->domid, e))
+    if (!is_being_made(s) || !domid_fits(s, m->domid, e) || !take_macs(s, m->macs, e))
         return false;
     if (s->domid == DB_NO_DOMID)
         s->known_since_list = s->core->listing.started;
@@ -160,6 +181,7 @@ static bool helper_refused(struct slot *s, const void *values, struct error *e)
     int answer = failure_text(values, why);
     timer_stop(&s->timer);
     slot_choose_name(s); /* it still has that */
+    slot_mac_give_back(s);
     slot_move(s, SLOT_WARM, NULL, NULL);
     s->core->up->slot_refused(s, answer, why);
     return true;
@@ -275,6 +297,9 @@ static bool build_tell(struct slot *s)
         .cow_dir = s->core->cow_dir,
         .cow_max_bytes = (int64_t)s->set->cow_max,
         .memory_reserve_kib = (int64_t)(config_number(s->core->config, KEY_MEMORY_RESERVE) / 1024),
+        .mac = mac_rule_name(s->set->mac),
+        .vif_isolation = s->set->vif_isolation,
+        .vif_filter = s->set->vif_filter,
     };
     return tell_or_fail(s, &slot_build_op_shape, &m);
 }
@@ -306,11 +331,23 @@ static void build_recorded(void *owner, int rc, const struct error *e)
         build_start(s);
 }
 
+#define UUID_TRIES 100
+
+/* A UUID of which no other slot's MAC addresses are made. There are 2^18 keys, so with ten thousand
+ * slots one in 26 tries fails. */
+static void choose_uuid(struct core *core, struct uuid *uuid)
+{
+    unsigned tries = 0;
+    do
+        core_new_uuid(core, uuid);
+    while (slot_has_mac_key(core, mac_key(uuid)) && ++tries < UUID_TRIES);
+}
+
 bool slot_build(struct slot_set *set)
 {
     struct core *core = set->image->core;
     struct uuid uuid;
-    core_new_uuid(core, &uuid);
+    choose_uuid(core, &uuid);
     struct rows *r = rows_new(core);
     struct slot *s = slot_new(core, set, core->next_slot, &uuid, SLOT_BUILDING);
     if (!r || !s) {
@@ -346,11 +383,17 @@ static void no_message(struct timer *t)
     fail(container_of(t, struct slot, timer), ANSWER_INTERNAL, "out of memory");
 }
 
-void slot_complete(struct slot *s, const char *path, const char *name, bool paused)
+void slot_complete(struct slot *s, const char *path, const struct slot_wish *wish)
 {
-    const struct slot_complete_op m = {.image = path, .name = name, .paused = paused};
+    char mac[MAC_TEXT_SIZE];
+    if (wish->mac)
+        mac_format(wish->mac, mac);
+    const struct slot_complete_op m = {.image = path,
+                                       .name = wish->name,
+                                       .mac = wish->mac ? mac : NULL,
+                                       .paused = wish->paused};
     bool told = tell(s, &slot_complete_op_shape, &m); /* first: the caller waits for this */
-    format_fits(s->name, sizeof s->name, "%s", name);
+    format_fits(s->name, sizeof s->name, "%s", wish->name);
     slot_move(s, SLOT_COMPLETING, NULL, NULL);
     timer_for(s, KEY_COMPLETE_TIMEOUT);
     if (!told)

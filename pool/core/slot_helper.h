@@ -20,9 +20,14 @@ struct completion {
 bool slot_build(struct slot_set *set);
 /* Sends a warm slot's helper to write what the present version of its image changes. */
 void slot_turn(struct slot *s);
-/* Sends a warm slot's helper to make it the image at path, for its lease (s->lease). name: the
- * domain's. */
-void slot_complete(struct slot *s, const char *path, const char *name, bool paused);
+/* What a lease wants of its domain. */
+struct slot_wish {
+    const char *name;
+    const struct mac *mac; /* of its first interface; NULL: the slot's */
+    bool paused;
+};
+/* Sends a warm slot's helper to make it the image at path, for its lease (s->lease). */
+void slot_complete(struct slot *s, const char *path, const struct slot_wish *wish);
 /* Tells a warm slot's helper which images (paths) it should open ahead. False: no memory. */
 bool slot_prefetch(struct slot *s, json_t *paths);
 /* Lets the helper of a leased slot go, now that the lease's owner has been told. */

@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 #include "base/units.h"
-#include "pool/core/lease.h"
+#include "pool/core/lease_find.h"
 #include "pool/core/rows.h"
 #include "pool/service/pending.h"
 

@@ -149,6 +149,21 @@ static int parse_engine(const char *text, uint64_t *out)
     return strcmp(text, "auto") && strcmp(text, "direct") && strcmp(text, "guest") ? -1 : 0;
 }
 
+static int parse_switch(const char *text, uint64_t *out)
+{
+    *out = !strcmp(text, "on");
+    return *out || !strcmp(text, "off") ? 0 : -1;
+}
+
+static int parse_mac_rule(const char *text, uint64_t *out)
+{
+    enum mac_rule rule;
+    if (mac_rule_parse(text, &rule))
+        return -1;
+    *out = (uint64_t)rule;
+    return 0;
+}
+
 /* What it makes must be the beginning of a name. A digit behind the uid would make one user's prefix
  * the beginning of another's. */
 static int parse_prefix(const char *text, uint64_t *out)
@@ -179,6 +194,8 @@ static const struct {
                          "the beginning of a name such as u%U- (%U is a uid; no digit "
                          "may follow it)"},
     [KEY_TYPE_ENGINE] = {parse_engine, "one of auto, direct, guest"},
+    [KEY_TYPE_SWITCH] = {parse_switch, "on or off"},
+    [KEY_TYPE_MAC] = {parse_mac_rule, "one of generated, xen, saved"},
 };
 
 static void format_bound(enum key_type type, uint64_t number, char *buf, size_t size)
@@ -193,6 +210,12 @@ static void format_bound(enum key_type type, uint64_t number, char *buf, size_t 
         snprintf(buf, size, "%llu", (unsigned long long)number);
 }
 
+bool key_type_is_choice(enum key_type type)
+{
+    return type == KEY_TYPE_LEVEL || type == KEY_TYPE_ENGINE || type == KEY_TYPE_SWITCH ||
+           type == KEY_TYPE_MAC;
+}
+
 /* Checks text and puts it into *v. ANSWER_BAD_VALUE says what was expected. */
 static int value_parse(struct value *v, enum config_key key, const char *text, const char *origin,
                        struct error *e)
@@ -202,7 +225,7 @@ static int value_parse(struct value *v, enum config_key key, const char *text, c
     if (types[k->type].parse(text, &number))
         return error_set(e, ANSWER_BAD_VALUE, "%s: \"%s\" is not %s", k->name, text,
                          types[k->type].expected);
-    bool bounded = k->type != KEY_TYPE_LEVEL && k->type != KEY_TYPE_ENGINE;
+    bool bounded = !key_type_is_choice(k->type);
     if (bounded && (number < k->min || number > k->max)) {
         char low[32], high[32];
         format_bound(k->type, k->min, low, sizeof low);
@@ -292,6 +315,9 @@ struct pool_settings config_pool(const struct config *c, const char *image)
         .backoff_ms = pick(c, im, KEY_BACKOFF)->number,
         .backoff_max_ms = pick(c, im, KEY_BACKOFF_MAX)->number,
         .engine = pick(c, im, KEY_ENGINE)->text,
+        .mac = (enum mac_rule)pick(c, im, KEY_MAC)->number,
+        .vif_isolation = pick(c, im, KEY_VIF_ISOLATION)->number,
+        .vif_filter = pick(c, im, KEY_VIF_FILTER)->number,
     };
 }
 

@@ -14,6 +14,7 @@
 #include "base/confine.h"
 #include "base/error.h"
 #include "base/list.h"
+#include "base/mac.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,6 +32,8 @@ enum key_type {
     KEY_TYPE_MODE,     /* octal file mode */
     KEY_TYPE_LEVEL,    /* of the log */
     KEY_TYPE_ENGINE,
+    KEY_TYPE_SWITCH, /* number: 0 or 1 */
+    KEY_TYPE_MAC,    /* number: enum mac_rule */
     KEY_TYPE_PREFIX /* of domain names; at most one %U, for a uid, not followed by a digit */
 };
 
@@ -106,6 +109,16 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
     X(COW_MAX, POOL, "cow_max", SIZE, "0", 0, INT64_MAX, true,                                     \
       "what a guest may write to each copy-on-write disk of a slot that is built from then on; "   \
       "beyond that the disk takes no writes any more; 0: as much as the disk is large")            \
+    X(MAC, POOL, "mac", MAC, "generated", 0, 0, true,                                              \
+      "MAC addresses of the slots that are built from then on: generated (each its own, locally "  \
+      "administered), xen (each its own, in Xen's range 00:16:3e), or saved (the image's; then "   \
+      "only one lease at a time has it)")                                                          \
+    X(VIF_ISOLATION, POOL, "vif_isolation", SWITCH, "on", 0, 0, true,                              \
+      "on: the network interfaces of slots cannot reach one another through their bridge, only "   \
+      "ports that are not isolated; off: they can")                                                \
+    X(VIF_FILTER, POOL, "vif_filter", SWITCH, "on", 0, 0, true,                                    \
+      "on: a bridge drops what a guest sends with another MAC address than its interface has; "    \
+      "needs Linux 5.18 in dom0; off: it does not")                                                \
     X(RETRIES, POOL, "retries", NUMBER, "2", 0, 100, true,                                         \
       "further slots to try if one fails to complete")                                             \
     X(EXPECT_MAX, POOL, "expect_max", SIZE, "256M", 0, INT64_MAX, true,                            \
@@ -137,6 +150,9 @@ struct key_info {
 
 extern const struct key_info config_keys[KEY_COUNT];
 
+/* One of a few words: min and max say nothing. */
+bool key_type_is_choice(enum key_type type);
+
 /* Key by scope and name, KEY_COUNT when there is none. */
 enum config_key config_key_find(enum key_scope scope, const char *name);
 
@@ -163,6 +179,8 @@ struct pool_settings {
     unsigned min, max, retries;
     uint64_t ttl_ms, backoff_ms, backoff_max_ms, expect_max, cow_max;
     const char *engine; /* the config's */
+    enum mac_rule mac;
+    bool vif_isolation, vif_filter;
 };
 
 /* All mistakes, each "FILE:LINE: text". */

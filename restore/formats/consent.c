@@ -118,6 +118,8 @@ int consent_disks(const struct consent *c, const struct domconf *conf,
 
 /* ---- the rest of the configuration ---- */
 
+#define XL_SCRIPT_DIR "/etc/xen/scripts" /* libxl__xen_script_dir_path */
+
 /* Keys that do nothing to the host but shape the domain, of libxl_types.idl, 4.17 to 4.21. Those
  * with objects of more keys are gone through by a table of their own. */
 static const char *const create_keys[] = {"type",
@@ -194,6 +196,23 @@ static const char *const disk_keys[] = {
     "backend_domname",     "specification", "direct_io_safe", "discard_enable",
     "transport",           "irq",           "base",           "colo_enable",
     "colo_restore_enable", "trusted",       "grant_usage",    NULL};
+static const char *const nic_keys[] = {"devid",
+                                       "mtu",
+                                       "model",
+                                       "mac",
+                                       "ip",
+                                       "bridge",
+                                       "ifname",
+                                       "nictype",
+                                       "rate_bytes_per_interval",
+                                       "rate_interval_usecs",
+                                       "gatewaydev",
+                                       "trusted",
+                                       "backend_domid",
+                                       "backend_domname",
+                                       NULL};
+/* xl takes its own script when none is named. */
+static const char *const nic_files[] = {"script", NULL};
 /* Files that the guest gets when xl starts it anew. */
 static const char *const boot_keys[] = {"kernel", "ramdisk", NULL};
 
@@ -256,10 +275,19 @@ static int object_clean(struct cleaning *cl, const char *where, json_t *o, const
     return rc;
 }
 
+/* libxl writes its own default in full; without it it takes the same. */
+static int nic_clean(struct cleaning *cl, json_t *nic)
+{
+    const char *script = json_string_value(json_object_get(nic, "script"));
+    if (script && !strcmp(script, XL_SCRIPT_DIR "/" NIC_SCRIPT))
+        json_object_del(nic, "script");
+    return object_clean(cl, "nics", nic, nic_keys, nic_files);
+}
+
 int consent_config(const struct consent *c, json_t *config, json_t **left_out, struct error *e)
 {
     struct cleaning cl = {c, json_array()};
-    json_t *b_info = json_object_get(config, "b_info"), *disk;
+    json_t *b_info = json_object_get(config, "b_info"), *disk, *nic;
     size_t i;
     int rc = cl.left_out ? 0 : -ENOMEM;
     if (!rc)
@@ -274,6 +302,8 @@ int consent_config(const struct consent *c, json_t *config, json_t **left_out, s
                           NULL);
     json_array_foreach (json_object_get(config, "disks"), i, disk)
         rc = rc ? rc : object_clean(&cl, "disks", disk, disk_keys, NULL);
+    json_array_foreach (json_object_get(config, "nics"), i, nic)
+        rc = rc ? rc : nic_clean(&cl, nic);
     *left_out = cl.left_out;
     return rc ? error_set(e, rc, "out of memory for the configuration") : 0;
 }

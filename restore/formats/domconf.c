@@ -14,6 +14,7 @@
  *   max_event_channels
  *   nested_hvm, nomigrate
  *   disks                array of {vdev, kind, path} or {vdev, kind, size_bytes}
+ *   nics                 array, see nic_conf.c; left out when there is none
  *
  * Reading is strict. A key that is missing, unknown or of another type is an error: something else
  * wrote the image.
@@ -22,6 +23,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "base/units.h"
 #include "base/uuid.h"
 #include "restore/formats/vdev.h"
 
@@ -72,6 +74,25 @@ int domconf_set_disk(struct domconf *c, const char *vdev, const char *spec, stru
     return 0;
 }
 
+int domconf_set_vif(struct domconf *c, const char *devid, const char *bridge, struct error *e)
+{
+    uint64_t number;
+    if (number_parse(devid, 0, NIC_INDEX_MAX, &number))
+        return error_set(e, ANSWER_BAD_VALUE, "vif %.40s: no number from 0 to %u", devid,
+                         NIC_INDEX_MAX);
+    if (!nic_name_valid(bridge))
+        return error_set(e, ANSWER_BAD_VALUE, "vif %s: \"%.40s\" is no name of a bridge", devid,
+                         bridge);
+    for (unsigned i = 0; i < c->n_nics; i++) {
+        if (c->nics[i].devid != number)
+            continue;
+        format_fits(c->nics[i].bridge, sizeof c->nics[i].bridge, "%s", bridge);
+        c->nics[i].script[0] = '\0';
+        return 0;
+    }
+    return error_set(e, ANSWER_BAD_VALUE, "vif %s: the configuration has no such interface", devid);
+}
+
 /* ---- writing our form ---- */
 
 static json_t *disks_to_json(const struct domconf *c)
@@ -83,6 +104,18 @@ static json_t *disks_to_json(const struct domconf *c)
             array = NULL;
         }
     return array;
+}
+
+/* Left out when there is none: so images without them open with a dompool that knows of none. */
+static int nics_to_json(const struct domconf *c, json_t *o)
+{
+    json_t *array = c->n_nics ? json_array() : NULL;
+    for (unsigned i = 0; array && i < c->n_nics; i++)
+        if (json_array_append_new(array, nic_conf_to_json(&c->nics[i]))) {
+            json_decref(array);
+            return -1;
+        }
+    return c->n_nics ? json_object_set_new(o, "nics", array) : 0;
 }
 
 static json_t *online_to_json(const struct domconf *c)
@@ -116,7 +149,7 @@ int domconf_to_json(const struct domconf *c, char **text, struct error *e)
                           "max_event_channels", (json_int_t)c->max_event_channels, "nested_hvm",
                           c->nested_hvm, "nomigrate", c->nomigrate, "disks", disks_to_json(c));
     if (o && !limit_to_json(o, "max_grant_frames", c->max_grant_frames) &&
-        !limit_to_json(o, "max_maptrack_frames", c->max_maptrack_frames))
+        !limit_to_json(o, "max_maptrack_frames", c->max_maptrack_frames) && !nics_to_json(c, o))
         *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(o);
     return *text ? 0 : error_set(e, -ENOMEM, "out of memory writing a configuration");
@@ -140,6 +173,15 @@ static int disks_check(const struct domconf *c, struct error *e)
     return 0;
 }
 
+static int nics_check(const struct domconf *c, struct error *e)
+{
+    for (unsigned i = 1; i < c->n_nics; i++)
+        if (c->nics[i].devid == c->nics[i - 1].devid)
+            return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: two interfaces are vif %u",
+                             c->nics[i].devid);
+    return 0;
+}
+
 int domconf_check(const struct domconf *c, struct error *e)
 {
     if (!c->max_vcpus || c->max_vcpus > DOMCONF_VCPUS_MAX)
@@ -158,7 +200,8 @@ int domconf_check(const struct domconf *c, struct error *e)
                          "configuration: %llu KiB of at most %llu KiB memory, %llu KiB paging pool",
                          (unsigned long long)c->target_mem_kib, (unsigned long long)c->max_mem_kib,
                          (unsigned long long)c->shadow_mem_kib);
-    return disks_check(c, e);
+    int rc = disks_check(c, e);
+    return rc ? rc : nics_check(c, e);
 }
 
 int tsc_mode_parse(const char *name, unsigned *mode)
@@ -209,9 +252,34 @@ int disks_from_json(const json_t *array, disk_parse *parse, struct domconf *c, s
     return 0;
 }
 
+static int by_devid(const void *a, const void *b)
+{
+    unsigned x = ((const struct nic_conf *)a)->devid, y = ((const struct nic_conf *)b)->devid;
+    return (x > y) - (x < y);
+}
+
+int nics_from_json(const json_t *array, nic_parse *parse, struct domconf *c, struct error *e)
+{
+    size_t n = json_array_size(array);
+    if (n > ARRAY_SIZE(c->nics))
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "configuration: %zu network interfaces, at most %zu are supported", n,
+                         ARRAY_SIZE(c->nics));
+    for (size_t i = 0; i < n; i++) {
+        int rc = parse(json_array_get(array, i), &c->nics[i], e);
+        if (rc) {
+            error_prefix(e, "configuration: nics[%zu]: ", i);
+            return rc;
+        }
+        c->n_nics++;
+    }
+    qsort(c->nics, n, sizeof c->nics[0], by_devid);
+    return 0;
+}
+
 struct own_form {
     const char *guest, *name, *uuid, *tsc_mode;
-    json_t *online, *disks;
+    json_t *online, *disks, *nics;
     json_int_t vcpus, max_mem, target_mem, shadow_mem, grant, maptrack, channels;
 };
 
@@ -232,9 +300,10 @@ static int own_form_take(const struct own_form *f, struct domconf *c, struct err
     if (!fits_unsigned(f->vcpus) || !fits_unsigned(f->grant) || !fits_unsigned(f->maptrack) ||
         !fits_unsigned(f->channels) || f->max_mem < 0 || f->target_mem < 0 || f->shadow_mem < 0)
         return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: a number is out of range");
-    if (!json_is_array(f->online) || !json_is_array(f->disks))
+    if (!json_is_array(f->online) || !json_is_array(f->disks) ||
+        (f->nics && !json_is_array(f->nics)))
         return error_set(e, ANSWER_IMAGE_REFUSED,
-                         "configuration: online_vcpus or disks is no array");
+                         "configuration: online_vcpus, disks or nics is no array");
     c->guest = strcmp(f->guest, "pv") ? IMAGE_GUEST_PVH : IMAGE_GUEST_PV;
     c->max_vcpus = (unsigned)f->vcpus;
     c->max_mem_kib = (uint64_t)f->max_mem;
@@ -244,7 +313,9 @@ static int own_form_take(const struct own_form *f, struct domconf *c, struct err
     c->max_maptrack_frames = (unsigned)f->maptrack;
     c->max_event_channels = (unsigned)f->channels;
     int rc = vcpus_online_parse(f->online, c->online, "online_vcpus", e);
-    return rc ? rc : disks_from_json(f->disks, disk_conf_from_json, c, e);
+    if (!rc)
+        rc = disks_from_json(f->disks, disk_conf_from_json, c, e);
+    return rc ? rc : nics_from_json(f->nics, nic_conf_from_json, c, e);
 }
 
 static int domconf_from_object(json_t *o, struct domconf *c, struct error *e)
@@ -253,12 +324,12 @@ static int domconf_from_object(json_t *o, struct domconf *c, struct error *e)
     int nested, nomigrate;
     json_error_t why;
     if (json_unpack_ex(
-            o, &why, JSON_STRICT, "{s:s s:s s:s s:I s:o s:I s:I s:I s:s s?I s?I s:I s:b s:b s:o}",
+            o, &why, JSON_STRICT, "{s:s s:s s:s s:I s:o s:I s:I s:I s:s s?I s?I s:I s:b s:b s:o s?o}",
             "guest", &f.guest, "name", &f.name, "uuid", &f.uuid, "max_vcpus", &f.vcpus,
             "online_vcpus", &f.online, "max_mem_kib", &f.max_mem, "target_mem_kib", &f.target_mem,
             "shadow_mem_kib", &f.shadow_mem, "tsc_mode", &f.tsc_mode, "max_grant_frames", &f.grant,
             "max_maptrack_frames", &f.maptrack, "max_event_channels", &f.channels, "nested_hvm",
-            &nested, "nomigrate", &nomigrate, "disks", &f.disks))
+            &nested, "nomigrate", &nomigrate, "disks", &f.disks, "nics", &f.nics))
         return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: %s", why.text);
     c->nested_hvm = nested;
     c->nomigrate = nomigrate;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/uuid.h"
 #include "restore/formats/disk_conf.h"
+#include "restore/formats/nic_conf.h"
 #include "store/image.h"
 
 #include <jansson.h>
@@ -33,6 +34,8 @@ struct domconf {
     bool nested_hvm, nomigrate;                     /* nomigrate: invariant TSC */
     unsigned n_disks;
     struct disk_conf *disks;
+    unsigned n_nics;
+    struct nic_conf nics[NIC_INDEX_MAX + 1]; /* by rising devid */
 };
 
 void domconf_init(struct domconf *c);
@@ -62,5 +65,13 @@ int domconf_from_json(const char *text, struct domconf *c, struct error *e);
 /* Provides the disk called vdev, which must exist, by "ro:PATH" "phy:PATH" "cow:PATH"
  * "scratch:SIZE". ANSWER_BAD_VALUE. PATH must be absolute. */
 int domconf_set_disk(struct domconf *c, const char *vdev, const char *spec, struct error *e);
+
+/* Puts the interface with this number, which must exist, into another bridge than the saved one.
+ * ANSWER_BAD_VALUE. */
+int domconf_set_vif(struct domconf *c, const char *devid, const char *bridge, struct error *e);
+/* The same in the array "nics" of xl's JSON, whose script is then Xen's own. 0, or -ENOMEM. */
+int domconf_xl_set_vif(json_t *nics, unsigned devid, const char *bridge);
+/* Its MAC address there. 0, or -ENOMEM. */
+int domconf_xl_set_mac(json_t *nics, unsigned devid, const char *mac);
 
 #endif

@@ -9,6 +9,7 @@
 #define DOMCONF_MEM_KIB_MAX (IMAGE_PFN_LIMIT * (PAGE_BYTES / 1024))
 
 typedef int disk_parse(json_t *o, struct disk_conf *d, struct error *e);
+typedef int nic_parse(json_t *o, struct nic_conf *n, struct error *e);
 
 /* Every rule that holds for a configuration, wherever it comes from. */
 int domconf_check(const struct domconf *c, struct error *e);
@@ -19,5 +20,7 @@ int vcpus_online_parse(const json_t *array, uint8_t online[DOMCONF_VCPUS_MAX / 8
                        struct error *e);
 /* Fills c->disks with one call of parse for each entry. */
 int disks_from_json(const json_t *array, disk_parse *parse, struct domconf *c, struct error *e);
+/* The same for c->nics, which is sorted then. */
+int nics_from_json(const json_t *array, nic_parse *parse, struct domconf *c, struct error *e);
 
 #endif

@@ -131,8 +131,6 @@ static int unwanted_check(const json_t *o, const char *where, const struct unwan
 /* ---- the top: devices ---- */
 
 static const struct unwanted devices[] = {
-    {"nics", "network interfaces are not supported by this version; save the domain without them",
-     NULL},
     {"vfbs", "virtual frame buffers are not supported", NULL},
     {"vkbs", "virtual keyboards are not supported", NULL},
     {"pcidevs", "PCI passthrough is not supported", NULL},
@@ -151,7 +149,7 @@ static const struct unwanted devices[] = {
 
 static bool key_is_passed_over(const char *key)
 {
-    static const char *const keys[] = {"c_info",    "b_info",      "disks",    "on_poweroff",
+    static const char *const keys[] = {"c_info", "b_info", "disks", "nics", "on_poweroff",
                                        "on_reboot", "on_watchdog", "on_crash", "on_soft_reset"};
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         if (!strcmp(keys[i], key))
@@ -416,11 +414,13 @@ static int xl_disk_parse(json_t *o, struct disk_conf *d, struct error *e)
 static int xl_object_parse(json_t *o, struct domconf *c, struct error *e)
 {
     const json_t *c_info = json_object_get(o, "c_info"), *b_info = json_object_get(o, "b_info");
-    const json_t *disks = json_object_get(o, "disks");
+    const json_t *disks = json_object_get(o, "disks"), *nics = json_object_get(o, "nics");
     if (!json_is_object(c_info) || !json_is_object(b_info))
         return refuse_key(e, "c_info or b_info", "missing");
     if (disks && !json_is_array(disks))
         return refuse_key(e, "disks", "no array");
+    if (nics && !json_is_array(nics))
+        return refuse_key(e, "nics", "no array");
     int rc = create_info_parse(c_info, c, e);
     if (!rc)
         rc = top_check(o, e);
@@ -428,6 +428,8 @@ static int xl_object_parse(json_t *o, struct domconf *c, struct error *e)
         rc = build_info_parse(b_info, c, e);
     if (!rc)
         rc = disks_from_json(disks, xl_disk_parse, c, e);
+    if (!rc)
+        rc = nics_from_json(nics, nic_conf_from_xl, c, e);
     return rc ? rc : domconf_check(c, e);
 }
 
@@ -492,8 +494,24 @@ int domconf_xl_load(const char *json, size_t len, json_t **out, bool *repaired, 
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "configuration: line %d, column %d of its JSON: %s", why.line, why.column,
                          why.text);
+    int rc = marked ? marks_resolve(o, e) : 0;
+    if (rc)
+        json_decref(o);
+    else
+        *out = o;
+    if (repaired)
+        *repaired = marked;
+    return rc;
+}
+
+int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct error *e)
+{
+    json_t *o;
+    int rc = domconf_xl_load(json, len, &o, NULL, e);
+    if (rc)
+        return rc;
     domconf_dispose(c);
-    int rc = xl_object_parse(o, c, e);
+    rc = xl_object_parse(o, c, e);
     json_decref(o);
     if (rc)
         domconf_dispose(c);
@@ -515,4 +533,28 @@ int domconf_xl_set_disk(json_t *disks, const char *vdev, const char *path, bool 
             return -ENOMEM;
     }
     return 0;
+}
+
+/* The entry of "nics" with this number, or NULL. */
+static json_t *nic_entry(const json_t *nics, unsigned devid)
+{
+    for (size_t i = 0; i < json_array_size(nics); i++) {
+        json_t *entry = json_array_get(nics, i);
+        if (json_integer_value(json_object_get(entry, "devid")) == (json_int_t)devid)
+            return entry;
+    }
+    return NULL;
+}
+
+int domconf_xl_set_vif(json_t *nics, unsigned devid, const char *bridge)
+{
+    json_t *nic = nic_entry(nics, devid);
+    (void)json_object_del(nic, "script");
+    return nic && json_object_set_new(nic, "bridge", json_string(bridge)) ? -ENOMEM : 0;
+}
+
+int domconf_xl_set_mac(json_t *nics, unsigned devid, const char *mac)
+{
+    json_t *nic = nic_entry(nics, devid);
+    return nic && json_object_set_new(nic, "mac", json_string(mac)) ? -ENOMEM : 0;
 }

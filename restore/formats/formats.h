@@ -8,7 +8,8 @@
  *   savefile.h      what `xl save` writes: header, configuration, stream
  *   foreign.h       what people take for that, and what it is
  *   stream.h        reads a libxc stream; stream_write.h writes one
- *   domconf.h       a domain's configuration, from xl's JSON or ours; disk_conf.h: of one disk
+ *   domconf.h       a domain's configuration, from xl's JSON or ours; disk_conf.h: of one disk,
+ *                   nic_conf.h: of one network interface
  *   vdev.h          names of block devices
  *   fingerprint.h   whether a disk is still what it was
  *   guest_check.h   whether records and memory agree

@@ -125,6 +125,24 @@ static int disks_check(const struct domconf *base, const struct domconf *conf, s
     return 0;
 }
 
+/* The MACs that were saved do not count: each slot has its own. */
+static int nics_check(const struct domconf *base, const struct domconf *conf, struct error *e)
+{
+    if (base->n_nics != conf->n_nics)
+        return differs(e, "the number of network interfaces", base->n_nics, conf->n_nics);
+    for (unsigned i = 0; i < conf->n_nics; i++) {
+        const char *what = base->nics[i].devid == conf->nics[i].devid
+                               ? nic_conf_differ(&base->nics[i], &conf->nics[i])
+                               : "number";
+        if (what)
+            return error_set(e, ANSWER_IMAGE_REFUSED,
+                             "no delta over this base: vif %u has another %s, and slots of the "
+                             "base have the base's interfaces",
+                             conf->nics[i].devid, what);
+    }
+    return 0;
+}
+
 int lineage_check_config(const struct lineage *l, const struct domconf *conf, struct error *e)
 {
     const struct domconf *b = &l->conf;
@@ -150,7 +168,8 @@ int lineage_check_config(const struct lineage *l, const struct domconf *conf, st
     if (memcmp(b->online, conf->online, sizeof b->online) != 0)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "no delta over this base: other vCPUs are online");
-    return disks_check(b, conf, e);
+    int rc = disks_check(b, conf, e);
+    return rc ? rc : nics_check(b, conf, e);
 }
 
 /* ---- records ---- */

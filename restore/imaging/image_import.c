@@ -20,6 +20,7 @@
  */
 #include "restore/imaging/image_import.h"
 
+#include "base/units.h"
 #include "base/io.h"
 #include "base/page.h"
 #include "restore/formats/domconf.h"
@@ -427,6 +428,18 @@ static int base_open(struct import *im, struct error *e)
     return rc ? rc : lineage_init(&im->lineage, im->base, e);
 }
 
+/* Interfaces are put into bridges, those of the save file or those that were named instead. */
+static int vifs_place(struct import *im, struct error *e)
+{
+    const struct import_options *o = im->options;
+    int rc = 0;
+    for (size_t i = 0; i < o->n_vifs && !rc; i++)
+        rc = domconf_set_vif(&im->conf, o->vifs[i].devid, o->vifs[i].bridge, e);
+    for (unsigned i = 0; i < im->conf.n_nics && !rc; i++)
+        rc = nic_conf_check_script(&im->conf.nics[i], e);
+    return rc;
+}
+
 /* Refuses as early as possible: a domain that is captured has not been disturbed yet. */
 static int config_take(struct import *im, const char *json, size_t len, struct error *e)
 {
@@ -434,6 +447,8 @@ static int config_take(struct import *im, const char *json, size_t len, struct e
     int rc = domconf_from_xl(json, len, &im->conf, e);
     for (size_t i = 0; i < o->n_disks && !rc; i++)
         rc = domconf_set_disk(&im->conf, o->disks[i].vdev, o->disks[i].spec, e);
+    if (!rc)
+        rc = vifs_place(im, e);
     if (!rc && !o->trusted)
         rc = disks_allow(im, e);
     if (!rc)
@@ -484,19 +499,36 @@ static int xl_disks_adapt(const struct import *im, json_t *config)
     return rc;
 }
 
+/* Likewise, with the bridges that were named. */
+static int xl_vifs_adapt(const struct import *im, json_t *config)
+{
+    int rc = 0;
+    for (size_t i = 0; i < im->options->n_vifs && !rc; i++) {
+        const struct import_vif *v = &im->options->vifs[i];
+        uint64_t devid; /* domconf_set_vif has read it */
+        if (!number_parse(v->devid, 0, NIC_INDEX_MAX, &devid))
+            rc = domconf_xl_set_vif(json_object_get(config, "nics"), (unsigned)devid, v->bridge);
+    }
+    return rc;
+}
+
 /* *text is NULL when the configuration is kept as it is. */
 static int xl_config_adapt(struct import *im, const char *json, size_t len, char **text,
                            struct error *e)
 {
     const struct import_options *o = im->options;
-    json_t *config = json_loadb(json, len, 0, NULL); /* domconf_from_xl has read it */
-    int rc = config ? 0 : error_set(e, -ENOMEM, "out of memory for the configuration");
+    json_t *config;
+    bool repaired;
+    int rc = domconf_xl_load(json, len, &config, &repaired, e);
     *text = NULL;
     if (!rc && !o->trusted)
         rc = consent_config(&o->consent, config, &im->remarks.left_out, e);
     if (!rc && o->n_disks)
         rc = xl_disks_adapt(im, config);
-    if (!rc && (o->n_disks || json_array_size(im->remarks.left_out))) {
+    if (!rc && o->n_vifs)
+        rc = xl_vifs_adapt(im, config);
+    if (!rc &&
+        (repaired || o->n_disks || o->n_vifs || json_array_size(im->remarks.left_out))) {
         *text = json_dumps(config, JSON_INDENT(4));
         rc = *text ? 0 : -ENOMEM;
     }

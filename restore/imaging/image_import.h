@@ -24,6 +24,10 @@ struct import_disk {
     const char *vdev, *spec; /* see domconf_set_disk */
 };
 
+struct import_vif {
+    const char *devid, *bridge; /* see domconf_set_vif */
+};
+
 /* What whoever asked for an import should hear besides. Each is a new reference, or NULL. */
 struct import_remarks {
     json_t *missing;  /* with ANSWER_DISKS_NOT_ALLOWED: see consent_disks */
@@ -45,6 +49,8 @@ struct import_options {
     const char *base_path;  /* image file of the base to derive from; NULL: stored whole */
     const struct import_disk *disks;
     size_t n_disks;
+    const struct import_vif *vifs;
+    size_t n_vifs;
     bool disk_digests; /* fingerprints of the disks hold a digest of their content */
     /* The configuration is xl's own on this host, not a file's: it may name what it likes. */
     bool trusted;

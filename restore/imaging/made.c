@@ -3,6 +3,7 @@
 
 #include "restore/formats/domconf.h"
 #include "restore/formats/records.h"
+#include "restore/xen/bridge_port.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -156,6 +157,24 @@ static int xl_config_check(const struct made *m, const char *xl_config, size_t l
     return fits ? 0 : refuse(m, "a configuration for xl", e);
 }
 
+/* ---- bridges ---- */
+
+/* Each must be there: a pool without them would fail to build, again and again. */
+static int bridges_check(const struct made *m, struct error *e)
+{
+    struct bridge bridge;
+    int rc = 0;
+    for (unsigned i = 0; i < m->is.n_nics && !rc; i++) {
+        rc = bridge_find(m->is.nics[i].bridge, &bridge, e);
+        if (rc == -ENODEV)
+            rc = error_set(e, ANSWER_IMAGE_REFUSED,
+                           "vif %u: there is no bridge %s on this host; make it, or name another "
+                           "one with --vif %u=BRIDGE",
+                           m->is.nics[i].devid, m->is.nics[i].bridge, m->is.nics[i].devid);
+    }
+    return rc;
+}
+
 int made_check(const struct import_options *o, const char *xl_config, size_t len,
                const struct image *im, struct error *e)
 {
@@ -167,6 +186,8 @@ int made_check(const struct import_options *o, const char *xl_config, size_t len
     int rc = disks_check(&m, xl_config, len, e);
     if (!rc)
         rc = xl_config_check(&m, xl_config, len, e);
+    if (!rc)
+        rc = bridges_check(&m, e);
     domconf_dispose(&m.is);
     domconf_dispose(&m.must);
     return rc;

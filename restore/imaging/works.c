@@ -35,6 +35,19 @@ static int disks_parse(json_t *map, struct import_disk *disks, size_t *n, struct
     return 0;
 }
 
+static int vifs_parse(json_t *map, struct import_vif *vifs, size_t *n, struct error *e)
+{
+    const char *devid;
+    json_t *bridge;
+    json_object_foreach (map, devid, bridge) {
+        if (*n > NIC_INDEX_MAX || !json_is_string(bridge))
+            return error_set(e, ANSWER_BAD_VALUE, "vif %s: no string, or too many interfaces",
+                             devid);
+        vifs[(*n)++] = (struct import_vif){devid, json_string_value(bridge)};
+    }
+    return 0;
+}
+
 static int warnings_add(const struct works *w, json_t *result, struct error *e)
 {
     if (!json_array_size(w->remarks.left_out) ||
@@ -46,7 +59,9 @@ static int warnings_add(const struct works *w, json_t *result, struct error *e)
 static int run_import(struct works *w, json_t *request, json_t **result, struct error *e)
 {
     struct import_disk disks[DOMCONF_DISKS_MAX];
-    struct import_options o = {.disks = disks, .remarks = &w->remarks, .progress = w->progress};
+    struct import_vif vifs[NIC_INDEX_MAX + 1];
+    struct import_options o = {
+        .disks = disks, .vifs = vifs, .remarks = &w->remarks, .progress = w->progress};
     struct image_import_op m;
     int rc = request_decode(&image_import_op_shape, request, &m, e);
     if (rc)
@@ -58,6 +73,8 @@ static int run_import(struct works *w, json_t *request, json_t **result, struct 
     o.disk_digests = m.disk_digests;
     o.consent = (struct consent){.dirs = m.dirs, .had = m.had};
     rc = disks_parse(m.disks, disks, &o.n_disks, e);
+    if (!rc)
+        rc = vifs_parse(m.vifs, vifs, &o.n_vifs, e);
     if (!rc)
         rc = confined_import(&w->by, &o, result, e);
     return rc ? rc : warnings_add(w, *result, e);

@@ -33,6 +33,7 @@
     X(S, TEXT, NEEDED, image)                                                                      \
     X(S, TEXT, OPTIONAL, base)                                                                     \
     X(S, MAP, OPTIONAL, disks) /* {"xvda": "ro:/dev/x"} */                                         \
+    X(S, MAP, OPTIONAL, vifs)  /* {"0": "xenbr1"}: bridges */                                      \
     /* dirs, had: what the save file may have besides, see restore/formats/consent.h */            \
     X(S, LIST, OPTIONAL, dirs)                                                                     \
     X(S, MAP, OPTIONAL, had)                                                                       \

@@ -45,12 +45,16 @@
     X(S, TEXT, NEEDED, tag)    /* the daemon's */                                                  \
     X(S, TEXT, NEEDED, cow_dir)                                                                    \
     X(S, NUMBER, OPTIONAL, cow_max_bytes)         /* of each copy-on-write layer; 0: no limit */   \
-    X(S, NUMBER, OPTIONAL, memory_reserve_kib)    /* of the host, to be left free */
+    X(S, NUMBER, OPTIONAL, memory_reserve_kib)    /* of the host, to be left free */               \
+    X(S, TEXT, OPTIONAL, mac) /* rule for its interfaces' addresses: see base/mac.h */              \
+    X(S, FLAG, OPTIONAL, vif_isolation)                                                            \
+    X(S, FLAG, OPTIONAL, vif_filter)
 #define SLOT_TURN(X, S) X(S, TEXT, NEEDED, image) /* path */
 #define SLOT_EXPECT(X, S) X(S, LIST, NEEDED, images) /* paths, EXPECTED_MAX at most */
 #define SLOT_COMPLETE(X, S)                                                                        \
     X(S, TEXT, NEEDED, image) /* path */                                                           \
     X(S, TEXT, NEEDED, name)  /* of the domain from now on */                                      \
+    X(S, TEXT, OPTIONAL, mac) /* of its first interface from now on */                             \
     X(S, FLAG, OPTIONAL, paused)
 #define SLOT_LEAVE(X, S)
 #define SLOT_LOG(X, S) X(S, TEXT, NEEDED, level) /* as of the configuration's log_level */
@@ -59,6 +63,7 @@
 #define SLOT_WARM_EVENT(X, S)                                                                      \
     X(S, NUMBER, NEEDED, domid)                                                                    \
     X(S, TEXT, NEEDED, engine)                                                                     \
+    X(S, LIST, OPTIONAL, macs) /* texts, by rising number of the interface */                      \
     X(S, LIST, OPTIONAL, stages)
 #define SLOT_COMPLETED(X, S)                                                                       \
     X(S, NUMBER, NEEDED, domid)                                                                    \

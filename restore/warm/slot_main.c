@@ -40,14 +40,31 @@ static int send_created(struct warm *w, void *data)
     return parent_tell(shape_encode(&slot_created_event_shape, &m), NULL);
 }
 
+/* New reference; NULL: no memory. */
+static json_t *macs_to_json(const struct warm *w)
+{
+    json_t *macs = json_array();
+    for (size_t i = 0; macs && i < w->n_nics; i++) {
+        char text[MAC_TEXT_SIZE];
+        mac_format(&w->nics[i].mac, text);
+        if (json_array_append_new(macs, json_string(text))) {
+            json_decref(macs);
+            macs = NULL;
+        }
+    }
+    return macs;
+}
+
 static int send_warm(const struct warm *w, struct error *e)
 {
     const struct slot_warm_event m = {
         .domid = w->target.domid,
         .engine = w->engine->name,
+        .macs = macs_to_json(w),
         .stages = trace_to_json(&w->target.trace),
     };
-    json_t *message = m.stages ? shape_encode(&slot_warm_event_shape, &m) : NULL;
+    json_t *message = m.macs && m.stages ? shape_encode(&slot_warm_event_shape, &m) : NULL;
+    json_decref(m.macs);
     json_decref(m.stages);
     return parent_tell(message, e);
 }
@@ -86,6 +103,9 @@ static int build(struct helper *h, const json_t *request, struct error *e)
         return e->code;
     if (m.memory_reserve_kib < 0 || m.cow_max_bytes < 0)
         return error_set(e, -EPROTO, "the message \"build\": a number is below 0");
+    enum mac_rule mac = MAC_GENERATED;
+    if (m.mac && mac_rule_parse(m.mac, &mac))
+        return error_set(e, -EPROTO, "the message \"build\": there is no rule %.40s for MACs", m.mac);
     const struct warm_request r = {
         .slot = m.slot,
         .uuid = m.uuid,
@@ -96,6 +116,7 @@ static int build(struct helper *h, const json_t *request, struct error *e)
         .cow_dir = m.cow_dir,
         .cow_max = (uint64_t)m.cow_max_bytes,
         .memory_reserve_kib = (uint64_t)m.memory_reserve_kib,
+        .nics = {mac, m.vif_isolation, m.vif_filter},
     };
     background_group(true);
     int rc = warm_build(&h->warm, &r, send_created, NULL, e);
@@ -111,7 +132,11 @@ static int complete(struct helper *h, const json_t *request, struct error *e)
     struct warm_outcome outcome = {0};
     if (shape_decode(&slot_complete_op_shape, request, &m, e))
         return e->code;
-    int rc = warm_complete(&h->warm, m.image, m.name, m.paused, &outcome, e);
+    struct mac mac;
+    if (m.mac && mac_parse(m.mac, &mac))
+        return error_set(e, -EPROTO, "the message \"complete\": malformed MAC address");
+    const struct warm_wish wish = {m.image, m.name, m.mac ? &mac : NULL, m.paused};
+    int rc = warm_complete(&h->warm, &wish, &outcome, e);
     if (!rc)
         return send_completed(&h->warm, &outcome, e);
     if (h->warm.unusable) {

@@ -22,7 +22,7 @@
 #define OVERHEAD_KIB 4096u
 
 /* dom0 opens block devices one after the other; seconds under load, never this long. */
-#define DISKS_TIMEOUT_MS 30000u
+#define BACKENDS_TIMEOUT_MS 30000u
 
 /* ---- build ---- */
 
@@ -85,6 +85,18 @@ static int open_disks(struct warm *w, const struct warm_request *r, struct error
     return 0;
 }
 
+/* Before there is a domain: a bridge that is missing costs nothing. */
+static int open_nics(struct warm *w, const struct warm_request *r, struct error *e)
+{
+    for (unsigned i = 0; i < w->target.conf.n_nics; i++) {
+        int rc = nic_open(&w->nics[i], &w->target.conf.nics[i], &w->id, &r->nics, e);
+        if (rc)
+            return rc;
+        w->n_nics++;
+    }
+    return 0;
+}
+
 static struct domain_identity identity_of(const struct warm *w, const char *name)
 {
     return (struct domain_identity){.domid = w->target.domid,
@@ -99,7 +111,7 @@ static struct domain_identity identity_of(const struct warm *w, const char *name
 /* A task: back ends see the devices before memory is there, and have looked at them by then. */
 static int write_tree(void *data, struct error *e)
 {
-    const struct warm *w = data;
+    struct warm *w = data;
     struct domain_identity id = identity_of(w, w->name);
     struct nodes t;
     nodes_init(&t);
@@ -109,6 +121,8 @@ static int write_tree(void *data, struct error *e)
     domain_nodes_add(&id, &w->target.conf, &t);
     for (size_t i = 0; i < w->n_disks; i++)
         disk_nodes(&w->disks[i], w->target.domid, w->target.conf.guest, &t);
+    for (size_t i = 0; i < w->n_nics; i++)
+        nic_nodes(&w->nics[i], w->target.domid, &t);
     int rc = nodes_write(&t, w->target.xen.xs, w->target.domid, e);
     nodes_dispose(&t);
     return rc;
@@ -116,9 +130,10 @@ static int write_tree(void *data, struct error *e)
 
 /* Without the file `xl save` and `xl list -l` refuse the domain; all else works, so an
  * image that has none is no reason to fail. */
-static int write_userdata(struct warm *w, struct error *e)
+static int write_userdata(const struct warm *w, struct error *e)
 {
-    struct userdata u = {w->target.domid, w->uuid, w->name, w->disks, w->n_disks};
+    struct userdata u = {w->target.domid, w->uuid,    w->name, w->disks,
+                         w->n_disks,      w->nics, w->n_nics};
     struct image_record r;
     if (!image_find_record(w->target.base, IMAGE_RECORD_XL_CONFIG, 0, &r))
         return 0;
@@ -132,11 +147,28 @@ static void close_disks(struct warm *w)
         disk_close(&w->disks[i]);
 }
 
-static int settle_disks(struct warm *w, struct error *e)
+static int wait_backends(const struct warm *w, struct error *e)
 {
-    int rc = disks_wait(w->target.domid, w->disks, w->n_disks, DISKS_TIMEOUT_MS, e);
+    size_t n = w->n_disks + w->n_nics;
+    struct backend *list = calloc(n ? n : 1, sizeof *list);
+    if (!list)
+        return error_set(e, -ENOMEM, "out of memory for %zu back ends", n);
+    for (size_t i = 0; i < w->n_disks; i++)
+        disk_backend(&w->disks[i], w->target.domid, &list[i]);
+    for (size_t i = 0; i < w->n_nics; i++)
+        nic_backend(&w->nics[i], &list[w->n_disks + i]);
+    int rc = backends_wait(w->target.domid, list, n, BACKENDS_TIMEOUT_MS, e);
+    free(list);
+    return rc;
+}
+
+static int settle_devices(struct warm *w, struct error *e)
+{
+    int rc = wait_backends(w, e);
     if (!rc)
         close_disks(w);
+    for (size_t i = 0; i < w->n_nics && !rc; i++)
+        rc = nic_settle(&w->nics[i], w->target.xen.xs, e);
     return rc;
 }
 
@@ -157,6 +189,7 @@ int warm_build(struct warm *w, const struct warm_request *r,
     TRACE_STEP(trace, "request", take_request(w, r, e));
     TRACE_STEP(trace, "open", xen_open(&w->target.xen, e));
     TRACE_STEP(trace, "image", open_base(w, r, e));
+    TRACE_STEP(trace, "bridges", open_nics(w, r, e));
     TRACE_STEP(trace, "trial", try_vcpus(w, e));
     TRACE_STEP(trace, "create", create_domain(w, r, e));
     TRACE_STEP(trace, "report", created(w, data));
@@ -166,7 +199,7 @@ int warm_build(struct warm *w, const struct warm_request *r,
     TRACE_STEP(trace, "userdata", write_userdata(w, e));
     TRACE_STEP(trace, "memory", w->engine->build(&w->target, e));
     TRACE_STEP(trace, "xenstore", task_end(&w->task, e));
-    TRACE_STEP(trace, "backends", settle_disks(w, e));
+    TRACE_STEP(trace, "backends", settle_devices(w, e));
     if (w->engine->introduces_early)
         TRACE_STEP(trace, "introduce", introduce(w, w->name, e));
     return 0;
@@ -220,22 +253,39 @@ int warm_turn(struct warm *w, const char *image_path, struct error *e)
 
 /* ---- complete ---- */
 
-/* The domain waits as it was built, and so do its disks. */
-static int check_slot(struct warm *w, struct error *e)
+/* The domain waits as it was built. First of all: what has its number now might be another one. */
+static int check_domain(struct warm *w, struct error *e)
 {
     int rc = domain_check_waits(&w->target.xen, w->target.domid, &w->id, e);
-    for (size_t i = 0; i < w->n_disks && !rc; i++)
-        rc = disk_check(&w->disks[i], e);
     w->unusable = rc > 0;
     return rc;
 }
 
-/* Nobody has asked it to go as soon as it runs. */
-static int check_unasked(struct warm *w, struct error *e)
+/*
+ * A task beside the pages: its disks are what they were, and nobody has asked the domain to go as soon
+ * as it runs. A slot of which that is not so is destroyed, whatever has been written to it.
+ */
+static int check_rest(void *data, struct error *e)
 {
-    int rc = domain_check_unasked(&w->target.xen, w->target.domid, e);
-    w->unusable = rc == ANSWER_DOMAIN_STATE;
-    return rc;
+    struct warm *w = data;
+    int rc = 0;
+    for (size_t i = 0; i < w->n_disks && !rc; i++)
+        rc = disk_check(&w->disks[i], e);
+    return rc ? rc : domain_check_unasked(&w->target.xen, w->target.domid, e);
+}
+
+/* Ends it. A failure of the slot's counts more than one of the pages, *rc with *e. */
+static void take_rest(struct warm *w, int *rc, struct error *e)
+{
+    struct error of_rest;
+    int rest = task_end(&w->task, &of_rest);
+    w->unusable = rest > 0;
+    if (!rest || (rest < 0 && *rc))
+        return;
+    *rc = rest;
+    if (e)
+        *e = of_rest;
+    w->target.trace.step = "look";
 }
 
 /*
@@ -264,26 +314,31 @@ static int unpause(struct warm *w, bool paused, struct error *e)
 
 struct naming {
     struct warm *warm;
-    const char *name;
+    const struct warm_wish *wish;
 };
+
+static int set_mac(struct warm *w, const struct mac *mac, struct error *e)
+{
+    return mac ? nic_set_mac(&w->nics[0], w->target.xen.xs, mac, e) : 0;
+}
 
 static int write_name(void *data, struct error *e)
 {
     const struct naming *n = data;
-    int rc = check_unasked(n->warm, e);
-    return rc ? rc : domain_rename(&n->warm->target.xen, n->warm->target.domid, n->name, e);
+    struct warm *w = n->warm;
+    int rc = set_mac(w, n->wish->mac, e);
+    return rc ? rc : domain_rename(&w->target.xen, w->target.domid, n->wish->name, e);
 }
 
 /*
- * The name is written while the hypervisor works for one thread, behind a look at what the domain
- * has been asked for. It is not written earlier, while
+ * The name is written while the hypervisor works for one thread. It is not written earlier, while
  * several threads write pages: xenstored would take one of their processors. It takes longer the
  * more domains there are, since it checks all watches.
  */
-static int finish_and_name(struct warm *w, const struct image *im, const char *name,
+static int finish_and_name(struct warm *w, const struct image *im, const struct warm_wish *wish,
                            struct error *e)
 {
-    struct naming naming = {w, name};
+    struct naming naming = {w, wish};
     struct error of_name;
     task_begin(&w->task, write_name, &naming);
     int rc = w->engine->finish(&w->target, im, e);
@@ -297,15 +352,15 @@ static int finish_and_name(struct warm *w, const struct image *im, const char *n
     return name_rc;
 }
 
-static int finish_then_introduce(struct warm *w, const struct image *im, const char *name,
-                                 struct error *e)
+static int finish_then_introduce(struct warm *w, const struct image *im,
+                                 const struct warm_wish *wish, struct error *e)
 {
     struct trace *trace = &w->target.trace;
     int rc = w->engine->finish(&w->target, im, e);
     if (!rc)
-        rc = check_unasked(w, e);
+        rc = set_mac(w, wish->mac, e);
     if (!rc)
-        TRACE_STEP(trace, "introduce", introduce(w, name, e));
+        TRACE_STEP(trace, "introduce", introduce(w, wish->name, e));
     return rc;
 }
 
@@ -316,34 +371,58 @@ static int serve_console(void *data, struct error *e)
     return domain_serve_console(&w->target.xen, w->target.domid, e);
 }
 
-static int complete_into(struct warm *w, const struct image *im, const char *name, bool paused,
+/* Likewise, after a MAC was wished: xl save takes it from there. */
+static int keep_mac(void *data, struct error *e)
+{
+    struct warm *w = data;
+    struct error of_mac;
+    int rc = write_userdata(w, &of_mac);
+    int console_rc = w->engine->introduces_early ? serve_console(data, e) : 0;
+    if (rc && !console_rc)
+        *e = of_mac;
+    return console_rc ? console_rc : rc;
+}
+
+static int complete_into(struct warm *w, const struct image *im, const struct warm_wish *wish,
                          struct warm_outcome *outcome, struct error *e)
 {
     struct trace *trace = &w->target.trace;
+    task_begin(&w->task, check_rest, w);
     trace->step = "memory"; /* the engine ends its stages itself */
     int rc = w->engine->write(&w->target, im, &outcome->delta_pages, e);
+    take_rest(w, &rc, e);
     if (!rc)
-        rc = w->engine->introduces_early ? finish_and_name(w, im, name, e)
-                                         : finish_then_introduce(w, im, name, e);
+        rc = w->engine->introduces_early ? finish_and_name(w, im, wish, e)
+                                         : finish_then_introduce(w, im, wish, e);
     if (rc)
         return rc;
-    TRACE_STEP(trace, "unpause", unpause(w, paused, e));
-    if (w->engine->introduces_early)
+    TRACE_STEP(trace, "unpause", unpause(w, wish->paused, e));
+    if (wish->mac)
+        task_begin(&w->task, keep_mac, w);
+    else if (w->engine->introduces_early)
         task_begin(&w->task, serve_console, w);
     return 0;
 }
 
-int warm_complete(struct warm *w, const char *image_path, const char *name, bool paused,
-                  struct warm_outcome *outcome, struct error *e)
+static int check_wish(const struct warm *w, const struct warm_wish *wish, struct error *e)
+{
+    if (!wish->mac || w->n_nics)
+        return 0;
+    return error_set(e, ANSWER_BAD_VALUE, "the image has no network interface for a MAC address");
+}
+
+int warm_complete(struct warm *w, const struct warm_wish *wish, struct warm_outcome *outcome,
+                  struct error *e)
 {
     struct trace *trace = &w->target.trace;
     struct image *im;
     w->target.untouched = true;
     w->unusable = false;
     trace_start(trace, "complete", &w->target.domid);
-    TRACE_STEP(trace, "look", check_slot(w, e));
-    TRACE_STEP(trace, "image", open_image(w, image_path, &im, e));
-    return complete_into(w, im, name, paused, outcome, e);
+    TRACE_STEP(trace, "look", check_domain(w, e));
+    TRACE_STEP(trace, "image", open_image(w, wish->image_path, &im, e));
+    int rc = check_wish(w, wish, e);
+    return rc ? rc : complete_into(w, im, wish, outcome, e);
 }
 
 int warm_leave(struct warm *w, struct error *e)

@@ -15,6 +15,7 @@
 #include "restore/engine/engine.h"
 #include "restore/warm/prefetcher.h"
 #include "restore/xen/disk.h"
+#include "restore/xen/nic.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,6 +25,7 @@ struct warm_request {
     const char *slot, *uuid, *name, *image_path, *engine, *tag, *cow_dir;
     uint64_t cow_max; /* bytes of each copy-on-write layer; 0: as large as its disk */
     uint64_t memory_reserve_kib;
+    struct nic_rules nics;
 };
 
 struct warm {
@@ -33,6 +35,8 @@ struct warm {
     bool unusable;  /* see warm_complete */
     struct disk *disks;
     size_t n_disks;
+    struct nic nics[NIC_INDEX_MAX + 1];
+    size_t n_nics;
     const struct engine *engine;
     struct prefetcher prefetcher;
     struct task task; /* what xenstored is asked meanwhile: nodes, name, console */
@@ -61,6 +65,12 @@ bool warm_prepare(struct warm *w);
  * base, the likeliest first. None of them is touched yet. -ENOMEM: not all of them are expected. */
 int warm_prefetch(struct warm *w, const char *const *paths, size_t n, struct error *e);
 
+struct warm_wish {
+    const char *image_path, *name;
+    const struct mac *mac; /* of the first interface; NULL: the one that it has */
+    bool paused;
+};
+
 /*
  * Completes a warm slot into the image: delta, vCPUs, name, introduction, unpause. After a failure
  * the slot is tainted and must be destroyed. But if w->target.untouched, it is as warm as before:
@@ -69,15 +79,15 @@ int warm_prefetch(struct warm *w, const char *const *paths, size_t n, struct err
  * If w->unusable, it is not the image's fault: the domain or its disks are no longer what was built.
  * Somebody has unpaused, destroyed, shut down or saved the domain, or asked for that
  * (ANSWER_DOMAIN_STATE), or a disk of the image has changed (ANSWER_IMAGE_BROKEN). That is looked at
- * here, since nothing tells of it and only now does it count: by one hypercall and one or two system
- * calls for each disk at the start, and by one request to xenstored beside the vCPUs.
+ * here, since nothing tells of it and only now does it count: by one hypercall at the start, and by
+ * one request to xenstored and one or two system calls for each disk beside the writing of pages.
  */
-int warm_complete(struct warm *w, const char *image_path, const char *name, bool paused,
-                  struct warm_outcome *outcome, struct error *e);
+int warm_complete(struct warm *w, const struct warm_wish *wish, struct warm_outcome *outcome,
+                  struct error *e);
 
 /*
  * Waits for the task that warm_complete has left running: it gives the domain's console to
- * xenconsoled. Blocking: one request to xenstored.
+ * xenconsoled, and keeps the MAC that was wished for xl save. Blocking: one request to xenstored.
  */
 int warm_leave(struct warm *w, struct error *e);
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "restore/xen/backend.h"
 #include "restore/xen/domain_nodes.h"
 #include "restore/xen/loop.h"
 #include "restore/xen/nodes.h"
@@ -79,20 +80,22 @@ static bool polling_sleep(struct polling *p)
     return true;
 }
 
-/* ---- its block devices ---- */
+/* ---- its devices ---- */
 
-/* The back ends of a domain's block devices. */
-struct vbds {
+/* The back ends of one kind of a domain's devices. */
+struct devices {
+    const char *kind;
     char path[80]; /* of the node above them */
     char **devids; /* NULL: there are none */
     unsigned n;
 };
 
 /* On failure there are none. */
-static int vbds_list(struct host *h, uint32_t domid, struct vbds *v, struct error *e)
+static int devices_list(struct host *h, uint32_t domid, const char *kind, struct devices *v,
+                        struct error *e)
 {
-    *v = (struct vbds){0};
-    snprintf(v->path, sizeof v->path, "/local/domain/0/backend/vbd/%u", domid);
+    *v = (struct devices){.kind = kind};
+    snprintf(v->path, sizeof v->path, "/local/domain/0/backend/%s/%u", kind, domid);
     v->devids = xs_directory(h->xen.xs, XBT_NULL, v->path, &v->n);
     if (v->devids)
         return 0;
@@ -101,12 +104,12 @@ static int vbds_list(struct host *h, uint32_t domid, struct vbds *v, struct erro
 }
 
 /* A node of the i-th; malloc'd or NULL and errno. */
-static char *vbds_get(struct host *h, const struct vbds *v, unsigned i, const char *node)
+static char *devices_get(struct host *h, const struct devices *v, unsigned i, const char *node)
 {
     return node_get(h->xen.xs, "%s/%s/%s", v->path, v->devids[i], node);
 }
 
-static void vbds_free(struct vbds *v)
+static void devices_free(struct devices *v)
 {
     free(v->devids);
 }
@@ -120,31 +123,42 @@ struct backends {
 
 /* The kernel has a device vbd-<domid>-<devid> from when it probes a back end until the back end's
  * end. */
-static bool backend_is_gone(uint32_t domid, const char *devid)
+static bool backend_is_gone(uint32_t domid, const char *kind, const char *devid)
 {
     char path[128];
-    return format_fits(path, sizeof path, "/sys/devices/vbd-%u-%s", domid, devid) &&
+    return format_fits(path, sizeof path, "/sys/devices/%s-%u-%s", kind, domid, devid) &&
            access(path, F_OK) != 0;
+}
+
+static void backend_count(struct backends *b, uint32_t domid, const struct devices *v, unsigned i,
+                          const char *state)
+{
+    bool gone = backend_is_gone(domid, v->kind, v->devids[i]);
+    b->gone += gone;
+    b->open += !gone;
+    size_t used = strlen(b->named);
+    snprintf(b->named + used, sizeof b->named - used, " %s %.20s (state %.4s%s)", v->kind,
+             v->devids[i], state, gone ? ", its device gone" : "");
+}
+
+static void backends_look_at(struct host *h, uint32_t domid, const char *kind, struct backends *b)
+{
+    struct devices v;
+    (void)devices_list(h, domid, kind, &v, NULL);
+    for (unsigned i = 0; i < v.n; i++) {
+        char *state = devices_get(h, &v, i, "state");
+        if (state && atoi(state) != XenbusStateClosed)
+            backend_count(b, domid, &v, i, state);
+        free(state);
+    }
+    devices_free(&v);
 }
 
 static void backends_look(struct host *h, uint32_t domid, struct backends *b)
 {
-    struct vbds v;
     *b = (struct backends){0};
-    (void)vbds_list(h, domid, &v, NULL);
-    for (unsigned i = 0; i < v.n; i++) {
-        char *state = vbds_get(h, &v, i, "state");
-        if (state && atoi(state) != XenbusStateClosed) {
-            bool gone = backend_is_gone(domid, v.devids[i]);
-            b->gone += gone;
-            b->open += !gone;
-            size_t used = strlen(b->named);
-            snprintf(b->named + used, sizeof b->named - used, " %.20s (state %.4s%s)", v.devids[i],
-                     state, gone ? ", its device gone" : "");
-        }
-        free(state);
-    }
-    vbds_free(&v);
+    for (size_t i = 0; backend_kinds[i]; i++)
+        backends_look_at(h, domid, backend_kinds[i], b);
 }
 
 /*
@@ -207,17 +221,17 @@ static int remove_snapshots(const char *uuid, struct error *e)
 /* A domain that xl restored has loop devices that only xl's script would detach. */
 static int detach_loops(struct host *h, uint32_t domid, struct error *e)
 {
-    struct vbds v;
-    int rc = vbds_list(h, domid, &v, e);
+    struct devices v;
+    int rc = devices_list(h, domid, "vbd", &v, e);
     for (unsigned i = 0; i < v.n && !rc; i++) {
-        char *node = vbds_get(h, &v, i, "node");
+        char *node = devices_get(h, &v, i, "node");
         if (!node && errno != ENOENT)
             rc = error_errno(e, errno, "read node of %s/%s", v.path, v.devids[i]);
         if (node && !strncmp(node, "/dev/loop", 9))
             rc = loop_detach(node, e);
         free(node);
     }
-    vbds_free(&v);
+    devices_free(&v);
     return rc;
 }
 

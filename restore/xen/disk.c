@@ -13,7 +13,6 @@
 #include "restore/xen/disk.h"
 
 #include "base/array.h"
-#include "base/clock.h"
 #include "base/io.h"
 #include "restore/xen/snapshot.h"
 
@@ -21,7 +20,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,97 +268,14 @@ void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, st
     backend_nodes(d, domid, t);
 }
 
-/* ---- waiting for InitWait ---- */
-
-static int backend_state(struct xs_handle *xs, uint32_t domid, const struct disk *d)
+void disk_backend(const struct disk *d, uint32_t domid, struct backend *out)
 {
-    char *text = node_get(xs, "/local/domain/0/backend/vbd/%u/%u/state", domid, d->conf->devid);
-    int state = text ? atoi(text) : XenbusStateUnknown;
-    free(text);
-    return state;
-}
-
-/* InitWait comes before the device is opened; blkback's attribute in sysfs after it. */
-static bool backend_has_device(uint32_t domid, const struct disk *d)
-{
-    char path[96];
-    snprintf(path, sizeof path, "/sys/bus/xen-backend/devices/vbd-%u-%u/physical_device", domid,
-             d->conf->devid);
-    return !access(path, F_OK);
-}
-
-/* The first disk whose back end is not ready yet, or NULL; *failed when it gave up. */
-static const struct disk *first_unready(struct xs_handle *xs, uint32_t domid,
-                                        const struct disk *disks, size_t n, bool *failed)
-{
-    for (size_t i = 0; i < n; i++) {
-        int state = backend_state(xs, domid, &disks[i]);
-        *failed = state >= XenbusStateClosing;
-        if (state < XenbusStateInitWait || *failed || !backend_has_device(domid, &disks[i]))
-            return &disks[i];
-    }
-    return NULL;
-}
-
-static int not_ready(struct xs_handle *xs, uint32_t domid, const struct disk *d, struct error *e)
-{
-    uint32_t devid = d->conf->devid;
-    int state = backend_state(xs, domid, d);
-    char *said = node_get(xs, "/local/domain/0/error/backend/vbd/%u/%u/error", domid, devid);
-    int rc = error_set(e, -ETIMEDOUT,
-                       "disk %s: back end did not get ready for %s (state %d%s%s); is the "
-                       "xen-blkback module loaded?",
-                       d->conf->vdev, d->path, state, said ? ", it said: " : "", said ? said : "");
-    free(said);
-    return rc;
-}
-
-/* Waits until something may have changed. A new state is an event; an open device is none. */
-static int wait_event(struct xs_handle *xs, uint64_t deadline_us, struct error *e)
-{
-    uint64_t now = clock_mono_us();
-    if (now >= deadline_us)
-        return 1;
-    struct pollfd p = {.fd = xs_fileno(xs), .events = POLLIN};
-    if (poll(&p, 1, 10) < 0 && errno != EINTR)
-        return error_errno(e, errno, "wait for xenstore");
-    char **event;
-    while ((event = xs_check_watch(xs)))
-        free(event);
-    /* The reason is EAGAIN, as long as somebody is there to send an event. */
-    return errno == EAGAIN ? 0 : error_set(e, -EPIPE, "xenstored has closed the connection");
-}
-
-static int wait_ready(struct xs_handle *xs, uint32_t domid, const struct disk *disks, size_t n,
-                      uint64_t deadline_us, struct error *e)
-{
-    bool failed = false;
-    const struct disk *unready;
-    while ((unready = first_unready(xs, domid, disks, n, &failed))) {
-        int rc = failed ? 1 : wait_event(xs, deadline_us, e);
-        if (rc)
-            return rc < 0 ? rc : not_ready(xs, domid, unready, e);
-    }
-    return 0;
-}
-
-int disks_wait(uint32_t domid, const struct disk *disks, size_t n, unsigned timeout_ms,
-               struct error *e)
-{
-    if (!n)
-        return 0;
-    char watched[64];
-    snprintf(watched, sizeof watched, "/local/domain/0/backend/vbd/%u", domid);
-    /* Uses a connection of its own. A connection that has ever watched answers every later request
-     * through a second thread, and the requests of an allocation must not pay for that. */
-    struct xs_handle *xs = xs_open(0);
-    if (!xs || !xs_watch(xs, watched, "vbd")) {
-        int rc = error_errno(e, errno, "watch %s", watched);
-        if (xs)
-            xs_close(xs);
-        return rc;
-    }
-    int rc = wait_ready(xs, domid, disks, n, clock_mono_us() + timeout_ms * 1000ull, e);
-    xs_close(xs);
-    return rc;
+    *out = (struct backend){.kind = "vbd",
+                            .devid = d->conf->devid,
+                            .what = d->path,
+                            .module = "xen-blkback"};
+    snprintf(out->name, sizeof out->name, "disk %s", d->conf->vdev);
+    /* InitWait comes before the device is opened; blkback's attribute in sysfs after it. */
+    snprintf(out->device, sizeof out->device,
+             "/sys/bus/xen-backend/devices/vbd-%u-%u/physical_device", domid, d->conf->devid);
 }

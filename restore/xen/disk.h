@@ -6,6 +6,7 @@
 #define RESTORE_DISK_H
 
 #include "restore/formats/disk_conf.h"
+#include "restore/xen/backend.h"
 #include "restore/xen/disk_mark.h"
 #include "restore/xen/loop.h"
 #include "restore/xen/nodes.h"
@@ -45,9 +46,7 @@ void disk_dispose(struct disk *d);
 /* Adds front end, back end and libxl's mirror of the vbd to the tree. */
 void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, struct nodes *t);
 
-/* Waits until every back end has opened its device and waits for its front end (InitWait).
- * -ETIMEDOUT names the first one that did not, and quotes an error that it left. */
-int disks_wait(uint32_t domid, const struct disk *disks, size_t n, unsigned timeout_ms,
-               struct error *e);
+/* What is to be waited for before the slot is warm: backends_wait. Borrows from d. */
+void disk_backend(const struct disk *d, uint32_t domid, struct backend *out);
 
 #endif

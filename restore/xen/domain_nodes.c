@@ -5,6 +5,7 @@
 #include "restore/xen/domain_nodes.h"
 
 #include "base/array.h"
+#include "restore/xen/backend.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -231,11 +232,15 @@ static void close_backend(const char *path, const char *devid, void *data)
 int domain_remove_frontends(struct xen *x, uint32_t domid, struct error *e)
 {
     struct nodes t;
-    char backends[64];
+    int rc = 0;
     nodes_init(&t);
     nodes_remove(&t, "/local/domain/%u/device", domid);
-    snprintf(backends, sizeof backends, "/local/domain/0/backend/vbd/%u", domid);
-    int rc = each_child(x, backends, close_backend, &t, e);
+    for (size_t i = 0; backend_kinds[i] && !rc; i++) {
+        char backends[64];
+        snprintf(backends, sizeof backends, "/local/domain/0/backend/%s/%u", backend_kinds[i],
+                 domid);
+        rc = each_child(x, backends, close_backend, &t, e);
+    }
     if (!rc)
         rc = nodes_write(&t, x->xs, domid, e);
     nodes_dispose(&t);

@@ -31,6 +31,12 @@ static int adapt(json_t *config, const struct userdata *u)
         if (domconf_xl_set_disk(disks, u->disks[i].conf->vdev, u->disks[i].path,
                                 u->disks[i].writable))
             return -ENOMEM;
+    for (size_t i = 0; i < u->n_nics; i++) {
+        char mac[MAC_TEXT_SIZE];
+        mac_format(&u->nics[i].mac, mac);
+        if (domconf_xl_set_mac(json_object_get(config, "nics"), u->nics[i].conf->devid, mac))
+            return -ENOMEM;
+    }
     return 0;
 }
 

@@ -1,11 +1,12 @@
 /*
  * The configuration that xl keeps beside a domain in /var/lib/xen: the saved domain's own JSON with
- * this domain's name, uuid and disks. Without it, `xl list -l` and `xl save` refuse the domain.
+ * this domain's name, uuid, disks and MAC addresses. Without it, `xl list -l` and `xl save` refuse the domain.
  */
 #ifndef RESTORE_USERDATA_H
 #define RESTORE_USERDATA_H
 
 #include "restore/xen/disk.h"
+#include "restore/xen/nic.h"
 
 #include <stddef.h>
 
@@ -14,6 +15,8 @@ struct userdata {
     const char *uuid, *name; /* uuid as text */
     const struct disk *disks;
     size_t n_disks;
+    const struct nic *nics;
+    size_t n_nics;
 };
 
 /* json: as in the save file, len bytes. Written under a temporary name and renamed. */

@@ -1,10 +1,11 @@
-/* blkback for tests: see backend.h. */
+/* blkback and netback for tests: see backend.h. */
 #include "tests/fake_xen/backend.h"
 
 #include "tests/fake_xen/block.h"
 #include "tests/fake_xen/clock.h"
 #include "tests/fake_xen/fault.h"
 #include "tests/fake_xen/files.h"
+#include "tests/fake_xen/ports.h"
 #include "tests/fake_xen/store.h"
 
 #include <stdbool.h>
@@ -14,12 +15,13 @@
 #include <xen/io/xenbus.h>
 
 #define BACKENDS_MAX 32u
-#define TOP "/local/domain/0/backend/vbd"
+#define TOP "/local/domain/0/backend"
 #define STEP_US 1000u
 #define SLOW_STEP_US 500000u
 
 static struct backend {
-    bool there; /* the kernel has a device vbd-<domid>-<devid> */
+    bool there; /* the kernel has a device <type>-<domid>-<devid> */
+    const char *type; /* "vbd" or "vif" */
     uint32_t domid, devid;
     enum fake_backend_kind kind;
     dev_t dev; /* 0: it has none open */
@@ -35,22 +37,35 @@ static enum fake_backend_kind next_kind;
 static const char *node_path(const struct backend *b, const char *name)
 {
     static char path[128];
-    snprintf(path, sizeof path, TOP "/%u/%u%s%s", b->domid, b->devid, *name ? "/" : "", name);
+    snprintf(path, sizeof path, TOP "/%s/%u/%u%s%s", b->type, b->domid, b->devid, *name ? "/" : "",
+             name);
     return path;
 }
 
 static const char *bus_path(const struct backend *b, const char *name)
 {
     static char path[128];
-    snprintf(path, sizeof path, "/sys/bus/xen-backend/devices/vbd-%u-%u%s", b->domid, b->devid,
-             name);
+    snprintf(path, sizeof path, "/sys/bus/xen-backend/devices/%s-%u-%u%s", b->type, b->domid,
+             b->devid, name);
     return path;
 }
 
 static const char *device_path(const struct backend *b)
 {
     static char path[128];
-    snprintf(path, sizeof path, "/sys/devices/vbd-%u-%u", b->domid, b->devid);
+    snprintf(path, sizeof path, "/sys/devices/%s-%u-%u", b->type, b->domid, b->devid);
+    return path;
+}
+
+static bool is_vif(const struct backend *b)
+{
+    return !strcmp(b->type, "vif");
+}
+
+static const char *netdev_path(const struct backend *b)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "/sys/class/net/vif%u.%u", b->domid, b->devid);
     return path;
 }
 
@@ -75,6 +90,11 @@ static uint64_t step_us(const struct backend *b)
 
 static void device_close(struct backend *b)
 {
+    if (is_vif(b)) {
+        fake_file_remove(netdev_path(b));
+        fake_port_end(strrchr(netdev_path(b), '/') + 1);
+        return;
+    }
     fake_file_remove(bus_path(b, "/physical_device"));
     if (b->dev)
         fake_block_close(b->dev);
@@ -92,7 +112,7 @@ static void end(struct backend *b)
 static void complain(struct backend *b)
 {
     char path[128];
-    snprintf(path, sizeof path, "/local/domain/0/error/backend/vbd/%u/%u/error", b->domid,
+    snprintf(path, sizeof path, "/local/domain/0/error/backend/%s/%u/%u/error", b->type, b->domid,
              b->devid);
     fake_store_put(path, "2 xen_vbd_create: device could not be opened");
     state_put(b, XenbusStateClosed);
@@ -111,6 +131,8 @@ static void device_open(uint64_t number)
 {
     struct backend *b = backend_of(number);
     unsigned major, minor;
+    if (b && is_vif(b) && !b->closing)
+        fake_file_put(netdev_path(b), NULL);
     const char *text = b ? fake_store_get(node_path(b, "physical-device")) : NULL;
     if (!text || b->closing || sscanf(text, "%x:%x", &major, &minor) != 2)
         return;
@@ -147,22 +169,27 @@ static void close_down(uint64_t number)
 
 /* ---- looking at the store ---- */
 
-static struct backend *find(uint32_t domid, uint32_t devid)
+static struct backend *find(const char *type, uint32_t domid, uint32_t devid)
 {
     for (size_t i = 0; i < BACKENDS_MAX; i++)
-        if (backends[i].there && backends[i].domid == domid && backends[i].devid == devid)
+        if (backends[i].there && !strcmp(backends[i].type, type) && backends[i].domid == domid &&
+            backends[i].devid == devid)
             return &backends[i];
     return NULL;
 }
 
-static void begin(uint32_t domid, uint32_t devid)
+static void begin(const char *type, uint32_t domid, uint32_t devid)
 {
     struct backend *b = backends;
     while (b->there)
         if (++b == backends + BACKENDS_MAX)
             abort();
-    *b = (struct backend){
-        .there = true, .domid = domid, .devid = devid, .kind = next_kind, .number = ++last_number};
+    *b = (struct backend){.there = true,
+                          .type = type,
+                          .domid = domid,
+                          .devid = devid,
+                          .kind = next_kind,
+                          .number = ++last_number};
     fake_file_put(device_path(b), NULL);
     fake_file_put(bus_path(b, ""), NULL);
     fake_clock_in(step_us(b), probe, b->number);
@@ -172,14 +199,18 @@ static void begin(uint32_t domid, uint32_t devid)
 static void look_at_node(const char *path, const char *value, void *data)
 {
     uint32_t domid, devid;
-    char rest[32];
+    char type[8], rest[32];
     (void)value, (void)data;
-    if (sscanf(path, TOP "/%u/%u/%31s", &domid, &devid, rest) != 3 ||
-        strcmp(rest, "physical-device") != 0 || find(domid, devid) || next_kind == BACKEND_ABSENT)
+    if (sscanf(path, TOP "/%7[a-z]/%u/%u/%31s", type, &domid, &devid, rest) != 4 ||
+        next_kind == BACKEND_ABSENT)
         return;
-    const struct backend as = {.domid = domid, .devid = devid};
+    const char *ours = !strcmp(type, "vif") ? "vif" : "vbd";
+    if (strcmp(type, ours) != 0 || find(ours, domid, devid) ||
+        strcmp(rest, !strcmp(ours, "vif") ? "handle" : "physical-device") != 0)
+        return;
+    const struct backend as = {.type = ours, .domid = domid, .devid = devid};
     if (state_of(&as) == XenbusStateInitialising)
-        begin(domid, devid);
+        begin(ours, domid, devid);
 }
 
 void fake_backend_look(const char *path)
@@ -214,7 +245,7 @@ void fake_backend_init(void)
 void fake_backend_connect(uint32_t domid, uint32_t devid)
 {
     FAKE_CALL();
-    state_put(find(domid, devid), XenbusStateConnected);
+    state_put(find("vbd", domid, devid), XenbusStateConnected);
 }
 
 void fake_backends_print(FILE *out)
@@ -222,5 +253,6 @@ void fake_backends_print(FILE *out)
     FAKE_CALL();
     for (size_t i = 0; i < BACKENDS_MAX; i++)
         if (backends[i].there)
-            fprintf(out, "back end of vbd %u of domain %u\n", backends[i].devid, backends[i].domid);
+            fprintf(out, "back end of %s %u of domain %u\n", backends[i].type, backends[i].devid,
+                    backends[i].domid);
 }

@@ -9,6 +9,7 @@
 #include "tests/fake_xen/files.h"
 #include "tests/fake_xen/kernel.h"
 #include "tests/fake_xen/mapper.h"
+#include "tests/fake_xen/ports.h"
 #include "tests/fake_xen/store.h"
 
 #include <dirent.h>
@@ -38,6 +39,7 @@ void fake_machine_init(const char *dir)
     fake_store_init(&hooks);
     fake_domains_init();
     fake_backend_init();
+    fake_ports_init();
     descriptors_at_first = descriptors();
 }
 
@@ -105,6 +107,7 @@ const char *fake_machine_left(void)
     fake_store_walk("/", node_look, out);
     fake_mapper_print(out);
     fake_loops_print(out);
+    fake_ports_print(out);
     fake_backends_print(out);
     files_print(out);
     held_print(out);

@@ -41,7 +41,7 @@ static struct part part_next(struct part *left)
 static void check_value(const struct value *v, const struct key_info *k)
 {
     FUZZ_CHECK(v->text && v->origin && v->origin[0]);
-    if (k->type == KEY_TYPE_LEVEL || k->type == KEY_TYPE_ENGINE)
+    if (key_type_is_choice(k->type))
         return;
     FUZZ_CHECK(v->number >= k->min && v->number <= k->max);
     if (k->type == KEY_TYPE_PATH || k->type == KEY_TYPE_TEXT)

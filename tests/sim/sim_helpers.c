@@ -33,6 +33,7 @@ struct helper {
     uint32_t domid;
     struct uuid uuid, holds;
     char name[64], tag[64];
+    enum mac_rule mac_rule;
     json_t *expects; /* paths; NULL: was told nothing */
 
     /* of work on images */
@@ -123,11 +124,26 @@ static void warm_dies(struct sim *s, void *arg)
     helper_die(arg);
 }
 
+/* Of as many interfaces as the test has said. */
+static json_t *macs(const struct helper *h)
+{
+    json_t *array = json_array();
+    for (unsigned i = 0; i < h->sim->nics; i++) {
+        struct mac mac = {{0, 0x16, 0x3e, 0, 0, (uint8_t)(i + 1)}};
+        char text[MAC_TEXT_SIZE];
+        if (h->mac_rule != MAC_SAVED)
+            mac = mac_of_uuid(h->mac_rule, &h->uuid, i);
+        mac_format(&mac, text);
+        json_array_append_new(array, json_string(text));
+    }
+    return array;
+}
+
 static void say_warm(struct helper *h, const char *event)
 {
     h->phase = PHASE_WARM;
-    say(h, json_pack("{s:s, s:i, s:s, s:[]}", "event", event, "domid", (int)h->domid, "engine",
-                     "guest", "stages"));
+    say(h, json_pack("{s:s, s:i, s:s, s:o, s:[]}", "event", event, "domid", (int)h->domid, "engine",
+                     "guest", "macs", macs(h), "stages"));
 }
 
 static void build_done(struct sim *s, void *arg)
@@ -189,6 +205,9 @@ static void build(struct helper *h, const json_t *message)
     format_fits(h->name, sizeof h->name, "%s", get(message, "name"));
     format_fits(h->tag, sizeof h->tag, "%s", get(message, "tag"));
     MUST(!uuid_parse(get(message, "uuid"), &h->uuid));
+    MUST(!mac_rule_parse(get(message, "mac"), &h->mac_rule));
+    s->vif_isolation = json_is_true(json_object_get(message, "vif_isolation"));
+    s->vif_filter = json_is_true(json_object_get(message, "vif_filter"));
     s->cow_max = json_integer_value(json_object_get(message, "cow_max_bytes"));
     sim_at(s, 1000, build_start, h);
 }
@@ -274,6 +293,10 @@ static void complete_done(struct sim *s, void *arg)
     if (fate == FATE_REFUSED || fate == FATE_UNREAD) {
         /* A derived image that is refused once is so for good, which no random run survives. */
         refuse(h, fate == FATE_REFUSED && !s->faults.random_percent ? "ImageRefused" : "Internal");
+        return;
+    }
+    if (maybe(h->request, "mac") && !s->nics) {
+        refuse(h, "BadValue");
         return;
     }
     d->used = true;

@@ -7,7 +7,7 @@
 
 #include "base/array.h"
 #include "base/uuid.h"
-#include "pool/core/lease.h"
+#include "pool/core/lease_find.h"
 #include "pool/core/reconcile.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
 
 #include "base/array.h"
 #include "pool/core/domains.h"
-#include "pool/core/lease.h"
+#include "pool/core/lease_find.h"
 
 #include <stdio.h>
 #include <string.h>

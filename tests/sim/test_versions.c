@@ -6,7 +6,7 @@
 #include "tests/sim/fixture.h"
 
 #include "base/array.h"
-#include "pool/core/lease.h"
+#include "pool/core/lease_find.h"
 
 #include <unistd.h>
 

@@ -14,6 +14,7 @@
 #include "tests/fake_xen/domains.h"
 #include "tests/fake_xen/fake_xen.h"
 #include "tests/fake_xen/files.h"
+#include "tests/fake_xen/ports.h"
 #include "tests/unit/stream_build.h"
 
 #include <fcntl.h>
@@ -32,7 +33,7 @@ unsigned slot_created;
 
 /* ---- images ---- */
 
-/* xvda is copied on write, xvdb read-only, xvdc empty, xvdd shared. */
+/* xvda is copied on write, xvdb read-only, xvdc empty, xvdd shared. Two network interfaces. */
 static void config_put(struct stream_build *b)
 {
     char *json = fake_format(
@@ -42,7 +43,11 @@ static void config_put(struct stream_build *b)
         "{\"pdev_path\":\"%s\",\"vdev\":\"xvda\",\"format\":\"raw\",\"readwrite\":1},"
         "{\"pdev_path\":\"%s\",\"vdev\":\"xvdb\",\"format\":\"raw\",\"readwrite\":0},"
         "{\"pdev_path\":\"%s\",\"vdev\":\"xvdc\",\"format\":\"raw\",\"readwrite\":1},"
-        "{\"pdev_path\":\"%s\",\"vdev\":\"xvdd\",\"format\":\"raw\",\"readwrite\":1}]}",
+        "{\"pdev_path\":\"%s\",\"vdev\":\"xvdd\",\"format\":\"raw\",\"readwrite\":1}],"
+        "\"nics\":[{\"devid\":3,\"mac\":\"00:16:3e:00:00:03\",\"bridge\":\"br0\",\"mtu\":1300,"
+        "\"ifname\":\"lab3\",\"rate_bytes_per_interval\":5000,\"rate_interval_usecs\":50000,"
+        "\"script\":\"/etc/xen/scripts/vif-bridge\"},"
+        "{\"devid\":0,\"mac\":\"00:16:3e:00:00:01\",\"bridge\":\"br0\",\"ip\":\"10.0.0.9\"}]}",
         "11112222-3333-4444-5555-666677778888", DISK_FILE, DISK_BLOCK, DISK_BLOCK, DISK_SHARED);
     stream_build_config(b, json);
     free(json);
@@ -127,7 +132,8 @@ struct warm_request slot_request(const char *engine, const char *image)
                                  .image_path = image,
                                  .engine = engine,
                                  .tag = TAG,
-                                 .cow_dir = dir.dir};
+                                 .cow_dir = dir.dir,
+                                 .nics = {.isolated = true, .filtered = true}};
 }
 
 static int created(struct warm *w, void *data)
@@ -135,6 +141,13 @@ static int created(struct warm *w, void *data)
     (void)data;
     slot_created++;
     return w->target.domid == DOMID_INVALID ? -EINVAL : 0;
+}
+
+int slot_run(struct warm *w, const char *image, const char *name, bool paused,
+             struct warm_outcome *outcome, struct error *e)
+{
+    const struct warm_wish wish = {image, name, NULL, paused};
+    return warm_complete(w, &wish, outcome, e);
 }
 
 int slot_build(struct warm *w, const struct warm_request *r, struct error *e)
@@ -194,6 +207,34 @@ static void disks_check(const struct warm *w, const char *what)
     HOLDS(w->n_disks == w->target.conf.n_disks);
 }
 
+/* Each is a port of its bridge that takes frames of its address alone, and the guest is told of it. */
+static void nics_check(const struct warm *w, const char *what)
+{
+    for (size_t i = 0; i < w->n_nics; i++) {
+        const struct nic *n = &w->nics[i];
+        const struct bridge_port *port = fake_port(n->device);
+        uint32_t domid = w->target.domid, devid = n->conf->devid;
+        char mac[MAC_TEXT_SIZE];
+        mac_format(&n->mac, mac);
+        HOLDS(node_is("2", "/local/domain/0/backend/vif/%u/%u/state", domid, devid));
+        HOLDS(node_is("connected", "/local/domain/0/backend/vif/%u/%u/hotplug-status", domid, devid));
+        HOLDS(node_is("1", "/local/domain/0/backend/vif/%u/%u/multi-queue-max-queues", domid, devid));
+        HOLDS(node_is(mac, "/local/domain/0/backend/vif/%u/%u/mac", domid, devid));
+        HOLDS(node_is(mac, "/local/domain/%u/device/vif/%u/mac", domid, devid));
+        HOLDS(node_is(mac, "/libxl/%u/device/vif/%u/mac", domid, devid));
+        HOLDS(node_is(devid ? "1300" : "1400", "/local/domain/%u/device/vif/%u/mtu", domid, devid));
+        HOLDS(node_is(devid ? "5000,50000" : NULL, "/local/domain/0/backend/vif/%u/%u/rate", domid,
+                      devid));
+        HOLDS(node_is(devid ? NULL : "10.0.0.9", "/local/domain/0/backend/vif/%u/%u/ip", domid,
+                      devid));
+        HOLDS(port && mac_equal(&port->mac, &n->mac) && port->isolated && port->filtered);
+        HOLDS(port->mtu == (devid ? 1300 : FAKE_BRIDGE_MTU));
+        HOLDS(!strcmp(port->name, devid ? "lab3" : port->device));
+    }
+    HOLDS(w->n_nics == w->target.conf.n_nics);
+    HOLDS(w->n_nics == (w->target.conf.guest == IMAGE_GUEST_PV ? 2 : 0));
+}
+
 static json_t *config_read(const struct warm *w)
 {
     char path[128];
@@ -216,6 +257,12 @@ static void config_check(const struct warm *w, const char *what)
         HOLDS(path && !strcmp(path, w->disks[i].path));
         HOLDS(json_integer_value(json_object_get(disk, "readwrite")) == w->disks[i].writable);
     }
+    for (size_t i = 0; i < w->n_nics; i++) { /* as they were saved, the second one first */
+        const json_t *nic = json_array_get(json_object_get(config, "nics"), 1 - i);
+        char mac[MAC_TEXT_SIZE];
+        mac_format(&w->nics[i].mac, mac);
+        HOLDS(!strcmp(json_string_value(json_object_get(nic, "mac")), mac));
+    }
     json_decref(config);
 }
 
@@ -226,6 +273,7 @@ static const struct fake_domain *domain_check(const struct warm *w, const char *
     HOLDS(d && !d->dying);
     limits_check(w, d, what);
     disks_check(w, what);
+    nics_check(w, what);
     config_check(w, what);
     HOLDS(node_is(TAG, "/libxl/%u/dompool/tag", d->domid));
     HOLDS(node_is("/vm/" SLOT_UUID, "/local/domain/%u/vm", d->domid));
@@ -352,7 +400,7 @@ uint32_t slot_start(const char *engine, const struct slot_images *im)
     const struct warm_request r = slot_request(engine, im->base);
     struct warm_outcome outcome;
     struct error e = {0};
-    if (slot_build(&w, &r, &e) || warm_complete(&w, im->delta, LEASE_NAME, false, &outcome, &e) ||
+    if (slot_build(&w, &r, &e) || slot_run(&w, im->delta, LEASE_NAME, false, &outcome, &e) ||
         warm_leave(&w, &e))
         fail_msg("start a slot: %s", e.text);
     uint32_t domid = w.target.domid;

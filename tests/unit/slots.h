@@ -30,6 +30,9 @@ struct warm_request slot_request(const char *engine, const char *image);
 /* warm_build, with a `created` that only counts how often it was called. */
 int slot_build(struct warm *w, const struct warm_request *r, struct error *e);
 extern unsigned slot_created;
+/* warm_complete, with no wish for a MAC address. */
+int slot_run(struct warm *w, const char *image, const char *name, bool paused,
+             struct warm_outcome *outcome, struct error *e);
 
 /* The domain is warm: paused, filled, its back ends ready; nothing is held that is not needed. */
 void assert_warm(const struct warm *w, const char *what);

@@ -505,14 +505,21 @@ static void unserve(void)
     assert_nothing_left("what was served");
 }
 
+static int wait_served(unsigned timeout_ms, struct error *e)
+{
+    struct backend b;
+    disk_backend(&served, DOMID, &b);
+    return backends_wait(DOMID, &b, 1, timeout_ms, e);
+}
+
 static void backends_get_ready(void **state)
 {
     (void)state;
-    assert_int_equal(disks_wait(DOMID, NULL, 0, 1000, &err), 0);
+    assert_int_equal(backends_wait(DOMID, NULL, 0, 1000, &err), 0);
     const enum fake_backend_kind good[] = {BACKEND_GOOD, BACKEND_SLOW};
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
         serve(good[i]);
-        assert_int_equal(disks_wait(DOMID, &served, 1, 5000, &err), 0);
+        assert_int_equal(wait_served(5000, &err), 0);
         assert_node("/local/domain/0/backend/vbd/7/51712/state", "2");
         assert_int_equal(fake_block_users(served.dev), 1); /* so our descriptor may go */
         unserve();
@@ -535,7 +542,7 @@ static void backends_that_do_not(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         serve(bad[i].kind);
         uint64_t began = fake_clock_us();
-        assert_int_equal(disks_wait(DOMID, &served, 1, 400, &err), -ETIMEDOUT);
+        assert_int_equal(wait_served(400, &err), -ETIMEDOUT);
         assert_says(err.text, "disk xvda: back end did not get ready for ");
         assert_says(err.text, bad[i].says);
         uint64_t took = fake_clock_us() - began;
@@ -555,7 +562,7 @@ static void waiting_fails(void **state)
             serve(BACKEND_GOOD);
             err = (struct error){0};
             fault_plan(all[k], n, EIO);
-            int rc = disks_wait(DOMID, &served, 1, 1000, &err);
+            int rc = wait_served(1000, &err);
             came = fault_end();
             assert_true(came || !rc);
             if (rc)
@@ -583,7 +590,7 @@ static void xenstored_dies(void **state)
         err = (struct error){0};
         fault_moment(FAULT_STORE, n, xenstored_ends);
         uint64_t began = fake_clock_us();
-        int rc = disks_wait(DOMID, &served, 1, 30000, &err);
+        int rc = wait_served(30000, &err);
         came = fault_end();
         fake_store_hang_up(false);
         assert_int_equal(rc, came ? -EPIPE : 0);

@@ -406,6 +406,22 @@ static void programs_are_not_kept(void **state)
     import_remarks_dispose(&remarks);
 }
 
+/* What is kept for xl is JSON, whatever encoding the name had. */
+static void name_is_no_utf8(void **state)
+{
+    (void)state;
+    struct error e = {0};
+    struct import_options o = {.trusted = true};
+    assert_int_equal(import_config("{\"c_info\":{\"type\":\"pv\",\"name\":\"caf\xe9\"},\"b_info\":"
+                                   "{\"max_vcpus\":2,\"avail_vcpus\":[0,1],\"max_memkb\":4096}}",
+                                   &o, &e),
+                     0);
+    json_t *config = kept_config();
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(config, "c_info"), "name")), "caf?");
+    json_decref(config);
+}
+
 static void control_characters(void **state)
 {
     (void)state;
@@ -714,6 +730,7 @@ int main(void)
         TEST_IN_DIR(scratch_forgets_the_path),
         TEST_IN_DIR(programs_are_not_kept),
         TEST_IN_DIR(control_characters),
+        TEST_IN_DIR(name_is_no_utf8),
         TEST_IN_DIR(helper_imports),
         TEST_IN_DIR(helper_asks),
         TEST_IN_DIR(from_a_pipe),

@@ -50,7 +50,7 @@ static int complete(void)
 {
     struct warm_outcome outcome;
     err = (struct error){0};
-    int rc = warm_complete(&slot, pv_images.delta, LEASE_NAME, false, &outcome, &err);
+    int rc = slot_run(&slot, pv_images.delta, LEASE_NAME, false, &outcome, &err);
     return rc ? rc : warm_leave(&slot, &err);
 }
 
@@ -164,7 +164,7 @@ static const struct spoiler {
     void (*spoil)(void);
     int code;
     const char *says;
-    bool late; /* found beside the vCPUs */
+    bool late; /* found beside the writing of pages */
 } spoilers[] = {
     {unpause, ANSWER_DOMAIN_STATE, "was unpaused by somebody", false},
     {shut_down, ANSWER_DOMAIN_STATE, "was shut down by somebody", false},
@@ -172,13 +172,13 @@ static const struct spoiler {
     {another_domain, ANSWER_DOMAIN_STATE, "was destroyed by somebody", false},
     {ask_poweroff, ANSWER_DOMAIN_STATE, "asked by somebody for \"poweroff\"", true},
     {ask_suspend, ANSWER_DOMAIN_STATE, "asked by somebody for \"suspend\"", true},
-    {file_written, ANSWER_IMAGE_BROKEN, "has been written since", false},
-    {file_grown, ANSWER_IMAGE_BROKEN, "another size", false},
-    {file_replaced, ANSWER_IMAGE_BROKEN, "another file", false},
-    {file_gone, ANSWER_IMAGE_BROKEN, "no longer there", false},
-    {block_written, ANSWER_IMAGE_BROKEN, "disk xvdb: " DISK_BLOCK " has been written", false},
-    {layer_written, ANSWER_DOMAIN_STATE, "disk xvda: its private device", false},
-    {scratch_written, ANSWER_DOMAIN_STATE, "disk xvdc: its private device", false},
+    {file_written, ANSWER_IMAGE_BROKEN, "has been written since", true},
+    {file_grown, ANSWER_IMAGE_BROKEN, "another size", true},
+    {file_replaced, ANSWER_IMAGE_BROKEN, "another file", true},
+    {file_gone, ANSWER_IMAGE_BROKEN, "no longer there", true},
+    {block_written, ANSWER_IMAGE_BROKEN, "disk xvdb: " DISK_BLOCK " has been written", true},
+    {layer_written, ANSWER_DOMAIN_STATE, "disk xvda: its private device", true},
+    {scratch_written, ANSWER_DOMAIN_STATE, "disk xvdc: its private device", true},
 };
 
 static void spoilt(const char *engine, const struct spoiler *s)
@@ -240,7 +240,8 @@ static void no_counts(void **state)
     slot_clean("no counts");
 }
 
-/* A hypervisor that cannot say is no spoilt slot: it is as warm as it was. */
+/* A hypervisor that cannot say is no spoilt slot: it is as warm as it was. (Each call after that one fails in
+ * test_warm.c.) */
 static void cannot_look(void **state)
 {
     (void)state;
@@ -250,10 +251,6 @@ static void cannot_look(void **state)
     assert_true(fault_end());
     assert_false(slot.unusable);
     assert_true(slot.target.untouched);
-    fault_plan(FAULT_KERNEL, 0, EIO);
-    assert_int_equal(complete(), -EIO);
-    assert_true(fault_end());
-    assert_false(slot.unusable);
     assert_int_equal(complete(), 0);
     assert_completed(&slot, pv_images.delta, LEASE_NAME, false, "looked");
     helper_ends();

@@ -55,7 +55,7 @@ static int live(const struct kind *k, bool turned, enum step *step, struct error
     }
     if (!rc) {
         *step = STEP_COMPLETED;
-        rc = warm_complete(&slot, turned ? im->further : im->delta, LEASE_NAME, false, &outcome, e);
+        rc = slot_run(&slot, turned ? im->further : im->delta, LEASE_NAME, false, &outcome, e);
     }
     if (!rc) {
         *step = STEP_LEFT;
@@ -95,7 +95,7 @@ static void each_life(void **state)
         if (slot_build(&slot, &r, &err))
             fail_msg("%s: %s", k->name, err.text);
         assert_warm(&slot, k->name);
-        if (warm_complete(&slot, k->images->delta, LEASE_NAME, i & 1, &outcome, &err))
+        if (slot_run(&slot, k->images->delta, LEASE_NAME, i & 1, &outcome, &err))
             fail_msg("%s: %s", k->name, err.text);
         assert_int_equal(warm_leave(&slot, &err), 0);
         assert_true(outcome.delta_pages >= 2);
@@ -114,7 +114,7 @@ static void without_delta(void **state)
         const struct warm_request r = slot_request(k->engine, k->images->base);
         struct warm_outcome outcome;
         assert_int_equal(slot_build(&slot, &r, &err), 0);
-        assert_int_equal(warm_complete(&slot, k->images->base, LEASE_NAME, false, &outcome, &err),
+        assert_int_equal(slot_run(&slot, k->images->base, LEASE_NAME, false, &outcome, &err),
                          0);
         assert_int_equal(warm_leave(&slot, &err), 0);
         assert_int_equal(outcome.delta_pages, 0);
@@ -158,7 +158,7 @@ static void consoles_served(uint32_t domid, const char *what)
 static void completes_after_all(const struct kind *k, bool by_turn, const char *what)
 {
     struct warm_outcome outcome;
-    if (warm_complete(&slot, last_image(k, by_turn), LEASE_NAME, false, &outcome, &err) ||
+    if (slot_run(&slot, last_image(k, by_turn), LEASE_NAME, false, &outcome, &err) ||
         warm_leave(&slot, &err))
         fail_msg("%s: once more: %s", what, err.text);
     assert_completed(&slot, last_image(k, by_turn), LEASE_NAME, false, what);
@@ -340,13 +340,13 @@ static void number_used_again(void **state)
     (void)state;
     const struct warm_request r = slot_request("direct", pv_images.base);
     fake_store_put("/local/domain/8/data/secret", "1");
-    fake_store_put("/local/domain/8/device/vif/0/state", "1");
-    fake_store_put("/libxl/8/device/vif/0/frontend", "1");
+    fake_store_put("/local/domain/8/device/vif/9/state", "1");
+    fake_store_put("/libxl/8/device/vif/9/frontend", "1");
     assert_int_equal(slot_build(&slot, &r, &err), 0);
     assert_int_equal(slot.target.domid, 8); /* 7 was the trial's */
     assert_node("/local/domain/8/data/secret", NULL);
-    assert_node("/local/domain/8/device/vif", NULL);
-    assert_node("/libxl/8/device/vif", NULL);
+    assert_node("/local/domain/8/device/vif/9", NULL);
+    assert_node("/libxl/8/device/vif/9", NULL);
     assert_warm(&slot, "number");
     helper_ends();
     slot_clean("number");
@@ -474,7 +474,7 @@ static void refuses_images(const struct kind *k, const struct slot_images *other
                  {"/nonexistent/x.img", -ENOENT}};
     struct warm_outcome outcome;
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
-        assert_int_equal(warm_complete(&slot, wrong[i].image, LEASE_NAME, false, &outcome, &err),
+        assert_int_equal(slot_run(&slot, wrong[i].image, LEASE_NAME, false, &outcome, &err),
                          wrong[i].code);
         assert_true(slot.target.untouched);
         assert_warm(&slot, k->name);

@@ -1,0 +1,48 @@
+/*
+ * Network interfaces of the host as ports of a bridge, by rtnetlink: no script, no process. What
+ * Xen's script vif-bridge does with `ip` and `brctl`, and two things that it does not do: ports that
+ * cannot reach one another, and ports that take frames of one MAC address alone.
+ *
+ * Calls block for as long as the kernel takes: some ten microseconds, or until another program lets go
+ * of the kernel's lock on network interfaces.
+ */
+#ifndef RESTORE_BRIDGE_PORT_H
+#define RESTORE_BRIDGE_PORT_H
+
+#include "base/error.h"
+#include "base/mac.h"
+
+#include <stdbool.h>
+
+struct bridge {
+    unsigned index; /* of the interface */
+    unsigned mtu;
+};
+
+/* -ENODEV: there is no such bridge; what there is instead is said. Needs no rights. */
+int bridge_find(const char *name, struct bridge *out, struct error *e);
+
+struct bridge_port {
+    const char *device; /* its name now */
+    const char *name;   /* the one it gets; NULL: it keeps its own */
+    struct bridge bridge;
+    unsigned mtu;
+    struct mac mac; /* of the guest behind it */
+    bool isolated;  /* no other isolated port can be reached */
+    bool filtered;  /* frames from another MAC address than `mac` are dropped */
+};
+
+/*
+ * Makes an interface a port of a bridge, and brings it up, in one batch. If it is isolated or filtered,
+ * the kernel is asked whether it has understood that: one before 5.18 knows no filter, and would pass
+ * everything in silence. -EEXIST: another interface has the name; -EOPNOTSUPP: the kernel does not
+ * know what is wanted; -ENODEV: no such device. The device then stays as the batch left it; it goes
+ * with its back end.
+ */
+int bridge_port_make(const struct bridge_port *p, struct error *e);
+
+/* A filtered port takes frames of `to` instead of `from`. */
+int bridge_port_set_mac(const char *device, const struct mac *from, const struct mac *to,
+                        struct error *e);
+
+#endif

@@ -1,0 +1,138 @@
+/*
+ * Network interfaces: see nic.h.
+ *
+ * The nodes are those of libxl (libxl__set_xenstore_nic in libxl_nic.c), so that xl network-list and
+ * xl network-detach work. netback reads "script", and fails without it, but runs none; xl runs it when
+ * it detaches the device, and /bin/true does. With hotplug-status there from the start, netback connects
+ * as soon as the guest does (Linux, drivers/net/xen-netback/xenbus.c: connect).
+ */
+#include "restore/xen/nic.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <xen/io/xenbus.h>
+
+int nic_open(struct nic *n, const struct nic_conf *conf, const struct uuid *uuid,
+             const struct nic_rules *rules, struct error *e)
+{
+    *n = (struct nic){.conf = conf, .rules = *rules};
+    n->mac = rules->mac == MAC_SAVED ? conf->mac : mac_of_uuid(rules->mac, uuid, conf->devid);
+    int rc = bridge_find(conf->bridge, &n->bridge, e);
+    n->mtu = conf->mtu ? conf->mtu : n->bridge.mtu;
+    return rc ? error_prefix(e, "vif %u: ", conf->devid) : 0;
+}
+
+static void put_mac(const struct nic *n, struct nodes *t)
+{
+    char mac[MAC_TEXT_SIZE];
+    mac_format(&n->mac, mac);
+    nodes_put(t, "mac", "%s", mac);
+}
+
+static void backend_nodes(const struct nic *n, const char *status, struct nodes *t)
+{
+    const struct nic_conf *c = n->conf;
+    nodes_put(t, "frontend-id", "%u", n->domid);
+    nodes_put(t, "online", "1");
+    nodes_put(t, "state", "%d", XenbusStateInitialising);
+    nodes_put(t, "script", "/bin/true");
+    if (c->name[0])
+        nodes_put(t, "vifname", "%s", c->name);
+    put_mac(n, t);
+    if (c->ip[0])
+        nodes_put(t, "ip", "%s", c->ip);
+    if (c->gateway[0])
+        nodes_put(t, "gatewaydev", "%s", c->gateway);
+    if (c->rate_usecs)
+        nodes_put(t, "rate", "%" PRIu64 ",%u", c->rate_bytes, c->rate_usecs);
+    if (c->mtu)
+        nodes_put(t, "mtu", "%u", c->mtu);
+    nodes_put(t, "bridge", "%s", c->bridge);
+    nodes_put(t, "handle", "%u", c->devid);
+    nodes_put(t, "type", "vif");
+    nodes_put(t, "hotplug-status", "%s", status);
+}
+
+void nic_nodes(struct nic *n, uint32_t domid, struct nodes *t)
+{
+    unsigned devid = n->conf->devid;
+    n->domid = domid;
+    snprintf(n->device, sizeof n->device, "vif%" PRIu32 ".%u", domid, devid);
+    nodes_base(t, "/libxl/%u/device/vif/%u", domid, devid);
+    nodes_put(t, "frontend", "/local/domain/%u/device/vif/%u", domid, devid);
+    nodes_put(t, "backend", "/local/domain/0/backend/vif/%u/%u", domid, devid);
+    backend_nodes(n, "", t);
+
+    nodes_base(t, "/local/domain/%u/device/vif/%u", domid, devid);
+    nodes_dir(t, "", NODE_GUEST_OWNS_SHARED);
+    nodes_put(t, "backend", "/local/domain/0/backend/vif/%u/%u", domid, devid);
+    nodes_put(t, "backend-id", "0");
+    nodes_put(t, "state", "%d", XenbusStateInitialising);
+    nodes_put(t, "handle", "%u", devid);
+    put_mac(n, t);
+    nodes_put(t, "trusted", "%d", n->conf->trusted);
+    nodes_put(t, "mtu", "%u", n->mtu);
+    nodes_dir(t, "mtu", NODE_GUEST_READS);
+
+    nodes_base(t, "/local/domain/0/backend/vif/%u/%u", domid, devid);
+    nodes_dir(t, "", NODE_GUEST_READS);
+    nodes_put(t, "frontend", "/local/domain/%u/device/vif/%u", domid, devid);
+    backend_nodes(n, "connected", t);
+}
+
+void nic_backend(const struct nic *n, struct backend *out)
+{
+    *out = (struct backend){.kind = "vif",
+                            .devid = n->conf->devid,
+                            .what = n->device,
+                            .module = "xen-netback"};
+    snprintf(out->name, sizeof out->name, "vif %u", n->conf->devid);
+    /* netback says InitWait before it makes the interface. */
+    snprintf(out->device, sizeof out->device, "/sys/class/net/%s", n->device);
+}
+
+/* netback offers as many queues as dom0 has processors, and the guest takes that node for it. */
+static int one_queue(const struct nic *n, struct xs_handle *xs, struct error *e)
+{
+    return node_put(xs, "1", e, "/local/domain/0/backend/vif/%u/%u/multi-queue-max-queues",
+                    n->domid, n->conf->devid);
+}
+
+int nic_settle(const struct nic *n, struct xs_handle *xs, struct error *e)
+{
+    const struct bridge_port port = {
+        .device = n->device,
+        .name = n->conf->name[0] ? n->conf->name : NULL,
+        .bridge = n->bridge,
+        .mtu = n->mtu,
+        .mac = n->mac,
+        .isolated = n->rules.isolated,
+        .filtered = n->rules.filtered,
+    };
+    int rc = bridge_port_make(&port, e);
+    if (rc)
+        return error_prefix(e, "vif %u, bridge %s: ", n->conf->devid, n->conf->bridge);
+    return one_queue(n, xs, e);
+}
+
+const char *nic_name(const struct nic *n)
+{
+    return n->conf->name[0] ? n->conf->name : n->device;
+}
+
+int nic_set_mac(struct nic *n, struct xs_handle *xs, const struct mac *mac, struct error *e)
+{
+    unsigned devid = n->conf->devid;
+    char text[MAC_TEXT_SIZE];
+    mac_format(mac, text);
+    int rc = node_put(xs, text, e, "/local/domain/%u/device/vif/%u/mac", n->domid, devid);
+    if (!rc)
+        rc = node_put(xs, text, e, "/local/domain/0/backend/vif/%u/%u/mac", n->domid, devid);
+    if (!rc)
+        rc = node_put(xs, text, e, "/libxl/%u/device/vif/%u/mac", n->domid, devid);
+    if (!rc && n->rules.filtered)
+        rc = bridge_port_set_mac(nic_name(n), &n->mac, mac, e);
+    if (!rc)
+        n->mac = *mac;
+    return rc;
+}

@@ -1,0 +1,53 @@
+/*
+ * A slot's network interfaces: their nodes in xenstore, and the host's end of each as a port of its
+ * bridge. No script, no process. A domain that does not run has no carrier: its ports send nothing, and
+ * nothing reaches them.
+ */
+#ifndef RESTORE_NIC_H
+#define RESTORE_NIC_H
+
+#include "base/uuid.h"
+#include "restore/formats/nic_conf.h"
+#include "restore/xen/backend.h"
+#include "restore/xen/bridge_port.h"
+#include "restore/xen/nodes.h"
+
+/* What all interfaces of a slot have in common. */
+struct nic_rules {
+    enum mac_rule mac;
+    bool isolated, filtered; /* see bridge_port.h */
+};
+
+struct nic {
+    const struct nic_conf *conf;
+    struct nic_rules rules;
+    uint32_t domid;
+    struct mac mac;
+    struct bridge bridge;
+    unsigned mtu;
+    char device[NIC_NAME_SIZE]; /* what netback calls it: vif7.0 */
+};
+
+/* Looks for its bridge and chooses its MAC. The domain need not exist yet. -ENODEV, or an error of
+ * rtnetlink. */
+int nic_open(struct nic *n, const struct nic_conf *conf, const struct uuid *uuid,
+             const struct nic_rules *rules, struct error *e);
+
+/* Adds front end, back end and libxl's mirror to the tree, for the domain. Its back end may connect as
+ * soon as the guest does. */
+void nic_nodes(struct nic *n, uint32_t domid, struct nodes *t);
+/* What is to be waited for before nic_settle: backends_wait. Borrows from n. */
+void nic_backend(const struct nic *n, struct backend *out);
+/* Makes its end a port of its bridge, and has the guest use one queue. Errors of bridge_port_make. */
+int nic_settle(const struct nic *n, struct xs_handle *xs, struct error *e);
+
+/* Its name on the host. */
+const char *nic_name(const struct nic *n);
+
+/*
+ * Gives the guest another address, before its first instruction: it is read when its front end
+ * connects. Three nodes, and the filter of its port.
+ */
+int nic_set_mac(struct nic *n, struct xs_handle *xs, const struct mac *mac, struct error *e);
+
+#endif

@@ -15,6 +15,7 @@
 #include "restore/protocol/image_made.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -159,7 +160,7 @@ static void works(void **state)
 static void disks(void **state)
 {
     struct stream_build b;
-    char spec[200];
+    char spec[PATH_MAX + 8];
     struct domconf c;
     struct error e = {0};
     (void)state;

@@ -41,6 +41,7 @@ static json_t *import_message(const struct recording *rec, const struct core *co
         .base = base,
         .disks = (json_t *)rq->disks,
         .vifs = (json_t *)rq->vifs,
+        .vif_script = *config_pool(core->config, rq->image.name).vif_script != '\0',
         .dirs = disk_dirs(core),
         .had = had_disks(core, rq),
         .disk_digests = rq->disk_digests,

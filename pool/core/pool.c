@@ -72,6 +72,7 @@ void image_configure(struct entry *im)
     p->set.mac = p->settings.mac;
     p->set.vif_isolation = p->settings.vif_isolation;
     p->set.vif_filter = p->settings.vif_filter;
+    p->set.vif_script = p->settings.vif_script;
     if (p->settings.min < before)
         p->shrink = true;
     entry_configure(im);

@@ -25,6 +25,7 @@ struct slot_set {
     uint64_t cow_max;                 /* likewise; 0: none */
     enum mac_rule mac;                /* likewise, and the two below: for its interfaces */
     bool vif_isolation, vif_filter;
+    const char *vif_script; /* the configuration's; "": none */
     struct list slots;                /* struct slot.in_set, oldest first: those that no lease has
                                          for good; the others may be many */
     struct list warm;                 /* struct slot.in_warm: of the image's present version,

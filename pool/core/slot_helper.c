@@ -300,6 +300,7 @@ static bool build_tell(struct slot *s)
         .mac = mac_rule_name(s->set->mac),
         .vif_isolation = s->set->vif_isolation,
         .vif_filter = s->set->vif_filter,
+        .vif_script = s->set->vif_script,
     };
     return tell_or_fail(s, &slot_build_op_shape, &m);
 }

@@ -119,6 +119,17 @@ static int parse_path(const char *text, uint64_t *out)
     return text[0] == '/' ? 0 : -1;
 }
 
+static int parse_text(const char *text, uint64_t *out)
+{
+    *out = strlen(text);
+    return 0;
+}
+
+static int parse_file(const char *text, uint64_t *out)
+{
+    return *text ? parse_path(text, out) : parse_text(text, out);
+}
+
 /* Each an absolute path without a step up. */
 static int parse_dirs(const char *text, uint64_t *out)
 {
@@ -129,12 +140,6 @@ static int parse_dirs(const char *text, uint64_t *out)
         if (*at != '/' || memmem(at, n, "/../", 4) || (n > 2 && !memcmp(at + n - 3, "/..", 3)))
             return -1;
     }
-    return 0;
-}
-
-static int parse_text(const char *text, uint64_t *out)
-{
-    *out = strlen(text);
     return 0;
 }
 
@@ -184,6 +189,7 @@ static const struct {
 } types[] = {
     [KEY_TYPE_TEXT] = {parse_text, "a text"},
     [KEY_TYPE_PATH] = {parse_path, "an absolute path"},
+    [KEY_TYPE_FILE] = {parse_file, "an absolute path, or empty"},
     [KEY_TYPE_DIRS] = {parse_dirs, "a list of absolute paths such as /srv/disks:/dev/vg0"},
     [KEY_TYPE_NUMBER] = {parse_number, "a number"},
     [KEY_TYPE_DURATION] = {duration_parse_ms, "a duration such as 500ms, 10s, 5m or 2h"},
@@ -231,7 +237,8 @@ static int value_parse(struct value *v, enum config_key key, const char *text, c
         format_bound(k->type, k->min, low, sizeof low);
         format_bound(k->type, k->max, high, sizeof high);
         bool length =
-            k->type == KEY_TYPE_PATH || k->type == KEY_TYPE_DIRS || k->type == KEY_TYPE_TEXT;
+            k->type == KEY_TYPE_PATH || k->type == KEY_TYPE_DIRS || k->type == KEY_TYPE_TEXT ||
+            k->type == KEY_TYPE_FILE;
         return error_set(e, ANSWER_BAD_VALUE, "%s: %s\"%s\" is outside %s to %s%s", k->name,
                          length ? "the length of " : "", text, low, high,
                          length ? " characters" : "");
@@ -318,6 +325,7 @@ struct pool_settings config_pool(const struct config *c, const char *image)
         .mac = (enum mac_rule)pick(c, im, KEY_MAC)->number,
         .vif_isolation = pick(c, im, KEY_VIF_ISOLATION)->number,
         .vif_filter = pick(c, im, KEY_VIF_FILTER)->number,
+        .vif_script = pick(c, im, KEY_VIF_SCRIPT)->text,
     };
 }
 

@@ -25,6 +25,7 @@
 enum key_type {
     KEY_TYPE_TEXT,
     KEY_TYPE_PATH, /* absolute */
+    KEY_TYPE_FILE, /* likewise, or empty */
     KEY_TYPE_DIRS, /* absolute paths, with colons between them; empty: none */
     KEY_TYPE_NUMBER,
     KEY_TYPE_DURATION, /* number: milliseconds */
@@ -119,6 +120,10 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
     X(VIF_FILTER, POOL, "vif_filter", SWITCH, "on", 0, 0, true,                                    \
       "on: a bridge drops what a guest sends with another MAC address than its interface has; "    \
       "needs Linux 5.18 in dom0; off: it does not")                                                \
+    X(VIF_SCRIPT, POOL, "vif_script", FILE, "", 0, 200, true,                                      \
+      "script with the interface of Xen's hotplug scripts that makes the host's end of network "   \
+      "interfaces, as root, when a slot is built and after its end; empty: dompool puts them into " \
+      "their bridge itself")                                                                       \
     X(RETRIES, POOL, "retries", NUMBER, "2", 0, 100, true,                                         \
       "further slots to try if one fails to complete")                                             \
     X(EXPECT_MAX, POOL, "expect_max", SIZE, "256M", 0, INT64_MAX, true,                            \
@@ -181,6 +186,7 @@ struct pool_settings {
     const char *engine; /* the config's */
     enum mac_rule mac;
     bool vif_isolation, vif_filter;
+    const char *vif_script; /* the config's; "": none */
 };
 
 /* All mistakes, each "FILE:LINE: text". */

@@ -190,7 +190,8 @@ int nic_conf_check_script(const struct nic_conf *n, struct error *e)
         return 0;
     return error_set(e, ANSWER_IMAGE_REFUSED,
                      "vif %u: script %s: only what %s does is supported; to put the interface into "
-                     "a bridge instead, say --vif %u=BRIDGE",
+                     "a bridge instead, say --vif %u=BRIDGE; to have a script make the port, set "
+                     "vif_script in dompool.conf",
                      n->devid, n->script, NIC_SCRIPT, n->devid);
 }
 

@@ -17,6 +17,7 @@
 #define NIC_IP_SIZE 200u      /* text of the addresses of one interface */
 #define NIC_BRIDGE "xenbr0"   /* libxl's default */
 #define NIC_SCRIPT "vif-bridge"
+#define NIC_NO_SCRIPT "/bin/true" /* in the nodes of interfaces that no script has made */
 #define NIC_MTU_DEFAULT 1500u /* libxl's; then the bridge's counts */
 
 struct nic_conf {

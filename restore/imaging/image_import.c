@@ -435,7 +435,7 @@ static int vifs_place(struct import *im, struct error *e)
     int rc = 0;
     for (size_t i = 0; i < o->n_vifs && !rc; i++)
         rc = domconf_set_vif(&im->conf, o->vifs[i].devid, o->vifs[i].bridge, e);
-    for (unsigned i = 0; i < im->conf.n_nics && !rc; i++)
+    for (unsigned i = 0; i < im->conf.n_nics && !rc && !o->vif_script; i++)
         rc = nic_conf_check_script(&im->conf.nics[i], e);
     return rc;
 }

@@ -164,7 +164,7 @@ static int bridges_check(const struct made *m, struct error *e)
 {
     struct bridge bridge;
     int rc = 0;
-    for (unsigned i = 0; i < m->is.n_nics && !rc; i++) {
+    for (unsigned i = 0; i < m->is.n_nics && !rc && !m->options->vif_script; i++) {
         rc = bridge_find(m->is.nics[i].bridge, &bridge, e);
         if (rc == -ENODEV)
             rc = error_set(e, ANSWER_IMAGE_REFUSED,

@@ -71,6 +71,7 @@ static int run_import(struct works *w, json_t *request, json_t **result, struct 
     o.image_path = m.image;
     o.base_path = m.base;
     o.disk_digests = m.disk_digests;
+    o.vif_script = m.vif_script;
     o.consent = (struct consent){.dirs = m.dirs, .had = m.had};
     rc = disks_parse(m.disks, disks, &o.n_disks, e);
     if (!rc)

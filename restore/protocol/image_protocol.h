@@ -34,6 +34,8 @@
     X(S, TEXT, OPTIONAL, base)                                                                     \
     X(S, MAP, OPTIONAL, disks) /* {"xvda": "ro:/dev/x"} */                                         \
     X(S, MAP, OPTIONAL, vifs)  /* {"0": "xenbr1"}: bridges */                                      \
+    /* vif_script: slots' ports are made by one, whatever script or bridge is in the file */       \
+    X(S, FLAG, OPTIONAL, vif_script)                                                               \
     /* dirs, had: what the save file may have besides, see restore/formats/consent.h */            \
     X(S, LIST, OPTIONAL, dirs)                                                                     \
     X(S, MAP, OPTIONAL, had)                                                                       \

@@ -48,7 +48,8 @@
     X(S, NUMBER, OPTIONAL, memory_reserve_kib)    /* of the host, to be left free */               \
     X(S, TEXT, OPTIONAL, mac) /* rule for its interfaces' addresses: see base/mac.h */              \
     X(S, FLAG, OPTIONAL, vif_isolation)                                                            \
-    X(S, FLAG, OPTIONAL, vif_filter)
+    X(S, FLAG, OPTIONAL, vif_filter)                                                               \
+    X(S, TEXT, OPTIONAL, vif_script)
 #define SLOT_TURN(X, S) X(S, TEXT, NEEDED, image) /* path */
 #define SLOT_EXPECT(X, S) X(S, LIST, NEEDED, images) /* paths, EXPECTED_MAX at most */
 #define SLOT_COMPLETE(X, S)                                                                        \

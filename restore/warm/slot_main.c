@@ -116,7 +116,7 @@ static int build(struct helper *h, const json_t *request, struct error *e)
         .cow_dir = m.cow_dir,
         .cow_max = (uint64_t)m.cow_max_bytes,
         .memory_reserve_kib = (uint64_t)m.memory_reserve_kib,
-        .nics = {mac, m.vif_isolation, m.vif_filter},
+        .nics = {mac, m.vif_isolation, m.vif_filter, m.vif_script},
     };
     background_group(true);
     int rc = warm_build(&h->warm, &r, send_created, NULL, e);

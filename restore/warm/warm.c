@@ -88,8 +88,12 @@ static int open_disks(struct warm *w, const struct warm_request *r, struct error
 /* Before there is a domain: a bridge that is missing costs nothing. */
 static int open_nics(struct warm *w, const struct warm_request *r, struct error *e)
 {
+    struct nic_rules rules = r->nics;
+    if (rules.script && !format_fits(w->vif_script, sizeof w->vif_script, "%s", rules.script))
+        return error_set(e, -EINVAL, "slot %s: vif_script is too long", r->slot);
+    rules.script = rules.script ? w->vif_script : NULL;
     for (unsigned i = 0; i < w->target.conf.n_nics; i++) {
-        int rc = nic_open(&w->nics[i], &w->target.conf.nics[i], &w->id, &r->nics, e);
+        int rc = nic_open(&w->nics[i], &w->target.conf.nics[i], &w->id, &rules, e);
         if (rc)
             return rc;
         w->n_nics++;

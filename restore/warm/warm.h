@@ -37,6 +37,8 @@ struct warm {
     size_t n_disks;
     struct nic nics[NIC_INDEX_MAX + 1];
     size_t n_nics;
+    char vif_script[256]; /* "": none */
+    struct asked asked;
     const struct engine *engine;
     struct prefetcher prefetcher;
     struct task task; /* what xenstored is asked meanwhile: nodes, name, console */

@@ -15,6 +15,7 @@
 #include "restore/xen/backend.h"
 #include "restore/xen/domain_nodes.h"
 #include "restore/xen/loop.h"
+#include "restore/xen/nic.h"
 #include "restore/xen/nodes.h"
 #include "restore/xen/snapshot.h"
 #include "restore/xen/userdata.h"
@@ -253,6 +254,7 @@ static int end_domain(struct host *h, uint32_t domid, const struct uuid *uuid, u
 static int remove_traces(struct host *h, uint32_t domid, const char *uuid, struct error *e)
 {
     int rc = detach_loops(h, domid, e);
+    nics_end(h->xen.xs, domid);
     if (!rc)
         rc = userdata_remove(domid, uuid, e);
     return rc ? rc : domain_remove_nodes(&h->xen, domid, uuid, e);

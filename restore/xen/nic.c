@@ -4,20 +4,30 @@
  * The nodes are those of libxl (libxl__set_xenstore_nic in libxl_nic.c), so that xl network-list and
  * xl network-detach work. netback reads "script", and fails without it, but runs none; xl runs it when
  * it detaches the device, and /bin/true does. With hotplug-status there from the start, netback connects
- * as soon as the guest does (Linux, drivers/net/xen-netback/xenbus.c: connect).
+ * as soon as the guest does (Linux, drivers/net/xen-netback/xenbus.c: connect). A script of the
+ * administrator's writes it itself, when the port is made.
  */
 #include "restore/xen/nic.h"
 
+#include "base/log.h"
+#include "base/units.h"
+#include "restore/xen/hotplug.h"
+
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <xen/io/xenbus.h>
+
+#define SCRIPT_TIMEOUT_MS 20000u
 
 int nic_open(struct nic *n, const struct nic_conf *conf, const struct uuid *uuid,
              const struct nic_rules *rules, struct error *e)
 {
     *n = (struct nic){.conf = conf, .rules = *rules};
     n->mac = rules->mac == MAC_SAVED ? conf->mac : mac_of_uuid(rules->mac, uuid, conf->devid);
-    int rc = bridge_find(conf->bridge, &n->bridge, e);
+    n->bridge.mtu = NIC_MTU_DEFAULT; /* a script may change it */
+    int rc = rules->script ? 0 : bridge_find(conf->bridge, &n->bridge, e);
     n->mtu = conf->mtu ? conf->mtu : n->bridge.mtu;
     return rc ? error_prefix(e, "vif %u: ", conf->devid) : 0;
 }
@@ -35,7 +45,7 @@ static void backend_nodes(const struct nic *n, const char *status, struct nodes 
     nodes_put(t, "frontend-id", "%u", n->domid);
     nodes_put(t, "online", "1");
     nodes_put(t, "state", "%d", XenbusStateInitialising);
-    nodes_put(t, "script", "/bin/true");
+    nodes_put(t, "script", "%s", n->rules.script ? n->rules.script : NIC_NO_SCRIPT);
     if (c->name[0])
         nodes_put(t, "vifname", "%s", c->name);
     put_mac(n, t);
@@ -77,7 +87,7 @@ void nic_nodes(struct nic *n, uint32_t domid, struct nodes *t)
     nodes_base(t, "/local/domain/0/backend/vif/%u/%u", domid, devid);
     nodes_dir(t, "", NODE_GUEST_READS);
     nodes_put(t, "frontend", "/local/domain/%u/device/vif/%u", domid, devid);
-    backend_nodes(n, "connected", t);
+    backend_nodes(n, n->rules.script ? "" : "connected", t);
 }
 
 void nic_backend(const struct nic *n, struct backend *out)
@@ -98,7 +108,7 @@ static int one_queue(const struct nic *n, struct xs_handle *xs, struct error *e)
                     n->domid, n->conf->devid);
 }
 
-int nic_settle(const struct nic *n, struct xs_handle *xs, struct error *e)
+static int port_make(const struct nic *n, struct error *e)
 {
     const struct bridge_port port = {
         .device = n->device,
@@ -110,9 +120,14 @@ int nic_settle(const struct nic *n, struct xs_handle *xs, struct error *e)
         .filtered = n->rules.filtered,
     };
     int rc = bridge_port_make(&port, e);
-    if (rc)
-        return error_prefix(e, "vif %u, bridge %s: ", n->conf->devid, n->conf->bridge);
-    return one_queue(n, xs, e);
+    return rc ? error_prefix(e, "vif %u, bridge %s: ", n->conf->devid, n->conf->bridge) : 0;
+}
+
+int nic_settle(const struct nic *n, struct xs_handle *xs, struct error *e)
+{
+    const struct hotplug h = {n->rules.script, n->domid, n->conf->devid};
+    int rc = h.script ? hotplug_online(xs, &h, SCRIPT_TIMEOUT_MS, e) : port_make(n, e);
+    return rc ? rc : one_queue(n, xs, e);
 }
 
 const char *nic_name(const struct nic *n)
@@ -130,9 +145,34 @@ int nic_set_mac(struct nic *n, struct xs_handle *xs, const struct mac *mac, stru
         rc = node_put(xs, text, e, "/local/domain/0/backend/vif/%u/%u/mac", n->domid, devid);
     if (!rc)
         rc = node_put(xs, text, e, "/libxl/%u/device/vif/%u/mac", n->domid, devid);
-    if (!rc && n->rules.filtered)
+    if (!rc && n->rules.filtered && !n->rules.script)
         rc = bridge_port_set_mac(nic_name(n), &n->mac, mac, e);
     if (!rc)
         n->mac = *mac;
     return rc;
+}
+
+static void script_end(struct xs_handle *xs, uint32_t domid, const char *number)
+{
+    uint64_t devid;
+    struct error e;
+    char *script = node_get(xs, "/libxl/%u/device/vif/%s/script", domid, number);
+    if (script && script[0] == '/' && strcmp(script, NIC_NO_SCRIPT) != 0 &&
+        !number_parse(number, 0, UINT32_MAX, &devid)) {
+        const struct hotplug h = {script, domid, (uint32_t)devid};
+        if (hotplug_offline(&h, SCRIPT_TIMEOUT_MS, &e))
+            log_warning("domain %u: %s", domid, e.text);
+    }
+    free(script);
+}
+
+void nics_end(struct xs_handle *xs, uint32_t domid)
+{
+    char path[64];
+    unsigned n = 0;
+    snprintf(path, sizeof path, "/libxl/%u/device/vif", domid);
+    char **numbers = xs_directory(xs, XBT_NULL, path, &n);
+    for (unsigned i = 0; numbers && i < n; i++)
+        script_end(xs, domid, numbers[i]);
+    free(numbers);
 }

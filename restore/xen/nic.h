@@ -16,6 +16,7 @@
 struct nic_rules {
     enum mac_rule mac;
     bool isolated, filtered; /* see bridge_port.h */
+    const char *script; /* makes the ports instead of dompool (hotplug.h); NULL: none. Borrowed */
 };
 
 struct nic {
@@ -38,7 +39,8 @@ int nic_open(struct nic *n, const struct nic_conf *conf, const struct uuid *uuid
 void nic_nodes(struct nic *n, uint32_t domid, struct nodes *t);
 /* What is to be waited for before nic_settle: backends_wait. Borrows from n. */
 void nic_backend(const struct nic *n, struct backend *out);
-/* Makes its end a port of its bridge, and has the guest use one queue. Errors of bridge_port_make. */
+/* Makes its end a port of its bridge, or has the script do that, and has the guest use one queue. Errors
+ * of bridge_port_make and hotplug_online. */
 int nic_settle(const struct nic *n, struct xs_handle *xs, struct error *e);
 
 /* Its name on the host. */
@@ -49,5 +51,12 @@ const char *nic_name(const struct nic *n);
  * connects. Three nodes, and the filter of its port.
  */
 int nic_set_mac(struct nic *n, struct xs_handle *xs, const struct mac *mac, struct error *e);
+
+/*
+ * After a domain's end, while its nodes are there: what a script has made, it takes away. That may be
+ * one of ours, or of xl's, for an interface that xl has attached or restored. A failure is logged.
+ * Blocking, for as long as scripts take.
+ */
+void nics_end(struct xs_handle *xs, uint32_t domid);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "base/uuid.h"
 #include "restore/xen/domain_nodes.h"
+#include "restore/xen/nic.h"
 #include "restore/xen/nodes.h"
 #include "restore/xen/snapshot.h"
 #include "restore/xen/userdata.h"
@@ -93,6 +94,7 @@ static int sweep_domid(struct host *h, const struct sweep *w, uint32_t domid, st
         rc = userdata_remove(domid, uuid, e);
     if (rc)
         return rc;
+    nics_end(h->xen.xs, domid);
     bool moved = uuid_alive(w->alive, w->n_alive, uuid); /* restored under a new domid */
     rc = domain_remove_nodes(&h->xen, domid, moved ? NULL : uuid, e);
     *w->removed += !rc;

@@ -208,6 +208,8 @@ static void build(struct helper *h, const json_t *message)
     MUST(!mac_rule_parse(get(message, "mac"), &h->mac_rule));
     s->vif_isolation = json_is_true(json_object_get(message, "vif_isolation"));
     s->vif_filter = json_is_true(json_object_get(message, "vif_filter"));
+    format_fits(s->vif_script, sizeof s->vif_script, "%s",
+                maybe(message, "vif_script") ? maybe(message, "vif_script") : "");
     s->cow_max = json_integer_value(json_object_get(message, "cow_max_bytes"));
     sim_at(s, 1000, build_start, h);
 }

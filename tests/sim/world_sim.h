@@ -120,6 +120,7 @@ struct sim {
     unsigned turned;    /* slots that were turned into another version */
     int64_t cow_max;    /* of the slot that was built last, in bytes */
     bool vif_isolation, vif_filter; /* likewise */
+    char vif_script[64];            /* likewise */
     unsigned nics;      /* interfaces of each image */
     unsigned missed;    /* files that were gone when an image helper came to read them */
     unsigned stranded;  /* domains that a killed capture has left suspended */

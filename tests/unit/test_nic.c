@@ -101,7 +101,7 @@ static void chosen_without_interface(void **state)
 static void no_bridge(void **state)
 {
     struct nic_conf conf = {.bridge = "br7", .mac = {{2}}};
-    const struct nic_rules rules = {MAC_SAVED, true, true};
+    const struct nic_rules rules = {.mac = MAC_SAVED};
     const struct uuid uuid = {{0}};
     struct nic n;
     (void)state;

@@ -3,6 +3,7 @@
  */
 #include "restore/warm/warm.h"
 
+#include "base/log.h"
 #include "base/page.h"
 #include "base/text.h"
 #include "base/uuid.h"
@@ -16,6 +17,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <semaphore.h>
 #include <stdlib.h>
 
 /* Xen's own needs for a domain besides its pages and paging pool: vCPUs, grant tables. */
@@ -206,6 +208,7 @@ int warm_build(struct warm *w, const struct warm_request *r,
     TRACE_STEP(trace, "backends", settle_devices(w, e));
     if (w->engine->introduces_early)
         TRACE_STEP(trace, "introduce", introduce(w, w->name, e));
+    TRACE_STEP(trace, "watch", asked_watch(&w->asked, w->target.domid, e));
     return 0;
 }
 
@@ -266,33 +269,6 @@ static int check_domain(struct warm *w, struct error *e)
 }
 
 /*
- * A task beside the pages: its disks are what they were, and nobody has asked the domain to go as soon
- * as it runs. A slot of which that is not so is destroyed, whatever has been written to it.
- */
-static int check_rest(void *data, struct error *e)
-{
-    struct warm *w = data;
-    int rc = 0;
-    for (size_t i = 0; i < w->n_disks && !rc; i++)
-        rc = disk_check(&w->disks[i], e);
-    return rc ? rc : domain_check_unasked(&w->target.xen, w->target.domid, e);
-}
-
-/* Ends it. A failure of the slot's counts more than one of the pages, *rc with *e. */
-static void take_rest(struct warm *w, int *rc, struct error *e)
-{
-    struct error of_rest;
-    int rest = task_end(&w->task, &of_rest);
-    w->unusable = rest > 0;
-    if (!rest || (rest < 0 && *rc))
-        return;
-    *rc = rest;
-    if (e)
-        *e = of_rest;
-    w->target.trace.step = "look";
-}
-
-/*
  * Gives the base itself if path is the base's, else an image that w->prefetcher holds from now on.
  * Opening an image checks its whole table, and an allocation should not pay for that. Closing one
  * undoes its mappings, and nobody should wait for that.
@@ -316,56 +292,70 @@ static int unpause(struct warm *w, bool paused, struct error *e)
     return 0;
 }
 
-struct naming {
+/* Of one completion: what its task does beside the pages and the vCPUs. */
+struct beside {
     struct warm *warm;
     const struct warm_wish *wish;
+    sem_t name_may_go; /* posted once, at the latest when the pages are written */
+    bool no_name;      /* then: there will be none */
 };
 
-static int set_mac(struct warm *w, const struct mac *mac, struct error *e)
+/* Its disks are what they were, and nobody has asked the domain to go as soon as it runs. A slot of
+ * which that is not so is destroyed, whatever has been written to it. */
+static int check_rest(struct warm *w, struct error *e)
 {
-    return mac ? nic_set_mac(&w->nics[0], w->target.xen.xs, mac, e) : 0;
+    int rc = 0;
+    for (size_t i = 0; i < w->n_disks && !rc; i++)
+        rc = disk_check(&w->disks[i], e);
+    return rc ? rc : asked_check(&w->asked, e);
 }
 
-static int write_name(void *data, struct error *e)
+static int write_name(struct warm *w, const struct warm_wish *wish, struct error *e)
 {
-    const struct naming *n = data;
-    struct warm *w = n->warm;
-    int rc = set_mac(w, n->wish->mac, e);
-    return rc ? rc : domain_rename(&w->target.xen, w->target.domid, n->wish->name, e);
+    int rc = wish->mac ? nic_set_mac(&w->nics[0], w->target.xen.xs, wish->mac, e) : 0;
+    return rc ? rc : domain_rename(&w->target.xen, w->target.domid, wish->name, e);
 }
 
-/*
- * The name is written while the hypervisor works for one thread. It is not written earlier, while
- * several threads write pages: xenstored would take one of their processors. It takes longer the
- * more domains there are, since it checks all watches.
- */
-static int finish_and_name(struct warm *w, const struct image *im, const struct warm_wish *wish,
-                           struct error *e)
+/* A task. The checks begin with the completion. */
+static int check_and_name(void *data, struct error *e)
 {
-    struct naming naming = {w, wish};
-    struct error of_name;
-    task_begin(&w->task, write_name, &naming);
-    int rc = w->engine->finish(&w->target, im, e);
-    int name_rc = task_end(&w->task, &of_name);
-    if (rc)
-        return rc;
-    w->target.trace.step = "name";
-    if (name_rc)
-        *e = of_name;
-    trace_stage_end(&w->target.trace, "name");
-    return name_rc;
+    struct beside *b = data;
+    int rc = check_rest(b->warm, e);
+    while (sem_wait(&b->name_may_go) && errno == EINTR)
+        ;
+    return rc || b->no_name ? rc : write_name(b->warm, b->wish, e);
 }
 
-static int finish_then_introduce(struct warm *w, const struct image *im,
-                                 const struct warm_wish *wish, struct error *e)
+/* Ends the task. A failure of the slot's counts more than one of the pages, *rc with *e. */
+static void beside_end(struct beside *b, int *rc, struct error *e)
 {
-    struct trace *trace = &w->target.trace;
-    int rc = w->engine->finish(&w->target, im, e);
-    if (!rc)
-        rc = set_mac(w, wish->mac, e);
-    if (!rc)
-        TRACE_STEP(trace, "introduce", introduce(w, wish->name, e));
-    return rc;
+    struct warm *w = b->warm;
+    struct error of_task;
+    int task_rc = task_end(&w->task, &of_task);
+    w->unusable = task_rc > 0;
+    if (!task_rc || (task_rc < 0 && *rc))
+        return;
+    *rc = task_rc;
+    if (e)
+        *e = of_task;
+    w->target.trace.step = w->unusable ? "look" : "name";
+}
+
+/* The slot is to be as it was: nothing of it has been changed but, maybe, its name. */
+static void name_undo(struct warm *w, const struct warm_wish *wish, const struct mac *own)
+{
+    const struct warm_wish former = {.name = w->name, .mac = wish->mac ? own : NULL};
+    struct error e;
+    if (write_name(w, &former, &e)) {
+        log_warning("%s", e.text);
+        w->target.untouched = false;
+    }
+}
+
+static int introduce_at_last(struct warm *w, const struct warm_wish *wish, struct error *e)
+{
+    int rc = wish->mac ? nic_set_mac(&w->nics[0], w->target.xen.xs, wish->mac, e) : 0;
+    return rc ? rc : introduce(w, wish->name, e);
 }
 
 /* A task that nobody waits for: xenconsoled then has much to do, and the guest has begun to run. */
@@ -387,19 +377,48 @@ static int keep_mac(void *data, struct error *e)
     return console_rc ? console_rc : rc;
 }
 
+/*
+ * The pages, then the vCPUs; and the task beside them. The name is not written while several threads
+ * write pages: xenstored would take one of their processors, for longer the more domains there are,
+ * since it checks all watches. Without a delta there are no such threads.
+ */
+static int fill(struct warm *w, const struct image *im, struct beside *b,
+                struct warm_outcome *outcome, struct error *e)
+{
+    bool at_once = im == w->target.base;
+    b->no_name = !w->engine->introduces_early;
+    task_begin(&w->task, check_and_name, b);
+    if (at_once)
+        sem_post(&b->name_may_go);
+    w->target.trace.step = "memory"; /* the engine ends its stages itself */
+    int rc = w->engine->write(&w->target, im, &outcome->delta_pages, e);
+    if (!at_once) {
+        b->no_name |= rc != 0;
+        sem_post(&b->name_may_go);
+    }
+    if (!rc)
+        rc = w->engine->finish(&w->target, im, e);
+    beside_end(b, &rc, e);
+    return rc;
+}
+
 static int complete_into(struct warm *w, const struct image *im, const struct warm_wish *wish,
                          struct warm_outcome *outcome, struct error *e)
 {
     struct trace *trace = &w->target.trace;
-    task_begin(&w->task, check_rest, w);
-    trace->step = "memory"; /* the engine ends its stages itself */
-    int rc = w->engine->write(&w->target, im, &outcome->delta_pages, e);
-    take_rest(w, &rc, e);
-    if (!rc)
-        rc = w->engine->introduces_early ? finish_and_name(w, im, wish, e)
-                                         : finish_then_introduce(w, im, wish, e);
+    struct beside b = {.warm = w, .wish = wish};
+    const struct mac own = w->nics[0].mac;
+    if (sem_init(&b.name_may_go, 0, 0))
+        return error_errno(e, errno, "domain %u: a semaphore", w->target.domid);
+    int rc = fill(w, im, &b, outcome, e);
+    sem_destroy(&b.name_may_go);
+    if (rc && w->target.untouched && !w->unusable && !b.no_name)
+        name_undo(w, wish, &own);
     if (rc)
         return rc;
+    trace_stage_end(trace, "name");
+    if (!w->engine->introduces_early)
+        TRACE_STEP(trace, "introduce", introduce_at_last(w, wish, e));
     TRACE_STEP(trace, "unpause", unpause(w, wish->paused, e));
     if (wish->mac)
         task_begin(&w->task, keep_mac, w);
@@ -442,6 +461,7 @@ void warm_dispose(struct warm *w)
     for (size_t i = 0; i < w->n_disks; i++)
         disk_dispose(&w->disks[i]);
     free(w->disks);
+    asked_close(&w->asked);
     prefetcher_dispose(&w->prefetcher);
     domconf_dispose(&w->target.conf);
     image_close(w->target.base);

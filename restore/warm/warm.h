@@ -14,6 +14,7 @@
 #include "base/uuid.h"
 #include "restore/engine/engine.h"
 #include "restore/warm/prefetcher.h"
+#include "restore/xen/asked.h"
 #include "restore/xen/disk.h"
 #include "restore/xen/nic.h"
 
@@ -81,8 +82,8 @@ struct warm_wish {
  * If w->unusable, it is not the image's fault: the domain or its disks are no longer what was built.
  * Somebody has unpaused, destroyed, shut down or saved the domain, or asked for that
  * (ANSWER_DOMAIN_STATE), or a disk of the image has changed (ANSWER_IMAGE_BROKEN). That is looked at
- * here, since nothing tells of it and only now does it count: by one hypercall at the start, and by
- * one request to xenstored and one or two system calls for each disk beside the writing of pages.
+ * here, since only now does it count: by one hypercall at the start, and by one or two system calls
+ * for each disk beside the writing of pages. xenstored has told by itself.
  */
 int warm_complete(struct warm *w, const struct warm_wish *wish, struct warm_outcome *outcome,
                   struct error *e);

@@ -165,24 +165,6 @@ int domain_rename(struct xen *x, uint32_t domid, const char *name, struct error 
     return node_put(x->xs, name, e, "/local/domain/%u/name", domid);
 }
 
-int domain_check_unasked(struct xen *x, uint32_t domid, struct error *e)
-{
-    char *asked = node_get(x->xs, "/local/domain/%u/control/shutdown", domid);
-    if (!asked)
-        return errno == ENOENT
-                   ? 0
-                   : error_errno(e, errno, "read xenstore node /local/domain/%u/control/shutdown",
-                                 domid);
-    int rc = 0;
-    if (asked[0])
-        rc = error_set(e, ANSWER_DOMAIN_STATE,
-                       "domain %u was asked by somebody for \"%.20s\" while it was warm, and would "
-                       "obey as soon as it runs; leave the domains of slots to dompool",
-                       domid, asked);
-    free(asked);
-    return rc;
-}
-
 int domain_serve_console(struct xen *x, uint32_t domid, struct error *e)
 {
     return node_put(x->xs, CONSOLE_SERVED, e, "/local/domain/%u/console/type", domid);

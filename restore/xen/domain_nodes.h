@@ -33,10 +33,6 @@ void domain_nodes_add(const struct domain_identity *d, const struct domconf *c, 
 int domain_introduce(struct xen *x, const struct domain_identity *d, uint64_t store_gfn,
                      uint64_t console_gfn, struct error *e);
 
-/* Whether nobody has asked a domain that waits to shut down or to suspend: it would obey as soon as
- * it runs. One request to xenstored. ANSWER_DOMAIN_STATE, or an I/O error. */
-int domain_check_unasked(struct xen *x, uint32_t domid, struct error *e);
-
 /* Gives a domain that waits its name. Creates no node. */
 int domain_rename(struct xen *x, uint32_t domid, const char *name, struct error *e);
 /* Then gives its console to xenconsoled, whose log carries the name. Creates no node. xenconsoled

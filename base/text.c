@@ -65,8 +65,8 @@ size_t text_repair(char *text, size_t len, char in_place)
     size_t repaired = 0;
     for (size_t i = 0, step; i < len; i += step) {
         size_t n = character_bytes((unsigned char)text[i]);
-        bool good = n && n <= len - i && character_there(text + i, n) == n &&
-                    character_valid(text + i, n);
+        bool good =
+            n && n <= len - i && character_there(text + i, n) == n && character_valid(text + i, n);
         step = good ? n : 1;
         repaired += !good;
         if (!good)

@@ -221,9 +221,8 @@ static json_t *make_parameters(const struct invocation *inv)
     if (!disks)
         return NULL;
     const char *base = option_text(inv, "base");
-    json_t *parameters =
-        must(json_pack("{s:s, s:o, s:o*, s:s*}", "name", inv->args[0], "disks", disks, "vifs",
-                       parse_vifs(inv), "base", base));
+    json_t *parameters = must(json_pack("{s:s, s:o, s:o*, s:s*}", "name", inv->args[0], "disks",
+                                        disks, "vifs", parse_vifs(inv), "base", base));
     flag_pass(inv, "replace", parameters, "replace");
     flag_pass(inv, "disk-digests", parameters, "disk_digests");
     return parameters;

@@ -41,7 +41,7 @@
     X(SLOT_PUT, "INSERT INTO slot VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) "           \
                 "ON CONFLICT(id) DO UPDATE SET state = excluded.state, engine = excluded.engine, " \
                 "domid = excluded.domid, name = excluded.name, since_ms = excluded.since_ms, "     \
-                "reason = excluded.reason, macs = excluded.macs")                                                        \
+                "reason = excluded.reason, macs = excluded.macs")                                  \
     X(SLOT_DELETE, "DELETE FROM slot WHERE id = ?1")                                               \
     X(LEASE_ALL, "SELECT id, slot, image, owner_uid, name, created_ms, expires_ms, hold, paused, " \
                  "meta FROM lease WHERE ended_ms IS NULL ORDER BY id")                             \

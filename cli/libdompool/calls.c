@@ -47,8 +47,8 @@ static json_t *allocate_parameters(const struct dompool_allocate_options *o)
     json_t *p = json_object();
     if (p && put_text(p, "image", o->image) && put_text(p, "name", o->name) &&
         put_ms(p, "ttl_ms", o->ttl_ms) && put_ms(p, "wait_ms", o->wait_ms) &&
-        put_true(p, "hold", o->hold) && put_true(p, "paused", o->paused) && put_text(p, "mac", allocate_mac(o)) &&
-        put_meta(p, o))
+        put_true(p, "hold", o->hold) && put_true(p, "paused", o->paused) &&
+        put_text(p, "mac", allocate_mac(o)) && put_meta(p, o))
         return p;
     json_decref(p);
     return NULL;

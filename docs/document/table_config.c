@@ -28,7 +28,8 @@ static const struct {
     [KEY_TYPE_SIZE] = {"size", true},     [KEY_TYPE_MODE] = {"mode", true},
     [KEY_TYPE_DIRS] = {"paths", false},   [KEY_TYPE_PREFIX] = {"prefix", false},
     [KEY_TYPE_LEVEL] = {"level", false},  [KEY_TYPE_ENGINE] = {"engine", false},
-    [KEY_TYPE_FILE] = {"path", false},   [KEY_TYPE_SWITCH] = {"on|off", false}, [KEY_TYPE_MAC] = {"rule", false},
+    [KEY_TYPE_FILE] = {"path", false},    [KEY_TYPE_SWITCH] = {"on|off", false},
+    [KEY_TYPE_MAC] = {"rule", false},
 };
 
 static void format_bound(const struct key_info *k, uint64_t bound, char *buf, size_t size)

@@ -319,14 +319,11 @@ static const struct answered *config_show(struct call *call, void *owner, const 
 /* ---- the table ---- */
 
 static const struct param none_params[] = {{0}};
-static const struct param import_params[] = {{"name", PARAM_STRING, true},
-                                             {"path", PARAM_STRING, true},
-                                             {"base", PARAM_STRING, false},
-                                             {"disks", PARAM_STRING_MAP, false},
-                                             {"vifs", PARAM_STRING_MAP, false},
-                                             {"disk_digests", PARAM_BOOL, false},
-                                             {"replace", PARAM_BOOL, false},
-                                             {0}};
+static const struct param import_params[] = {
+    {"name", PARAM_STRING, true},      {"path", PARAM_STRING, true},
+    {"base", PARAM_STRING, false},     {"disks", PARAM_STRING_MAP, false},
+    {"vifs", PARAM_STRING_MAP, false}, {"disk_digests", PARAM_BOOL, false},
+    {"replace", PARAM_BOOL, false},    {0}};
 static const struct param capture_params[] = {{"name", PARAM_STRING, true},
                                               {"domain", PARAM_STRING, true},
                                               {"base", PARAM_STRING, false},
@@ -344,11 +341,9 @@ static const struct param name_params[] = {{"name", PARAM_STRING, true}, {0}};
 static const struct param adopt_params[] = {
     {"file", PARAM_STRING, true}, {"name", PARAM_STRING, true}, {0}};
 static const struct param allocate_params[] = {
-    {"image", PARAM_STRING, true},     {"name", PARAM_STRING, false},
-    {"ttl_ms", PARAM_INT, false},      {"wait_ms", PARAM_INT, false},
-    {"hold", PARAM_BOOL, false},       {"paused", PARAM_BOOL, false},
-    {"mac", PARAM_STRING, false},
-    {"meta", PARAM_STRING_MAP, false}, {0}};
+    {"image", PARAM_STRING, true}, {"name", PARAM_STRING, false},     {"ttl_ms", PARAM_INT, false},
+    {"wait_ms", PARAM_INT, false}, {"hold", PARAM_BOOL, false},       {"paused", PARAM_BOOL, false},
+    {"mac", PARAM_STRING, false},  {"meta", PARAM_STRING_MAP, false}, {0}};
 static const struct param release_params[] = {
     {"leases", PARAM_STRINGS, false}, {"all", PARAM_BOOL, false}, {"wait", PARAM_BOOL, false}, {0}};
 static const struct param lease_params[] = {{"lease", PARAM_STRING, true}, {0}};

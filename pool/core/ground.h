@@ -127,14 +127,14 @@ struct database {
 
 /* What is found by a key, and not by walking past all there are. */
 struct tables {
-    unsigned char secret[16]; /* of the keys' hashes: clients choose names */
-    struct hash lease_ids;    /* struct label.by_id */
-    struct hash lease_names;  /* struct label.by_name */
-    struct hash slot_ids;     /* struct slot.by_id */
-    struct hash slot_uuids;   /* struct slot.by_uuid */
-    struct hash slot_domids;  /* struct slot.by_domid, of those whose domid is known */
+    unsigned char secret[16];  /* of the keys' hashes: clients choose names */
+    struct hash lease_ids;     /* struct label.by_id */
+    struct hash lease_names;   /* struct label.by_name */
+    struct hash slot_ids;      /* struct slot.by_id */
+    struct hash slot_uuids;    /* struct slot.by_uuid */
+    struct hash slot_domids;   /* struct slot.by_domid, of those whose domid is known */
     struct hash slot_mac_keys; /* struct slot.by_mac_key */
-    struct hash owners;       /* struct owner.by_uid */
+    struct hash owners;        /* struct owner.by_uid */
 };
 
 /* How far slots and domains have been compared with the last listing: survey.c. */

@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "base/message.h"
 #include "base/text.h"
-#include "base/units.h"
 #include "pool/core/domains.h"
 #include "pool/core/end_wait.h"
 #include "pool/core/rows.h"
@@ -524,12 +523,13 @@ static json_t *allocated_to_json(const struct lease *l)
 {
     const struct slot *s = l->slot;
     const struct story *st = &l->story;
-    return json_pack(
-        "{s:o, s:s, s:I, s:o, s:s, s:o, s:o, s:s, s:I, s:I, s:o}", "lease", show_id('l', l->label.id),
-        "image", l->image->row.name, "domid", (json_int_t)s->domid, "uuid", show_uuid(&s->uuid),
-        "name", l->label.name, "macs", show_macs(&s->macs), "slot", show_id('s', s->id), "from", st->cold ? "cold" : "warm",
-        "delta_pages", (json_int_t)st->delta_pages, "total_us",
-        (json_int_t)(st->replied_us - st->received_us), "stages", story_stages(st, st->replied_us));
+    return json_pack("{s:o, s:s, s:I, s:o, s:s, s:o, s:o, s:s, s:I, s:I, s:o}", "lease",
+                     show_id('l', l->label.id), "image", l->image->row.name, "domid",
+                     (json_int_t)s->domid, "uuid", show_uuid(&s->uuid), "name", l->label.name,
+                     "macs", show_macs(&s->macs), "slot", show_id('s', s->id), "from",
+                     st->cold ? "cold" : "warm", "delta_pages", (json_int_t)st->delta_pages,
+                     "total_us", (json_int_t)(st->replied_us - st->received_us), "stages",
+                     story_stages(st, st->replied_us));
 }
 
 static void log_begin(const struct lease *l, uint64_t took_us)
@@ -747,12 +747,13 @@ void leases_put_traces(struct core *core)
 json_t *lease_to_json(const struct lease *l)
 {
     const struct slot *s = l->slot;
-    return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:b, s:o, s:o}", "lease",
-                     show_id('l', l->label.id), "image", l->image->row.name, "slot",
+    return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:b, s:o, s:o}",
+                     "lease", show_id('l', l->label.id), "image", l->image->row.name, "slot",
                      show_id('s', s->id), "domid", (json_int_t)s->domid, "uuid",
-                     show_uuid(&s->uuid), "name", l->label.name, "macs", show_macs(&s->macs), "owner_uid",
-                     (json_int_t)l->owner->uid, "created_ms", (json_int_t)l->created_ms,
-                     "expires_ms", l->expires_ms ? json_integer(l->expires_ms) : json_null(),
-                     "hold", (int)l->hold, "paused", (int)l->paused, "meta",
+                     show_uuid(&s->uuid), "name", l->label.name, "macs", show_macs(&s->macs),
+                     "owner_uid", (json_int_t)l->owner->uid, "created_ms",
+                     (json_int_t)l->created_ms, "expires_ms",
+                     l->expires_ms ? json_integer(l->expires_ms) : json_null(), "hold",
+                     (int)l->hold, "paused", (int)l->paused, "meta",
                      l->meta ? json_incref(l->meta) : json_object(), "fault", show_text(s->fault));
 }

@@ -49,7 +49,7 @@ struct lease {
     bool asks; /* waiting for a measurement of the host, not to be refused by an old one */
     int64_t created_ms, expires_ms; /* expires 0: no deadline */
     uint64_t ttl_ms;
-    json_t *meta; /* NULL: none */
+    json_t *meta;   /* NULL: none */
     struct mac mac; /* of its first interface, if it is a wish */
     bool wants_mac;
 
@@ -71,7 +71,7 @@ struct lease_request {
     int64_t ttl_ms;           /* 0: no deadline */
     int64_t wait_ms;
     bool hold, paused;
-    const json_t *meta; /* NULL: none */
+    const json_t *meta;    /* NULL: none */
     const struct mac *mac; /* of the first interface; NULL: its slot's */
 };
 

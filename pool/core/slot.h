@@ -20,12 +20,12 @@ struct rows;
 /* The slots made of one image: the part of its pool that a slot's moves keep right. */
 struct slot_set {
     struct entry *image;
-    const char *engine;               /* for new slots, as configured ("auto" is one); the
+    const char *engine; /* for new slots, as configured ("auto" is one); the
                                          configuration's */
-    uint64_t cow_max;                 /* likewise; 0: none */
-    enum mac_rule mac;                /* likewise, and the two below: for its interfaces */
+    uint64_t cow_max;   /* likewise; 0: none */
+    enum mac_rule mac;  /* likewise, and the two below: for its interfaces */
     bool vif_isolation, vif_filter;
-    const char *vif_script; /* the configuration's; "": none */
+    const char *vif_script;           /* the configuration's; "": none */
     struct list slots;                /* struct slot.in_set, oldest first: those that no lease has
                                          for good; the others may be many */
     struct list warm;                 /* struct slot.in_warm: of the image's present version,

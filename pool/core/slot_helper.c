@@ -389,10 +389,8 @@ void slot_complete(struct slot *s, const char *path, const struct slot_wish *wis
     char mac[MAC_TEXT_SIZE];
     if (wish->mac)
         mac_format(wish->mac, mac);
-    const struct slot_complete_op m = {.image = path,
-                                       .name = wish->name,
-                                       .mac = wish->mac ? mac : NULL,
-                                       .paused = wish->paused};
+    const struct slot_complete_op m = {
+        .image = path, .name = wish->name, .mac = wish->mac ? mac : NULL, .paused = wish->paused};
     bool told = tell(s, &slot_complete_op_shape, &m); /* first: the caller waits for this */
     format_fits(s->name, sizeof s->name, "%s", wish->name);
     slot_move(s, SLOT_COMPLETING, NULL, NULL);

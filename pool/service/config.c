@@ -236,9 +236,8 @@ static int value_parse(struct value *v, enum config_key key, const char *text, c
         char low[32], high[32];
         format_bound(k->type, k->min, low, sizeof low);
         format_bound(k->type, k->max, high, sizeof high);
-        bool length =
-            k->type == KEY_TYPE_PATH || k->type == KEY_TYPE_DIRS || k->type == KEY_TYPE_TEXT ||
-            k->type == KEY_TYPE_FILE;
+        bool length = k->type == KEY_TYPE_PATH || k->type == KEY_TYPE_DIRS ||
+                      k->type == KEY_TYPE_TEXT || k->type == KEY_TYPE_FILE;
         return error_set(e, ANSWER_BAD_VALUE, "%s: %s\"%s\" is outside %s to %s%s", k->name,
                          length ? "the length of " : "", text, low, high,
                          length ? " characters" : "");

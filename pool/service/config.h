@@ -35,7 +35,7 @@ enum key_type {
     KEY_TYPE_ENGINE,
     KEY_TYPE_SWITCH, /* number: 0 or 1 */
     KEY_TYPE_MAC,    /* number: enum mac_rule */
-    KEY_TYPE_PREFIX /* of domain names; at most one %U, for a uid, not followed by a digit */
+    KEY_TYPE_PREFIX  /* of domain names; at most one %U, for a uid, not followed by a digit */
 };
 
 /* Of a prefix with a uid in it, and its NUL: see label_choose_name in pool/core/label.c. */
@@ -122,7 +122,8 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "needs Linux 5.18 in dom0; off: it does not")                                                \
     X(VIF_SCRIPT, POOL, "vif_script", FILE, "", 0, 200, true,                                      \
       "script with the interface of Xen's hotplug scripts that makes the host's end of network "   \
-      "interfaces, as root, when a slot is built and after its end; empty: dompool puts them into " \
+      "interfaces, as root, when a slot is built and after its end; empty: dompool puts them "     \
+      "into "                                                                                      \
       "their bridge itself")                                                                       \
     X(RETRIES, POOL, "retries", NUMBER, "2", 0, 100, true,                                         \
       "further slots to try if one fails to complete")                                             \

@@ -149,8 +149,9 @@ static const struct unwanted devices[] = {
 
 static bool key_is_passed_over(const char *key)
 {
-    static const char *const keys[] = {"c_info", "b_info", "disks", "nics", "on_poweroff",
-                                       "on_reboot", "on_watchdog", "on_crash", "on_soft_reset"};
+    static const char *const keys[] = {"c_info",      "b_info",      "disks",
+                                       "nics",        "on_poweroff", "on_reboot",
+                                       "on_watchdog", "on_crash",    "on_soft_reset"};
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         if (!strcmp(keys[i], key))
             return true;

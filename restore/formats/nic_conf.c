@@ -169,8 +169,7 @@ static int texts_take(const json_t *o, struct nic_conf *n, struct error *e)
         return refuse(e, "ip is no list of addresses");
     format_fits(n->ip, sizeof n->ip, "%s", json_is_string(ip) ? json_string_value(ip) : "");
     if (name_take(o, "bridge", NIC_BRIDGE, n->bridge, e) ||
-        name_take(o, "ifname", "", n->name, e) ||
-        name_take(o, "gatewaydev", "", n->gateway, e))
+        name_take(o, "ifname", "", n->name, e) || name_take(o, "gatewaydev", "", n->gateway, e))
         return e->code;
     return 0;
 }
@@ -200,8 +199,8 @@ static int trusted_take(const json_t *o, bool *out, struct error *e)
     const json_t *v = json_object_get(o, "trusted");
     const char *text = json_string_value(v);
     *out = !text || strcmp(text, "False") != 0;
-    if (!v || (text && (!strcmp(text, "True") || !strcmp(text, "False") ||
-                        !strcmp(text, "<default>"))))
+    if (!v ||
+        (text && (!strcmp(text, "True") || !strcmp(text, "False") || !strcmp(text, "<default>"))))
         return 0;
     return refuse(e, "trusted is neither True nor False");
 }
@@ -232,10 +231,10 @@ json_t *nic_conf_to_json(const struct nic_conf *n)
     char mac[MAC_TEXT_SIZE];
     mac_format(&n->mac, mac);
     return json_pack("{sI ss ss sb so* so* so* so* so* so*}", "devid", (json_int_t)n->devid, "mac",
-                     mac, "bridge", n->bridge, "trusted", n->trusted, "name",
-                     text_or_none(n->name), "ip", text_or_none(n->ip), "gateway",
-                     text_or_none(n->gateway), "mtu", number_or_none(n->mtu), "rate_bytes",
-                     number_or_none(n->rate_bytes), "rate_usecs", number_or_none(n->rate_usecs));
+                     mac, "bridge", n->bridge, "trusted", n->trusted, "name", text_or_none(n->name),
+                     "ip", text_or_none(n->ip), "gateway", text_or_none(n->gateway), "mtu",
+                     number_or_none(n->mtu), "rate_bytes", number_or_none(n->rate_bytes),
+                     "rate_usecs", number_or_none(n->rate_usecs));
 }
 
 int nic_conf_from_json(json_t *o, struct nic_conf *n, struct error *e)

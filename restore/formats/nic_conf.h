@@ -12,26 +12,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NIC_INDEX_MAX 15u     /* devid of a vif: mac_of_uuid has four bits for it */
-#define NIC_NAME_SIZE 16u     /* IFNAMSIZ of linux/if.h */
-#define NIC_IP_SIZE 200u      /* text of the addresses of one interface */
-#define NIC_BRIDGE "xenbr0"   /* libxl's default */
+#define NIC_INDEX_MAX 15u   /* devid of a vif: mac_of_uuid has four bits for it */
+#define NIC_NAME_SIZE 16u   /* IFNAMSIZ of linux/if.h */
+#define NIC_IP_SIZE 200u    /* text of the addresses of one interface */
+#define NIC_BRIDGE "xenbr0" /* libxl's default */
 #define NIC_SCRIPT "vif-bridge"
 #define NIC_NO_SCRIPT "/bin/true" /* in the nodes of interfaces that no script has made */
-#define NIC_MTU_DEFAULT 1500u /* libxl's; then the bridge's counts */
+#define NIC_MTU_DEFAULT 1500u     /* libxl's; then the bridge's counts */
 
 struct nic_conf {
     unsigned devid;
     struct mac mac; /* as saved */
     char bridge[NIC_NAME_SIZE];
-    char name[NIC_NAME_SIZE];  /* of the host's end; "": vifDOMID.DEVID */
-    char ip[NIC_IP_SIZE];      /* "": none; with blanks between several. For the node alone */
+    char name[NIC_NAME_SIZE];    /* of the host's end; "": vifDOMID.DEVID */
+    char ip[NIC_IP_SIZE];        /* "": none; with blanks between several. For the node alone */
     char gateway[NIC_NAME_SIZE]; /* gatewaydev; likewise */
-    unsigned mtu;              /* 0: the bridge's */
-    uint64_t rate_bytes;       /* the guest may send so many in rate_usecs; 0: no limit */
+    unsigned mtu;                /* 0: the bridge's */
+    uint64_t rate_bytes;         /* the guest may send so many in rate_usecs; 0: no limit */
     unsigned rate_usecs;
-    bool trusted;              /* of the back end, by the guest */
-    char script[64];           /* xl's, when it is another than vif-bridge; not kept in our form */
+    bool trusted;    /* of the back end, by the guest */
+    char script[64]; /* xl's, when it is another than vif-bridge; not kept in our form */
 };
 
 /* A name that the kernel takes for an interface (dev_valid_name): 1 to 15 characters, without blanks,

@@ -20,9 +20,9 @@
  */
 #include "restore/imaging/image_import.h"
 
-#include "base/units.h"
 #include "base/io.h"
 #include "base/page.h"
+#include "base/units.h"
 #include "restore/formats/domconf.h"
 #include "restore/formats/fingerprint.h"
 #include "restore/formats/guest_check.h"
@@ -527,8 +527,7 @@ static int xl_config_adapt(struct import *im, const char *json, size_t len, char
         rc = xl_disks_adapt(im, config);
     if (!rc && o->n_vifs)
         rc = xl_vifs_adapt(im, config);
-    if (!rc &&
-        (repaired || o->n_disks || o->n_vifs || json_array_size(im->remarks.left_out))) {
+    if (!rc && (repaired || o->n_disks || o->n_vifs || json_array_size(im->remarks.left_out))) {
         *text = json_dumps(config, JSON_INDENT(4));
         rc = *text ? 0 : -ENOMEM;
     }

@@ -51,7 +51,7 @@ struct import_options {
     size_t n_disks;
     const struct import_vif *vifs;
     size_t n_vifs;
-    bool vif_script; /* ports are made by a script of the pool: any bridge, any script will do */
+    bool vif_script;   /* ports are made by a script of the pool: any bridge, any script will do */
     bool disk_digests; /* fingerprints of the disks hold a digest of their content */
     /* The configuration is xl's own on this host, not a file's: it may name what it likes. */
     bool trusted;

@@ -44,13 +44,13 @@
     X(S, TEXT, NEEDED, engine) /* "auto", "direct" or "guest" */                                   \
     X(S, TEXT, NEEDED, tag)    /* the daemon's */                                                  \
     X(S, TEXT, NEEDED, cow_dir)                                                                    \
-    X(S, NUMBER, OPTIONAL, cow_max_bytes)         /* of each copy-on-write layer; 0: no limit */   \
-    X(S, NUMBER, OPTIONAL, memory_reserve_kib)    /* of the host, to be left free */               \
-    X(S, TEXT, OPTIONAL, mac) /* rule for its interfaces' addresses: see base/mac.h */              \
+    X(S, NUMBER, OPTIONAL, cow_max_bytes)      /* of each copy-on-write layer; 0: no limit */      \
+    X(S, NUMBER, OPTIONAL, memory_reserve_kib) /* of the host, to be left free */                  \
+    X(S, TEXT, OPTIONAL, mac) /* rule for its interfaces' addresses: see base/mac.h */             \
     X(S, FLAG, OPTIONAL, vif_isolation)                                                            \
     X(S, FLAG, OPTIONAL, vif_filter)                                                               \
     X(S, TEXT, OPTIONAL, vif_script)
-#define SLOT_TURN(X, S) X(S, TEXT, NEEDED, image) /* path */
+#define SLOT_TURN(X, S) X(S, TEXT, NEEDED, image)    /* path */
 #define SLOT_EXPECT(X, S) X(S, LIST, NEEDED, images) /* paths, EXPECTED_MAX at most */
 #define SLOT_COMPLETE(X, S)                                                                        \
     X(S, TEXT, NEEDED, image) /* path */                                                           \

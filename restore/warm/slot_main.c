@@ -105,7 +105,8 @@ static int build(struct helper *h, const json_t *request, struct error *e)
         return error_set(e, -EPROTO, "the message \"build\": a number is below 0");
     enum mac_rule mac = MAC_GENERATED;
     if (m.mac && mac_rule_parse(m.mac, &mac))
-        return error_set(e, -EPROTO, "the message \"build\": there is no rule %.40s for MACs", m.mac);
+        return error_set(e, -EPROTO, "the message \"build\": there is no rule %.40s for MACs",
+                         m.mac);
     const struct warm_request r = {
         .slot = m.slot,
         .uuid = m.uuid,

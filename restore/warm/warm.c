@@ -138,7 +138,7 @@ static int write_tree(void *data, struct error *e)
  * image that has none is no reason to fail. */
 static int write_userdata(const struct warm *w, struct error *e)
 {
-    struct userdata u = {w->target.domid, w->uuid,    w->name, w->disks,
+    struct userdata u = {w->target.domid, w->uuid, w->name,  w->disks,
                          w->n_disks,      w->nics, w->n_nics};
     struct image_record r;
     if (!image_find_record(w->target.base, IMAGE_RECORD_XL_CONFIG, 0, &r))

@@ -38,13 +38,13 @@ static const struct backend *first_unready(struct xs_handle *xs, uint32_t domid,
 static int not_ready(struct xs_handle *xs, uint32_t domid, const struct backend *b, struct error *e)
 {
     int state = state_of(xs, domid, b);
-    char *said = node_get(xs, "/local/domain/0/error/backend/%s/%u/%u/error", b->kind, domid,
-                          b->devid);
-    int rc = error_set(e, -ETIMEDOUT,
-                       "%s: back end did not get ready for %s (state %d%s%s); is the %s module "
-                       "loaded?",
-                       b->name, b->what, state, said ? ", it said: " : "",
-                       said ? said : "", b->module);
+    char *said =
+        node_get(xs, "/local/domain/0/error/backend/%s/%u/%u/error", b->kind, domid, b->devid);
+    int rc =
+        error_set(e, -ETIMEDOUT,
+                  "%s: back end did not get ready for %s (state %d%s%s); is the %s module "
+                  "loaded?",
+                  b->name, b->what, state, said ? ", it said: " : "", said ? said : "", b->module);
     free(said);
     return rc;
 }

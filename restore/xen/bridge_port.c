@@ -82,9 +82,10 @@ static int batch_run(struct batch *b, mnl_cb_t take, void *data, struct error *e
     struct mnl_socket *s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
     if (!s)
         return ask_failed(e);
-    int rc = mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) || mnl_socket_sendto(s, b->bytes, b->used) < 0
-                 ? ask_failed(e)
-                 : answers_read(s, b, take, data, e);
+    int rc =
+        mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) || mnl_socket_sendto(s, b->bytes, b->used) < 0
+            ? ask_failed(e)
+            : answers_read(s, b, take, data, e);
     mnl_socket_close(s);
     return rc;
 }

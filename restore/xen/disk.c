@@ -270,10 +270,8 @@ void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, st
 
 void disk_backend(const struct disk *d, uint32_t domid, struct backend *out)
 {
-    *out = (struct backend){.kind = "vbd",
-                            .devid = d->conf->devid,
-                            .what = d->path,
-                            .module = "xen-blkback"};
+    *out = (struct backend){
+        .kind = "vbd", .devid = d->conf->devid, .what = d->path, .module = "xen-blkback"};
     snprintf(out->name, sizeof out->name, "disk %s", d->conf->vdev);
     /* InitWait comes before the device is opened; blkback's attribute in sysfs after it. */
     snprintf(out->device, sizeof out->device,

@@ -92,10 +92,8 @@ void nic_nodes(struct nic *n, uint32_t domid, struct nodes *t)
 
 void nic_backend(const struct nic *n, struct backend *out)
 {
-    *out = (struct backend){.kind = "vif",
-                            .devid = n->conf->devid,
-                            .what = n->device,
-                            .module = "xen-netback"};
+    *out = (struct backend){
+        .kind = "vif", .devid = n->conf->devid, .what = n->device, .module = "xen-netback"};
     snprintf(out->name, sizeof out->name, "vif %u", n->conf->devid);
     /* netback says InitWait before it makes the interface. */
     snprintf(out->device, sizeof out->device, "/sys/class/net/%s", n->device);

@@ -262,7 +262,8 @@ static void allocate(void **state)
     static const struct turn turns[] = {
         {"{\"method\":\"io.dompool.Allocate\",\"parameters\":{\"image\":\"web\"}}",
          "{\"parameters\":{\"lease\":\"l1\",\"image\":\"web\",\"domid\":12,\"uuid\":\"u\","
-         "\"name\":\"web-1\",\"macs\":[\"02:00:00:00:00:07\"],\"slot\":\"s1\",\"from\":\"warm\",\"delta_pages\":3,"
+         "\"name\":\"web-1\",\"macs\":[\"02:00:00:00:00:07\"],\"slot\":\"s1\",\"from\":\"warm\","
+         "\"delta_pages\":3,"
          "\"total_us\":4000,\"stages\":[{\"name\":\"a\",\"us\":1,\"hypercalls\":2},"
          "{\"name\":\"b\",\"us\":3,\"hypercalls\":4}]}}",
          0},
@@ -293,8 +294,8 @@ static void allocate(void **state)
     dompool_lease_free(lease);
 
     static const char *const meta[] = {"k", "v", "k2", ""};
-    o = (struct dompool_allocate_options){sizeof o, "web", "n", 5, 0,
-                                            true,     true,  meta, 2, "02:00:00:00:00:01"};
+    o = (struct dompool_allocate_options){sizeof o, "web", "n",  5, 0,
+                                          true,     true,  meta, 2, "02:00:00:00:00:01"};
     assert_int_equal(dompool_allocate(d, &o, &lease), -EPROTO); /* an answer without a lease */
     assert_null(lease);
     server_stop(&s, d);

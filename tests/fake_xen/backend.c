@@ -20,7 +20,7 @@
 #define SLOW_STEP_US 500000u
 
 static struct backend {
-    bool there; /* the kernel has a device <type>-<domid>-<devid> */
+    bool there;       /* the kernel has a device <type>-<domid>-<devid> */
     const char *type; /* "vbd" or "vif" */
     uint32_t domid, devid;
     enum fake_backend_kind kind;

@@ -2,7 +2,6 @@
 #include "tests/fake_xen/ports.h"
 
 #include "tests/fake_xen/fault.h"
-#include "tests/fake_xen/files.h"
 
 #include <errno.h>
 #include <stdlib.h>

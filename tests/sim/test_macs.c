@@ -90,7 +90,8 @@ static void chosen(void **state)
     restart(NULL);
     sim_run(&sim, 10000);
     expect("Allocate", want_mac(CHOSEN), "MacInUse");
-    expect("Release", json_pack("{s:[s]}", "leases", json_string_value(json_object_get(lease, "lease"))),
+    expect("Release",
+           json_pack("{s:[s]}", "leases", json_string_value(json_object_get(lease, "lease"))),
            NULL);
     json_decref(lease);
     sim_run(&sim, 5000);

@@ -116,12 +116,12 @@ struct sim {
     int start_rc;
     struct error start_error;
     unsigned moves, discarded;
-    uint64_t digest;    /* of all moves of slots: when, which, from where to where */
-    unsigned turned;    /* slots that were turned into another version */
-    int64_t cow_max;    /* of the slot that was built last, in bytes */
+    uint64_t digest;                /* of all moves of slots: when, which, from where to where */
+    unsigned turned;                /* slots that were turned into another version */
+    int64_t cow_max;                /* of the slot that was built last, in bytes */
     bool vif_isolation, vif_filter; /* likewise */
     char vif_script[64];            /* likewise */
-    unsigned nics;      /* interfaces of each image */
+    unsigned nics;                  /* interfaces of each image */
     unsigned missed;    /* files that were gone when an image helper came to read them */
     unsigned stranded;  /* domains that a killed capture has left suspended */
     json_t *asked;      /* the last message to an image helper */

@@ -217,8 +217,10 @@ static void nics_check(const struct warm *w, const char *what)
         char mac[MAC_TEXT_SIZE];
         mac_format(&n->mac, mac);
         HOLDS(node_is("2", "/local/domain/0/backend/vif/%u/%u/state", domid, devid));
-        HOLDS(node_is("connected", "/local/domain/0/backend/vif/%u/%u/hotplug-status", domid, devid));
-        HOLDS(node_is("1", "/local/domain/0/backend/vif/%u/%u/multi-queue-max-queues", domid, devid));
+        HOLDS(
+            node_is("connected", "/local/domain/0/backend/vif/%u/%u/hotplug-status", domid, devid));
+        HOLDS(
+            node_is("1", "/local/domain/0/backend/vif/%u/%u/multi-queue-max-queues", domid, devid));
         HOLDS(node_is(mac, "/local/domain/0/backend/vif/%u/%u/mac", domid, devid));
         HOLDS(node_is(mac, "/local/domain/%u/device/vif/%u/mac", domid, devid));
         HOLDS(node_is(mac, "/libxl/%u/device/vif/%u/mac", domid, devid));

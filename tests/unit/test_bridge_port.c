@@ -63,11 +63,15 @@ static void ip(const char *command)
 static int begin(void **state)
 {
     (void)state;
-    static const char *const commands[] = {
-        "add br0 type bridge", "set br0 mtu 1400 up",
-        "add wire type veth peer name host", "add vif1.0 type veth peer name g1",
-        "add vif2.0 type veth peer name g2", "set wire master br0 up",
-        "set host up", "set g1 up", "set g2 up"};
+    static const char *const commands[] = {"add br0 type bridge",
+                                           "set br0 mtu 1400 up",
+                                           "add wire type veth peer name host",
+                                           "add vif1.0 type veth peer name g1",
+                                           "add vif2.0 type veth peer name g2",
+                                           "set wire master br0 up",
+                                           "set host up",
+                                           "set g1 up",
+                                           "set g2 up"};
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
         ip(commands[i]);
     return 0;

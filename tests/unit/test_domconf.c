@@ -127,10 +127,9 @@ static void kinds_of_guest(void **state)
 static void other_devices(void **state)
 {
     (void)state;
-    static const char *const keys[] = {"pcidevs", "rdms",    "dtdevs",
-                                       "vfbs",       "vkbs",    "vtpms",   "p9s",
-                                       "pvcallsifs", "vdispls", "vsnds",   "channels",
-                                       "usbctrls",   "usbdevs", "virtios", "newthings"};
+    static const char *const keys[] = {
+        "pcidevs", "rdms",  "dtdevs",   "vfbs",     "vkbs",    "vtpms",   "p9s",      "pvcallsifs",
+        "vdispls", "vsnds", "channels", "usbctrls", "usbdevs", "virtios", "newthings"};
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         char json[256];
         struct domconf c;
@@ -395,15 +394,16 @@ static void nics_as_xl_has_them(void **state)
     assert_string_equal(c.nics[0].bridge, "xenbr0");
     assert_true(c.nics[0].trusted && !c.nics[0].mtu && !c.nics[0].script[0]);
     domconf_dispose(&c);
-    parse(XL("", "",
-             ",\"nics\":[{\"devid\":2,\"mac\":\"00:16:3e:11:22:34\",\"bridge\":\"lan\",\"mtu\":9000,"
-             "\"ifname\":\"web\",\"ip\":\"10.0.0.1 fe80::1\",\"gatewaydev\":\"eth0\","
-             "\"rate_bytes_per_interval\":125000,\"rate_interval_usecs\":50000,\"trusted\":\"False\","
-             "\"script\":\"/etc/xen/scripts/vif-route\"},"
-             "{\"devid\":0,\"mac\":\"00:16:3e:11:22:33\",\"mtu\":1500,\"model\":\"rtl8139\","
-             "\"nictype\":\"vif\",\"backend_domname\":\"Domain-0\",\"script\":\"vif-bridge\","
-             "\"colo_sock_mirror_id\":\"\"}]"),
-          &c);
+    parse(
+        XL("", "",
+           ",\"nics\":[{\"devid\":2,\"mac\":\"00:16:3e:11:22:34\",\"bridge\":\"lan\",\"mtu\":9000,"
+           "\"ifname\":\"web\",\"ip\":\"10.0.0.1 fe80::1\",\"gatewaydev\":\"eth0\","
+           "\"rate_bytes_per_interval\":125000,\"rate_interval_usecs\":50000,\"trusted\":\"False\","
+           "\"script\":\"/etc/xen/scripts/vif-route\"},"
+           "{\"devid\":0,\"mac\":\"00:16:3e:11:22:33\",\"mtu\":1500,\"model\":\"rtl8139\","
+           "\"nictype\":\"vif\",\"backend_domname\":\"Domain-0\",\"script\":\"vif-bridge\","
+           "\"colo_sock_mirror_id\":\"\"}]"),
+        &c);
     const struct nic_conf *n = &c.nics[1]; /* by number */
     assert_int_equal(c.n_nics, 2);
     assert_int_equal(c.nics[0].devid, 0);
@@ -485,10 +485,22 @@ static void nics_round_trip(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(defaults),      TEST(everything),         TEST(not_json),   TEST(kinds_of_guest),
-        TEST(other_devices), TEST(build_values),       TEST(disks),      TEST(too_many_disks),
-        TEST(round_trip),    TEST(own_form_is_strict), TEST(disk_specs), TEST(disk_names), TEST(names_in_other_encodings),
-        TEST(nics_as_xl_has_them), TEST(nics_refused), TEST(nics_round_trip),
+        TEST(defaults),
+        TEST(everything),
+        TEST(not_json),
+        TEST(kinds_of_guest),
+        TEST(other_devices),
+        TEST(build_values),
+        TEST(disks),
+        TEST(too_many_disks),
+        TEST(round_trip),
+        TEST(own_form_is_strict),
+        TEST(disk_specs),
+        TEST(disk_names),
+        TEST(names_in_other_encodings),
+        TEST(nics_as_xl_has_them),
+        TEST(nics_refused),
+        TEST(nics_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,16 +72,21 @@ static void as_xl_runs_them(void **state)
 {
     char body[400];
     (void)state;
-    snprintf(body, sizeof body,
-             "echo $1 $2 $# $vif $script $XENBUS_TYPE $XENBUS_PATH $XENBUS_BASE_PATH ${HOME-none} >>%s",
-             trace);
+    snprintf(
+        body, sizeof body,
+        "echo $1 $2 $# $vif $script $XENBUS_TYPE $XENBUS_PATH $XENBUS_BASE_PATH ${HOME-none} >>%s",
+        trace);
     const struct hotplug h = with(body);
     fake_store_put(STATUS, "connected");
     if (hotplug_online(xs, &h, TIMEOUT_MS, &err) || hotplug_offline(&h, TIMEOUT_MS, &err))
         fail_msg("%s", err.text);
     char expected[900], line[400];
-    snprintf(line, sizeof line, "type_if=vif 2 vif7.1 %s vif backend/vif/7/1 backend none\n", script);
-    snprintf(expected, sizeof expected, "online %s" "offline %s", line, line);
+    snprintf(line, sizeof line, "type_if=vif 2 vif7.1 %s vif backend/vif/7/1 backend none\n",
+             script);
+    snprintf(expected, sizeof expected,
+             "online %s"
+             "offline %s",
+             line, line);
     assert_traced(expected);
     fake_store_remove("/local/domain/0/backend/vif/7");
 }
@@ -161,7 +166,10 @@ static void at_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(as_xl_runs_them), TEST(failures), TEST(never_ends), TEST(at_the_end),
+        TEST(as_xl_runs_them),
+        TEST(failures),
+        TEST(never_ends),
+        TEST(at_the_end),
     };
     return cmocka_run_group_tests(tests, dir_setup, dir_teardown);
 }

@@ -1,8 +1,10 @@
 /* base/mac.h: the texts of MAC addresses, and those that are made of UUIDs. */
-#include "tests/unit/check.h"
+#include "tests/cmocka.h"
 
 #include "base/array.h"
 #include "base/mac.h"
+
+#include <string.h>
 
 static void texts(void **state)
 {
@@ -14,7 +16,8 @@ static void texts(void **state)
                                       "ff:ff:ff:ff:ff:ff",  /* everybody's */
                                       "00:16:3e:00:00:0",   /* cut */
                                       "00:16:3e:00:00:010", /* too long */
-                                      "00-16-3e-00-00-01",  "00:16:3e:00:00:0g",
+                                      "00-16-3e-00-00-01",
+                                      "00:16:3e:00:00:0g",
                                       "0016:3e:00:00:01:00"};
     struct mac m;
     char text[MAC_TEXT_SIZE];

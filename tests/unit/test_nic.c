@@ -127,8 +127,8 @@ static void name_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(rules), TEST(chosen), TEST(chosen_without_interface), TEST(no_bridge),
-        TEST(name_taken),
+        TEST(rules),     TEST(chosen),     TEST(chosen_without_interface),
+        TEST(no_bridge), TEST(name_taken),
     };
     return cmocka_run_group_tests(tests, slots_setup, dir_teardown);
 }

@@ -114,8 +114,7 @@ static void without_delta(void **state)
         const struct warm_request r = slot_request(k->engine, k->images->base);
         struct warm_outcome outcome;
         assert_int_equal(slot_build(&slot, &r, &err), 0);
-        assert_int_equal(slot_run(&slot, k->images->base, LEASE_NAME, false, &outcome, &err),
-                         0);
+        assert_int_equal(slot_run(&slot, k->images->base, LEASE_NAME, false, &outcome, &err), 0);
         assert_int_equal(warm_leave(&slot, &err), 0);
         assert_int_equal(outcome.delta_pages, 0);
         assert_completed(&slot, k->images->base, LEASE_NAME, false, k->name);

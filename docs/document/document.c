@@ -31,6 +31,7 @@ static const struct {
     {"pool-keys", table_pool_keys},
     {"daemon-sample", table_daemon_sample},
     {"pool-sample", table_pool_sample},
+    {"saved-keys", table_saved_keys},
     {"interface", table_interface},
     {"types", table_types},
     {"methods", table_methods},

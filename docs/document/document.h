@@ -27,6 +27,9 @@ void table_pool_keys(void);
 void table_daemon_sample(void); /* as lines of a configuration file, commented out */
 void table_pool_sample(void);
 
+/* Of the keys of a saved configuration (restore/formats/domconf_keys.h): table_keys.c. */
+void table_saved_keys(void);
+
 /* Of the interface file (pool/core/io.dompool.varlink): table_interface.c. */
 extern const char *interface_path;
 void table_interface(void); /* what is said of the whole */

@@ -61,7 +61,7 @@ void mdoc_paragraphs(const char *text)
 
 void mdoc_summary(const char *summary)
 {
-    char sentence[256];
+    char sentence[512];
     snprintf(sentence, sizeof sentence, "%s.", summary);
     mdoc_sentences(sentence, strlen(sentence));
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,13 +81,51 @@ static json_t *fingerprint_to_json(const struct disk_fingerprint *f)
                      (json_int_t)f->mtime_ns, "digest", f->digested ? digest : NULL);
 }
 
+/* Those that are false are left out: images from before have none of them. */
+static const struct flag {
+    const char *key;
+    size_t offset;
+} flags[] = {
+#define MEMBER(m) #m, offsetof(struct disk_conf, m)
+    {MEMBER(is_cdrom)},   {MEMBER(removable)}, {MEMBER(direct_io_safe)},
+    {MEMBER(no_discard)}, {MEMBER(untrusted)},
+#undef MEMBER
+};
+
+static bool *flag_of(struct disk_conf *d, const struct flag *f)
+{
+    return (bool *)((char *)d + f->offset);
+}
+
 json_t *disk_conf_to_json(const struct disk_conf *d)
 {
-    if (d->kind == DISK_SCRATCH)
-        return json_pack("{ss ss sI}", "vdev", d->vdev, "kind", disk_kind_name(d->kind),
-                         "size_bytes", (json_int_t)d->size_bytes);
-    return json_pack("{ss ss ss so*}", "vdev", d->vdev, "kind", disk_kind_name(d->kind), "path",
-                     d->path, "was", fingerprint_to_json(&d->was));
+    struct disk_conf copy = *d;
+    json_t *o = d->kind == DISK_SCRATCH
+                    ? json_pack("{ss ss sI}", "vdev", d->vdev, "kind", disk_kind_name(d->kind),
+                                "size_bytes", (json_int_t)d->size_bytes)
+                    : json_pack("{ss ss ss so*}", "vdev", d->vdev, "kind", disk_kind_name(d->kind),
+                                "path", d->path, "was", fingerprint_to_json(&d->was));
+    for (size_t i = 0; o && i < ARRAY_SIZE(flags); i++)
+        if (*flag_of(&copy, &flags[i]) && json_object_set_new(o, flags[i].key, json_true())) {
+            json_decref(o);
+            o = NULL;
+        }
+    return o;
+}
+
+/* Takes them out of o: what is left is for the strict part. */
+static int flags_from_json(json_t *o, struct disk_conf *d, struct error *e)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+        const json_t *v = json_object_get(o, flags[i].key);
+        if (!v)
+            continue;
+        if (!json_is_boolean(v))
+            return error_set(e, ANSWER_IMAGE_REFUSED, "%s is neither true nor false", flags[i].key);
+        *flag_of(d, &flags[i]) = json_is_true(v);
+        json_object_del(o, flags[i].key);
+    }
+    return 0;
 }
 
 static int fingerprint_from_json(json_t *o, struct disk_fingerprint *f, struct error *e)
@@ -112,6 +151,9 @@ int disk_conf_from_json(json_t *o, struct disk_conf *d, struct error *e)
     json_int_t size = 0;
     json_t *was = NULL;
     json_error_t why;
+    int rc = flags_from_json(o, d, e);
+    if (rc)
+        return rc;
     if (json_unpack_ex(o, &why, JSON_STRICT, "{s:s s:s s?s s?I s?o}", "vdev", &vdev, "kind", &kind,
                        "path", &path, "size_bytes", &size, "was", &was))
         return error_set(e, ANSWER_IMAGE_REFUSED, "%s", why.text);
@@ -125,6 +167,6 @@ int disk_conf_from_json(json_t *o, struct disk_conf *d, struct error *e)
         return error_set(e, ANSWER_IMAGE_REFUSED, "path is not absolute or too long");
     if (path && !(d->path = strdup(path)))
         return error_set(e, -ENOMEM, "out of memory");
-    int rc = was ? fingerprint_from_json(was, &d->was, e) : 0;
+    rc = was ? fingerprint_from_json(was, &d->was, e) : 0;
     return rc ? rc : disk_conf_name(d, vdev, e);
 }

@@ -40,6 +40,10 @@ struct disk_conf {
     enum disk_kind kind;
     char *path;          /* block device or raw image file; NULL for scratch */
     uint64_t size_bytes; /* scratch only */
+    /* What front end and back end are told, as libxl tells it; usually all false. */
+    bool is_cdrom, removable, direct_io_safe;
+    bool no_discard; /* also where the device takes discards */
+    bool untrusted;  /* the front end is not to rely on the back end */
     struct disk_fingerprint was;
 };
 

@@ -13,11 +13,12 @@
  *   max_grant_frames, max_maptrack_frames   left out: Xen's default
  *   max_event_channels
  *   nested_hvm, nomigrate
+ *   ...                  settings, each of which may be left out: see domconf_settings.c
  *   disks                array of {vdev, kind, path} or {vdev, kind, size_bytes}
  *   nics                 array, see nic_conf.c; left out when there is none
  *
  * Reading is strict. A key that is missing, unknown or of another type is an error: something else
- * wrote the image.
+ * wrote the image, or a later version.
  */
 #include "restore/formats/domconf_private.h"
 
@@ -35,7 +36,9 @@ static const char *const tsc_modes[] = {"default", "always_emulate", "native", "
 
 void domconf_init(struct domconf *c)
 {
-    *c = (struct domconf){.max_grant_frames = UINT32_MAX, .max_maptrack_frames = UINT32_MAX};
+    *c = (struct domconf){.max_grant_frames = UINT32_MAX,
+                          .max_maptrack_frames = UINT32_MAX,
+                          .timer_mode = DOMCONF_TIMER_MODE};
 }
 
 void domconf_dispose(struct domconf *c)
@@ -43,6 +46,7 @@ void domconf_dispose(struct domconf *c)
     for (unsigned i = 0; i < c->n_disks; i++)
         free(c->disks[i].path);
     free(c->disks);
+    settings_dispose(c);
     domconf_init(c);
 }
 
@@ -149,7 +153,8 @@ int domconf_to_json(const struct domconf *c, char **text, struct error *e)
                           "max_event_channels", (json_int_t)c->max_event_channels, "nested_hvm",
                           c->nested_hvm, "nomigrate", c->nomigrate, "disks", disks_to_json(c));
     if (o && !limit_to_json(o, "max_grant_frames", c->max_grant_frames) &&
-        !limit_to_json(o, "max_maptrack_frames", c->max_maptrack_frames) && !nics_to_json(c, o))
+        !limit_to_json(o, "max_maptrack_frames", c->max_maptrack_frames) &&
+        !settings_to_json(c, o) && !nics_to_json(c, o))
         *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(o);
     return *text ? 0 : error_set(e, -ENOMEM, "out of memory writing a configuration");
@@ -200,7 +205,9 @@ int domconf_check(const struct domconf *c, struct error *e)
                          "configuration: %llu KiB of at most %llu KiB memory, %llu KiB paging pool",
                          (unsigned long long)c->target_mem_kib, (unsigned long long)c->max_mem_kib,
                          (unsigned long long)c->shadow_mem_kib);
-    int rc = disks_check(c, e);
+    int rc = settings_check(c, e);
+    if (!rc)
+        rc = disks_check(c, e);
     return rc ? rc : nics_check(c, e);
 }
 
@@ -321,20 +328,21 @@ static int own_form_take(const struct own_form *f, struct domconf *c, struct err
 static int domconf_from_object(json_t *o, struct domconf *c, struct error *e)
 {
     struct own_form f = {.grant = UINT32_MAX, .maptrack = UINT32_MAX};
-    int nested, nomigrate;
+    int nested, nomigrate, rc = settings_from_json(o, c, e);
     json_error_t why;
-    if (json_unpack_ex(o, &why, JSON_STRICT,
-                       "{s:s s:s s:s s:I s:o s:I s:I s:I s:s s?I s?I s:I s:b s:b s:o s?o}", "guest",
-                       &f.guest, "name", &f.name, "uuid", &f.uuid, "max_vcpus", &f.vcpus,
-                       "online_vcpus", &f.online, "max_mem_kib", &f.max_mem, "target_mem_kib",
-                       &f.target_mem, "shadow_mem_kib", &f.shadow_mem, "tsc_mode", &f.tsc_mode,
-                       "max_grant_frames", &f.grant, "max_maptrack_frames", &f.maptrack,
-                       "max_event_channels", &f.channels, "nested_hvm", &nested, "nomigrate",
-                       &nomigrate, "disks", &f.disks, "nics", &f.nics))
+    if (rc)
+        return rc;
+    if (json_unpack_ex(
+            o, &why, JSON_STRICT, "{s:s s:s s:s s:I s:o s:I s:I s:I s:s s?I s?I s:I s:b s:b s:o s?o}",
+            "guest", &f.guest, "name", &f.name, "uuid", &f.uuid, "max_vcpus", &f.vcpus,
+            "online_vcpus", &f.online, "max_mem_kib", &f.max_mem, "target_mem_kib", &f.target_mem,
+            "shadow_mem_kib", &f.shadow_mem, "tsc_mode", &f.tsc_mode, "max_grant_frames", &f.grant,
+            "max_maptrack_frames", &f.maptrack, "max_event_channels", &f.channels, "nested_hvm",
+            &nested, "nomigrate", &nomigrate, "disks", &f.disks, "nics", &f.nics))
         return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: %s", why.text);
     c->nested_hvm = nested;
     c->nomigrate = nomigrate;
-    int rc = own_form_take(&f, c, e);
+    rc = own_form_take(&f, c, e);
     return rc ? rc : domconf_check(c, e);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/uuid.h"
+#include "restore/formats/cpu_set.h"
 #include "restore/formats/disk_conf.h"
 #include "restore/formats/nic_conf.h"
 #include "store/image.h"
@@ -32,6 +33,19 @@ struct domconf {
     unsigned max_grant_frames, max_maptrack_frames; /* UINT32_MAX: Xen's default */
     unsigned max_event_channels;                    /* libxl default 1023 */
     bool nested_hvm, nomigrate;                     /* nomigrate: invariant TSC */
+    /* Settings. Zeros are what xl and Xen do by themselves; see domconf_settings.c. */
+    struct cpu_sets hard_affinity, soft_affinity; /* of the first vCPUs; the others have none */
+    struct cpu_set node_affinity;                 /* NUMA nodes */
+    char cpupool[64];                             /* its name; "": cpupool_id counts */
+    unsigned cpupool_id;
+    unsigned weight, cap;       /* the scheduler's; cap in percent of a processor, 0: none */
+    int time_offset_s;          /* of the guest's wall clock to UTC */
+    bool localtime;             /* and the host's time zone on top */
+    unsigned max_grant_version; /* 1 or 2; 0: the newest that the hypervisor has */
+    unsigned timer_mode;        /* PVH: libxl_timer_mode; libxl's default is 1 */
+    bool vpmu, msr_relaxed;
+    uint64_t video_mem_kib; /* part of the target that the guest is not told of */
+    uint64_t slack_mem_kib; /* PV: room beyond max_mem_kib in the guest's memory map */
     unsigned n_disks;
     struct disk_conf *disks;
     unsigned n_nics;
@@ -43,7 +57,8 @@ void domconf_dispose(struct domconf *c);
 
 /* Reads xl's JSON (libxl_domain_config). ANSWER_IMAGE_REFUSED, naming the key, for whatever dompool
  * cannot provide: HVM with a device model, driver domains, disk back ends other than block devices
- * and raw files, and all device classes except disks, network interfaces and the console. */
+ * and raw files, all device classes except disks, network interfaces and the console, and every key
+ * that is not in the table of domconf_keys.h. */
 int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct error *e);
 
 /*
@@ -61,6 +76,9 @@ int domconf_xl_set_disk(json_t *disks, const char *vdev, const char *path, bool 
 /* Our own form, kept in the image's CONFIG section. The JSON text is malloc'd. */
 int domconf_to_json(const struct domconf *c, char **text, struct error *e);
 int domconf_from_json(const char *text, struct domconf *c, struct error *e);
+
+/* The key, in our own form, of a setting in which the two differ; NULL: there is none. Static. */
+const char *domconf_settings_differ(const struct domconf *a, const struct domconf *b);
 
 /* Provides the disk called vdev, which must exist, by "ro:PATH" "phy:PATH" "cow:PATH"
  * "scratch:SIZE". ANSWER_BAD_VALUE. PATH must be absolute. */

@@ -1,13 +1,9 @@
 /*
  * Domain configurations as xl writes them: the JSON form of libxl_domain_config
- * (Xen's tools/libs/light/libxl_types.idl, 4.17 to 4.21).
+ * (Xen's tools/libs/light/libxl_types.idl, 4.17 to 4.22).
  *
- * libxl leaves out values at their default, so absence always has a meaning. The keys that are
- * there fall into three kinds. Those that a domain needs to come to life again are taken. Those
- * that only placed it on its host (CPU affinity, NUMA, scheduling, cpupool, what to do on a crash),
- * or that are in the stream too (CPUID), are skipped. All others would be missing from our domains
- * and are refused by name. So are device classes of a later Xen: they are keys at the top that this
- * list does not have.
+ * libxl leaves out values at their default, so absence always has a meaning. Of each key that is
+ * there, domconf_keys.c says what becomes of it; this file takes those that are to be taken.
  *
  * Disks: a writable disk becomes DISK_COW, any other DISK_RO. An empty CD-ROM drive is refused, not
  * dropped: the saved guest waits for it when it resumes.
@@ -16,7 +12,9 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "base/units.h"
 #include "base/uuid.h"
+#include "restore/formats/domconf_keys.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -24,7 +22,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define XL_EVENT_CHANNELS 1023u /* libxl's default */
+#define XL_EVENT_CHANNELS 1023u   /* libxl's default */
+#define XL_TSC_NATIVE_PARAVIRT 3u /* libxl refuses it as well */
 
 static int refuse_key(struct error *e, const char *key, const char *why)
 {
@@ -87,90 +86,6 @@ static int take_string(const json_t *o, const char *where, const char *key, cons
     return 0;
 }
 
-/* True for values that libxl would leave out, or that change nothing. */
-static bool value_is_nothing(const json_t *v)
-{
-    switch (json_typeof(v)) {
-    case JSON_OBJECT:
-        return json_object_size(v) == 0;
-    case JSON_ARRAY:
-        return json_array_size(v) == 0;
-    case JSON_STRING:
-        return !json_string_length(v) || !strcmp(json_string_value(v), "False") ||
-               !strcmp(json_string_value(v), "<default>");
-    case JSON_INTEGER:
-        return json_integer_value(v) == 0;
-    case JSON_NULL:
-    case JSON_FALSE:
-        return true;
-    default:
-        return false;
-    }
-}
-
-struct unwanted {
-    const char *key, *why;
-    const char *harmless; /* a value besides "nothing" that is fine */
-};
-
-static int unwanted_check(const json_t *o, const char *where, const struct unwanted *list, size_t n,
-                          struct error *e)
-{
-    for (size_t i = 0; i < n; i++) {
-        const json_t *v = json_object_get(o, list[i].key);
-        const char *text = json_string_value(v);
-        if (!v || value_is_nothing(v) ||
-            (text && list[i].harmless && !strcmp(text, list[i].harmless)))
-            continue;
-        return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: %s.%s: %s", where, list[i].key,
-                         list[i].why);
-    }
-    return 0;
-}
-
-/* ---- the top: devices ---- */
-
-static const struct unwanted devices[] = {
-    {"vfbs", "virtual frame buffers are not supported", NULL},
-    {"vkbs", "virtual keyboards are not supported", NULL},
-    {"pcidevs", "PCI passthrough is not supported", NULL},
-    {"rdms", "reserved device memory is not supported", NULL},
-    {"dtdevs", "device-tree devices are not supported", NULL},
-    {"vtpms", "virtual TPMs are not supported", NULL},
-    {"p9s", "9pfs devices are not supported", NULL},
-    {"pvcallsifs", "PV calls are not supported", NULL},
-    {"vdispls", "virtual displays are not supported", NULL},
-    {"vsnds", "virtual sound devices are not supported", NULL},
-    {"channels", "channels are not supported", NULL},
-    {"usbctrls", "USB controllers are not supported", NULL},
-    {"usbdevs", "USB devices are not supported", NULL},
-    {"virtios", "virtio devices are not supported", NULL},
-};
-
-static bool key_is_passed_over(const char *key)
-{
-    static const char *const keys[] = {"c_info",      "b_info",      "disks",
-                                       "nics",        "on_poweroff", "on_reboot",
-                                       "on_watchdog", "on_crash",    "on_soft_reset"};
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-        if (!strcmp(keys[i], key))
-            return true;
-    return false;
-}
-
-static int top_check(json_t *o, struct error *e)
-{
-    const char *key;
-    json_t *v;
-    for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
-        if ((v = json_object_get(o, devices[i].key)) && !value_is_nothing(v))
-            return refuse_key(e, devices[i].key, devices[i].why);
-    json_object_foreach (o, key, v)
-        if (!key_is_passed_over(key) && !value_is_nothing(v))
-            return refuse_key(e, key, "not known to this version (saved by a newer Xen?)");
-    return 0;
-}
-
 /* ---- c_info ---- */
 
 static int type_parse(const char *type, struct domconf *c, struct error *e)
@@ -193,13 +108,28 @@ static void name_take(const char *name, struct domconf *c)
     c->name[i] = '\0';
 }
 
+/* As libxl_cpupool_qualifier_to_cpupoolid: a name of digits is a number. */
+static int pool_parse(const json_t *o, struct domconf *c, struct error *e)
+{
+    const char *name = NULL;
+    uint64_t id;
+    int rc = take_u32(o, "c_info", "poolid", 0, &c->cpupool_id, e);
+    if (!rc)
+        rc = take_string(o, "c_info", "pool_name", &name, e);
+    if (rc || !name)
+        return rc;
+    if (!number_parse(name, 0, UINT32_MAX, &id)) {
+        c->cpupool_id = (unsigned)id;
+        return 0;
+    }
+    c->cpupool_id = 0; /* the number that it had on the host where it was saved */
+    return format_fits(c->cpupool, sizeof c->cpupool, "%s", name)
+               ? 0
+               : refuse_key(e, "c_info.pool_name", "the name is too long");
+}
+
 static int create_info_parse(const json_t *o, struct domconf *c, struct error *e)
 {
-    static const struct unwanted keys[] = {
-        {"driver_domain", "driver domains are not supported", NULL},
-        {"passthrough", "device passthrough is not supported", "disabled"},
-        {"xend_suspend_evtchn_compat", "not supported", NULL},
-    };
     const char *type, *name, *uuid;
     int rc = take_string(o, "c_info", "type", &type, e);
     if (!rc)
@@ -209,7 +139,9 @@ static int create_info_parse(const json_t *o, struct domconf *c, struct error *e
     if (!rc)
         rc = take_string(o, "c_info", "uuid", &uuid, e);
     if (!rc)
-        rc = unwanted_check(o, "c_info", keys, ARRAY_SIZE(keys), e);
+        rc = pool_parse(o, c, e);
+    if (!rc)
+        rc = domconf_keys_check(o, KEY_C_INFO, e);
     if (rc)
         return rc;
     const json_t *hap = json_object_get(o, "hap");
@@ -224,36 +156,36 @@ static int create_info_parse(const json_t *o, struct domconf *c, struct error *e
 
 /* ---- b_info ---- */
 
-static const struct unwanted build_keys[] = {
-    {"vnuma_nodes", "virtual NUMA is not supported", NULL},
-    {"ioports", "I/O port passthrough is not supported", NULL},
-    {"irqs", "interrupt passthrough is not supported", NULL},
-    {"iomem", "I/O memory passthrough is not supported", NULL},
-    {"device_tree", "device trees are not supported", NULL},
-    {"altp2m", "alternate p2m is not supported", "disabled"},
-    {"vmtrace_buf_kb", "vmtrace buffers are not supported", NULL},
-    {"llc_colors", "cache colouring is not supported", NULL},
-};
+/* An object inside o that may be missing: NULL. */
+static int take_object(const json_t *o, const char *key, const json_t **out, struct error *e)
+{
+    const json_t *v = json_object_get(o, key);
+    *out = json_is_object(v) ? v : NULL;
+    if (*out || !v || json_is_null(v))
+        return 0;
+    return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: b_info.%s is no object", key);
+}
 
 /* b_info holds one of "type.pv" and "type.pvh", an object with more keys. */
-static int guest_part_check(const json_t *b_info, struct error *e)
+static int guest_part_parse(const json_t *b_info, struct domconf *c, struct error *e)
 {
-    static const struct unwanted pv[] = {
-        {"e820_host", "the host's memory map (for PCI passthrough) is not supported", NULL}};
-    static const struct unwanted pvh[] = {{"pvshim", "PV shims are not supported", NULL}};
-    static const struct unwanted x86[] = {
-        {"msr_relaxed", "relaxed MSR accesses are not supported", NULL}};
+    const json_t *pv, *pvh, *x86;
     if (json_object_get(b_info, "type.hvm"))
         return refuse_key(e, "b_info.type.hvm", "HVM guests with a device model are not supported");
-    int rc =
-        unwanted_check(json_object_get(b_info, "type.pv"), "b_info.type.pv", pv, ARRAY_SIZE(pv), e);
+    int rc = take_object(b_info, "type.pv", &pv, e);
     if (!rc)
-        rc = unwanted_check(json_object_get(b_info, "type.pvh"), "b_info.type.pvh", pvh,
-                            ARRAY_SIZE(pvh), e);
+        rc = take_object(b_info, "type.pvh", &pvh, e);
     if (!rc)
-        rc = unwanted_check(json_object_get(b_info, "arch_x86"), "b_info.arch_x86", x86,
-                            ARRAY_SIZE(x86), e);
-    return rc;
+        rc = take_object(b_info, "arch_x86", &x86, e);
+    if (!rc)
+        rc = domconf_keys_check(pv, KEY_PV, e);
+    if (!rc)
+        rc = domconf_keys_check(pvh, KEY_PVH, e);
+    if (!rc)
+        rc = domconf_keys_check(x86, KEY_X86, e);
+    if (!rc)
+        rc = take_number(pv, "b_info.type.pv", "slack_memkb", 0, &c->slack_mem_kib, e);
+    return rc ? rc : take_defbool(x86, "b_info.arch_x86", "msr_relaxed", &c->msr_relaxed, e);
 }
 
 static int vcpus_parse(const json_t *o, struct domconf *c, struct error *e)
@@ -278,6 +210,8 @@ static int memory_parse(const json_t *o, struct domconf *c, struct error *e)
         rc = take_number(o, "b_info", "target_memkb", c->max_mem_kib, &c->target_mem_kib, e);
     if (!rc)
         rc = take_number(o, "b_info", "shadow_memkb", 0, &c->shadow_mem_kib, e);
+    if (!rc)
+        rc = take_number(o, "b_info", "video_memkb", 0, &c->video_mem_kib, e);
     if (!rc && !c->max_mem_kib)
         return refuse_key(e, "b_info.max_memkb", "missing");
     return rc;
@@ -295,27 +229,137 @@ static int limits_parse(const json_t *o, struct domconf *c, struct error *e)
     if (!rc)
         rc = take_defbool(o, "b_info", "nested_hvm", &c->nested_hvm, e);
     if (!rc)
+        rc = take_defbool(o, "b_info", "vpmu", &c->vpmu, e);
+    if (!rc)
         rc = take_defbool(o, "b_info", "disable_migrate", &c->nomigrate, e);
     return rc;
 }
 
+/* What a domain has anyway is as good as nothing, so that images agree whoever wrote the value. */
+#define XEN_WEIGHT 256u
+
+/* libxl's own default is -1: whatever the scheduler gives. */
+static int take_param(const json_t *o, const char *key, unsigned absent, unsigned *out,
+                      struct error *e)
+{
+    const json_t *v = json_object_get(o, key);
+    if (!json_is_integer(v) || json_integer_value(v) != -1)
+        return take_u32(o, "b_info.sched_params", key, absent, out, e);
+    *out = absent;
+    return 0;
+}
+
+static int sched_parse(const json_t *b_info, struct domconf *c, struct error *e)
+{
+    const json_t *o;
+    int rc = take_object(b_info, "sched_params", &o, e);
+    if (!rc)
+        rc = take_param(o, "weight", XEN_WEIGHT, &c->weight, e);
+    if (!rc)
+        rc = take_param(o, "cap", 0, &c->cap, e);
+    if (!rc && !c->weight)
+        return refuse_key(e, "b_info.sched_params.weight", "it is 0; the least is 1");
+    if (c->weight == XEN_WEIGHT)
+        c->weight = 0;
+    return rc ? rc : domconf_keys_check(o, KEY_SCHED, e);
+}
+
+/* cpumap is for all vCPUs, where there is nothing for each (libxl__domain_build_info_setdefault). */
+static int cpumap_spread(const json_t *map, struct domconf *c, struct error *e)
+{
+    struct cpu_sets *s = &c->hard_affinity;
+    if (!json_array_size(map) || s->n || !c->max_vcpus || c->max_vcpus > DOMCONF_VCPUS_MAX)
+        return 0;
+    s->sets = calloc(c->max_vcpus, sizeof *s->sets);
+    if (!s->sets)
+        return error_set(e, -ENOMEM, "out of memory for a configuration");
+    int rc = 0;
+    for (s->n = 0; s->n < c->max_vcpus && !rc; s->n++)
+        rc = cpu_set_from_numbers(map, "b_info.cpumap", &s->sets[s->n], e);
+    return rc;
+}
+
+static int affinity_parse(const json_t *o, struct domconf *c, struct error *e)
+{
+    const json_t *hard = json_object_get(o, "vcpu_hard_affinity");
+    const json_t *soft = json_object_get(o, "vcpu_soft_affinity");
+    const json_t *map = json_object_get(o, "cpumap"), *nodes = json_object_get(o, "nodemap");
+    int rc = 0;
+    if (hard)
+        rc = cpu_sets_from_numbers(hard, "b_info.vcpu_hard_affinity", DOMCONF_VCPUS_MAX,
+                                   &c->hard_affinity, e);
+    if (!rc && soft)
+        rc = cpu_sets_from_numbers(soft, "b_info.vcpu_soft_affinity", DOMCONF_VCPUS_MAX,
+                                   &c->soft_affinity, e);
+    if (!rc && map)
+        rc = cpumap_spread(map, c, e);
+    if (!rc && nodes)
+        rc = cpu_set_from_numbers(nodes, "b_info.nodemap", &c->node_affinity, e);
+    return rc;
+}
+
+/* libxl keeps the offset in an unsigned number of 32 bits, and takes it for signed at the end. */
+static int time_parse(const json_t *o, struct domconf *c, struct error *e)
+{
+    const json_t *v = json_object_get(o, "rtc_timeoffset");
+    json_int_t offset = json_integer_value(v);
+    if (v && (!json_is_integer(v) || offset < INT32_MIN || offset > UINT32_MAX))
+        return refuse_key(e, "b_info.rtc_timeoffset", "no number of 32 bits");
+    c->time_offset_s = (int32_t)(uint32_t)offset;
+    return take_defbool(o, "b_info", "localtime", &c->localtime, e);
+}
+
+/* libxl's names of timer modes; 0 or -1. */
+static int timer_mode_parse(const char *name, unsigned *mode)
+{
+    static const char *const names[] = {"delay_for_missed_ticks", "no_delay_for_missed_ticks",
+                                        "no_missed_ticks_pending", "one_missed_tick_pending"};
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+        if (!strcmp(names[i], name)) {
+            *mode = i;
+            return 0;
+        }
+    return strcmp(name, "unknown") ? -1 : 0; /* libxl's own word for its default */
+}
+
+static int modes_parse(const json_t *o, struct domconf *c, struct error *e)
+{
+    const char *tsc, *timer;
+    int rc = take_string(o, "b_info", "tsc_mode", &tsc, e);
+    if (!rc)
+        rc = take_string(o, "b_info", "timer_mode", &timer, e);
+    if (rc)
+        return rc;
+    if (tsc && tsc_mode_parse(tsc, &c->tsc_mode))
+        return refuse_key(e, "b_info.tsc_mode", "not known");
+    if (c->tsc_mode == XL_TSC_NATIVE_PARAVIRT)
+        return refuse_key(e, "b_info.tsc_mode",
+                          "native_paravirt is no longer in Xen; save the domain with another one");
+    if (timer && timer_mode_parse(timer, &c->timer_mode))
+        return refuse_key(e, "b_info.timer_mode", "not known");
+    return 0;
+}
+
+static int grant_version_parse(const json_t *o, struct domconf *c, struct error *e)
+{
+    if (!json_object_get(o, "max_grant_version"))
+        return 0;
+    int rc = take_u32(o, "b_info", "max_grant_version", 0, &c->max_grant_version, e);
+    if (rc || c->max_grant_version == 1 || c->max_grant_version == 2)
+        return rc;
+    return refuse_key(e, "b_info.max_grant_version",
+                      "neither 1 nor 2; a domain without grant tables has no devices");
+}
+
 static int build_info_parse(const json_t *o, struct domconf *c, struct error *e)
 {
-    int rc = unwanted_check(o, "b_info", build_keys, ARRAY_SIZE(build_keys), e);
-    if (!rc)
-        rc = guest_part_check(o, e);
-    if (!rc)
-        rc = vcpus_parse(o, c, e);
-    if (!rc)
-        rc = memory_parse(o, c, e);
-    if (!rc)
-        rc = limits_parse(o, c, e);
-    const char *tsc = NULL;
-    if (!rc)
-        rc = take_string(o, "b_info", "tsc_mode", &tsc, e);
-    if (!rc && tsc && tsc_mode_parse(tsc, &c->tsc_mode))
-        return refuse_key(e, "b_info.tsc_mode", "not known");
-    return rc;
+    static int (*const parts[])(const json_t *, struct domconf *, struct error *) = {
+        guest_part_parse, vcpus_parse, memory_parse, limits_parse,       modes_parse,
+        affinity_parse,   sched_parse, time_parse,   grant_version_parse};
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(parts) && !rc; i++)
+        rc = parts[i](o, c, e);
+    return rc ? rc : domconf_keys_check(o, KEY_B_INFO, e);
 }
 
 /* ---- disks ---- */
@@ -330,9 +374,19 @@ static bool one_of(const char *value, const char *const *list)
 
 struct xl_disk {
     const char *path, *vdev, *backend, *format, *script, *domain, *specification;
-    unsigned domid, readwrite, is_cdrom;
-    bool colo;
+    unsigned domid, readwrite, is_cdrom, removable;
+    bool colo, direct_io_safe, no_discard, untrusted;
 };
+
+/* False where libxl's default is another. */
+static int take_refusal(const json_t *o, const char *key, bool *refused, struct error *e)
+{
+    bool yes;
+    int rc = take_defbool(o, "disk", key, &yes, e);
+    const char *text = json_string_value(json_object_get(o, key));
+    *refused = !rc && text && !strcmp(text, "False");
+    return rc;
+}
 
 static int xl_disk_read(const json_t *o, struct xl_disk *d, struct error *e)
 {
@@ -357,8 +411,13 @@ static int xl_disk_read(const json_t *o, struct xl_disk *d, struct error *e)
     if (!rc)
         rc = take_u32(o, "disk", "is_cdrom", 0, &d->is_cdrom, e);
     if (!rc)
-        rc = take_defbool(o, "disk", "colo_enable", &d->colo, e);
-    return rc;
+        rc = take_u32(o, "disk", "removable", 0, &d->removable, e);
+    if (!rc)
+        rc = take_refusal(o, "discard_enable", &d->no_discard, e);
+    if (!rc)
+        rc = take_refusal(o, "trusted", &d->untrusted, e);
+    d->direct_io_safe = json_is_true(json_object_get(o, "direct_io_safe"));
+    return rc ? rc : take_defbool(o, "disk", "colo_enable", &d->colo, e);
 }
 
 static int xl_disk_check(const struct xl_disk *d, struct error *e)
@@ -403,9 +462,16 @@ static int xl_disk_parse(json_t *o, struct disk_conf *d, struct error *e)
         rc = disk_conf_name(d, x.vdev, e);
     if (!rc)
         rc = xl_disk_check(&x, e);
+    if (!rc)
+        rc = domconf_keys_check(o, KEY_DISK, e);
     if (rc)
         return rc;
     d->kind = x.readwrite && !x.is_cdrom ? DISK_COW : DISK_RO;
+    d->is_cdrom = x.is_cdrom;
+    d->removable = x.removable;
+    d->direct_io_safe = x.direct_io_safe;
+    d->no_discard = x.no_discard;
+    d->untrusted = x.untrusted;
     d->path = strdup(x.path);
     return d->path ? 0 : error_set(e, -ENOMEM, "out of memory");
 }
@@ -424,7 +490,7 @@ static int xl_object_parse(json_t *o, struct domconf *c, struct error *e)
         return refuse_key(e, "nics", "no array");
     int rc = create_info_parse(c_info, c, e);
     if (!rc)
-        rc = top_check(o, e);
+        rc = domconf_keys_check(o, KEY_TOP, e);
     if (!rc)
         rc = build_info_parse(b_info, c, e);
     if (!rc)

@@ -10,6 +10,8 @@
  *   stream.h        reads a libxc stream; stream_write.h writes one
  *   domconf.h       a domain's configuration, from xl's JSON or ours; disk_conf.h: of one disk,
  *                   nic_conf.h: of one network interface
+ *   domconf_keys.h  every key of xl's JSON, and what becomes of it
+ *   cpu_set.h       sets of processors
  *   vdev.h          names of block devices
  *   fingerprint.h   whether a disk is still what it was
  *   guest_check.h   whether records and memory agree

@@ -168,6 +168,13 @@ int lineage_check_config(const struct lineage *l, const struct domconf *conf, st
     if (memcmp(b->online, conf->online, sizeof b->online) != 0)
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "no delta over this base: other vCPUs are online");
+    const char *setting = domconf_settings_differ(b, conf);
+    if (setting)
+        return error_set(
+            e, ANSWER_IMAGE_REFUSED,
+            "no delta over this base: %s is not the base's, and slots of the base have "
+            "the base's; import the base again if an earlier version has made it",
+            setting);
     int rc = disks_check(b, conf, e);
     return rc ? rc : nics_check(b, conf, e);
 }

@@ -43,6 +43,11 @@ if command -v mandoc >/dev/null; then
     done
 fi
 
+case_is "dompoold(8) has the keys of saved configurations"
+for key in c_info pool_name vcpu_hard_affinity xenstore_quota slack_memkb pvshim msr_relaxed cap is_cdrom; do
+    grep -Eq "^\.It Cm (.* )?$key( |\$)" "$docs/dompoold.8" || problem "$key"
+done
+
 case_is "dompoold(8) names every option"
 if [ -x "${DOMPOOLD:-}" ]; then
     run 0 "$DOMPOOLD" --help

@@ -222,18 +222,26 @@ void disk_dispose(struct disk *d)
     disk_mark_dispose(&d->mark);
 }
 
+/* blkback tells the guest's front end that a CD-ROM is one. */
+static const char *device_type(const struct disk *d)
+{
+    return d->conf->is_cdrom ? "cdrom" : "disk";
+}
+
 static void backend_nodes(const struct disk *d, uint32_t domid, struct nodes *t)
 {
     nodes_put(t, "frontend-id", "%u", domid);
     nodes_put(t, "online", "1");
-    nodes_put(t, "removable", "0");
+    nodes_put(t, "removable", "%d", d->conf->removable);
     nodes_put(t, "bootable", "1");
     nodes_put(t, "state", "%d", XenbusStateInitialising);
     nodes_put(t, "dev", "%s", d->conf->vdev);
     nodes_put(t, "type", "phy");
     nodes_put(t, "mode", "%s", d->writable ? "w" : "r");
-    nodes_put(t, "device-type", "disk");
-    nodes_put(t, "discard-enable", "%d", d->writable && d->discards);
+    nodes_put(t, "device-type", "%s", device_type(d));
+    if (d->conf->direct_io_safe)
+        nodes_put(t, "direct-io-safe", "1");
+    nodes_put(t, "discard-enable", "%d", d->writable && d->discards && !d->conf->no_discard);
     nodes_put(t, "specification", "xen");
     nodes_put(t, "params", "%s", d->path);
     nodes_put(t, "script", "/bin/true");
@@ -257,8 +265,8 @@ void disk_nodes(const struct disk *d, uint32_t domid, enum image_guest guest, st
     nodes_put(t, "backend-id", "0");
     nodes_put(t, "state", "%d", XenbusStateInitialising);
     nodes_put(t, "virtual-device", "%u", devid);
-    nodes_put(t, "device-type", "disk");
-    nodes_put(t, "trusted", "1");
+    nodes_put(t, "device-type", "%s", device_type(d));
+    nodes_put(t, "trusted", "%d", !d->conf->untrusted);
     if (guest == IMAGE_GUEST_PV)
         nodes_put(t, "protocol", "x86_64-abi");
 

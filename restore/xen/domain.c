@@ -9,21 +9,19 @@
 #include "restore/xen/domain.h"
 
 #include "base/page.h"
+#include "restore/xen/placement.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <xen/hvm/params.h>
 
 /* libxl's LIBXL_MAXMEM_CONSTANT: room beyond the target for what Xen accounts to a domain
  * besides its pages. */
 #define MAXMEM_SLACK_KIB 1024u
-
-/* no_delay_for_missed_ticks, libxl's default. It is not in the save stream. With Xen's own default,
- * guest time would stand still while the guest is not scheduled. */
-#define TIMER_MODE 1
 
 /* How long a domain without memory may take to go: a grace period of RCU, and much more. */
 #define DISCARD_MS 2000u
@@ -44,29 +42,43 @@ uint64_t domain_paging_pool_kib(const struct domconf *c)
     return 4 * (256 * (uint64_t)c->max_vcpus + 2 * (c->max_mem_kib / 1024));
 }
 
-/* The newest grant-table version that this hypervisor was built with, as libxl picks it. */
-static uint32_t grant_version(struct xen *x)
+/* What the host must have for the configuration, besides memory. *grants: the version of grant tables;
+ * the newest that this hypervisor was built with is what libxl picks. */
+static int host_check(struct xen *x, const struct domconf *c, uint32_t *grants, struct error *e)
 {
-    xc_physinfo_t info;
-    if (!xc_physinfo(x->xch, &info) && !(info.capabilities & XEN_SYSCTL_PHYSCAP_gnttab_v2))
-        return 1;
-    return 2;
+    xc_physinfo_t info = {.capabilities = UINT32_MAX}; /* if it does not say, creating does */
+    (void)xc_physinfo(x->xch, &info);
+    uint32_t newest = info.capabilities & XEN_SYSCTL_PHYSCAP_gnttab_v2 ? 2 : 1;
+    *grants = c->max_grant_version ? c->max_grant_version : newest;
+    if (*grants > newest)
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "the image's domain has grant tables of version %u, and this hypervisor "
+                         "only those of version %u (its option gnttab=max-ver)",
+                         *grants, newest);
+    if (c->vpmu && !(info.capabilities & XEN_SYSCTL_PHYSCAP_vpmu))
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "the image's domain has performance counters, and this hypervisor gives "
+                         "none (its option vpmu)");
+    return 0;
 }
 
-static struct xen_domctl_createdomain create_request(struct xen *x, const struct domconf *c,
-                                                     const struct uuid *uuid)
+static struct xen_domctl_createdomain
+create_request(const struct domconf *c, const struct uuid *uuid, uint32_t grants, uint32_t pool)
 {
     struct xen_domctl_createdomain create = {
         .max_vcpus = c->max_vcpus,
         .max_evtchn_port = c->max_event_channels,
         .max_grant_frames = (int32_t)c->max_grant_frames, /* UINT32_MAX reads as -1: default */
         .max_maptrack_frames = (int32_t)c->max_maptrack_frames,
-        .grant_opts = XEN_DOMCTL_GRANT_version(grant_version(x)),
+        .grant_opts = XEN_DOMCTL_GRANT_version(grants),
+        .cpupool_id = pool,
+        .flags = c->vpmu ? XEN_DOMCTL_CDF_vpmu : 0,
+        .arch.misc_flags = c->msr_relaxed ? XEN_X86_MSR_RELAXED : 0,
     };
     static_assert(sizeof create.handle == sizeof *uuid, "Xen keeps the same bytes");
     memcpy(create.handle, uuid, sizeof create.handle);
     if (c->guest == IMAGE_GUEST_PVH) {
-        create.flags = XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap | XEN_DOMCTL_CDF_oos_off;
+        create.flags |= XEN_DOMCTL_CDF_hvm | XEN_DOMCTL_CDF_hap | XEN_DOMCTL_CDF_oos_off;
         if (c->nested_hvm)
             create.flags |= XEN_DOMCTL_CDF_nested_virt;
         create.arch.emulation_flags = XEN_X86_EMU_LAPIC;
@@ -74,22 +86,37 @@ static struct xen_domctl_createdomain create_request(struct xen *x, const struct
     return create;
 }
 
-static int create_empty(struct xen *x, const struct domconf *c, const struct uuid *uuid,
-                        uint32_t *domid, struct error *e)
+static int not_created(struct xen *x, const struct domconf *c, uint32_t pool, struct error *e)
 {
-    struct xen_domctl_createdomain create = create_request(x, c, uuid);
-    uint32_t id = 0; /* 0: the hypervisor picks a free one */
-    xen_log_clear(x);
-    if (!xc_domain_create(x->xch, &id, &create)) {
-        *domid = id;
-        return 0;
-    }
     if (errno == ENOMEM)
         return error_set(e, ANSWER_NO_HOST_MEMORY,
                          "create a domain: the hypervisor is out of "
                          "memory; release leases or lower the pools");
+    if (pool && (errno == ESRCH || errno == ENODEV)) /* cpupool_add_domain of Xen */
+        return error_set(e, ANSWER_IMAGE_REFUSED,
+                         "the image's domain is to run in cpupool %u, and %s", pool,
+                         errno == ESRCH ? "this host has none of that number; make it with xl "
+                                          "cpupool-create"
+                                        : "that has no processor");
     return xen_error(x, e, "create a %s domain with %u vCPUs",
                      c->guest == IMAGE_GUEST_PV ? "PV" : "PVH", c->max_vcpus);
+}
+
+static int create_empty(struct xen *x, const struct domconf *c, const struct uuid *uuid,
+                        uint32_t *domid, uint32_t *pool, struct error *e)
+{
+    uint32_t id = 0, grants; /* 0: the hypervisor picks a free one */
+    int rc = placement_pool(x, c, pool, e);
+    if (!rc)
+        rc = host_check(x, c, &grants, e);
+    if (rc)
+        return rc;
+    struct xen_domctl_createdomain create = create_request(c, uuid, grants, *pool);
+    xen_log_clear(x);
+    if (xc_domain_create(x->xch, &id, &create))
+        return not_created(x, c, *pool, e);
+    *domid = id;
+    return 0;
 }
 
 static int set_paging_pool(struct xen *x, uint32_t domid, uint64_t kib, struct error *e)
@@ -103,24 +130,42 @@ static int set_paging_pool(struct xen *x, uint32_t domid, uint64_t kib, struct e
 static int set_guest_kind(struct xen *x, const struct domconf *c, uint32_t domid, struct error *e)
 {
     if (c->guest == IMAGE_GUEST_PV) {
-        if (xc_domain_set_memmap_limit(x->xch, domid, c->max_mem_kib))
+        uint64_t limit_kib = c->max_mem_kib + c->slack_mem_kib;
+        if (xc_domain_set_memmap_limit(x->xch, domid, limit_kib))
             return xen_error(x, e, "domain %u: set the memory map's limit to %" PRIu64 " KiB",
-                             domid, c->max_mem_kib);
+                             domid, limit_kib);
         return 0;
     }
     int rc = set_paging_pool(x, domid, domain_paging_pool_kib(c), e);
     if (rc)
         return rc;
-    if (xc_hvm_param_set(x->xch, domid, HVM_PARAM_TIMER_MODE, TIMER_MODE))
+    if (xc_hvm_param_set(x->xch, domid, HVM_PARAM_TIMER_MODE, c->timer_mode))
         return xen_error(x, e, "domain %u: set its timer mode", domid);
     return 0;
 }
 
+/* The offset is not in the stream: the guest's wall clock is the configuration's, from the moment in
+ * which its vCPU 0 gets its context. */
+static int set_time(struct xen *x, const struct domconf *c, uint32_t domid, struct error *e)
+{
+    uint32_t offset = (uint32_t)c->time_offset_s;
+    if (c->localtime) {
+        time_t now = time(NULL);
+        struct tm local;
+        if (!localtime_r(&now, &local))
+            return error_errno(e, errno, "domain %u: find the host's time zone", domid);
+        offset += (uint32_t)local.tm_gmtoff;
+    }
+    if (offset && xc_domain_set_time_offset(x->xch, domid, (int32_t)offset))
+        return xen_error(x, e, "domain %u: set its clock to UTC and %d s", domid, (int32_t)offset);
+    return 0;
+}
+
 static int create_with_vcpus(struct xen *x, const struct domconf *c, const struct uuid *uuid,
-                             uint32_t *domid, struct error *e)
+                             uint32_t *domid, uint32_t *pool, struct error *e)
 {
     *domid = DOMID_INVALID;
-    int rc = create_empty(x, c, uuid, domid, e);
+    int rc = create_empty(x, c, uuid, domid, pool, e);
     if (rc)
         return rc;
     if (xc_domain_max_vcpus(x->xch, *domid, c->max_vcpus))
@@ -131,7 +176,8 @@ static int create_with_vcpus(struct xen *x, const struct domconf *c, const struc
 int domain_create_bare(struct xen *x, const struct domconf *c, const struct uuid *uuid,
                        uint32_t *domid, struct error *e)
 {
-    int rc = create_with_vcpus(x, c, uuid, domid, e);
+    uint32_t pool;
+    int rc = create_with_vcpus(x, c, uuid, domid, &pool, e);
     return !rc && c->guest == IMAGE_GUEST_PVH
                ? set_paging_pool(x, *domid, BARE_POOL_KIB + BARE_POOL_VCPU_KIB * c->max_vcpus, e)
                : rc;
@@ -140,7 +186,10 @@ int domain_create_bare(struct xen *x, const struct domconf *c, const struct uuid
 int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint64_t pages,
                   uint32_t *domid, struct error *e)
 {
-    int rc = create_with_vcpus(x, c, uuid, domid, e);
+    uint32_t pool;
+    int rc = create_with_vcpus(x, c, uuid, domid, &pool, e);
+    if (!rc)
+        rc = placement_set(x, c, *domid, e);
     if (rc)
         return rc;
     uint64_t kib = pages * (PAGE_BYTES / 1024);
@@ -149,7 +198,10 @@ int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uui
         return xen_error(x, e, "domain %u: set the memory limit to %" PRIu64 " KiB", *domid, kib);
     if (xc_domain_set_tsc_info(x->xch, *domid, c->tsc_mode, 0, 0, 0))
         return xen_error(x, e, "domain %u: set TSC mode %u", *domid, c->tsc_mode);
-    return set_guest_kind(x, c, *domid, e);
+    rc = set_time(x, c, *domid, e);
+    if (!rc)
+        rc = set_guest_kind(x, c, *domid, e);
+    return rc ? rc : placement_share(x, c, *domid, pool, e);
 }
 
 int domain_find(struct xen *x, uint32_t domid, const struct uuid *uuid, xc_domaininfo_t *out,

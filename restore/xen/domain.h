@@ -11,9 +11,10 @@
 
 /*
  * Creates a paused, empty domain for the configuration, with vCPU structures, a memory limit for
- * `pages` populated pages, and PVH's paging pool. *domid is valid as soon as the domain exists,
- * also when a later step fails; before that it is DOMID_INVALID. ANSWER_NO_HOST_MEMORY: Xen has no
- * memory for it.
+ * `pages` populated pages, PVH's paging pool, its place (placement.h) and the offset of its clock.
+ * *domid is valid as soon as the domain exists, also when a later step fails; before that it is
+ * DOMID_INVALID. ANSWER_NO_HOST_MEMORY: Xen has no memory for it. ANSWER_IMAGE_REFUSED: this host
+ * lacks what the configuration wants, like its cpupool.
  */
 int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint64_t pages,
                   uint32_t *domid, struct error *e);

@@ -56,8 +56,8 @@ static void guest_nodes(const struct domain_identity *d, const struct domconf *c
     nodes_put(t, "control/platform-feature-multiprocessor-suspend", "1");
     nodes_put(t, "control/platform-feature-xs_reset_watches", "1");
     nodes_put(t, "memory/static-max", "%" PRIu64, c->max_mem_kib);
-    nodes_put(t, "memory/target", "%" PRIu64, c->target_mem_kib);
-    nodes_put(t, "memory/videoram", "0");
+    nodes_put(t, "memory/target", "%" PRIu64, c->target_mem_kib - c->video_mem_kib);
+    nodes_put(t, "memory/videoram", "%" PRIu64, c->video_mem_kib);
     nodes_put(t, "store/port", "%u", d->store_port);
     for (unsigned v = 0; v < c->max_vcpus; v++) {
         char path[40];

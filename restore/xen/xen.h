@@ -3,7 +3,7 @@
  * mapper and loop devices. All of it blocks.
  *
  * For the daemon: host.h alone. For the helpers besides:
- *   domain.h        creates a domain
+ *   domain.h        creates a domain; placement.h: where it runs
  *   domain_nodes.h       its nodes in xenstore, by nodes.h: a set of nodes in one transaction
  *   disk.h          its disks, by loop.h, snapshot.h and disk_mark.h
  *   cpu_policy.h    CPUID and MSRs

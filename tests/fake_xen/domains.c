@@ -33,6 +33,10 @@ static struct fake_domain *domain_new(uint32_t domid, const struct uuid *uuid, b
     struct fake_domain *d = fake_checked(calloc(1, sizeof *d)), **at = &domains;
     d->domid = domid;
     d->uuid = *uuid;
+    d->weight = 256;
+    d->nodes = (1u << FAKE_CPUS) - 1;
+    memset(d->hard, (1 << FAKE_CPUS) - 1, sizeof d->hard);
+    memset(d->soft, (1 << FAKE_CPUS) - 1, sizeof d->soft);
     fake_xen_init_mappable(&d->memory, MEMORY_PFNS);
     d->memory.hvm = hvm;
     d->memory.free_pages = &fake_hypervisor.free_pages;
@@ -116,7 +120,12 @@ void fake_domains_init(void)
 {
     FAKE_CALL();
     fake_hypervisor = (struct fake_hypervisor){
-        .total_pages = 262144, .free_pages = 200000, .next_domid = 7, .death_ms = 5};
+        .total_pages = 262144,
+        .free_pages = 200000,
+        .next_domid = 7,
+        .death_ms = 5,
+        .vpmu = true,
+        .pools = {{true, XEN_SCHEDULER_CREDIT2, 0xf}, {true, XEN_SCHEDULER_CREDIT, 0xe}}};
     memset(&fake_xen_held, 0, sizeof fake_xen_held);
     fake_xen_of = memory_of;
     fake_xen_list = list;
@@ -159,6 +168,12 @@ int xc_domain_create(xc_interface *xch, uint32_t *pdomid, struct xen_domctl_crea
     errno = EINVAL;
     if (!config->max_vcpus ||
         (fake_hypervisor.old_grants && (config->grant_opts & XEN_DOMCTL_GRANT_version_mask) > 1))
+        return -1;
+    errno = ESRCH;
+    if (config->cpupool_id >= FAKE_POOLS || !fake_hypervisor.pools[config->cpupool_id].there)
+        return -1;
+    errno = ENODEV;
+    if (!fake_hypervisor.pools[config->cpupool_id].cpus)
         return -1;
     errno = EEXIST;
     if (*pdomid && fake_domain_find(*pdomid))
@@ -262,7 +277,8 @@ int xc_physinfo(xc_interface *xch, xc_physinfo_t *info)
         .total_pages = fake_hypervisor.total_pages,
         .free_pages = fake_hypervisor.free_pages,
         .scrub_pages = fake_hypervisor.scrub_pages,
-        .capabilities = fake_hypervisor.old_grants ? 0 : XEN_SYSCTL_PHYSCAP_gnttab_v2,
+        .capabilities = (fake_hypervisor.old_grants ? 0u : XEN_SYSCTL_PHYSCAP_gnttab_v2) |
+                        (fake_hypervisor.vpmu ? XEN_SYSCTL_PHYSCAP_vpmu : 0u),
     };
     return 0;
 }

@@ -5,6 +5,8 @@
  *
  *   - more vCPUs than the domain was created for; pages beyond its limit, or beyond what is free
  *   - whatever is done to a domain that is not there, or is being destroyed
+ *   - a cpupool that is not there or has no processor; an affinity without any of its processors;
+ *     parameters of a scheduler that is not the cpupool's
  *
  * A destroyed domain is dying for a while, and for as long as somebody maps its memory. Then it is
  * gone, its memory is free, and xenstored is told, if it knows the domain.
@@ -18,6 +20,8 @@
 #include <stdio.h>
 
 #define FAKE_PORTS_MAX 8u
+#define FAKE_CPUS 4u /* of the host; so many NUMA nodes as well */
+#define FAKE_POOLS 3u
 
 struct fake_domain {
     struct fake_domain *next;
@@ -32,6 +36,17 @@ struct fake_domain {
     uint64_t max_mem_kib, map_limit_kib, paging_pool_bytes;
     uint32_t ports[FAKE_PORTS_MAX]; /* that dom0 may bind to */
     unsigned n_ports, policies;     /* policies: how often its CPU policy has been set */
+    /* Where it runs: bit n for processor n. All processors, where nothing has been set. */
+    uint8_t hard[FAKE_VCPUS], soft[FAKE_VCPUS], nodes;
+    unsigned weight, cap, affinities; /* affinities: how many have been set */
+    int32_t time_offset_s;
+};
+
+/* Of number n in the array; n 0 has all processors. */
+struct fake_pool {
+    bool there;
+    uint32_t scheduler; /* XEN_SCHEDULER_* */
+    uint8_t cpus;       /* bit n for processor n */
 };
 
 struct fake_hypervisor {
@@ -39,6 +54,8 @@ struct fake_hypervisor {
     uint32_t next_domid;
     unsigned death_ms; /* how long a domain is dying */
     bool old_grants;   /* Xen was built without version 2 of grant tables */
+    bool vpmu;         /* Xen gives performance counters */
+    struct fake_pool pools[FAKE_POOLS];
 };
 extern struct fake_hypervisor fake_hypervisor;
 

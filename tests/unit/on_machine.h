@@ -29,6 +29,8 @@ static inline void machine_begin(void)
     fake_machine_init(dir.dir);
     fake_disk_make(DISK_BLOCK, 2u << 20, true);
     fake_disk_make(DISK_SHARED, 1u << 20, false);
+    fake_store_put("/local/pool/0/name", "Pool-0"); /* xl's; see fake_hypervisor.pools */
+    fake_store_put("/local/pool/1/name", "lab");
 }
 
 static inline int on_machine_begin(void **state)

@@ -33,15 +33,19 @@ unsigned slot_created;
 
 /* ---- images ---- */
 
-/* xvda is copied on write, xvdb read-only, xvdc empty, xvdd shared. Two network interfaces. */
+/* xvda is copied on write, xvdb a read-only CD, xvdc empty, xvdd shared. Two network interfaces. It
+ * has a place, a share and a clock of its own. */
 static void config_put(struct stream_build *b)
 {
     char *json = fake_format(
-        "{\"c_info\":{\"type\":\"pv\",\"name\":\"saved\",\"uuid\":\"%s\"},\"b_info\":{\"max_"
-        "vcpus\":2,"
-        "\"avail_vcpus\":[0,1],\"max_memkb\":4096,\"target_memkb\":4096,\"type.pv\":{}},\"disks\":["
+        "{\"c_info\":{\"type\":\"pv\",\"name\":\"saved\",\"uuid\":\"%s\",\"pool_name\":\"lab\"},"
+        "\"b_info\":{\"max_vcpus\":2,\"avail_vcpus\":[0,1],\"max_memkb\":4096,"
+        "\"target_memkb\":4096,\"type.pv\":{},\"vcpu_hard_affinity\":[[1],[1,2]],"
+        "\"vcpu_soft_affinity\":[[2]],\"rtc_timeoffset\":4294960096,"
+        "\"sched_params\":{\"sched\":\"credit\",\"weight\":512,\"cap\":50}},\"disks\":["
         "{\"pdev_path\":\"%s\",\"vdev\":\"xvda\",\"format\":\"raw\",\"readwrite\":1},"
-        "{\"pdev_path\":\"%s\",\"vdev\":\"xvdb\",\"format\":\"raw\",\"readwrite\":0},"
+        "{\"pdev_path\":\"%s\",\"vdev\":\"xvdb\",\"format\":\"raw\",\"readwrite\":0,"
+        "\"is_cdrom\":1,\"removable\":1},"
         "{\"pdev_path\":\"%s\",\"vdev\":\"xvdc\",\"format\":\"raw\",\"readwrite\":1},"
         "{\"pdev_path\":\"%s\",\"vdev\":\"xvdd\",\"format\":\"raw\",\"readwrite\":1}],"
         "\"nics\":[{\"devid\":3,\"mac\":\"00:16:3e:00:00:03\",\"bridge\":\"br0\",\"mtu\":1300,"
@@ -193,6 +197,19 @@ static void limits_check(const struct warm *w, const struct fake_domain *d, cons
     HOLDS(d->n_ports == 2 && w->target.store_port != w->target.console_port);
 }
 
+static void place_check(const struct warm *w, const struct fake_domain *d, const char *what)
+{
+    if (w->target.conf.guest == IMAGE_GUEST_PV) {
+        HOLDS(d->created_as.cpupool_id == 1);
+        HOLDS(d->hard[0] == 2 && d->hard[1] == 6 && d->soft[0] == 4 && d->soft[1] == 0xf);
+        HOLDS(d->weight == 512 && d->cap == 50);
+        HOLDS(d->time_offset_s == -7200);
+    } else {
+        HOLDS(!d->created_as.cpupool_id && !d->affinities && d->weight == 256 && !d->cap);
+        HOLDS(!d->time_offset_s);
+    }
+}
+
 static void disks_check(const struct warm *w, const char *what)
 {
     for (size_t i = 0; i < w->n_disks; i++) {
@@ -200,6 +217,13 @@ static void disks_check(const struct warm *w, const char *what)
         HOLDS(node_is("2", "/local/domain/0/backend/vbd/%u/%u/state", w->target.domid,
                       disk->conf->devid));
         HOLDS(node_is(disk->path, "/local/domain/0/backend/vbd/%u/%u/params", w->target.domid,
+                      disk->conf->devid));
+        bool is_cd = !strcmp(disk->conf->vdev, "xvdb");
+        HOLDS(node_is(is_cd ? "cdrom" : "disk", "/local/domain/0/backend/vbd/%u/%u/device-type",
+                      w->target.domid, disk->conf->devid));
+        HOLDS(node_is(is_cd ? "cdrom" : "disk", "/local/domain/%u/device/vbd/%u/device-type",
+                      w->target.domid, disk->conf->devid));
+        HOLDS(node_is(is_cd ? "1" : "0", "/libxl/%u/device/vbd/%u/removable", w->target.domid,
                       disk->conf->devid));
         HOLDS(fake_block_users(disk->dev) >= 1);
         HOLDS(disk->file.fd < 0 && disk->cow.fd < 0);
@@ -274,6 +298,7 @@ static const struct fake_domain *domain_check(const struct warm *w, const char *
     const struct fake_domain *d = fake_domain_find(w->target.domid);
     HOLDS(d && !d->dying);
     limits_check(w, d, what);
+    place_check(w, d, what);
     disks_check(w, what);
     nics_check(w, what);
     config_check(w, what);

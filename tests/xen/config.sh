@@ -1,0 +1,208 @@
+#!/usr/bin/env bash
+# The domain that dompool makes of a saved one has the configuration that xl restore gives it. For each configuration of the
+# table below: xl create, xl save, then the same file becomes a domain by dompool, once by each engine, and by xl restore. What
+# the hypervisor says of the two (confdump.c), what xl says of them, and their nodes in xenstore must be the same, but for the
+# lines of `expected`, each with its reason. The same reasons are in dompoold(8).
+#
+#   config.sh TYPE [NAME...]       TYPE pv or pvh; without NAMEs all that are for this type
+# shellcheck source=tests/xen/lib.sh
+source "$(dirname "$0")/lib.sh"
+type=$1
+shift
+
+# What of a line may differ: a regular expression, then # and why.
+expected() {
+    cat <<'END'
+^/libxl/DOM/dompool  # marks the domain as ours
+^/libxl/DOM/dm-version  # there is no device model
+/vbd/DOM/[0-9]+/(params|script|physical-device|physical-device-path|node|hotplug-status)  # block devices of our own, no script
+^/libxl/DOM/device/vbd/[0-9]+/(params|script|physical-device|physical-device-path|node|hotplug-status)  # the same, libxl's mirror
+/vbd/(DOM/)?[0-9]+/discard-enable  # 0 where the device takes no discards, which spares blkback a write
+END
+}
+
+# NAME TYPES LINES: TYPES are those for which it is; LINES go into xl's configuration, a ; between them. The name "cdrom" adds a
+# disk.
+configurations() {
+    cat <<'END'
+plain       pv,pvh  vcpus=1
+hard        pv,pvh  cpus="1"
+hard-each   pv      vcpus=2;cpus=["0","1"]
+soft        pv,pvh  cpus_soft="1"
+both        pv      vcpus=2;cpus="0-1";cpus_soft="0"
+share       pv,pvh  cpu_weight=512;cap=50
+pool        pv,pvh  pool="lab";cpu_weight=300
+tsc-native  pv,pvh  tsc_mode="native"
+tsc-emulate pv,pvh  tsc_mode="always_emulate"
+ahead       pv,pvh  rtc_timeoffset=7200
+behind      pv,pvh  rtc_timeoffset=-7200
+localtime   pv,pvh  localtime=1;rtc_timeoffset=60
+balloon     pv,pvh  maxmem=192
+vcpus       pv      vcpus=1;maxvcpus=3
+grants      pv,pvh  max_grant_frames=40;max_maptrack_frames=300;max_grant_version=1;event_channels=127
+cpuid       pv,pvh  cpuid="host,sse3=0"
+cdrom       pv,pvh  vcpus=1
+timer       pvh     timer_mode="one_missed_tick_pending"
+relaxed     pv,pvh  msr_relaxed=1
+all         pv,pvh  cpus="1";cpu_weight=512;cap=50;rtc_timeoffset=-7200;maxmem=192;max_grant_frames=40;pool="lab"
+END
+}
+
+guest=the-saved-one mib=128
+
+write_config() { # NAME LINES
+    local line disc=/var/lib/dompool-test/disc.iso
+    guest_config "$guest" "$type" "$mib" 1 1 "pattern_mib=4 check_ms=60000 tick_ms=1000"
+    for line in ${2//;/ }; do
+        sed -i "/^${line%%=*} = /d" "/etc/xen/$guest.cfg"
+        echo "$line" >>"/etc/xen/$guest.cfg"
+    done
+    [[ $1 == cdrom || $1 == all ]] || return 0
+    truncate -s 1M "$disc"
+    sed -i "s|^disk = \[|&\n    \"format=raw, vdev=xvdc, access=ro, devtype=cdrom, target=$disc\",|" "/etc/xen/$guest.cfg"
+}
+
+make_pool() {
+    xl cpupool-cpu-remove Pool-0 1 && xl cpupool-create 'name="lab"' 'sched="credit"' 'cpus=["1"]' >/dev/null || fail "cpupool"
+}
+
+drop_pool() {
+    xl cpupool-destroy lab && xl cpupool-cpu-add Pool-0 1 || fail "cpupool: destroy"
+}
+
+save_guest() { # NAME LINES
+    local domid
+    write_config "$1" "$2"
+    xl create -q "/etc/xen/$guest.cfg" >/var/tmp/xl.log 2>&1 || fail "$1: xl create: $(tail -n 3 /var/tmp/xl.log)"
+    domid=$(xl domid "$guest")
+    guest_wait "$domid" '^guest: tick ' 120 >/dev/null || fail "$1: the guest does not come up"
+    xl save "$guest" /var/tmp/g.save >/var/tmp/xl.log 2>&1 || fail "$1: xl save: $(tail -n 3 /var/tmp/xl.log)"
+}
+
+# ---- what a domain is ----
+
+# Its number, name, UUID, ports and frames are its own.
+normalised() { # DOMID NAME UUID
+    sed -E \
+        -e "s#(/local/domain|/libxl)/$1(/|\$| )#\1/DOM\2#g" -e "s#(/backend/[a-z]+)/$1(/|\$| |\")#\1/DOM\2#g" \
+        -e "s#(/local/domain|/libxl)/$1\"#\1/DOM\"#g" -e "s#\b$2\b#NAME#g" -e "s#$3#UUID#g" \
+        -e "s#([nrwb])$1\b#\1DOM#g" -e "s#(/domid|/frontend-id) = \"$1\"#\1 = \"DOM\"#" \
+        -e 's#(/(store|console)/(port|ring-ref)|/(event-channel|ring-ref|port|start_time|tty)) = "[^"]*"#\1 = "OWN"#' \
+        -e "s#\"domid\": $1\b#\"domid\": DOM#"
+}
+
+nodes_of() { # DOMID UUID
+    local kind
+    {
+        xenstore-ls -fp "/local/domain/$1"
+        xenstore-ls -fp "/libxl/$1"
+        xenstore-ls -fp "/vm/$2"
+        for kind in $(xenstore-list /local/domain/0/backend); do
+            xenstore-ls -fp "/local/domain/0/backend/$kind/$1" 2>/dev/null || true
+        done
+    } | sed -E 's/[ .]*\(([nrwb0-9,]+)\)$/ (\1)/'
+}
+
+what_xl_says() { # DOMID NAME
+    xl vcpu-list "$1" | awk 'NR > 1 { $1 = $2 = $4 = $5 = $6 = ""; print "vcpu-list", $0 }' | tr -s ' '
+    { xl sched-credit2 -d "$2" || xl sched-credit -d "$2"; } 2>/dev/null | awk '$1 == name { print "sched", $3, $4 }' name="$2"
+    xl list -l "$1" | sed 's/^/list-l /'
+}
+
+describe() { # DOMID FILE: of a domain that has run for a moment
+    local name uuid
+    name=$(xl domname "$1")
+    uuid=$(xenstore-read "/local/domain/$1/vm")
+    uuid=${uuid#/vm/}
+    {
+        /root/confdump "$1" || echo "confdump failed"
+        what_xl_says "$1" "$name"
+        nodes_of "$1" "$uuid"
+    } | normalised "$1" "$name" "$uuid" | sort >"$2"
+    progress
+}
+
+# Front ends connect, a PVH guest maps its shared_info, and then nothing moves.
+run_and_pause() { # DOMID
+    xl unpause "$1"
+    guest_mark "$1"
+    guest_wait "$1" '^guest: tick ' 60 >/dev/null || fail "domain $1 does not run"
+    wait_until 30 "domain $1: its disk is connected" disk_is_connected "$1"
+    xl pause "$1"
+}
+
+disk_is_connected() {
+    [[ $(xenstore-read "/local/domain/$1/device/vbd/51712/state") == 4 ]]
+}
+
+# ---- both ways ----
+
+by_dompool() { # NAME ENGINE: its description in /var/tmp/ENGINE
+    local domid
+    dompool pool set saved engine="$2" min=1 >/dev/null || fail "$1: pool set"
+    dompool pool wait saved --timeout 120s >/dev/null || fail "$1: the pool does not fill"
+    dompool allocate saved --name ours --wait 60s --paused >/dev/null || fail "$1: allocate"
+    dompool pool set saved min=0 >/dev/null
+    expect_engine ours "$2"
+    domid=$(xl domid ours)
+    run_and_pause "$domid"
+    describe "$domid" "/var/tmp/$2"
+    dompool release ours >/dev/null || fail "$1: release"
+    wait_until 60 "no slot is left" no_slots
+}
+
+by_xl() { # NAME: /var/tmp/xl
+    local domid
+    xl restore -p /var/tmp/g.save >/var/tmp/xl.log 2>&1 || fail "$1: xl restore: $(tail -n 3 /var/tmp/xl.log)"
+    domid=$(xl domid "$guest")
+    run_and_pause "$domid"
+    describe "$domid" /var/tmp/xl
+    xl destroy "$guest"
+}
+
+compare() { # NAME ENGINE
+    local differences
+    expected | sed 's/  # .*//' >/var/tmp/expected
+    differences=$(diff /var/tmp/xl "/var/tmp/$2" | grep '^[<>]' | sed 's/^\(.\) /\1/' |
+        while read -r line; do
+            grep -Eq -f /var/tmp/expected <<<"${line:1}" || printf '    %s\n' "$line"
+        done)
+    [[ -n $differences ]] || return 0
+    note "$1, engine $2: not what xl restore makes (< xl, > dompool):
+$differences"
+    different+=("$1 by engine $2")
+}
+
+check_configuration() { # NAME LINES
+    note "== $type, $1: $2"
+    [[ $2 != *pool=* ]] || make_pool
+    save_guest "$1" "$2"
+    dompool image import saved /var/tmp/g.save >/dev/null || fail "$1: import"
+    by_dompool "$1" direct
+    by_dompool "$1" guest
+    dompool image rm saved >/dev/null || fail "$1: image rm"
+    by_xl "$1"
+    compare "$1" direct
+    compare "$1" guest
+    [[ $2 != *pool=* ]] || drop_pool
+}
+
+is_asked_for() { # NAME NAMES...
+    local name=$1
+    shift
+    (($# == 0)) || [[ " $* " == *" $name "* ]]
+}
+
+export TZ=XYZ-1:30 # what localtime adds
+different=()
+resources_mark
+daemon_start
+while read -r name types lines; do
+    [[ ,$types, == *",$type,"* ]] && is_asked_for "$name" "$@" || continue
+    check_configuration "$name" "$lines"
+done < <(configurations)
+daemon_stop
+expect_nothing_left
+xen_log_clean
+((${#different[@]} == 0)) || fail "other domains than xl's: ${different[*]}"
+echo "config $type: all is well"

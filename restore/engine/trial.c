@@ -213,10 +213,9 @@ static bool is_refusal(int rc)
            rc == -EPERM || rc == -ERANGE;
 }
 
-int trial_run(struct xen *x, const struct domconf *c, const struct uuid *uuid,
+int trial_run(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint32_t domid,
               const struct image *im, struct error *e)
 {
-    uint32_t domid;
     struct error why = {0}, of_end;
     int rc = domain_create_bare(x, c, uuid, &domid, &why);
     if (!rc)

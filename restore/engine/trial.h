@@ -16,14 +16,14 @@
 #include "store/image.h"
 
 /*
- * uuid: of the slot that is to be built. If this process dies on the way, whoever cleans up after
- * the slot finds the domain by it. Blocks for some dozen hypercalls. What the image's guest was told
+ * uuid and domid: of the slot that is to be built, whose name is in xenstore already. If this process
+ * dies on the way, whoever cleans up after the slot finds the domain by them. Blocks for some dozen hypercalls. What the image's guest was told
  * of the processor and this host lacks is logged as a warning, as the hypervisor lets it pass.
  *
  * 0; ANSWER_IMAGE_REFUSED with what differs: the host does not take the image; or the error of a
  * call that failed for another reason.
  */
-int trial_run(struct xen *x, const struct domconf *c, const struct uuid *uuid,
+int trial_run(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint32_t domid,
               const struct image *im, struct error *e);
 
 #endif

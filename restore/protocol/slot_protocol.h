@@ -6,7 +6,8 @@
  *
  * To the helper:
  *
- *   build      make a domain and fill it: "created", then "warm" come back
+ *   build      make a domain and fill it: "created", then "warm" come back. The slot's number
+ *              chooses the domid
  *   turn       a warm slot takes over another version of its image; "warm" comes again
  *   expect     a warm slot will probably be completed with one of these images, the likeliest
  *              first: it opens and maps them while it has nothing else to do. Replaces the images
@@ -18,7 +19,8 @@
  *
  * From the helper:
  *
- *   created    the domain exists
+ *   created    the domain is about to be: the domid that it will have. Whatever becomes of the
+ *              helper now, the daemon knows where something may be left
  *   warm
  *   completed  the domain runs
  *   refused    instead of "completed": nothing of the domain has been changed; the slot is still
@@ -37,7 +39,7 @@
 #define EXPECTED_MAX 16u /* images of one "expect"; more would hardly be used */
 
 #define SLOT_BUILD(X, S)                                                                           \
-    X(S, TEXT, NEEDED, slot)   /* "s12", for messages */                                           \
+    X(S, TEXT, NEEDED, slot)   /* "s12" */                                                         \
     X(S, TEXT, NEEDED, uuid)   /* of the domain */                                                 \
     X(S, TEXT, NEEDED, name)   /* of the domain, until it is completed */                          \
     X(S, TEXT, NEEDED, image)  /* path */                                                          \

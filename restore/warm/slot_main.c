@@ -35,7 +35,7 @@ struct helper {
 
 static int send_created(struct warm *w, void *data)
 {
-    const struct slot_created_event m = {w->target.domid};
+    const struct slot_created_event m = {w->domid};
     (void)data;
     return parent_tell(shape_encode(&slot_created_event_shape, &m), NULL);
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/page.h"
 #include "base/text.h"
+#include "base/units.h"
 #include "base/uuid.h"
 #include "restore/engine/trial.h"
 #include "restore/formats/fingerprint.h"
@@ -13,6 +14,7 @@
 #include "restore/formats/records.h"
 #include "restore/xen/domain.h"
 #include "restore/xen/domain_nodes.h"
+#include "restore/xen/domid.h"
 #include "restore/xen/userdata.h"
 
 #include <errno.h>
@@ -34,6 +36,8 @@ static int take_request(struct warm *w, const struct warm_request *r, struct err
         !format_fits(w->name, sizeof w->name, "%s", r->name) ||
         !format_fits(w->tag, sizeof w->tag, "%s", r->tag))
         return error_set(e, -EINVAL, "slot %s: uuid, name or tag is too long", r->slot);
+    if (r->slot[0] != 's' || number_parse(r->slot + 1, 0, INT64_MAX, &w->number))
+        return error_set(e, -EINVAL, "slot %s: malformed", r->slot);
     return uuid_parse(w->uuid, &w->id)
                ? error_set(e, -EINVAL, "slot %s: malformed uuid %s", r->slot, w->uuid)
                : 0;
@@ -47,9 +51,15 @@ static int open_base(struct warm *w, const struct warm_request *r, struct error 
     return rc ? rc : engine_choose(r->engine, w->target.base, &w->engine, e);
 }
 
+/* From here on the name is there, for the trial's domain as well. */
+static int claim_domid(struct warm *w, struct error *e)
+{
+    return domid_claim(&w->target.xen, w->domid, w->tag, w->name, e);
+}
+
 static int try_vcpus(struct warm *w, struct error *e)
 {
-    return trial_run(&w->target.xen, &w->target.conf, &w->id, w->target.base, e);
+    return trial_run(&w->target.xen, &w->target.conf, &w->id, w->domid, w->target.base, e);
 }
 
 static int create_domain(struct warm *w, const struct warm_request *r, struct error *e)
@@ -60,6 +70,7 @@ static int create_domain(struct warm *w, const struct warm_request *r, struct er
     int rc = domain_memory_check(&w->target.xen, need, r->memory_reserve_kib, e);
     if (rc)
         return rc;
+    w->target.domid = w->domid;
     return domain_create(&w->target.xen, &w->target.conf, &w->id, pages, &w->target.domid, e);
 }
 
@@ -121,7 +132,7 @@ static int write_tree(void *data, struct error *e)
     struct domain_identity id = identity_of(w, w->name);
     struct nodes t;
     nodes_init(&t);
-    /* Nodes that an earlier domain with this domid left: the new guest could read them. */
+    /* What was claimed, and what others may have put there since: the guest could read it. */
     nodes_remove(&t, "/local/domain/%u", w->target.domid);
     nodes_remove(&t, "/libxl/%u", w->target.domid);
     domain_nodes_add(&id, &w->target.conf, &t);
@@ -185,10 +196,10 @@ static int introduce(struct warm *w, const char *name, struct error *e)
 }
 
 int warm_build(struct warm *w, const struct warm_request *r,
-               int (*created)(struct warm *w, void *data), void *data, struct error *e)
+               int (*numbered)(struct warm *w, void *data), void *data, struct error *e)
 {
     struct trace *trace = &w->target.trace;
-    *w = (struct warm){.target.domid = DOMID_INVALID};
+    *w = (struct warm){.target.domid = DOMID_INVALID, .domid = DOMID_INVALID};
     domconf_init(&w->target.conf);
     task_open(&w->task);
     trace_start(trace, "build", &w->target.domid);
@@ -196,9 +207,11 @@ int warm_build(struct warm *w, const struct warm_request *r,
     TRACE_STEP(trace, "open", xen_open(&w->target.xen, e));
     TRACE_STEP(trace, "image", open_base(w, r, e));
     TRACE_STEP(trace, "bridges", open_nics(w, r, e));
+    TRACE_STEP(trace, "number", domid_choose(&w->target.xen, w->tag, w->number, &w->domid, e));
+    TRACE_STEP(trace, "report", numbered(w, data));
+    TRACE_STEP(trace, "claim", claim_domid(w, e));
     TRACE_STEP(trace, "trial", try_vcpus(w, e));
     TRACE_STEP(trace, "create", create_domain(w, r, e));
-    TRACE_STEP(trace, "report", created(w, data));
     TRACE_STEP(trace, "channels", open_channels(w, e));
     TRACE_STEP(trace, "disks", open_disks(w, r, e));
     task_begin(&w->task, write_tree, w);
@@ -466,5 +479,5 @@ void warm_dispose(struct warm *w)
     domconf_dispose(&w->target.conf);
     image_close(w->target.base);
     xen_close(&w->target.xen);
-    *w = (struct warm){.target.domid = DOMID_INVALID};
+    *w = (struct warm){.target.domid = DOMID_INVALID, .domid = DOMID_INVALID};
 }

@@ -31,9 +31,11 @@ struct warm_request {
 
 struct warm {
     struct target target; /* the domain */
+    uint32_t domid;       /* that it has, or will have */
     char uuid[UUID_TEXT_SIZE], name[64], tag[64];
-    struct uuid id; /* the same as uuid */
-    bool unusable;  /* see warm_complete */
+    uint64_t number; /* the slot's */
+    struct uuid id;  /* the same as uuid */
+    bool unusable;   /* see warm_complete */
     struct disk *disks;
     size_t n_disks;
     struct nic nics[NIC_INDEX_MAX + 1];
@@ -46,13 +48,13 @@ struct warm {
 };
 
 /*
- * Builds a slot up to warm: back ends in InitWait, base pages in memory, nothing running. created
- * is called as soon as the domain exists. Blocking, for seconds. After a failure the slot is left
+ * Builds a slot up to warm: back ends in InitWait, base pages in memory, nothing running. numbered
+ * is called when w->domid is chosen, before anything is written or made. Blocking, for seconds. After a failure the slot is left
  * as it is: the caller disposes it, and the daemon destroys the domain, if there is one.
  * ANSWER_NO_HOST_MEMORY, ANSWER_IMAGE_REFUSED, ANSWER_XEN_UNAVAILABLE, or negative.
  */
 int warm_build(struct warm *w, const struct warm_request *r,
-               int (*created)(struct warm *w, void *data), void *data, struct error *e);
+               int (*numbered)(struct warm *w, void *data), void *data, struct error *e);
 
 struct warm_outcome {
     uint64_t delta_pages;

@@ -23,7 +23,8 @@
  * besides its pages. */
 #define MAXMEM_SLACK_KIB 1024u
 
-/* How long a domain without memory may take to go: a grace period of RCU, and much more. */
+/* How long a domain without memory may take to go, and its domid to be free: a grace period of RCU,
+ * and much more. */
 #define DISCARD_MS 2000u
 
 /* A domain without memory: what Xen demands of any (xen/arch/x86/mm/hap/hap.c, hap_enable: 256
@@ -86,8 +87,29 @@ create_request(const struct domconf *c, const struct uuid *uuid, uint32_t grants
     return create;
 }
 
-static int not_created(struct xen *x, const struct domconf *c, uint32_t pool, struct error *e)
+/* A domain that is not listed any more may still have its domid. 0, or an errno. */
+static int create_when_free(struct xen *x, uint32_t domid, struct xen_domctl_createdomain *create)
 {
+    xc_domaininfo_t info;
+    for (unsigned ms = 0;; ms++) {
+        uint32_t id = domid;
+        xen_log_clear(x);
+        if (!xc_domain_create(x->xch, &id, create))
+            return 0;
+        int why = errno;
+        if (why != EEXIST || ms == DISCARD_MS ||
+            domain_find(x, domid, NULL, &info, NULL) != ANSWER_NO_SUCH_DOMAIN)
+            return why;
+        usleep(1000);
+    }
+}
+
+/* errno says why. */
+static int not_created(struct xen *x, const struct domconf *c, uint32_t domid, uint32_t pool,
+                       struct error *e)
+{
+    if (errno == EEXIST)
+        return error_set(e, -EEXIST, "create a domain: domid %u is taken by somebody else", domid);
     if (errno == ENOMEM)
         return error_set(e, ANSWER_NO_HOST_MEMORY,
                          "create a domain: the hypervisor is out of "
@@ -105,16 +127,17 @@ static int not_created(struct xen *x, const struct domconf *c, uint32_t pool, st
 static int create_empty(struct xen *x, const struct domconf *c, const struct uuid *uuid,
                         uint32_t *domid, uint32_t *pool, struct error *e)
 {
-    uint32_t id = 0, grants; /* 0: the hypervisor picks a free one */
+    uint32_t id = *domid, grants;
+    *domid = DOMID_INVALID;
     int rc = placement_pool(x, c, pool, e);
     if (!rc)
         rc = host_check(x, c, &grants, e);
     if (rc)
         return rc;
     struct xen_domctl_createdomain create = create_request(c, uuid, grants, *pool);
-    xen_log_clear(x);
-    if (xc_domain_create(x->xch, &id, &create))
-        return not_created(x, c, *pool, e);
+    errno = create_when_free(x, id, &create);
+    if (errno)
+        return not_created(x, c, id, *pool, e);
     *domid = id;
     return 0;
 }
@@ -164,7 +187,6 @@ static int set_time(struct xen *x, const struct domconf *c, uint32_t domid, stru
 static int create_with_vcpus(struct xen *x, const struct domconf *c, const struct uuid *uuid,
                              uint32_t *domid, uint32_t *pool, struct error *e)
 {
-    *domid = DOMID_INVALID;
     int rc = create_empty(x, c, uuid, domid, pool, e);
     if (rc)
         return rc;

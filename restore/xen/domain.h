@@ -12,9 +12,10 @@
 /*
  * Creates a paused, empty domain for the configuration, with vCPU structures, a memory limit for
  * `pages` populated pages, PVH's paging pool, its place (placement.h) and the offset of its clock.
- * *domid is valid as soon as the domain exists, also when a later step fails; before that it is
- * DOMID_INVALID. ANSWER_NO_HOST_MEMORY: Xen has no memory for it. ANSWER_IMAGE_REFUSED: this host
- * lacks what the configuration wants, like its cpupool.
+ * *domid is the domain's (domid.h); after a failure before the domain exists it is DOMID_INVALID. A
+ * domid that a domain has just had may have to be waited for, some milliseconds.
+ * ANSWER_NO_HOST_MEMORY: Xen has no memory for it. ANSWER_IMAGE_REFUSED: this host lacks what the
+ * configuration wants, like its cpupool. -EEXIST: the domid is somebody else's.
  */
 int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uuid, uint64_t pages,
                   uint32_t *domid, struct error *e);
@@ -31,8 +32,8 @@ int domain_find(struct xen *x, uint32_t domid, const struct uuid *uuid, xc_domai
  */
 int domain_create_bare(struct xen *x, const struct domconf *c, const struct uuid *uuid,
                        uint32_t *domid, struct error *e);
-/* Destroys a domain that has no memory, no device and no node, and waits until it is gone: some
- * milliseconds. -ETIMEDOUT: after two seconds it is still there. */
+/* Destroys a domain that has no memory and no device, and waits until it is gone: some
+ * milliseconds. Its nodes stay. -ETIMEDOUT: after two seconds it is still there. */
 int domain_discard(struct xen *x, uint32_t domid, struct error *e);
 
 /* What Xen sets aside for the domain's paging structures: 0 for PV. */

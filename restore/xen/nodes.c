@@ -20,16 +20,22 @@ void nodes_init(struct nodes *t)
     *t = (struct nodes){0};
 }
 
+static void paths_dispose(struct node_paths *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        free(p->paths[i]);
+    free(p->paths);
+}
+
 void nodes_dispose(struct nodes *t)
 {
     for (size_t i = 0; i < t->n; i++) {
         free(t->nodes[i].path);
         free(t->nodes[i].value);
     }
-    for (size_t i = 0; i < t->n_removals; i++)
-        free(t->removals[i]);
+    paths_dispose(&t->absent);
+    paths_dispose(&t->removals);
     free(t->nodes);
-    free(t->removals);
     nodes_init(t);
 }
 
@@ -96,26 +102,41 @@ void nodes_change(struct nodes *t, const char *path, const char *value, const ch
     node->unless = unless;
 }
 
+/* 0 or -ENOMEM. */
+static int paths_add(struct node_paths *p, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+static int paths_add(struct node_paths *p, const char *fmt, va_list ap)
+{
+    if (p->n == p->size) {
+        size_t size = p->size ? 2 * p->size : 16;
+        char **bigger = realloc(p->paths, size * sizeof *bigger);
+        if (!bigger)
+            return -ENOMEM;
+        p->paths = bigger;
+        p->size = size;
+    }
+    if (vasprintf(&p->paths[p->n], fmt, ap) < 0)
+        return -ENOMEM;
+    p->n++;
+    return 0;
+}
+
 void nodes_remove(struct nodes *t, const char *fmt, ...)
 {
-    if (t->n_removals == t->removals_size) {
-        size_t size = t->removals_size ? 2 * t->removals_size : 16;
-        char **bigger = realloc(t->removals, size * sizeof *bigger);
-        if (!bigger) {
-            t->failed = -ENOMEM;
-            return;
-        }
-        t->removals = bigger;
-        t->removals_size = size;
-    }
     va_list ap;
     va_start(ap, fmt);
-    int n = vasprintf(&t->removals[t->n_removals], fmt, ap);
-    va_end(ap);
-    if (n < 0)
+    if (paths_add(&t->removals, fmt, ap))
         t->failed = -ENOMEM;
-    else
-        t->n_removals++;
+    va_end(ap);
+}
+
+void nodes_need_absent(struct nodes *t, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    if (paths_add(&t->absent, fmt, ap))
+        t->failed = -ENOMEM;
+    va_end(ap);
 }
 
 static bool set_access(struct xs_handle *xs, xs_transaction_t tx, const char *path,
@@ -173,25 +194,45 @@ static bool node_write(struct xs_handle *xs, xs_transaction_t tx, const struct n
     return ok && set_access(xs, tx, node->path, node->access, domid);
 }
 
+static int absent_check(const struct node_paths *p, struct xs_handle *xs, xs_transaction_t tx,
+                        struct error *e)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        unsigned len;
+        char *value = xs_read(xs, tx, p->paths[i], &len);
+        if (!value && errno != ENOENT)
+            return error_errno(e, errno, "read xenstore node %s", p->paths[i]);
+        free(value);
+        if (value)
+            return error_set(e, -EEXIST, "xenstore node %s exists already", p->paths[i]);
+    }
+    return 0;
+}
+
+static int write_all(struct nodes *t, struct xs_handle *xs, xs_transaction_t tx, uint32_t domid,
+                     struct error *e)
+{
+    for (size_t i = 0; i < t->removals.n; i++)
+        if (!xs_rm(xs, tx, t->removals.paths[i]) && errno != ENOENT)
+            return error_errno(e, errno, "remove xenstore node %s", t->removals.paths[i]);
+    for (size_t i = 0; i < t->n; i++)
+        if (!node_write(xs, tx, &t->nodes[i], domid))
+            return error_errno(e, errno, "write xenstore node %s", t->nodes[i].path);
+    return 0;
+}
+
 /* One try. 0, -EAGAIN when it conflicted, or an error. */
 static int nodes_try(struct nodes *t, struct xs_handle *xs, uint32_t domid, struct error *e)
 {
     xs_transaction_t tx = xs_transaction_start(xs);
     if (tx == XBT_NULL)
         return error_errno(e, errno, "start a xenstore transaction");
-    for (size_t i = 0; i < t->n_removals; i++) {
-        if (!xs_rm(xs, tx, t->removals[i]) && errno != ENOENT) {
-            int rc = error_errno(e, errno, "remove xenstore node %s", t->removals[i]);
-            xs_transaction_end(xs, tx, true);
-            return rc;
-        }
-    }
-    for (size_t i = 0; i < t->n; i++) {
-        if (!node_write(xs, tx, &t->nodes[i], domid)) {
-            int rc = error_errno(e, errno, "write xenstore node %s", t->nodes[i].path);
-            xs_transaction_end(xs, tx, true);
-            return rc;
-        }
+    int rc = absent_check(&t->absent, xs, tx, e);
+    if (!rc)
+        rc = write_all(t, xs, tx, domid, e);
+    if (rc) {
+        xs_transaction_end(xs, tx, true);
+        return rc;
     }
     if (!xs_transaction_end(xs, tx, false))
         return error_errno(e, errno, "commit a xenstore transaction");

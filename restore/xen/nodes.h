@@ -29,13 +29,18 @@ struct node {
     const char *unless; /* borrowed */
 };
 
+struct node_paths {
+    char **paths;
+    size_t n, size;
+};
+
 struct nodes {
     struct node *nodes;
     size_t n, size;
-    char **removals; /* removed first, in the same transaction */
-    size_t n_removals, removals_size;
-    char base[256]; /* prepended to the paths given below */
-    int failed;     /* -ENOMEM: there was no memory for a node; nodes_write reports it */
+    struct node_paths absent;   /* must not exist: see nodes_need_absent */
+    struct node_paths removals; /* removed first, in the same transaction */
+    char base[256];             /* prepended to the paths given below */
+    int failed; /* -ENOMEM: there was no memory for a node; nodes_write reports it */
 };
 
 void nodes_init(struct nodes *t);
@@ -50,6 +55,8 @@ void nodes_put(struct nodes *t, const char *path, const char *fmt, ...)
  * its value is not `unless` (borrowed; NULL: any value). */
 void nodes_change(struct nodes *t, const char *path, const char *value, const char *unless);
 void nodes_remove(struct nodes *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* If the node exists, as the transaction sees it, nodes_write changes nothing and gives -EEXIST. */
+void nodes_need_absent(struct nodes *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Writes everything, in order, for the given guest; blocking, retried while transactions conflict.
  */

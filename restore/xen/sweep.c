@@ -1,12 +1,15 @@
 /*
  * host_sweep: see host.h. What is left of domains that are gone is found by the names that dompool
- * gave it: disk snapshots carry tag and UUID, nodes in xenstore the tag.
+ * gave it: disk snapshots carry tag and UUID, nodes in xenstore the tag, also those of a domain that
+ * had only its name yet.
  */
 #include "restore/xen/host_private.h"
 
+#include "base/array.h"
 #include "base/units.h"
 #include "base/uuid.h"
 #include "restore/xen/domain_nodes.h"
+#include "restore/xen/domid.h"
 #include "restore/xen/nic.h"
 #include "restore/xen/nodes.h"
 #include "restore/xen/snapshot.h"
@@ -101,6 +104,19 @@ static int sweep_domid(struct host *h, const struct sweep *w, uint32_t domid, st
     return rc;
 }
 
+/* malloc'd; NULL: nobody's, or an error if *rc is set. */
+static char *owner_of(struct host *h, const char *domid, int *rc, struct error *e)
+{
+    static const char *const nodes[] = {"dompool/tag", DOMID_CLAIM_NODE};
+    char *owner = NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(nodes) && !owner && !*rc; i++) {
+        owner = node_get(h->xen.xs, "/libxl/%s/%s", domid, nodes[i]);
+        if (!owner && errno != ENOENT)
+            *rc = error_errno(e, errno, "read xenstore node /libxl/%s/%s", domid, nodes[i]);
+    }
+    return owner;
+}
+
 static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
 {
     unsigned n = 0;
@@ -111,9 +127,7 @@ static int sweep_nodes(struct host *h, const struct sweep *w, struct error *e)
         if (number_parse(domids[i], 1, DOMID_FIRST_RESERVED - 1, &domid) ||
             domid_alive(w->alive, w->n_alive, (uint32_t)domid))
             continue;
-        char *owner = node_get(h->xen.xs, "/libxl/%s/dompool/tag", domids[i]);
-        if (!owner && errno != ENOENT)
-            rc = error_errno(e, errno, "read xenstore node /libxl/%s/dompool/tag", domids[i]);
+        char *owner = owner_of(h, domids[i], &rc, e);
         if (owner && !strcmp(owner, w->tag))
             rc = sweep_domid(h, w, (uint32_t)domid, e);
         free(owner);

@@ -3,6 +3,7 @@
  * mapper and loop devices. All of it blocks.
  *
  * For the daemon: host.h alone. For the helpers besides:
+ *   domid.h         chooses a domain's number, and names it before there is the domain
  *   domain.h        creates a domain; placement.h: where it runs
  *   domain_nodes.h       its nodes in xenstore, by nodes.h: a set of nodes in one transaction
  *   disk.h          its disks, by loop.h, snapshot.h and disk_mark.h

@@ -159,6 +159,21 @@ static uint32_t domid_free(void)
     return domid;
 }
 
+static bool lingers(void)
+{
+    bool yes = fake_hypervisor.lingers > 0;
+    fake_hypervisor.lingers -= yes;
+    return yes;
+}
+
+/* What xl list would call it now. */
+static void look_for_name(uint32_t domid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/local/domain/%u/name", domid);
+    fake_hypervisor.nameless += !fake_store_get(path);
+}
+
 int xc_domain_create(xc_interface *xch, uint32_t *pdomid, struct xen_domctl_createdomain *config)
 {
     FAKE_CALL();
@@ -176,10 +191,11 @@ int xc_domain_create(xc_interface *xch, uint32_t *pdomid, struct xen_domctl_crea
     if (!fake_hypervisor.pools[config->cpupool_id].cpus)
         return -1;
     errno = EEXIST;
-    if (*pdomid && fake_domain_find(*pdomid))
+    if (*pdomid && (fake_domain_find(*pdomid) || lingers()))
         return -1;
     if (!*pdomid)
         *pdomid = domid_free();
+    look_for_name(*pdomid);
     struct uuid uuid;
     memcpy(&uuid, config->handle, sizeof uuid);
     struct fake_domain *d = domain_new(*pdomid, &uuid, config->flags & XEN_DOMCTL_CDF_hvm);

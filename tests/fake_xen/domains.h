@@ -53,6 +53,8 @@ struct fake_hypervisor {
     uint64_t total_pages, free_pages, scrub_pages;
     uint32_t next_domid;
     unsigned death_ms; /* how long a domain is dying */
+    unsigned nameless; /* domains that were made while xenstore had no name for them */
+    unsigned lingers;  /* so often a domid that is asked for is said to be in use still */
     bool old_grants;   /* Xen was built without version 2 of grant tables */
     bool vpmu;         /* Xen gives performance counters */
     struct fake_pool pools[FAKE_POOLS];

@@ -160,9 +160,20 @@ static void build_done(struct sim *s, void *arg)
     }
 }
 
+static void say_created(struct helper *h, uint32_t domid)
+{
+    say(h, json_pack("{s:s, s:i}", "event", "created", "domid", (int)domid));
+}
+
 static void build_created(struct sim *s, void *arg)
 {
     struct helper *h = arg;
+    if (h->fate == FATE_BUILD_DIES_NAMED) {
+        say_created(h, 0x4000);
+        if (!h->ended)
+            helper_die(h);
+        return;
+    }
     struct sim_domain *d = sim_domain_add(s, h->name, h->tag, &h->uuid);
     d->d.paused = true;
     h->domid = d->d.domid;
@@ -171,8 +182,7 @@ static void build_created(struct sim *s, void *arg)
         helper_die(h);
         return;
     }
-    int domid = h->fate == FATE_DOMID ? 0x7ff0 : (int)h->domid;
-    say(h, json_pack("{s:s, s:i}", "event", "created", "domid", domid));
+    say_created(h, h->fate == FATE_DOMID ? 0x7ff0 : h->domid);
     if (h->fate != FATE_BUILD_HANGS && !h->ended)
         sim_at(s, s->build_ms * 1000ull, build_done, h);
 }

@@ -23,11 +23,11 @@ static void recovered(uint64_t ms)
 /* Every way in which a build can go wrong, for ever: a backoff, an answer, no domain left. */
 static void test_builds_fail(void **state)
 {
-    static const enum sim_fate fates[] = {FATE_BUILD_FAILS,       FATE_BUILD_FAILS_LATE,
-                                          FATE_BUILD_DIES,        FATE_BUILD_DIES_LATE,
-                                          FATE_BUILD_HANGS,       FATE_NONSENSE,
-                                          FATE_GARBAGE,           FATE_NO_START,
-                                          FATE_BUILD_DIES_UNTOLD, FATE_DOMID};
+    static const enum sim_fate fates[] = {
+        FATE_BUILD_FAILS,     FATE_BUILD_FAILS_LATE, FATE_BUILD_DIES,
+        FATE_BUILD_DIES_LATE, FATE_BUILD_HANGS,      FATE_NONSENSE,
+        FATE_GARBAGE,         FATE_NO_START,         FATE_BUILD_DIES_UNTOLD,
+        FATE_DOMID,           FATE_BUILD_DIES_NAMED};
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(fates); i++) {
         begin_with(FIRE, "build_timeout = 2s\n[pool]\nmin = 2\n");

@@ -29,6 +29,7 @@ enum sim_fate {
     FATE_BUILD_DIES,        /* before it says anything, without a domain */
     FATE_BUILD_DIES_UNTOLD, /* the domain exists, but "created" was never said */
     FATE_BUILD_DIES_LATE,   /* after "created" */
+    FATE_BUILD_DIES_NAMED,  /* likewise, before there is a domain */
     FATE_BUILD_HANGS,
     FATE_WARM_DIES, /* some time after "warm" */
     FATE_COMPLETE_FAILS,

@@ -29,7 +29,8 @@
 #define PVH_CONSOLE 4u
 
 struct slot_images pv_images = {.guest = IMAGE_GUEST_PV}, pvh_images = {.guest = IMAGE_GUEST_PVH};
-unsigned slot_created;
+unsigned slot_numbered;
+uint32_t slot_domid;
 
 /* ---- images ---- */
 
@@ -140,11 +141,12 @@ struct warm_request slot_request(const char *engine, const char *image)
                                  .nics = {.isolated = true, .filtered = true}};
 }
 
-static int created(struct warm *w, void *data)
+static int numbered(struct warm *w, void *data)
 {
     (void)data;
-    slot_created++;
-    return w->target.domid == DOMID_INVALID ? -EINVAL : 0;
+    slot_numbered++;
+    slot_domid = w->domid;
+    return w->domid != DOMID_INVALID && w->target.domid == DOMID_INVALID ? 0 : -EINVAL;
 }
 
 int slot_run(struct warm *w, const char *image, const char *name, bool paused,
@@ -156,8 +158,8 @@ int slot_run(struct warm *w, const char *image, const char *name, bool paused,
 
 int slot_build(struct warm *w, const struct warm_request *r, struct error *e)
 {
-    slot_created = 0;
-    return warm_build(w, r, created, NULL, e);
+    slot_numbered = 0;
+    return warm_build(w, r, numbered, NULL, e);
 }
 
 /* ---- what must hold ---- */
@@ -296,7 +298,7 @@ static void config_check(const struct warm *w, const char *what)
 static const struct fake_domain *domain_check(const struct warm *w, const char *what)
 {
     const struct fake_domain *d = fake_domain_find(w->target.domid);
-    HOLDS(d && !d->dying);
+    HOLDS(d && !d->dying && d->domid == slot_domid);
     limits_check(w, d, what);
     place_check(w, d, what);
     disks_check(w, what);
@@ -342,7 +344,7 @@ void assert_warm(const struct warm *w, const char *what)
 {
     bool direct = w->engine == &engine_direct;
     const struct fake_domain *d = domain_check(w, what);
-    HOLDS(slot_created == 1);
+    HOLDS(slot_numbered == 1);
     HOLDS(d->pauses == 1);
     HOLDS(node_is(SLOT_NAME, "/local/domain/%u/name", d->domid));
     HOLDS(node_is(direct ? "dompool" : "xenconsoled", "/local/domain/%u/console/type", d->domid));

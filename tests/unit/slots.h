@@ -27,9 +27,10 @@ int slots_setup(void **state);
 
 /* A request for a slot of this base. */
 struct warm_request slot_request(const char *engine, const char *image);
-/* warm_build, with a `created` that only counts how often it was called. */
+/* warm_build, with a `numbered` that counts how often it was called, and notes the domid. */
 int slot_build(struct warm *w, const struct warm_request *r, struct error *e);
-extern unsigned slot_created;
+extern unsigned slot_numbered;
+extern uint32_t slot_domid;
 /* warm_complete, with no wish for a MAC address. */
 int slot_run(struct warm *w, const char *image, const char *name, bool paused,
              struct warm_outcome *outcome, struct error *e);

@@ -5,6 +5,7 @@
  */
 #include "tests/unit/slots.h"
 
+#include "restore/xen/domid.h"
 #include "restore/xen/host.h"
 #include "tests/unit/on_machine.h"
 
@@ -18,6 +19,7 @@
 #include <xen/sched.h>
 
 #define TIMEOUT_MS 10000u
+#define NAMED 20000u
 #define OTHER 40u /* a domid of somebody else */
 
 static struct host *host;
@@ -109,6 +111,17 @@ static void bare(void **state)
     (void)state;
     fake_domain_add(9, &uuid);
     destroyed(9, "bare");
+}
+
+/* Nor is that there: its helper was killed before. */
+static void only_named(void **state)
+{
+    (void)state;
+    struct xen x;
+    assert_int_equal(xen_open(&x, &err), 0);
+    assert_int_equal(domid_claim(&x, NAMED, TAG, SLOT_NAME, &err), 0);
+    xen_close(&x);
+    destroyed(NAMED, "only named");
 }
 
 static void whatever_back_ends_do(void **state)
@@ -319,13 +332,13 @@ static void xenstored_dies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(whatever_it_does),      TEST(bare),
-        TEST(whatever_back_ends_do), TEST(does_not_go),
-        TEST(belongs_to_others),     TEST(has_moved),
-        TEST(lives_twice),           TEST(hypervisor_fails),
-        TEST(xenstored_fails),       TEST(kernel_fails),
-        TEST(memory_fails),          TEST(others_destroy_it),
-        TEST(xenstored_dies),
+        TEST(whatever_it_does),  TEST(bare),
+        TEST(only_named),        TEST(whatever_back_ends_do),
+        TEST(does_not_go),       TEST(belongs_to_others),
+        TEST(has_moved),         TEST(lives_twice),
+        TEST(hypervisor_fails),  TEST(xenstored_fails),
+        TEST(kernel_fails),      TEST(memory_fails),
+        TEST(others_destroy_it), TEST(xenstored_dies),
     };
     log_set_level(LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, slots_setup, dir_teardown);

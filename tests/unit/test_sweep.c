@@ -11,12 +11,14 @@
 #include "base/array.h"
 #include "base/log.h"
 #include "base/uuid.h"
+#include "restore/xen/domid.h"
 #include "restore/xen/snapshot.h"
 #include "tests/fake_xen/clock.h"
 #include "tests/fake_xen/domains.h"
 #include "tests/fake_xen/files.h"
 #include "tests/fake_xen/mapper.h"
 
+#define CLAIMED 20000u
 #define SAVED_UUID "aaaabbbb-cccc-dddd-eeee-ffff00001111" /* of a domain in a save file */
 
 static struct host *host;
@@ -123,6 +125,31 @@ static void half_built(void **state)
     }
 }
 
+/* Killed between the name and the domain. Another's domain may have the domid by now. */
+static void claimed(void **state)
+{
+    (void)state;
+    struct xen x;
+    assert_int_equal(xen_open(&x, &err), 0);
+    for (unsigned used = 0; used < 2; used++) {
+        assert_int_equal(domid_claim(&x, CLAIMED, TAG, SLOT_NAME, &err), 0);
+        if (used)
+            fake_domain_add(CLAIMED, NULL);
+        swept("claimed");
+        assert_int_equal(removed, !used);
+    }
+    struct host_domain *list;
+    size_t n;
+    assert_int_equal(host_list(host, &list, &n, &err), 0);
+    assert_int_equal(n, 1);
+    assert_string_equal(list[0].tag, ""); /* nobody takes it for ours */
+    free(list);
+    fake_domain_end(CLAIMED);
+    swept("claimed, and theirs");
+    xen_close(&x);
+    nothing_is_left("claimed");
+}
+
 /* ---- what stays ---- */
 
 static void assert_tagged(uint32_t domid)
@@ -130,6 +157,13 @@ static void assert_tagged(uint32_t domid)
     char path[64];
     snprintf(path, sizeof path, "/libxl/%u/dompool/tag", domid);
     assert_node(path, TAG);
+}
+
+static void assert_no_nodes(uint32_t domid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/libxl/%u", domid);
+    assert_node(path, NULL);
 }
 
 static void living_ones(void **state)
@@ -179,11 +213,11 @@ static void saved_ones(void **state)
     struct uuid keep[2];
     uuid_parse(SAVED_UUID, &keep[0]);
     uuid_parse(SLOT_UUID, &keep[1]);
-    leave(&pv_images);
+    uint32_t domid = leave(&pv_images);
     assert_int_equal(host_sweep(host, TAG, keep, 2, &removed, &err), 0);
     assert_int_equal(removed, 1);
     assert_true(snapshots_of(SLOT_UUID));
-    assert_node("/libxl/7", NULL);
+    assert_no_nodes(domid);
     assert_int_equal(host_sweep(host, TAG, keep, 1, &removed, &err), 0);
     assert_int_equal(removed, 2);
     nothing_is_left("saved no more");
@@ -195,11 +229,11 @@ static void moved_ones(void **state)
     (void)state;
     struct uuid uuid;
     uuid_parse(SLOT_UUID, &uuid);
-    leave(&pv_images);
+    uint32_t domid = leave(&pv_images);
     fake_domain_add(50, &uuid);
     swept("moved");
     assert_int_equal(removed, 1);
-    assert_node("/libxl/7", NULL);
+    assert_no_nodes(domid);
     assert_node("/vm/" SLOT_UUID, "");
     assert_true(snapshots_of(SLOT_UUID));
     slot_end("moved");
@@ -376,10 +410,10 @@ static void xenstored_dies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(leftovers),        TEST(half_built),      TEST(living_ones),    TEST(other_tags),
-        TEST(others),           TEST(saved_ones),      TEST(moved_ones),     TEST(consoles),
-        TEST(hypervisor_fails), TEST(xenstored_fails), TEST(kernel_fails),   TEST(memory_fails),
-        TEST(consoles_fail),    TEST(ends_meanwhile),  TEST(xenstored_dies),
+        TEST(leftovers),    TEST(half_built),       TEST(claimed),         TEST(living_ones),
+        TEST(other_tags),   TEST(others),           TEST(saved_ones),      TEST(moved_ones),
+        TEST(consoles),     TEST(hypervisor_fails), TEST(xenstored_fails), TEST(kernel_fails),
+        TEST(memory_fails), TEST(consoles_fail),    TEST(ends_meanwhile),  TEST(xenstored_dies),
     };
     log_set_level(LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, slots_setup, dir_teardown);

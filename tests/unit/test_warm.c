@@ -6,6 +6,7 @@
  */
 #include "tests/unit/slots.h"
 
+#include "restore/xen/domid.h"
 #include "restore/xen/host.h"
 #include "tests/unit/on_machine.h"
 
@@ -14,6 +15,7 @@
 #include "tests/fake_xen/domains.h"
 #include "tests/fake_xen/files.h"
 
+#include <limits.h>
 #include <signal.h>
 
 static const struct kind {
@@ -100,6 +102,7 @@ static void each_life(void **state)
         assert_int_equal(warm_leave(&slot, &err), 0);
         assert_true(outcome.delta_pages >= 2);
         assert_completed(&slot, k->images->delta, LEASE_NAME, i & 1, k->name);
+        assert_int_equal(fake_hypervisor.nameless, 0); /* when they were made */
         helper_ends();
         slot_clean(k->name);
     }
@@ -171,6 +174,7 @@ static void after_a_fault(const struct kind *k, bool by_turn, enum step step, in
     if (rc && step == STEP_COMPLETED && slot.target.untouched)
         completes_after_all(k, by_turn, what);
     uint32_t domid = slot.target.domid;
+    assert_int_equal(fake_hypervisor.nameless, 0);
     helper_ends();
     if (rc && step == STEP_LEFT) /* the domain runs, and somebody has it */
         consoles_served(domid, what);
@@ -333,24 +337,6 @@ static void conflicts(void **state)
     slot_clean("conflicts without end");
 }
 
-/* What an earlier domain with the same number has left is not this one's to read. */
-static void number_used_again(void **state)
-{
-    (void)state;
-    const struct warm_request r = slot_request("direct", pv_images.base);
-    fake_store_put("/local/domain/8/data/secret", "1");
-    fake_store_put("/local/domain/8/device/vif/9/state", "1");
-    fake_store_put("/libxl/8/device/vif/9/frontend", "1");
-    assert_int_equal(slot_build(&slot, &r, &err), 0);
-    assert_int_equal(slot.target.domid, 8); /* 7 was the trial's */
-    assert_node("/local/domain/8/data/secret", NULL);
-    assert_node("/local/domain/8/device/vif/9", NULL);
-    assert_node("/libxl/8/device/vif/9", NULL);
-    assert_warm(&slot, "number");
-    helper_ends();
-    slot_clean("number");
-}
-
 /* ---- what a build needs ---- */
 
 static void refused(const struct warm_request *r, int code, const char *says)
@@ -393,7 +379,7 @@ static void no_memory(void **state)
         r.memory_reserve_kib = 0;
         fake_hypervisor.scrub_pages = 0;
         fake_hypervisor.free_pages = 20000;
-        fault_moment(FAULT_HYPERVISOR, 12, pages_go); /* after it was asked whether there are any */
+        fault_moment(FAULT_HYPERVISOR, 13, pages_go); /* after it was asked whether there are any */
         err = (struct error){0};
         assert_true(slot_build(&slot, &r, &err) != 0);
         assert_true(fault_end());
@@ -413,7 +399,7 @@ static void out_of_domains(void **state)
         fault_plan(FAULT_HYPERVISOR, n, ENOMEM);
         rc = slot_build(&slot, &r, &err);
         assert_true(fault_end());
-        assert_int_equal(slot_created, !rc);
+        assert_true(!rc || !fake_domain_find(slot_domid));
         helper_ends();
         slot_clean("out of domains");
     }
@@ -458,6 +444,127 @@ static void wrong_requests(void **state)
     r = slot_request("direct", pv_images.base);
     r.cow_dir = "/nonexistent";
     refused(&r, -ENOENT, "disk xvda: make a temporary file in /nonexistent");
+}
+
+/* ---- domid and name ---- */
+
+static struct warm_request numbered_request(void)
+{
+    const struct warm_request r = slot_request("direct", pv_images.base);
+    assert_int_equal(slot_build(&slot, &r, &err), 0);
+    helper_ends();
+    slot_clean("number");
+    return r;
+}
+
+/* A domid is passed over while it has a domain or nodes, whoever left them. */
+static void domid_is_taken(void **state)
+{
+    (void)state;
+    char paths[2][64];
+    const struct warm_request r = numbered_request();
+    uint32_t first = slot_domid;
+    assert_in_range(first, 0x4000, DOMID_FIRST_RESERVED - 1);
+    snprintf(paths[0], sizeof paths[0], "/local/domain/%u/data/secret", first);
+    snprintf(paths[1], sizeof paths[1], "/libxl/%u/device/vif/0/frontend", first + 1);
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+        fake_store_put(paths[i], "1");
+    fake_domain_add(first + 2, NULL);
+    assert_int_equal(slot_build(&slot, &r, &err), 0);
+    assert_int_equal(slot.target.domid, first + 3);
+    assert_warm(&slot, "taken");
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        assert_node(paths[i], "1");
+        paths[i][i ? 12 : 19] = '\0';
+        fake_store_remove(paths[i]);
+    }
+    fake_domain_end(first + 2);
+    helper_ends();
+    slot_clean("taken");
+}
+
+static void others_come(void)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/local/domain/%u/name", slot_domid);
+    fake_store_put(path, "theirs");
+}
+
+static void others_make_it(void)
+{
+    fake_domain_add(slot_domid, NULL);
+}
+
+/* Somebody takes it when it has been chosen: the domain that it is then keeps what it has. */
+static void domid_is_taken_meanwhile(void **state)
+{
+    (void)state;
+    char path[64], name[64];
+    const struct warm_request r = numbered_request();
+    snprintf(path, sizeof path, "/local/domain/%u", slot_domid);
+    snprintf(name, sizeof name, "/local/domain/%u/name", slot_domid);
+    fault_moment(FAULT_STORE, 2, others_come);
+    assert_int_equal(slot_build(&slot, &r, &err), -EEXIST);
+    assert_true(fault_end());
+    assert_says(err.text, "exists already");
+    assert_string_equal(fake_store_get(name), "theirs");
+    fake_store_remove(path);
+    helper_ends();
+    slot_clean("named meanwhile");
+}
+
+/* Before it is looked at, the slot gets another one. */
+static void domid_is_made_meanwhile(void **state)
+{
+    (void)state;
+    const struct warm_request r = numbered_request();
+    uint32_t domid = slot_domid;
+    int rc = 0;
+    for (unsigned n = 0; !rc; n++) {
+        assert_true(n < 10);
+        slot_domid = domid;
+        fault_moment(FAULT_HYPERVISOR, n, others_make_it);
+        rc = slot_build(&slot, &r, &err);
+        assert_true(fault_end());
+        assert_int_equal(slot_domid, rc ? domid : domid + 1);
+        assert_non_null(fake_domain_find(domid));
+        fake_domain_end(domid);
+        helper_ends();
+        slot_clean("made meanwhile");
+    }
+    assert_int_equal(rc, -EEXIST);
+    assert_says(err.text, "is taken by somebody else");
+}
+
+/* Xen gives a domid back a little later than it takes the domain off its list. */
+static void domid_lingers(void **state)
+{
+    (void)state;
+    const struct warm_request r = slot_request("direct", pv_images.base);
+    fake_hypervisor.lingers = 5;
+    assert_int_equal(slot_build(&slot, &r, &err), 0);
+    assert_warm(&slot, "lingers");
+    helper_ends();
+    slot_clean("lingers");
+    fake_hypervisor.lingers = UINT_MAX;
+    refused(&r, -EEXIST, "is taken by somebody else");
+}
+
+/* Each slot has its own, and so has each daemon. */
+static void domids_differ(void **state)
+{
+    (void)state;
+    struct xen x;
+    uint32_t first, second, other;
+    assert_int_equal(xen_open(&x, &err), 0);
+    assert_int_equal(domid_choose(&x, TAG, 1, &first, &err), 0);
+    assert_int_equal(domid_choose(&x, TAG, 2, &second, &err), 0);
+    assert_int_equal(domid_choose(&x, "other", 1, &other, &err), 0);
+    assert_int_equal(second, first + 1);
+    assert_int_not_equal(other, first);
+    assert_int_equal(domid_choose(&x, TAG, 1 + 0x3ff0, &second, &err), 0);
+    assert_int_equal(second, first);
+    xen_close(&x);
 }
 
 /* ---- images that a warm slot is asked for ---- */
@@ -533,7 +640,11 @@ int main(void)
         TEST(destroyed_by_others),
         TEST(xenstored_dies),
         TEST(conflicts),
-        TEST(number_used_again),
+        TEST(domid_is_taken),
+        TEST(domid_is_taken_meanwhile),
+        TEST(domid_is_made_meanwhile),
+        TEST(domid_lingers),
+        TEST(domids_differ),
         TEST(backends_that_do_not_come),
         TEST(no_memory),
         TEST(out_of_domains),

@@ -126,8 +126,8 @@ xl sched-credit2 -d Domain-0 -w 8192 >/dev/null 2>&1 || true
 
 # What exists on the host that dompool could have left behind.
 domains() { xl list | awk 'NR > 2 {print $2}' | sort -n | xargs; }
-# The domain that is neither dom0, nor a slot (nameless until its nodes are there), nor this one.
-other_domain() { xl list | awk -v skip="$1" 'NR > 2 && $1 !~ /^dp-/ && $1 != "(null)" && $2 != skip { print $2 }'; }
+# The domain that is neither dom0, nor a slot, nor this one.
+other_domain() { xl list | awk -v skip="$1" 'NR > 2 && $1 !~ /^dp-/ && $2 != skip { print $2 }'; }
 loops() { losetup -a | wc -l; }
 snapshots() { find /dev/mapper -mindepth 1 ! -name control | wc -l; }
 node_paths() {
@@ -192,6 +192,23 @@ make_save() { # TYPE MIB VCPUS DISKS
     note "guest is up: $line"
     saved_tick=$(guest_tick "$domid")
     xl save g /var/tmp/g.save >/var/tmp/xl.log 2>&1 || fail "xl save: $(tail -n 3 /var/tmp/xl.log)"
+}
+
+# From names_watch to names_watched nobody sees a domain without a name, however often he looks.
+names_watch() {
+    : >/var/tmp/watching
+    while [[ -e /var/tmp/watching ]]; do
+        xl list
+        sleep 0.2
+    done >/var/tmp/listings &
+    names_watcher=$!
+}
+names_watched() {
+    rm /var/tmp/watching
+    wait "$names_watcher" || true
+    note "xl list was run $(grep -c '^Name ' /var/tmp/listings) times"
+    ! grep -F '(null)' /var/tmp/listings || fail "xl list shows domains without a name"
+    rm /var/tmp/listings
 }
 
 lease_gone() { ! dompool list --json | grep "\"name\":[[:space:]]*\"$1\"" >/dev/null; }

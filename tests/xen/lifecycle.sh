@@ -10,8 +10,10 @@ shift
 
 import_and_fill() {
     dompool image import g /var/tmp/g.save --json >/var/tmp/import.json || fail "import"
+    names_watch
     dompool pool set g min=3 >/dev/null
     dompool pool wait g --timeout 180s >/dev/null || fail "the pool does not fill"
+    names_watched
     note "pool is warm: $(resources)"
 }
 

@@ -84,6 +84,9 @@ static int capture_check(const struct lease *l, const struct capture_request *rq
         return error_set(e, ANSWER_DOMAIN_STATE,
                          "domain %s is saved in a file: restore it first (xl restore)",
                          l->label.name);
+    if (l->slot->state == SLOT_KEPT)
+        return error_set(e, ANSWER_DOMAIN_STATE, "domain %s has ended: it cannot suspend itself",
+                         l->label.name);
     const struct entry *im = l->pool->set.image;
     if (!im->facts.config)
         return error_set(e, ANSWER_IMAGE_BROKEN,

@@ -65,6 +65,7 @@ void entry_configure(struct entry *im)
 {
     struct pool_settings settings = config_pool(im->core->config, im->row.name);
     im->ttl_ms = settings.ttl_ms;
+    im->on_end = settings.on_end;
     im->backoff_ms = settings.backoff_ms;
     im->backoff_max_ms = settings.backoff_max_ms;
 }

@@ -53,6 +53,7 @@ struct entry {
     struct list removals;        /* callers of ImageRemove */
     unsigned leases;             /* of this image, those that wait for a slot included */
     uint64_t ttl_ms, backoff_ms, backoff_max_ms; /* as configured for it */
+    enum on_end on_end;                          /* likewise */
     uint64_t used_us;  /* when it was allocated last, 0: not since the daemon started */
     bool prefetch_due; /* what its slots should open ahead may have changed */
 };

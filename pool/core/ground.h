@@ -15,6 +15,7 @@
  *   pool                           the slots of one base: refill, failures
  *   prefetch, image_check          what warm slots open ahead; digests when the daemon starts
  *   story, end_wait, lease         what a request took; who is told of the end; who gets what
+ *   ending                         what the end of a guest means to its lease
  *   layers                         private disks that take no writes any more
  *   versions, recording, *_call    replacing images; methods whose answer takes time
  *   api                            the methods' table

@@ -273,7 +273,7 @@ unsigned pool_building(const struct pool *p)
 
 unsigned pool_leased(const struct pool *p)
 {
-    return p->set.count[SLOT_LEASED] + p->set.count[SLOT_SAVED];
+    return p->set.count[SLOT_LEASED] + p->set.count[SLOT_SAVED] + p->set.count[SLOT_KEPT];
 }
 
 /* Slots that should be warm, or on their way: the idle ones to keep, and one for each who waits. */

@@ -79,7 +79,7 @@ unsigned pool_warm(const struct pool *p);
 struct slot *pool_oldest_warm(const struct pool *p);
 /* Slots that are being built, or turned into another version. */
 unsigned pool_building(const struct pool *p);
-/* Slots that leases own, the saved ones included. */
+/* Slots that leases own, the saved and the kept ones included. */
 unsigned pool_leased(const struct pool *p);
 
 /* Whether it lacks slots, and nothing but the limit for builds is against building one. */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "pool/core/domains.h"
+#include "pool/core/ending.h"
 #include "pool/core/image_job.h"
 #include "pool/core/layers.h"
 #include "pool/core/lease.h"
@@ -103,7 +104,8 @@ static bool start_slot(struct core *core, const struct slot_row *row)
 {
     const struct entry *im = row->image[0] ? entry_find(core, row->image) : NULL;
     enum slot_state state = slot_state_parse(row->state);
-    if (state >= SLOT_GONE || (!im && (state == SLOT_LEASED || state == SLOT_SAVED)))
+    if (state >= SLOT_GONE ||
+        (!im && (state == SLOT_LEASED || state == SLOT_SAVED || state == SLOT_KEPT)))
         state = SLOT_BROKEN;
     struct slot *s = slot_new(core, im ? &im->own->set : NULL, row->id, &row->uuid, state);
     if (!s)
@@ -199,9 +201,10 @@ static const char *lease_over(const struct slot *s, const struct host_domain *d)
         return s->lease->hold ? "the client that held it is gone" : NULL;
     if (!d || d->state == HOST_DOMAIN_DYING)
         return "its domain ended while the daemon was down";
-    if (d->state == HOST_DOMAIN_SHUTDOWN &&
-        strcmp(host_shutdown_reason_name(d->shutdown_reason), "suspend") != 0)
-        return host_shutdown_reason_name(d->shutdown_reason);
+    const char *why = host_shutdown_reason_name(d->shutdown_reason);
+    if (d->state == HOST_DOMAIN_SHUTDOWN && strcmp(why, "suspend") != 0 &&
+        !ending_keeps(s->lease, why))
+        return why;
     return s->lease->hold ? "the client that held it is gone" : NULL;
 }
 

@@ -6,6 +6,7 @@
  *
  *   row          domain       then
  *   leased       runs         the lease goes on, unless a connection held it
+ *   leased       has ended    as ever: the lease ends, or the domain is kept (ending.h)
  *   leased       is gone      the lease ends
  *   any other    exists       destroyed: what is in it can't be proved any more
  *   any other    is gone      the row goes

@@ -104,7 +104,7 @@ void slot_free(struct slot *s)
 
 bool slot_is_leased(const struct slot *s)
 {
-    return s->state == SLOT_LEASED || s->state == SLOT_SAVED;
+    return s->state == SLOT_LEASED || s->state == SLOT_SAVED || s->state == SLOT_KEPT;
 }
 
 bool slot_is_current(const struct slot *s)
@@ -247,7 +247,7 @@ struct slot *slot_leased_as(const struct core *core, uint64_t domid)
     struct hash_node *node = hash_first(table, key_of_number(core, domid));
     for (; node; node = hash_next(table, node)) {
         struct slot *s = container_of(node, struct slot, by_domid);
-        if (s->domid == (int64_t)domid && s->state == SLOT_LEASED)
+        if (s->domid == (int64_t)domid && slot_is_leased(s) && s->state != SLOT_SAVED)
             return s;
     }
     return NULL;
@@ -301,6 +301,17 @@ void slot_restored(struct slot *s, const struct host_domain *d)
     struct rows *r = rows_new(s->core);
     slot_put(s, r);
     rows_commit(s->core, r, NULL, NULL);
+}
+
+void slot_keep(struct slot *s, const char *why)
+{
+    char reason[DB_REASON_SIZE];
+    if (s->state == SLOT_KEPT)
+        return;
+    format_fits(reason, sizeof reason, "%s: its guest has ended, its domain is kept", why);
+    log_info("slot s%" PRIu64 ", domain %" PRId64 " (%s): %s until the lease ends", s->id, s->domid,
+             s->name, reason);
+    slot_move(s, SLOT_KEPT, NULL, reason);
 }
 
 /* What a lease brings with it is between its owner and root. */

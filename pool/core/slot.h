@@ -114,7 +114,7 @@ void slot_put(const struct slot *s, struct rows *r);
 /* The name that its domain has until a lease gives it another. */
 void slot_choose_name(struct slot *s);
 
-/* True while a lease owns the slot for good: leased or saved. */
+/* True while a lease owns the slot for good: leased, saved or kept. */
 bool slot_is_leased(const struct slot *s);
 /* Whether it holds the present version of its image. Others are never given to a lease. */
 bool slot_is_current(const struct slot *s);
@@ -141,6 +141,10 @@ struct slot *slot_leased_as(const struct core *core, uint64_t domid);
 const struct host_domain *slot_find_domain(const struct slot *s);
 /* A leased slot's domain is back under a new domid: xl saved and restored it. */
 void slot_restored(struct slot *s, const struct host_domain *d);
+
+/* The guest of a leased slot has ended, for this reason, and the domain stays. Harmless when that is
+ * known. */
+void slot_keep(struct slot *s, const char *why);
 
 void slot_watch(struct slot *s, struct slot_watch *w,
                 void (*gone)(struct slot_watch *w, int rc, const char *failure));

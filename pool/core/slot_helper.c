@@ -48,7 +48,7 @@ static bool is_being_made(const struct slot *s)
 static void timed_out(struct timer *t)
 {
     struct slot *s = container_of(t, struct slot, timer);
-    if (s->state == SLOT_LEASED) {
+    if (slot_is_leased(s)) {
         log_warning("slot s%" PRIu64 ": its helper did not exit and is killed", s->id);
         s->core->world->ops->helper_kill(s->helper);
         return;
@@ -271,7 +271,7 @@ static void helper_ended(struct helper *h, void *owner, const char *how)
     format_fits(why, sizeof why, "its helper %s", how);
     if (slot_is_leaving(s))
         slot_reap(s);
-    else if (s->state == SLOT_LEASED)
+    else if (slot_is_leased(s))
         timer_stop(&s->timer);
     else
         fail(s, ANSWER_INTERNAL, why);

@@ -5,6 +5,7 @@
  *       \        \------------------------------> releasing           (not needed any more)
  *   warm -> turning -> warm                     (written over with a new version of its image)
  *   leased -> saved -> leased | releasing       (saved by xl save; back by xl restore)
+ *   leased -> kept -> releasing                 (its guest has ended, its domain stays)
  *   completing -> warm                          (the image was refused; nothing was changed)
  *   any state -> broken -> gone                 (failed: see the slot's reason)
  */
@@ -21,6 +22,7 @@
     X(COMPLETING, "completing")                                                                    \
     X(LEASED, "leased")                                                                            \
     X(SAVED, "saved") /* leased; its domain is in a file, its disks are kept */                    \
+    X(KEPT, "kept")   /* leased; its guest has ended, its domain stays as it is */                 \
     X(RELEASING, "releasing")                                                                      \
     X(BROKEN, "broken")                                                                            \
     X(GONE, "gone")

@@ -2,6 +2,7 @@
 #include "pool/core/survey.h"
 
 #include "pool/core/domains.h"
+#include "pool/core/ending.h"
 #include "pool/core/lease.h"
 #include "pool/core/reconcile.h"
 #include "pool/core/slot_reap.h"
@@ -70,6 +71,19 @@ static bool warm_compare(struct slot *s, const struct host_domain *d)
     return true;
 }
 
+/* Whether the domain of an ended guest stays. Somebody may have made that go on, or saved it. */
+static bool lease_keep(struct slot *s, const struct host_domain *d, const char *why)
+{
+    bool ended = d && d->state == HOST_DOMAIN_SHUTDOWN && why;
+    if (ended && ending_keeps(s->lease, why)) {
+        slot_keep(s, why);
+        return true;
+    }
+    if (d && !why && s->state == SLOT_KEPT)
+        slot_move(s, SLOT_LEASED, NULL, NULL);
+    return false;
+}
+
 /* Likewise. */
 static bool lease_compare(struct survey *v, struct slot *s, const struct host_domain *d)
 {
@@ -80,13 +94,14 @@ static bool lease_compare(struct survey *v, struct slot *s, const struct host_do
         return false;
     }
     v->suspended |= s->suspended;
-    if (why) {
+    if (!lease_keep(s, d, why) && why) {
         lease_end(s->lease, why, NULL, NULL);
         return true;
     }
-    if (d && d->state == HOST_DOMAIN_ALIVE && s->state == SLOT_LEASED)
-        return lease_take_name(s->lease, d->name);
-    return s->state != before;
+    bool named =
+        d && (s->state == SLOT_KEPT || (s->state == SLOT_LEASED && d->state == HOST_DOMAIN_ALIVE));
+    bool renamed = named && lease_take_name(s->lease, d->name);
+    return renamed || s->state != before;
 }
 
 /* Likewise. */

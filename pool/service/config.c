@@ -169,6 +169,16 @@ static int parse_mac_rule(const char *text, uint64_t *out)
     return 0;
 }
 
+static int parse_on_end(const char *text, uint64_t *out)
+{
+    static const char *const words[] = {
+        [ON_END_IMAGE] = "image", [ON_END_DESTROY] = "destroy", [ON_END_PRESERVE] = "preserve"};
+    *out = 0;
+    while (*out < ARRAY_SIZE(words) && strcmp(words[*out], text) != 0)
+        ++*out;
+    return *out < ARRAY_SIZE(words) ? 0 : -1;
+}
+
 /* What it makes must be the beginning of a name. A digit behind the uid would make one user's prefix
  * the beginning of another's. */
 static int parse_prefix(const char *text, uint64_t *out)
@@ -196,6 +206,7 @@ static const struct {
     [KEY_TYPE_SIZE] = {size_parse_bytes, "a size such as 512M or 2G"},
     [KEY_TYPE_MODE] = {parse_mode, "an octal file mode such as 0660"},
     [KEY_TYPE_LEVEL] = {parse_level, "one of error, warning, info, debug"},
+    [KEY_TYPE_ON_END] = {parse_on_end, "one of image, destroy, preserve"},
     [KEY_TYPE_PREFIX] = {parse_prefix,
                          "the beginning of a name such as u%U- (%U is a uid; no digit "
                          "may follow it)"},
@@ -320,6 +331,7 @@ struct pool_settings config_pool(const struct config *c, const char *image)
         .ttl_ms = pick(c, im, KEY_TTL)->number,
         .backoff_ms = pick(c, im, KEY_BACKOFF)->number,
         .backoff_max_ms = pick(c, im, KEY_BACKOFF_MAX)->number,
+        .on_end = (enum on_end)pick(c, im, KEY_ON_END)->number,
         .engine = pick(c, im, KEY_ENGINE)->text,
         .mac = (enum mac_rule)pick(c, im, KEY_MAC)->number,
         .vif_isolation = pick(c, im, KEY_VIF_ISOLATION)->number,

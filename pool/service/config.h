@@ -35,11 +35,15 @@ enum key_type {
     KEY_TYPE_ENGINE,
     KEY_TYPE_SWITCH, /* number: 0 or 1 */
     KEY_TYPE_MAC,    /* number: enum mac_rule */
+    KEY_TYPE_ON_END, /* number: enum on_end */
     KEY_TYPE_PREFIX  /* of domain names; at most one %U, for a uid, not followed by a digit */
 };
 
 /* Of a prefix with a uid in it, and its NUL: see label_choose_name in pool/core/label.c. */
 #define NAME_PREFIX_SIZE 25
+
+/* What becomes of a lease's domain when its guest ends. */
+enum on_end { ON_END_IMAGE, ON_END_DESTROY, ON_END_PRESERVE };
 
 enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
 
@@ -132,6 +136,9 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "last first; 0: none")                                                                       \
     X(TTL, POOL, "ttl", DURATION, "0", 0, 315360000000, true,                                      \
       "time to live of a lease if the request gives none; 0: no deadline")                         \
+    X(ON_END, POOL, "on_end", ON_END, "image", 0, 2, true,                                         \
+      "what becomes of a lease whose guest ends: destroy, preserve, or image (as the keys "        \
+      "on_poweroff, on_crash and so on of the image's configuration say); see dompoold(8)")        \
     X(BACKOFF, POOL, "backoff", DURATION, "1s", 1, 86400000, true,                                 \
       "pause after a failed build; each further failure doubles it")                               \
     X(BACKOFF_MAX, POOL, "backoff_max", DURATION, "5m", 1, 86400000, true,                         \
@@ -184,6 +191,7 @@ struct config {
 struct pool_settings {
     unsigned min, max, retries;
     uint64_t ttl_ms, backoff_ms, backoff_max_ms, expect_max, cow_max;
+    enum on_end on_end;
     const char *engine; /* the config's */
     enum mac_rule mac;
     bool vif_isolation, vif_filter;

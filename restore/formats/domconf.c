@@ -14,6 +14,7 @@
  *   max_event_channels
  *   nested_hvm, nomigrate
  *   ...                  settings, each of which may be left out: see domconf_settings.c
+ *   on_end               object {reason: action}; see endings.h. Left out: all "destroy"
  *   disks                array of {vdev, kind, path} or {vdev, kind, size_bytes}
  *   nics                 array, see nic_conf.c; left out when there is none
  *
@@ -139,6 +140,17 @@ static int limit_to_json(json_t *o, const char *key, unsigned value)
     return value == UINT32_MAX ? 0 : json_object_set_new(o, key, json_integer(value));
 }
 
+/* All at their default are left out. */
+static int endings_put(json_t *o, const struct endings *endings)
+{
+    json_t *on_end = endings_to_json(endings);
+    if (!on_end)
+        return -1;
+    int rc = json_object_size(on_end) ? json_object_set(o, "on_end", on_end) : 0;
+    json_decref(on_end);
+    return rc;
+}
+
 int domconf_to_json(const struct domconf *c, char **text, struct error *e)
 {
     char uuid[UUID_TEXT_SIZE];
@@ -154,7 +166,7 @@ int domconf_to_json(const struct domconf *c, char **text, struct error *e)
                           c->nested_hvm, "nomigrate", c->nomigrate, "disks", disks_to_json(c));
     if (o && !limit_to_json(o, "max_grant_frames", c->max_grant_frames) &&
         !limit_to_json(o, "max_maptrack_frames", c->max_maptrack_frames) &&
-        !settings_to_json(c, o) && !nics_to_json(c, o))
+        !settings_to_json(c, o) && !nics_to_json(c, o) && !endings_put(o, &c->endings))
         *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(o);
     return *text ? 0 : error_set(e, -ENOMEM, "out of memory writing a configuration");
@@ -286,7 +298,7 @@ int nics_from_json(const json_t *array, nic_parse *parse, struct domconf *c, str
 
 struct own_form {
     const char *guest, *name, *uuid, *tsc_mode;
-    json_t *online, *disks, *nics;
+    json_t *online, *disks, *nics, *on_end;
     json_int_t vcpus, max_mem, target_mem, shadow_mem, grant, maptrack, channels;
 };
 
@@ -333,16 +345,18 @@ static int domconf_from_object(json_t *o, struct domconf *c, struct error *e)
     if (rc)
         return rc;
     if (json_unpack_ex(
-            o, &why, JSON_STRICT, "{s:s s:s s:s s:I s:o s:I s:I s:I s:s s?I s?I s:I s:b s:b s:o s?o}",
+            o, &why, JSON_STRICT, "{s:s s:s s:s s:I s:o s:I s:I s:I s:s s?I s?I s:I s:b s:b s?o s:o s?o}",
             "guest", &f.guest, "name", &f.name, "uuid", &f.uuid, "max_vcpus", &f.vcpus,
             "online_vcpus", &f.online, "max_mem_kib", &f.max_mem, "target_mem_kib", &f.target_mem,
             "shadow_mem_kib", &f.shadow_mem, "tsc_mode", &f.tsc_mode, "max_grant_frames", &f.grant,
             "max_maptrack_frames", &f.maptrack, "max_event_channels", &f.channels, "nested_hvm",
-            &nested, "nomigrate", &nomigrate, "disks", &f.disks, "nics", &f.nics))
+            &nested, "nomigrate", &nomigrate, "on_end", &f.on_end, "disks", &f.disks, "nics", &f.nics))
         return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: %s", why.text);
     c->nested_hvm = nested;
     c->nomigrate = nomigrate;
     rc = own_form_take(&f, c, e);
+    if (!rc)
+        rc = endings_from_json(f.on_end, &c->endings, e);
     return rc ? rc : domconf_check(c, e);
 }
 

@@ -9,6 +9,7 @@
 #include "base/uuid.h"
 #include "restore/formats/cpu_set.h"
 #include "restore/formats/disk_conf.h"
+#include "restore/formats/endings.h"
 #include "restore/formats/nic_conf.h"
 #include "store/image.h"
 
@@ -46,6 +47,7 @@ struct domconf {
     bool vpmu, msr_relaxed;
     uint64_t video_mem_kib; /* part of the target that the guest is not told of */
     uint64_t slack_mem_kib; /* PV: room beyond max_mem_kib in the guest's memory map */
+    struct endings endings;
     unsigned n_disks;
     struct disk_conf *disks;
     unsigned n_nics;

@@ -494,6 +494,8 @@ static int xl_object_parse(json_t *o, struct domconf *c, struct error *e)
     if (!rc)
         rc = build_info_parse(b_info, c, e);
     if (!rc)
+        rc = endings_from_xl(o, &c->endings, e);
+    if (!rc)
         rc = disks_from_json(disks, xl_disk_parse, c, e);
     if (!rc)
         rc = nics_from_json(nics, nic_conf_from_xl, c, e);

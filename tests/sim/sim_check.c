@@ -62,7 +62,8 @@ static void check_slot_tables(struct sim *s, const struct slot *slot)
     while (at && at != slot)
         at = slot_next_of_uuid(at);
     MUST(at == slot);
-    MUST(slot->state != SLOT_LEASED || slot_leased_as(core, (uint64_t)slot->domid) == slot);
+    MUST((slot->state != SLOT_LEASED && slot->state != SLOT_KEPT) ||
+         slot_leased_as(core, (uint64_t)slot->domid) == slot);
 }
 
 static void check_slots(struct sim *s)
@@ -145,7 +146,7 @@ static void check_pool(struct sim *s, const struct pool *p)
     }
     list_each (node, &p->set.slots)
         unleased++;
-    MUST(unleased + count[SLOT_LEASED] + count[SLOT_SAVED] == total);
+    MUST(unleased + count[SLOT_LEASED] + count[SLOT_SAVED] + count[SLOT_KEPT] == total);
     MUST(!memcmp(count, p->set.count, sizeof count));
     MUST(total == p->set.total);
     /* Nobody waits beside a warm slot, unless its guest could not write. */

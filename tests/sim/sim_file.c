@@ -40,7 +40,8 @@ json_t *sim_file_config(const struct sim *s)
                                          "/dev/golden");
     char uuid[UUID_TEXT_SIZE];
     uuid_format(&s->saved, uuid);
-    return json_pack("{s:o, s:s*}", "disks", disks, "uuid", uuid_is_none(&s->saved) ? NULL : uuid);
+    return json_pack("{s:o, s:s*, s:O*}", "disks", disks, "uuid",
+                     uuid_is_none(&s->saved) ? NULL : uuid, "on_end", s->on_end);
 }
 
 int sim_image_read(struct world *w, const char *path, struct image_facts *out, struct error *e)

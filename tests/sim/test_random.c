@@ -107,10 +107,12 @@ static void do_domain_shutdown(void)
 
 static void do_set(void)
 {
+    static const char *const ends[] = {"image", "destroy", "preserve"};
     char min[8];
     snprintf(min, sizeof min, "%u", (unsigned)sim_random(&sim, 5));
     sim_call(client(), "PoolSet",
-             json_pack("{s:s, s:{s:s}}", "image", image(), "settings", "min", min));
+             json_pack("{s:s, s:{s:s, s:s}}", "image", image(), "settings", "min", min, "on_end",
+                       ends[sim_random(&sim, ARRAY_SIZE(ends))]));
 }
 
 static void do_look(void)

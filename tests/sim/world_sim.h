@@ -128,6 +128,7 @@ struct sim {
     json_t *asked;      /* the last message to an image helper */
     struct uuid saved;  /* of the domain whose state these have; none: it is not said */
     int input;          /* that the last image helper was given; -1: none */
+    json_t *on_end;     /* of all images: what becomes of domains whose guest ends; NULL: nothing */
     json_t *disks;      /* of the images that are made from now on; NULL: one of each kind */
     json_t *missing;    /* disks that an import which fails asks for; NULL: it is refused */
     json_t *warnings;   /* that come with what image helpers have done; NULL: none */

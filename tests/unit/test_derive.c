@@ -324,11 +324,16 @@ static void model_stream_twice(const struct model *m, struct stream_build *b)
     stream_build_insert(b, stream_build_index(b, first) + 1, RECORD_PAGE_DATA, body, sizeof body);
 }
 
+/* Those of stream_build.c. */
+static const char small_disks[] =
+    "\"disks\": [\n    {\n      \"pdev_path\": \"/dev/vg/disk\",\n      \"vdev\": \"xvda\",\n"
+    "      \"backend\": \"phy\",\n      \"format\": \"raw\",\n      \"readwrite\": 1\n    }\n  ]";
+
 static void small_guest_init(struct stream_build *b, enum image_guest guest)
 {
     stream_build_init(b, guest);
     if (guest == PV)
-        config_replace(b, "\"disks\"", "\"on_crash\""); /* passed over: no disk to look at */
+        config_replace(b, small_disks, "\"disks\": []"); /* no disk to look at */
     for (uint64_t pfn = 13; guest == PV && pfn <= BUILD_PV_MAX_PFN; pfn++)
         entry_remove(b, pfn);
     for (size_t i = guest == PV ? 6 : 4; i < CELLS; i++)

@@ -280,6 +280,65 @@ static void settings_compared(void **state)
     domconf_dispose(&base);
 }
 
+/* libxl leaves out "destroy", and writes underscores. */
+static void ends_of_guests(void **state)
+{
+    (void)state;
+    struct domconf c;
+    parse(XL("", "", ""), &c);
+    for (size_t i = 0; i < ENDING_REASONS; i++)
+        assert_int_equal(c.endings.of[i], ENDING_DESTROY);
+    domconf_dispose(&c);
+    parse(XL("", "",
+             ",\"on_poweroff\":\"preserve\",\"on_reboot\":\"restart\",\"on_crash\":"
+             "\"coredump_destroy\",\"on_watchdog\":\"rename_restart\",\"on_soft_reset\":"
+             "\"soft_reset\""),
+          &c);
+    assert_int_equal(c.endings.of[ENDING_POWEROFF], ENDING_PRESERVE);
+    assert_int_equal(c.endings.of[ENDING_REBOOT], ENDING_RESTART);
+    assert_int_equal(c.endings.of[ENDING_CRASH], ENDING_COREDUMP_DESTROY);
+    assert_int_equal(c.endings.of[ENDING_WATCHDOG], ENDING_RENAME_RESTART);
+    assert_int_equal(c.endings.of[ENDING_SOFT_RESET], ENDING_RESET);
+    domconf_dispose(&c);
+    refused(XL("", "", ",\"on_crash\":\"explode\""), "on_crash: \"explode\" is not known");
+    refused(XL("", "", ",\"on_crash\":4"), "on_crash: \"no text\" is not known");
+}
+
+static void form_refused(char *text, const char *why)
+{
+    struct domconf c;
+    struct error e = {0};
+    domconf_init(&c);
+    assert_int_equal(domconf_from_json(text, &c, &e), ANSWER_IMAGE_REFUSED);
+    assert_says(e.text, why);
+}
+
+/* What is at its default is not in our form: images of earlier versions have none of it. */
+static void ends_in_our_form(void **state)
+{
+    (void)state;
+    struct domconf c, back;
+    struct error e = {0};
+    char *text;
+    parse(XL("", "", ",\"on_crash\":\"preserve\""), &c);
+    assert_int_equal(domconf_to_json(&c, &text, &e), 0);
+    assert_non_null(strstr(text, "\"on_end\":{\"crash\":\"preserve\"}"));
+    domconf_init(&back);
+    assert_int_equal(domconf_from_json(text, &back, &e), 0);
+    assert_int_equal(back.endings.of[ENDING_CRASH], ENDING_PRESERVE);
+    memcpy(strstr(text, "preserve"), "prezerve", 8);
+    form_refused(text, "on_end.crash: \"prezerve\" is not known");
+    memcpy(strstr(text, "crash"), "krash", 5);
+    form_refused(text, "on_end.krash is not known");
+    free(text);
+    c.endings.of[ENDING_CRASH] = ENDING_DESTROY;
+    assert_int_equal(domconf_to_json(&c, &text, &e), 0);
+    assert_null(strstr(text, "on_end"));
+    free(text);
+    domconf_dispose(&c);
+    domconf_dispose(&back);
+}
+
 static void not_json(void **state)
 {
     (void)state;
@@ -434,7 +493,8 @@ static bool may_be_missing(const char *key)
                                        "msr_relaxed",
                                        "video_mem_kib",
                                        "max_grant_frames",
-                                       "max_maptrack_frames"};
+                                       "max_maptrack_frames",
+                                       "on_end"};
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
         if (!strcmp(keys[i], key))
             return true;
@@ -700,6 +760,8 @@ int main(void)
         TEST(settings_compared),
         TEST(disk_flags),
         TEST(sets),
+        TEST(ends_of_guests),
+        TEST(ends_in_our_form),
         TEST(not_json),
         TEST(kinds_of_guest),
         TEST(other_devices),

@@ -344,13 +344,14 @@ static int domconf_from_object(json_t *o, struct domconf *c, struct error *e)
     json_error_t why;
     if (rc)
         return rc;
-    if (json_unpack_ex(
-            o, &why, JSON_STRICT, "{s:s s:s s:s s:I s:o s:I s:I s:I s:s s?I s?I s:I s:b s:b s?o s:o s?o}",
-            "guest", &f.guest, "name", &f.name, "uuid", &f.uuid, "max_vcpus", &f.vcpus,
-            "online_vcpus", &f.online, "max_mem_kib", &f.max_mem, "target_mem_kib", &f.target_mem,
-            "shadow_mem_kib", &f.shadow_mem, "tsc_mode", &f.tsc_mode, "max_grant_frames", &f.grant,
-            "max_maptrack_frames", &f.maptrack, "max_event_channels", &f.channels, "nested_hvm",
-            &nested, "nomigrate", &nomigrate, "on_end", &f.on_end, "disks", &f.disks, "nics", &f.nics))
+    if (json_unpack_ex(o, &why, JSON_STRICT,
+                       "{s:s s:s s:s s:I s:o s:I s:I s:I s:s s?I s?I s:I s:b s:b s?o s:o s?o}",
+                       "guest", &f.guest, "name", &f.name, "uuid", &f.uuid, "max_vcpus", &f.vcpus,
+                       "online_vcpus", &f.online, "max_mem_kib", &f.max_mem, "target_mem_kib",
+                       &f.target_mem, "shadow_mem_kib", &f.shadow_mem, "tsc_mode", &f.tsc_mode,
+                       "max_grant_frames", &f.grant, "max_maptrack_frames", &f.maptrack,
+                       "max_event_channels", &f.channels, "nested_hvm", &nested, "nomigrate",
+                       &nomigrate, "on_end", &f.on_end, "disks", &f.disks, "nics", &f.nics))
         return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: %s", why.text);
     c->nested_hvm = nested;
     c->nomigrate = nomigrate;

@@ -45,11 +45,11 @@ const struct domconf_key domconf_keys[] = {
     {KEY_TOP, KEY_REFUSED, "channels", NULL, DEVICE("channels", "channel")},
     {KEY_TOP, KEY_REFUSED, "usbctrls", NULL, DEVICE("USB controllers", "usbctrl")},
     {KEY_TOP, KEY_REFUSED, "usbdevs", NULL, DEVICE("USB devices", "usbdev")},
-    {KEY_TOP, KEY_NOTHING, "on_poweroff", NULL, "the lease ends when its domain does"},
-    {KEY_TOP, KEY_NOTHING, "on_reboot", NULL, "the lease ends when its domain does"},
-    {KEY_TOP, KEY_NOTHING, "on_watchdog", NULL, "the lease ends when its domain does"},
-    {KEY_TOP, KEY_NOTHING, "on_crash", NULL, "the lease ends when its domain does"},
-    {KEY_TOP, KEY_NOTHING, "on_soft_reset", NULL, "the lease ends when its domain does"},
+    {KEY_TOP, KEY_TAKEN, "on_poweroff", NULL, "see When a guest ends"},
+    {KEY_TOP, KEY_TAKEN, "on_reboot", NULL, "see When a guest ends"},
+    {KEY_TOP, KEY_TAKEN, "on_watchdog", NULL, "see When a guest ends"},
+    {KEY_TOP, KEY_TAKEN, "on_crash", NULL, "see When a guest ends"},
+    {KEY_TOP, KEY_TAKEN, "on_soft_reset", NULL, "see When a guest ends"},
 
     /* ---- c_info ---- */
     {KEY_C_INFO, KEY_TAKEN, "type", NULL, "pv or pvh; hvm is refused"},

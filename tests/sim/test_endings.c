@@ -1,6 +1,6 @@
 /* What the end of a guest means (pool/core/ending.h): by the image, by the pool's setting, for each
  * way to end; and what becomes of a domain that is kept. */
-#include "pool/core/lease.h"
+#include "pool/core/lease_find.h"
 
 #include "base/array.h"
 #include "tests/sim/fixture.h"

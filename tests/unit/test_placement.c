@@ -44,8 +44,10 @@ static int create(const struct domconf *c, uint32_t *domid, struct error *e)
     struct xen x;
     *domid = DOMID_INVALID;
     int rc = xen_open(&x, e);
-    if (!rc)
+    if (!rc) {
+        *domid = 9;
         rc = domain_create(&x, c, &id, PAGES, domid, e);
+    }
     xen_close(&x);
     return rc;
 }

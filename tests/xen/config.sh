@@ -173,10 +173,19 @@ $differences"
     different+=("$1 by engine $2")
 }
 
+# After the first domain of xl's: what all of them share in xenstore is there.
+mark_once() {
+    [[ -z ${resources_before-} ]] || return 0
+    resources_mark
+    xen_log_clean
+    daemon_start
+}
+
 check_configuration() { # NAME LINES
     note "== $type, $1: $2"
     [[ $2 != *pool=* ]] || make_pool
     save_guest "$1" "$2"
+    mark_once
     dompool image import saved /var/tmp/g.save >/dev/null || fail "$1: import"
     by_dompool "$1" direct
     by_dompool "$1" guest
@@ -195,8 +204,6 @@ is_asked_for() { # NAME NAMES...
 
 export TZ=XYZ-1:30 # what localtime adds
 different=()
-resources_mark
-daemon_start
 while read -r name types lines; do
     [[ ,$types, == *",$type,"* ]] && is_asked_for "$name" "$@" || continue
     check_configuration "$name" "$lines"

@@ -8,9 +8,11 @@
 #include "guest/console.h"
 #include "guest/identity.h"
 #include "guest/memory.h"
+#include "guest/net.h"
 #include "guest/threads.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/reboot.h>
@@ -119,6 +121,41 @@ static void do_free(const char *arg)
         thread_start(free_run, *arg ? &zero : NULL);
 }
 
+/* Cuts the text at its first blank and gives what follows that, "" if there is none. */
+static const char *second_word(char *text)
+{
+    char *blank = text + strcspn(text, " ");
+    if (*blank)
+        *blank++ = '\0';
+    return blank;
+}
+
+static void do_net(const char *arg)
+{
+    char interface[LINE_BYTES];
+    snprintf(interface, sizeof interface, "%s", arg);
+    const char *address = second_word(interface);
+    net_set(interface, address);
+}
+
+static void do_forget(const char *arg)
+{
+    net_forget(arg);
+}
+
+static void do_mac(const char *arg)
+{
+    net_say_mac(arg);
+}
+
+static void do_frame(const char *arg)
+{
+    char from[LINE_BYTES];
+    snprintf(from, sizeof from, "%s", arg);
+    const char *to = second_word(from);
+    net_send(from, to);
+}
+
 static void do_echo(const char *arg)
 {
     say("guest: echo %s", arg);
@@ -152,6 +189,7 @@ static const struct command {
 } commands[] = {
     {"check", do_check},       {"quiet", do_quiet},   {"loud", do_loud},   {"dirty", do_dirty},
     {"work", do_work},         {"name", do_name},     {"free", do_free},   {"echo", do_echo},
+    {"net", do_net},           {"forget", do_forget}, {"mac", do_mac},     {"frame", do_frame},
     {"poweroff", do_poweroff}, {"reboot", do_reboot}, {"crash", do_crash},
 };
 

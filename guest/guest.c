@@ -25,6 +25,9 @@
  *     mib of memory from work set, n processes that answered, tag - if it has no name
  *   guest: dirty <mib> pages=<n>, guest: work set <mib>, guest: work tree <n>, guest: name <tag>,
  *   guest: free <mib>: the command was carried out; guest: error <what>: it was not
+ *   guest: net <interface> <addr>/<prefix> mac=<mac>   it is up with this address
+ *   guest: forget <interface>, guest: mac <interface> <mac>, guest: frame <from> <to>: the command was
+ *   carried out
  *
  * Commands it reads, one a line:
  *
@@ -36,9 +39,15 @@
  *                        check
  *   name TAG             letters, digits, - _ and .
  *   free [--zero]        runs free-pages, in the background
+ *   net IF ADDR/PREFIX   sets an interface up with this IPv4 address instead of the one it has
+ *   forget IF            sets it down and up, so that the kernel forgets its neighbours
+ *   mac IF               prints an interface's MAC
+ *   frame FROM TO        sends a frame of ethertype 0x88b5 from one MAC to another through eth0;
+ *                        FROM need not be eth0's own
  *
  * Kernel parameters: pattern_mib=64 tick_ms=100 check_ms=2000 (0: only when asked) disks=auto (or
- * how many to wait for) read_ms=0 (else every disk is read that often, and each read makes a line).
+ * how many to wait for) read_ms=0 (else every disk is read that often, and each read makes a line)
+ * net=ADDR/PREFIX,... (for eth0 and on: up at boot; without it interfaces are left alone).
  *
  * What it must never do: stop ticking. Tests take the first tick after a restore as a sign of life.
  * So ticks have their own thread, which waits for nothing. If nobody empties the console, the line
@@ -54,6 +63,7 @@
 #include "guest/disks.h"
 #include "guest/identity.h"
 #include "guest/memory.h"
+#include "guest/net.h"
 #include "guest/options.h"
 #include "guest/workers.h"
 
@@ -78,5 +88,6 @@ int main(void)
     say("guest: boot id=%016" PRIx64 " vcpus=%zu mem_kib=%lu pattern_mib=%zu disks=%zu", boot_id,
         cpus_count(), mem_total_kib(), memory_pages(AREA_PATTERN) / PAGES_PER_MIB, disks_count());
     checks_start();
+    net_start();
     console_serve(command_run);
 }

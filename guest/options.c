@@ -23,6 +23,8 @@ static void option_set(const char *word)
         options.read_ms = n;
     else if (sscanf(word, "disks=%lu", &n) == 1 && n <= DISKS_MAX)
         options.disks = (long)n;
+    else if (!strncmp(word, "net=", 4))
+        snprintf(options.net, sizeof options.net, "%s", word + 4);
 }
 
 void options_read(void)

@@ -2,7 +2,7 @@
 #ifndef GUEST_OPTIONS_H
 #define GUEST_OPTIONS_H
 
-enum { DISKS_MAX = 26 };
+enum { DISKS_MAX = 26, NET_BYTES = 80 };
 
 struct options {
     unsigned long pattern_mib;
@@ -10,6 +10,7 @@ struct options {
     unsigned long check_ms;
     unsigned long read_ms;
     long disks; /* -1: as many as the domain has */
+    char net[NET_BYTES];
 };
 
 /* The defaults until options_read, which runs before there are threads. */

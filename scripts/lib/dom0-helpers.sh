@@ -5,15 +5,16 @@
 dompool_test_dir=/run/dompool-test
 console_dir=/var/log/xen/console
 
-# guest_config NAME TYPE MEM_MIB VCPUS NDISKS [EXTRA]: writes /etc/xen/NAME.cfg and the guest's disks, all new. TYPE is pv or
-# pvh; EXTRA goes to the guest's kernel command line. GUEST_ON_CRASH: its on_crash, if that is not to be destroy.
+# guest_config NAME TYPE MEM_MIB VCPUS NDISKS [EXTRA [VIFS]]: writes /etc/xen/NAME.cfg and the guest's disks, all new. TYPE is
+# pv or pvh; EXTRA goes to the guest's kernel command line; VIFS is what stands between the brackets of vif = [].
+# GUEST_ON_CRASH: its on_crash, if that is not to be destroy.
 guest_config() {
-    local name=$1 type=$2 mem=$3 vcpus=$4 ndisks=$5 extra=${6-} letters=abcdefghijklmnopqrstuvwxyz i disk
+    local name=$1 type=$2 mem=$3 vcpus=$4 ndisks=$5 extra=${6-} vifs=${7-} letters=abcdefghijklmnopqrstuvwxyz i disk
     {
         printf 'name = "%s"\ntype = "%s"\nmemory = %s\nmaxmem = %s\nvcpus = %s\n' "$name" "$type" "$mem" "$mem" "$vcpus"
         printf 'kernel = "/boot/vmlinuz-guest"\nramdisk = "/boot/initrd-guest"\nextra = "console=hvc0 quiet %s"\n' "$extra"
-        printf 'on_poweroff = "destroy"\non_reboot = "destroy"\non_crash = "%s"\nvif = []\ndisk = [\n' \
-            "${GUEST_ON_CRASH:-destroy}"
+        printf 'on_poweroff = "destroy"\non_reboot = "destroy"\non_crash = "%s"\nvif = [%s]\ndisk = [\n' \
+            "${GUEST_ON_CRASH:-destroy}" "$vifs"
         for ((i = 0; i < ndisks; i++)); do
             disk=/var/lib/dompool-test/$name-xvd${letters:i:1}.img
             rm -f "$disk"
@@ -24,8 +25,8 @@ guest_config() {
     } >"/etc/xen/$name.cfg"
 }
 
-# guest_create NAME TYPE MEM_MIB VCPUS NDISKS [EXTRA]: guest_config, then `xl create`. A guest_wait that follows sees every
-# line from its start.
+# guest_create NAME TYPE MEM_MIB VCPUS NDISKS [EXTRA [VIFS]]: guest_config, then `xl create`. A guest_wait that
+# follows sees every line from its start.
 guest_create() {
     local mark domid
     guest_config "$@"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The bench, inside a Xen dom0 (a real one or the embedded one) that has dompool installed. ./bench starts it.
 #
-#   dom0.sh [--rounds N] [--quick] [ROW...]         ROW: allocate floor build release busy size scale superpages resume (all)
-#                                                   or smp
+#   dom0.sh [--rounds N] [--quick] [ROW...]         ROW: allocate floor build release busy size scale superpages resume
+#                                                   network (all) or smp
 #   dom0.sh --check ...                             only says whether the rest is understood
 #
 # Samples go to standard output, one JSON object a line as they are measured (tests/bench/series.h says what is in them), so
@@ -19,7 +19,7 @@ kernel=${BENCH_KERNEL:-/boot/vmlinuz-guest}
 initrd=${BENCH_INITRD:-/boot/initrd-guest}
 disks=(xvda xvdb xvdc xvdd)
 engines=(direct guest)
-all_rows=(allocate floor build release busy size scale superpages resume)
+all_rows=(allocate floor build release busy size scale superpages resume network)
 more_rows=(smp)
 patience=300s # for a pool to fill on a busy emulated machine
 
@@ -66,7 +66,7 @@ wanted() { # ROW...: one of them is to be measured
 
 # ---- samples ----
 
-type='' mib='' vcpus='' extra='' round=0 # of the guest that is being measured
+type='' mib='' vcpus='' extra='' vif='' round=0 # of the guest that is being measured; vif as xl has it
 
 # Standard output is for these alone, whatever a command prints: see the end.
 emit() { # ROW WHO DELTA MEMBERS: MEMBERS is a part of a JSON object
@@ -102,11 +102,12 @@ ms_since() { # EPOCHREALTIME of then
 
 # ---- guests ----
 
-# A guest is called TYPE-MIB-VCPUS; its images TYPE-MIB-VCPUS-ENGINE, and what is derived from these ...-PAGES: each engine
-# has an image of its own, since a pool has one engine.
+# A guest is called TYPE-MIB-VCPUS, or TYPE-vif-..., if it has a vif; its images TYPE-MIB-VCPUS-ENGINE, and what is derived from
+# these ...-PAGES: each engine has an image of its own, since a pool has one engine.
 
 write_config() { # FILE NAME DISK_PREFIX PATTERN_MIB
-    local disk list=
+    local disk list='' nics=''
+    [[ -z $vif ]] || nics="\"$vif\""
     for disk in "${disks[@]}"; do
         list+="\"format=raw, vdev=$disk, access=rw, target=$3-$disk.img\", "
     done
@@ -120,6 +121,7 @@ memory = $mib
 maxmem = $mib
 vcpus = $vcpus
 disk = [ $list ]
+vif = [ $nics ]
 on_poweroff = "destroy"
 on_reboot = "destroy"
 on_crash = "destroy"
@@ -149,6 +151,7 @@ make_save() { # NAME PATTERN_MIB
     write_config "$dir/$name.cfg" "$name" "$dir/$name" "$2"
     xl create -q "$dir/$name.cfg" >"$dir/xl.log" 2>&1 &&
         lifesign "$name" 'guest: check' >/dev/null &&
+        { [[ -z $vif ]] || netsign >/dev/null; } &&
         emit_superpages "xl create" "$name" &&
         send_line "$name" free &&
         lifesign "$name" 'guest: free' >/dev/null &&
@@ -176,7 +179,7 @@ has_delta() { # IMAGE PAGES
 }
 
 use_guest() { # TYPE MIB VCPUS: what is measured from now on; sets guest
-    type=$1 mib=$2 vcpus=$3 guest=$1-$2-$3
+    type=$1 mib=$2 vcpus=$3 guest=$1${vif:+-vif}-$2-$3
 }
 
 make_images() { # PAGES...: of base.save
@@ -549,28 +552,27 @@ measure_resume_xl() { # WHO METRIC LINE
 }
 
 # What guest and kernel of dom0 ask xenstored for while a guest resumes. Only the daemon in C logs it.
-measure_requests() { # WHO LINE
+measure_requests() { # ROW WHO COMMAND...: COMMAND runs `xl unpause` and waits for the guest
     local lease domid counts status=0
     quiet && allocate_only direct 0 bench --paused || return
     domid=$(field "$lease" domid)
     rm -f "$dir/requests"
     xenstore-control logfile "$dir/requests" >/dev/null && xenstore-control log on >/dev/null || return
-    lifesign bench "$2" xl unpause "$domid" >/dev/null || status=$?
+    "${@:3}" xl unpause "$domid" >/dev/null || status=$?
     sleep 1
     xenstore-control log off >/dev/null
     ((status == 0)) || return "$status"
     counts=$(requests_count "$dir/requests" "$domid")
-    note "$guest, $1: requests $counts"
-    emit resume "$1" 0 "\"counts\": $counts"
+    note "$guest, $2: requests $counts"
+    emit "$1" "$2" 0 "\"counts\": $counts"
     dompool release bench >/dev/null
 }
 
 # A line of the log: IN CONNECTION DATE TIME REQUEST (ARGUMENTS). The guest's paths are relative, or its own; the kernel
 # speaks of back ends.
 requests_count() { # FILE DOMID
-    awk -v domid="$2" '
-        $1 == "IN" { n[$2]++; if ($0 ~ /\((device|control|data|memory)[\/ )]/) guest = $2;
-                     if (index($0, "(/local/domain/0/backend/vbd/" domid "/") || index($0, "(backend/vbd/" domid "/")) kernel[$2]++ }
+    awk -v own="[(](/local/domain/0/)?backend/v(bd|if)/$2/" '
+        $1 == "IN" { n[$2]++; if ($0 ~ /\((device|control|data|memory)[\/ )]/) guest = $2; if ($0 ~ own) kernel[$2]++ }
         END { for (c in kernel) if (kernel[c] > most) { most = kernel[c]; k = c }
               printf "{\"requests of the guest\": %d, \"requests of dom0\": %d}", n[guest], n[k] }' "$1"
 }
@@ -596,7 +598,7 @@ resume_guest() { # WHO DISKS VCPUS [KERNEL_PARAMETER]
         done
         try resume "$1 by xl" 0 : measure_resume_xl "$1" "${metrics[-1]}" "$(resume_lines "${metrics[-1]}")"
     done
-    try resume "$1" 0 fill_direct measure_requests "$1" "$(resume_lines "${metrics[-1]}")"
+    try resume "$1" 0 fill_direct measure_requests resume "$1" lifesign bench "$(resume_lines "${metrics[-1]}")"
     empty_pools
     drop_guest
 }
@@ -610,6 +612,9 @@ group_resume() {
     resume_guest "4 vCPUs, 1 disk" 1 4 || true
     resume_guest "4 vCPUs, 1 disk, 1 queue" 1 4 xen_blkfront.max_queues=1 || true
 }
+
+# shellcheck source=tests/bench/dom0-network.sh
+source "$(dirname "$0")/dom0-network.sh"
 
 # ---- the run ----
 
@@ -721,6 +726,7 @@ clean_up() {
     fi
     xl destroy "$guest" >/dev/null 2>&1 || true
     xl destroy "$guest-xl" >/dev/null 2>&1 || true
+    ip link delete "$bridge" >/dev/null 2>&1 || true
     rm -rf "$dir"
 }
 
@@ -731,7 +737,7 @@ trap clean_up EXIT
 exec {samples}>&1 >&2
 start_daemon
 about >&"$samples"
-for group in group_reference group_full group_sizes group_resume group_others group_smp; do
+for group in group_reference group_full group_sizes group_resume group_network group_others group_smp; do
     "$group" || note "bench: $group was cut short"
 done
 note "done"

@@ -90,8 +90,11 @@ listen_end() {
     wait "$listener" || true
 }
 
-senders() { awk '$4 == "in" { print $5 }' "$HEARD" | sort -u | xargs; } # of all that was heard
-heard() { grep -q " $1 $2 $3 ${4-}" "$HEARD"; }                         # INTERFACE in|out FROM [TO]
+# Who sent what was heard, but for IPv6: Linux keeps an Ethernet header also for each multicast group that it has sent to, and
+# goes on with the saved MAC there. The port drops those.
+senders() { awk '$4 == "in" && $7 != "0x86dd" { print $5 }' "$HEARD" | sort -u | xargs; }
+kinds() { awk '$4 == "in" { print $5, $7 }' "$HEARD" | sort | uniq -c | xargs; } # of frames, by sender
+heard() { grep -q " $1 $2 $3 ${4-}" "$HEARD"; }                                  # INTERFACE in|out FROM [TO]
 
 expect_unheard() { # WHAT INTERFACE in|out FROM [TO]
     ! heard "${@:2}" || fail "$1: $(grep -v '^#' "$HEARD")"

@@ -107,6 +107,7 @@ check_speech() { # NAME ADDRESS
         sleep 1
     done
     listen_end
+    note "frames of $1: $(kinds)"
     expect_equal "who speaks for $1, which answered $answered pings" "$mac" \
         "$(senders)"
     expect_equal "answered pings of $1" 8 "$answered"
@@ -333,7 +334,7 @@ in_conversation() {
     listen "vif$domid.0"
     for ((i = 0; i < 8; i++)); do ! answers "$(guest_address 0)" || answered=$((answered + 1)); done
     listen_end
-    note "$answered of 8 pings answered; frames: $(awk '$4 == "in" { print $5, $7 }' "$HEARD" | sort | uniq -c | xargs)"
+    note "$answered of 8 pings answered; frames: $(kinds)"
     release talks
     end
 }

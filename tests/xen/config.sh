@@ -17,7 +17,8 @@ expected() {
 ^/libxl/DOM/dm-version  # there is no device model
 /vbd/DOM/[0-9]+/(params|script|physical-device|physical-device-path|node|hotplug-status)  # block devices of our own, no script
 ^/libxl/DOM/device/vbd/[0-9]+/(params|script|physical-device|physical-device-path|node|hotplug-status)  # the same, libxl's mirror
-^list-l .*"pdev_path"  # those block devices
+/vbd/(DOM/)?[0-9]+/(feature-discard|discard-[a-z]+|physical-sector-size)  # what those can do
+^list-l .*"(pdev_path|backend)"  # and where they are
 /vbd/(DOM/)?[0-9]+/discard-enable  # 0 where the device takes no discards, which spares blkback a write
 END
 }

@@ -230,16 +230,17 @@ static int command_status(pid_t pid)
 
 /* ---- the run ---- */
 
-/* Asks, and looks at what comes until it is time to ask again. */
+/* Asks, and looks at what comes until it is time to ask again, or to ask the other question. */
 static void ask_and_listen(int fd)
 {
     struct packet p;
     uint64_t next_us = clock_mono_us() + ASK_EVERY_MS * UINT64_C(1000), now;
-    if (!arp.at_us)
+    bool asks_arp = !arp.at_us;
+    if (asks_arp)
         ask_arp(fd);
     else if (!ping.at_us)
         ask_ping(fd);
-    while ((now = clock_mono_us()) < next_us)
+    while ((now = clock_mono_us()) < next_us && !(asks_arp && arp.at_us))
         if (packets_next(fd, (int)((next_us - now) / 1000 + 1), &p))
             look_at(&p);
 }

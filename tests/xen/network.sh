@@ -208,9 +208,13 @@ check_saved_mac() {
     dompool pool wait g --timeout 180s >/dev/null || fail "the pool does not fill"
     allocate saved
     expect_equal "the saved MAC" "${SAVED_MACS[0]}" "$mac"
+    # The next slot waits with the same MAC, and must not take the bridge's entry away from the lease.
+    dompool pool wait g --timeout 180s >/dev/null || fail "the pool does not fill beside a lease of the saved MAC"
     check_lease saved
     ! dompool allocate g --name twin --wait 5s >/dev/null 2>/var/tmp/twin || fail "two leases have the saved MAC"
     note "a second lease of the saved MAC: $(cat /var/tmp/twin)"
+    dompool pool set g min=0 >/dev/null
+    wait_until 60 "warm slots with the saved MAC go" no_slots
     release saved
     allocate saved
     expect_equal "the saved MAC, once more" "${SAVED_MACS[0]}" "$mac"

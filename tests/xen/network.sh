@@ -229,16 +229,17 @@ is_traced() { grep -qE '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status"; } # PID
 
 # Devices of a slot are made without starting anything: there is the helper, and nothing else.
 check_processes() {
-    local daemon
+    local daemon tracer
     daemon=$(daemon_pid)
     strace -f -qq -e trace=execve -o /var/tmp/execs -p "$daemon" 2>/var/tmp/strace.log &
+    tracer=$!
     wait_until 30 "strace looks on" is_traced "$daemon"
     dompool pool set g min=1 >/dev/null
     dompool pool wait g --timeout 240s >/dev/null || fail "the pool does not fill under strace"
     allocate traced
     release traced
-    kill -INT "$(pgrep -x strace)"
-    wait $! || true
+    kill -INT "$tracer"
+    wait "$tracer" || true
     grep -oE 'execve\("[^"]*"' /var/tmp/execs | sort | uniq -c
     grep 'dompool-slot"' /var/tmp/execs >/dev/null || fail "strace saw no helper"
     expect_equal "other programs that were started" "" "$(grep 'execve(' /var/tmp/execs |

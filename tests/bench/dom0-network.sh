@@ -7,6 +7,12 @@ guest_address=10.77.0.2
 
 netsign() { "$tools/netsign" "$bridge" "$guest_address" "$@"; }
 
+# Reaches the guest, and has it forget its neighbours: its kernel would go on sending to those with the saved MAC, which a
+# slot's port drops.
+network_settle() { # NAME
+    netsign >/dev/null && send_line "$1" 'forget eth0' && lifesign "$1" 'guest: forget' >/dev/null && sleep 3
+}
+
 # The same guest, without and with a vif.
 use_plain() { vif='' extra='' && use_guest pv 128 1; }
 use_network() { vif="mac=00:16:3e:77:00:02,bridge=$bridge" extra="net=$guest_address/24" && use_guest pv 128 1; }

@@ -151,7 +151,7 @@ make_save() { # NAME PATTERN_MIB
     write_config "$dir/$name.cfg" "$name" "$dir/$name" "$2"
     xl create -q "$dir/$name.cfg" >"$dir/xl.log" 2>&1 &&
         lifesign "$name" 'guest: check' >/dev/null &&
-        { [[ -z $vif ]] || netsign >/dev/null; } &&
+        { [[ -z $vif ]] || network_settle "$name"; } &&
         emit_superpages "xl create" "$name" &&
         send_line "$name" free &&
         lifesign "$name" 'guest: free' >/dev/null &&

@@ -323,9 +323,17 @@ static int check_rest(struct warm *w, struct error *e)
     return rc ? rc : asked_check(&w->asked, e);
 }
 
+static int start_nics(struct warm *w, const struct mac *first, struct error *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < w->n_nics && !rc; i++)
+        rc = nic_start(&w->nics[i], w->target.xen.xs, i ? NULL : first, e);
+    return rc;
+}
+
 static int write_name(struct warm *w, const struct warm_wish *wish, struct error *e)
 {
-    int rc = wish->mac ? nic_set_mac(&w->nics[0], w->target.xen.xs, wish->mac, e) : 0;
+    int rc = start_nics(w, wish->mac, e);
     return rc ? rc : domain_rename(&w->target.xen, w->target.domid, wish->name, e);
 }
 
@@ -367,7 +375,7 @@ static void name_undo(struct warm *w, const struct warm_wish *wish, const struct
 
 static int introduce_at_last(struct warm *w, const struct warm_wish *wish, struct error *e)
 {
-    int rc = wish->mac ? nic_set_mac(&w->nics[0], w->target.xen.xs, wish->mac, e) : 0;
+    int rc = start_nics(w, wish->mac, e);
     return rc ? rc : introduce(w, wish->name, e);
 }
 

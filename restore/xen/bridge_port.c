@@ -282,7 +282,7 @@ int bridge_port_make(const struct bridge_port *p, struct error *e)
     put_link(&b, p, index);
     if (p->isolated || p->filtered)
         put_port(&b, p, index);
-    if (p->filtered)
+    if (p->filtered && !p->closed)
         put_mac(&b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, index, &p->mac);
     rc = batch_run(&b, NULL, NULL, e);
     int failed = first_failure(&b, 1);
@@ -300,7 +300,8 @@ int bridge_port_set_mac(const char *device, const struct mac *from, const struct
     if (rc)
         return rc;
     put_mac(&b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, index, to);
-    put_mac(&b, RTM_DELNEIGH, 0, index, from);
+    if (from)
+        put_mac(&b, RTM_DELNEIGH, 0, index, from);
     rc = batch_run(&b, NULL, NULL, e);
     int failed = first_failure(&b, 0);
     if (!rc && failed)

@@ -30,6 +30,7 @@ struct bridge_port {
     struct mac mac; /* of the guest behind it */
     bool isolated;  /* no other isolated port can be reached */
     bool filtered;  /* frames from another MAC address than `mac` are dropped */
+    bool closed;    /* a filtered port takes no frame at all, until bridge_port_set_mac */
 };
 
 /*
@@ -41,7 +42,8 @@ struct bridge_port {
  */
 int bridge_port_make(const struct bridge_port *p, struct error *e);
 
-/* A filtered port takes frames of `to` instead of `from`. */
+/* A filtered port takes frames of `to` instead of `from`; NULL: instead of none. An address is at one
+ * port of a bridge only: it leaves any other one. */
 int bridge_port_set_mac(const char *device, const struct mac *from, const struct mac *to,
                         struct error *e);
 

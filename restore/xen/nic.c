@@ -116,6 +116,7 @@ static int port_make(const struct nic *n, struct error *e)
         .mac = n->mac,
         .isolated = n->rules.isolated,
         .filtered = n->rules.filtered,
+        .closed = n->rules.mac == MAC_SAVED,
     };
     int rc = bridge_port_make(&port, e);
     return rc ? error_prefix(e, "vif %u, bridge %s: ", n->conf->devid, n->conf->bridge) : 0;
@@ -133,7 +134,16 @@ const char *nic_name(const struct nic *n)
     return n->conf->name[0] ? n->conf->name : n->device;
 }
 
-int nic_set_mac(struct nic *n, struct xs_handle *xs, const struct mac *mac, struct error *e)
+/* The port takes frames of this address; an interface whose address others have, too, had none yet. */
+static int port_take(const struct nic *n, const struct mac *mac, struct error *e)
+{
+    if (!n->rules.filtered || n->rules.script)
+        return 0;
+    return bridge_port_set_mac(nic_name(n), n->rules.mac == MAC_SAVED ? NULL : &n->mac, mac, e);
+}
+
+static int mac_write(const struct nic *n, struct xs_handle *xs, const struct mac *mac,
+                     struct error *e)
 {
     unsigned devid = n->conf->devid;
     char text[MAC_TEXT_SIZE];
@@ -141,11 +151,15 @@ int nic_set_mac(struct nic *n, struct xs_handle *xs, const struct mac *mac, stru
     int rc = node_put(xs, text, e, "/local/domain/%u/device/vif/%u/mac", n->domid, devid);
     if (!rc)
         rc = node_put(xs, text, e, "/local/domain/0/backend/vif/%u/%u/mac", n->domid, devid);
-    if (!rc)
-        rc = node_put(xs, text, e, "/libxl/%u/device/vif/%u/mac", n->domid, devid);
-    if (!rc && n->rules.filtered && !n->rules.script)
-        rc = bridge_port_set_mac(nic_name(n), &n->mac, mac, e);
-    if (!rc)
+    return rc ? rc : node_put(xs, text, e, "/libxl/%u/device/vif/%u/mac", n->domid, devid);
+}
+
+int nic_start(struct nic *n, struct xs_handle *xs, const struct mac *mac, struct error *e)
+{
+    int rc = mac ? mac_write(n, xs, mac, e) : 0;
+    if (!rc && (mac || n->rules.mac == MAC_SAVED))
+        rc = port_take(n, mac ? mac : &n->mac, e);
+    if (!rc && mac)
         n->mac = *mac;
     return rc;
 }

@@ -47,10 +47,12 @@ int nic_settle(const struct nic *n, struct xs_handle *xs, struct error *e);
 const char *nic_name(const struct nic *n);
 
 /*
- * Gives the guest another address, before its first instruction: it is read when its front end
- * connects. Three nodes, and the filter of its port.
+ * Before the guest's first instruction: gives it another address, unless mac is NULL. It is read when
+ * the guest's front end connects. Three nodes, and the filter of the port. With MAC_SAVED the filter
+ * takes the address only now: before, it was maybe another domain's, and a bridge has an address at one
+ * port only. Nothing is done for an interface that keeps an address of its own.
  */
-int nic_set_mac(struct nic *n, struct xs_handle *xs, const struct mac *mac, struct error *e);
+int nic_start(struct nic *n, struct xs_handle *xs, const struct mac *mac, struct error *e);
 
 /*
  * After a domain's end, while its nodes are there: what a script has made, it takes away. That may be

@@ -111,8 +111,9 @@ int bridge_port_set_mac(const char *device, const struct mac *from, const struct
     struct port *port = find(device);
     if (FAULT(FAULT_KERNEL))
         return error_errno(e, errno, "network interface %s", device);
-    if (!port || !mac_equal(&port->made.mac, from))
+    if (!port || (from && (port->made.closed || !mac_equal(&port->made.mac, from))))
         abort();
     port->made.mac = *to;
+    port->made.closed = false;
     return 0;
 }

@@ -256,6 +256,7 @@ static void nics_check(const struct warm *w, const char *what)
         HOLDS(node_is(devid ? NULL : "10.0.0.9", "/local/domain/0/backend/vif/%u/%u/ip", domid,
                       devid));
         HOLDS(port && mac_equal(&port->mac, &n->mac) && port->isolated && port->filtered);
+        HOLDS(!port->closed || n->rules.mac == MAC_SAVED);
         HOLDS(port->mtu == (devid ? 1300 : FAKE_BRIDGE_MTU));
         HOLDS(!strcmp(port->name, devid ? "lab3" : port->device));
     }

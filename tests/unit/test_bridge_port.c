@@ -194,6 +194,23 @@ static void filter_moves(void **state)
     assert_says(err.text, "vif9.0");
 }
 
+/* Two with one address: the one that was named last has it. */
+static void closed(void **state)
+{
+    struct bridge_port one = port_of("vif1.0", &first), two = port_of("vif2.0", &first);
+    (void)state;
+    one.closed = two.closed = true;
+    make(&one);
+    make(&two);
+    assert_false(passes("g1", &first, "host"));
+    assert_int_equal(bridge_port_set_mac("vif1.0", NULL, &first, &err), 0);
+    assert_true(passes("g1", &first, "host"));
+    assert_false(passes("g2", &first, "host"));
+    assert_int_equal(bridge_port_set_mac("vif2.0", NULL, &first, &err), 0);
+    assert_true(passes("g2", &first, "host"));
+    assert_false(passes("g1", &first, "host"));
+}
+
 static void refusals(void **state)
 {
     struct bridge_port p = port_of("vif1.0", &first);
@@ -218,7 +235,7 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(finds_bridges), TEST(plain), TEST(guarded), TEST(filter_moves), TEST(refusals),
+        TEST(finds_bridges), TEST(plain), TEST(guarded), TEST(filter_moves), TEST(closed), TEST(refusals),
     };
     return cmocka_run_group_tests(tests, enter, NULL);
 }

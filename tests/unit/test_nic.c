@@ -52,6 +52,13 @@ static void rules(void **state)
         build_with(cases[i].rule);
         assert_string_equal(mac_of(0), cases[i].first);
         assert_string_equal(mac_of(1), cases[i].second);
+        /* An address that others have, too, is taken at last. */
+        struct warm_outcome outcome;
+        assert_int_equal(fake_port(slot.nics[1].device)->closed, cases[i].rule == MAC_SAVED);
+        assert_int_equal(slot_run(&slot, pv_images.base, LEASE_NAME, false, &outcome, &err), 0);
+        assert_int_equal(warm_leave(&slot, &err), 0);
+        assert_false(fake_port(slot.nics[0].device)->closed);
+        assert_false(fake_port(slot.nics[1].device)->closed);
         warm_dispose(&slot);
         slot_clean(mac_rule_name(cases[i].rule));
     }

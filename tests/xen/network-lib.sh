@@ -4,6 +4,10 @@
 # addresses, until a test gives them others.
 # shellcheck shell=bash
 
+# What lib.sh wrote ends with the section of pools, or has none.
+grep '^\[pool\]' /etc/dompool/dompool.conf >/dev/null || echo '[pool]' >>/etc/dompool/dompool.conf
+echo 'vif_filter = on' >>/etc/dompool/dompool.conf
+
 SAVED_MACS=(00:16:3e:77:00:02 00:16:3e:78:00:02)
 HEARD=/var/tmp/frames
 

@@ -169,8 +169,9 @@ static void every_place(void **state)
         "{\"c_info\":{\"type\":\"pvh\"},\"b_info\":{\"max_memkb\":64,\"type.pvh\":{\"odd\":1}}}",
         "{\"c_info\":{\"type\":\"pv\"},\"b_info\":{\"max_memkb\":64,\"arch_x86\":{\"odd\":1}}}",
         "{\"c_info\":{\"type\":\"pv\"},\"b_info\":{\"max_memkb\":64,\"sched_params\":{\"odd\":1}}}",
-        "{\"c_info\":{\"type\":\"pv\"},\"b_info\":{\"max_memkb\":64},\"disks\":[{\"vdev\":\"xvda\","
-        "\"pdev_path\":\"/d\",\"odd\":1}]}",
+        ("{\"c_info\":{\"type\":\"pv\"},\"b_info\":{\"max_memkb\":64},\"disks\":[{\"vdev\":"
+         "\"xvda\","
+         "\"pdev_path\":\"/d\",\"odd\":1}]}"),
     };
     assert_int_equal(ARRAY_SIZE(files), KEY_PLACES_COUNT);
     for (enum key_place p = KEY_TOP; p < KEY_PLACES_COUNT; p++) {

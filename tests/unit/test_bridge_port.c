@@ -235,7 +235,8 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(finds_bridges), TEST(plain), TEST(guarded), TEST(filter_moves), TEST(closed), TEST(refusals),
+        TEST(finds_bridges), TEST(plain),  TEST(guarded),
+        TEST(filter_moves),  TEST(closed), TEST(refusals),
     };
     return cmocka_run_group_tests(tests, enter, NULL);
 }

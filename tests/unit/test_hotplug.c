@@ -116,7 +116,8 @@ static void failures(void **state)
         fake_store_remove("/local/domain/0/backend/vif/7");
     }
     const struct hotplug none = {"/none/vif-none", 7, 1};
-    assert_int_equal(hotplug_online(xs, &none, TIMEOUT_MS, &err), -ENOENT);
+    int rc = hotplug_online(xs, &none, TIMEOUT_MS, &err);
+    assert_true(rc == -ENOENT || rc == -EIO); /* valgrind: only the child's status 127 tells */
     assert_says(err.text, "/none/vif-none");
 }
 

@@ -89,6 +89,20 @@ void macs_format(const struct macs *m, char text[MACS_TEXT_SIZE])
     }
 }
 
+json_t *macs_to_json(const struct macs *m)
+{
+    json_t *array = json_array();
+    for (unsigned i = 0; array && i < m->n; i++) {
+        char text[MAC_TEXT_SIZE];
+        mac_format(&m->at[i], text);
+        if (json_array_append_new(array, json_string(text))) {
+            json_decref(array);
+            array = NULL;
+        }
+    }
+    return array;
+}
+
 bool macs_share(const struct macs *a, const struct macs *b)
 {
     for (unsigned i = 0; i < a->n; i++)

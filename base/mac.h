@@ -4,6 +4,7 @@
 
 #include "base/uuid.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,6 +27,8 @@ struct macs {
 /* With commas between them; "" for none. 0 or -1. */
 int macs_parse(const char *text, struct macs *out);
 void macs_format(const struct macs *m, char text[MACS_TEXT_SIZE]);
+/* An array of texts. New reference; NULL: no memory. */
+json_t *macs_to_json(const struct macs *m);
 /* Whether both have an address. */
 bool macs_share(const struct macs *a, const struct macs *b);
 

@@ -526,7 +526,7 @@ static json_t *allocated_to_json(const struct lease *l)
     return json_pack("{s:o, s:s, s:I, s:o, s:s, s:o, s:o, s:s, s:I, s:I, s:o}", "lease",
                      show_id('l', l->label.id), "image", l->image->row.name, "domid",
                      (json_int_t)s->domid, "uuid", show_uuid(&s->uuid), "name", l->label.name,
-                     "macs", show_macs(&s->macs), "slot", show_id('s', s->id), "from",
+                     "macs", macs_to_json(&s->macs), "slot", show_id('s', s->id), "from",
                      st->cold ? "cold" : "warm", "delta_pages", (json_int_t)st->delta_pages,
                      "total_us", (json_int_t)(st->replied_us - st->received_us), "stages",
                      story_stages(st, st->replied_us));
@@ -750,7 +750,7 @@ json_t *lease_to_json(const struct lease *l)
     return json_pack("{s:o, s:s, s:o, s:I, s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:b, s:o, s:o}",
                      "lease", show_id('l', l->label.id), "image", l->image->row.name, "slot",
                      show_id('s', s->id), "domid", (json_int_t)s->domid, "uuid",
-                     show_uuid(&s->uuid), "name", l->label.name, "macs", show_macs(&s->macs),
+                     show_uuid(&s->uuid), "name", l->label.name, "macs", macs_to_json(&s->macs),
                      "owner_uid", (json_int_t)l->owner->uid, "created_ms",
                      (json_int_t)l->created_ms, "expires_ms",
                      l->expires_ms ? json_integer(l->expires_ms) : json_null(), "hold",

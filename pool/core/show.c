@@ -26,17 +26,3 @@ json_t *show_uuid(const struct uuid *uuid)
     uuid_format(uuid, text);
     return json_string(text);
 }
-
-json_t *show_macs(const struct macs *macs)
-{
-    json_t *array = json_array();
-    for (unsigned i = 0; array && i < macs->n; i++) {
-        char text[MAC_TEXT_SIZE];
-        mac_format(&macs->at[i], text);
-        if (json_array_append_new(array, json_string(text))) {
-            json_decref(array);
-            array = NULL;
-        }
-    }
-    return array;
-}

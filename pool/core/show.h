@@ -2,7 +2,6 @@
 #ifndef POOL_SHOW_H
 #define POOL_SHOW_H
 
-#include "base/mac.h"
 #include "base/uuid.h"
 
 #include <jansson.h>
@@ -13,6 +12,5 @@ json_t *show_id(char kind, uint64_t id);
 /* null for "". */
 json_t *show_text(const char *text);
 json_t *show_uuid(const struct uuid *uuid);
-json_t *show_macs(const struct macs *macs);
 
 #endif

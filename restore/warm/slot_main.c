@@ -40,27 +40,21 @@ static int send_created(struct warm *w, void *data)
     return parent_tell(shape_encode(&slot_created_event_shape, &m), NULL);
 }
 
-/* New reference; NULL: no memory. */
-static json_t *macs_to_json(const struct warm *w)
+static struct macs macs_of(const struct warm *w)
 {
-    json_t *macs = json_array();
-    for (size_t i = 0; macs && i < w->n_nics; i++) {
-        char text[MAC_TEXT_SIZE];
-        mac_format(&w->nics[i].mac, text);
-        if (json_array_append_new(macs, json_string(text))) {
-            json_decref(macs);
-            macs = NULL;
-        }
-    }
+    struct macs macs = {0};
+    for (size_t i = 0; i < w->n_nics; i++)
+        macs.at[macs.n++] = w->nics[i].mac;
     return macs;
 }
 
 static int send_warm(const struct warm *w, struct error *e)
 {
+    const struct macs macs = macs_of(w);
     const struct slot_warm_event m = {
         .domid = w->target.domid,
         .engine = w->engine->name,
-        .macs = macs_to_json(w),
+        .macs = macs_to_json(&macs),
         .stages = trace_to_json(&w->target.trace),
     };
     json_t *message = m.macs && m.stages ? shape_encode(&slot_warm_event_shape, &m) : NULL;

@@ -359,13 +359,29 @@ void sim_start(struct sim *s, const char *config)
     must_have_started(s);
 }
 
-/* Frees what was on its way when the daemon's process ended. */
+/* A call of Release waits for the end of a lease to be on record, and is freed by the news alone. */
+static bool ends_a_lease(const struct db_write *w)
+{
+    return w->n && w->ops[0].kind == DB_LEASE_PUT && w->ops[0].lease.ended_ms;
+}
+
+static void write_end(struct db_write *w)
+{
+    if (!ends_a_lease(w)) {
+        write_drop(w);
+        return;
+    }
+    w->rc = error_set(&w->error, -ECANCELED, "the simulated process has ended");
+    w->done(w);
+}
+
+/* Frees what was on its way when the daemon's process ended; its clients are gone already. */
 static void drop_pending(struct sim *s)
 {
     struct list *node;
     sim_events_drop(s, job_finish, job_drop);
     while ((node = list_pop(&s->writes)))
-        write_drop(container_of(node, struct db_write, node));
+        write_end(container_of(node, struct db_write, node));
     sim_helpers_drop(s);
 }
 

@@ -50,8 +50,8 @@ void table_saved_keys(void)
         puts(".Pp");
         if (p == KEY_TOP)
             puts("At the top:");
-        else if (p == KEY_DISK)
-            puts("In each entry of\n.Cm disks :");
+        else if (p == KEY_DISK || p == KEY_NIC)
+            printf("In each entry of\n.Cm %s :\n", key_place_name(p));
         else
             printf("In\n.Cm %s :\n", key_place_name(p));
         printf(".Bl -tag -width Ds\n");

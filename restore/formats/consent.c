@@ -1,7 +1,9 @@
 /* What a save file may have of the host: see consent.h. */
 #include "restore/formats/consent.h"
 
+#include "base/array.h"
 #include "base/text.h"
+#include "restore/formats/domconf_keys.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -120,135 +122,72 @@ int consent_disks(const struct consent *c, const struct domconf *conf,
 
 #define XL_SCRIPT_DIR "/etc/xen/scripts" /* libxl__xen_script_dir_path */
 
-/* Keys that do nothing to the host but shape the domain, of libxl_types.idl, 4.17 to 4.21. Those
- * with objects of more keys are gone through by a table of their own. */
-static const char *const create_keys[] = {"type",
-                                          "hap",
-                                          "oos",
-                                          "ssidref",
-                                          "ssid_label",
-                                          "name",
-                                          "uuid",
-                                          "domid",
-                                          "poolid",
-                                          "pool_name",
-                                          "passthrough",
-                                          "run_hotplug_scripts",
-                                          "driver_domain",
-                                          "xend_suspend_evtchn_compat",
-                                          NULL};
-static const char *const build_keys[] = {"max_vcpus",
-                                         "avail_vcpus",
-                                         "cpumap",
-                                         "nodemap",
-                                         "vcpu_hard_affinity",
-                                         "vcpu_soft_affinity",
-                                         "numa_placement",
-                                         "tsc_mode",
-                                         "max_memkb",
-                                         "target_memkb",
-                                         "video_memkb",
-                                         "shadow_memkb",
-                                         "iommu_memkb",
-                                         "rtc_timeoffset",
-                                         "exec_ssidref",
-                                         "exec_ssid_label",
-                                         "localtime",
-                                         "disable_migrate",
-                                         "cpuid",
-                                         "blkdev_start",
-                                         "vnuma_nodes",
-                                         "max_grant_frames",
-                                         "max_maptrack_frames",
-                                         "max_grant_version",
-                                         "device_model_version",
-                                         "device_model_stubdomain",
-                                         "stubdomain_memkb",
-                                         "sched_params",
-                                         "ioports",
-                                         "irqs",
-                                         "iomem",
-                                         "claim_mode",
-                                         "event_channels",
-                                         "cmdline",
-                                         "acpi",
-                                         "timer_mode",
-                                         "nested_hvm",
-                                         "apic",
-                                         "dm_restrict",
-                                         "tee",
-                                         "type.pv",
-                                         "type.pvh",
-                                         "arch_arm",
-                                         "arch_x86",
-                                         "altp2m",
-                                         "vmtrace_buf_kb",
-                                         "vpmu",
-                                         "trap_unmapped_accesses",
-                                         "xenstore_feature_mask",
-                                         "llc_colors",
-                                         NULL};
-static const char *const pv_keys[] = {"slack_memkb", "cmdline", "features", "e820_host", NULL};
-static const char *const pvh_keys[] = {"pvshim", NULL};
-static const char *const disk_keys[] = {
-    "pdev_path",           "vdev",          "backend",        "format",
-    "removable",           "readwrite",     "is_cdrom",       "backend_domid",
-    "backend_domname",     "specification", "direct_io_safe", "discard_enable",
-    "transport",           "irq",           "base",           "colo_enable",
-    "colo_restore_enable", "trusted",       "grant_usage",    NULL};
-static const char *const nic_keys[] = {"devid",
-                                       "mtu",
-                                       "model",
-                                       "mac",
-                                       "ip",
-                                       "bridge",
-                                       "ifname",
-                                       "nictype",
-                                       "rate_bytes_per_interval",
-                                       "rate_interval_usecs",
-                                       "gatewaydev",
-                                       "trusted",
-                                       "backend_domid",
-                                       "backend_domname",
-                                       NULL};
-/* xl takes its own script when none is named. */
-static const char *const nic_files[] = {"script", NULL};
-/* Files that the guest gets when xl starts it anew. */
-static const char *const boot_keys[] = {"kernel", "ramdisk", NULL};
+/* Keys that name something of the host. What else is in the table of xl's keys shapes the domain, and
+ * does nothing to the host. A file that may be allowed: the guest gets it when xl starts it anew, or
+ * xl runs it for the guest. */
+static const struct {
+    enum key_place place;
+    const char *key;
+    bool allowed_file;
+} of_host[] = {
+    {KEY_C_INFO, "xsdata", false},
+    {KEY_C_INFO, "platformdata", false},
+    {KEY_B_INFO, "kernel", true},
+    {KEY_B_INFO, "ramdisk", true},
+    {KEY_B_INFO, "device_tree", false},
+    {KEY_B_INFO, "bootloader", false},
+    {KEY_B_INFO, "bootloader_args", false},
+    {KEY_B_INFO, "bootloader_restrict", false},
+    {KEY_B_INFO, "bootloader_user", false},
+    {KEY_B_INFO, "stubdomain_kernel", false},
+    {KEY_B_INFO, "stubdomain_cmdline", false},
+    {KEY_B_INFO, "stubdomain_ramdisk", false},
+    {KEY_B_INFO, "device_model", false},
+    {KEY_B_INFO, "device_model_ssidref", false},
+    {KEY_B_INFO, "device_model_ssid_label", false},
+    {KEY_B_INFO, "device_model_user", false},
+    {KEY_B_INFO, "extra", false},
+    {KEY_B_INFO, "extra_pv", false},
+    {KEY_B_INFO, "extra_hvm", false},
+    {KEY_B_INFO, "type.hvm", false},
+    {KEY_PV, "kernel", true},
+    {KEY_PV, "ramdisk", true},
+    {KEY_PV, "bootloader", false},
+    {KEY_PV, "bootloader_args", false},
+    {KEY_PVH, "pvshim_path", false},
+    {KEY_PVH, "pvshim_cmdline", false},
+    {KEY_PVH, "pvshim_extra", false},
+    {KEY_DISK, "script", false},
+    {KEY_DISK, "colo_host", false},
+    {KEY_DISK, "colo_port", false},
+    {KEY_DISK, "colo_export", false},
+    {KEY_DISK, "active_disk", false},
+    {KEY_DISK, "hidden_disk", false},
+    {KEY_NIC, "script", true},
+    {KEY_NIC, "coloft_forwarddev", false},
+};
 
 struct cleaning {
     const struct consent *consent;
     json_t *left_out;
 };
 
-static bool is_one_of(const char *key, const char *const *keys)
-{
-    for (; keys && *keys; keys++)
-        if (!strcmp(*keys, key))
-            return true;
-    return false;
-}
-
-static bool may_stay(const struct cleaning *cl, const char *key, const json_t *v,
-                     const char *const *keys, const char *const *files)
+static bool may_stay(const struct cleaning *cl, enum key_place place, const char *key,
+                     const json_t *v)
 {
     const char *path = json_string_value(v);
-    if (is_one_of(key, files))
-        return path && consent_path(cl->consent, path);
-    return is_one_of(key, keys);
+    if (!domconf_key_find(place, key))
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(of_host); i++)
+        if (of_host[i].place == place && !strcmp(of_host[i].key, key))
+            return of_host[i].allowed_file && path && consent_path(cl->consent, path);
+    return true;
 }
 
-/* Nothing is lost with a value that libxl would not have written. */
-static bool is_nothing(const json_t *v)
-{
-    return json_is_null(v) || (json_is_string(v) && !json_string_length(v)) ||
-           (json_is_array(v) && !json_array_size(v)) || (json_is_object(v) && !json_object_size(v));
-}
-
-static int note(struct cleaning *cl, const char *where, const char *key)
+static int note(struct cleaning *cl, enum key_place place, const char *key)
 {
     char name[80];
-    format_fits(name, sizeof name, "%s.%s", where, key);
+    format_fits(name, sizeof name, "%s.%s", key_place_name(place), key);
     text_plain(name);
     return json_array_append_new(
         cl->left_out,
@@ -257,18 +196,18 @@ static int note(struct cleaning *cl, const char *where, const char *key)
                      name));
 }
 
-/* Takes every key out of o, which may be NULL, that is neither among keys nor an allowed file. */
-static int object_clean(struct cleaning *cl, const char *where, json_t *o, const char *const *keys,
-                        const char *const *files)
+/* Takes every key out of o, which may be NULL, that may not stay. Nothing is lost with a value that
+ * says nothing. */
+static int object_clean(struct cleaning *cl, enum key_place place, json_t *o)
 {
     const char *key;
     json_t *v;
     void *next;
     int rc = 0;
     json_object_foreach_safe (o, next, key, v) {
-        if (may_stay(cl, key, v, keys, files))
+        if (may_stay(cl, place, key, v))
             continue;
-        if (!is_nothing(v) && note(cl, where, key))
+        if (!domconf_value_is_nothing(v) && note(cl, place, key))
             rc = -ENOMEM;
         json_object_del(o, key);
     }
@@ -281,7 +220,7 @@ static int nic_clean(struct cleaning *cl, json_t *nic)
     const char *script = json_string_value(json_object_get(nic, "script"));
     if (script && !strcmp(script, XL_SCRIPT_DIR "/" NIC_SCRIPT))
         json_object_del(nic, "script");
-    return object_clean(cl, "nics", nic, nic_keys, nic_files);
+    return object_clean(cl, KEY_NIC, nic);
 }
 
 int consent_config(const struct consent *c, json_t *config, json_t **left_out, struct error *e)
@@ -291,17 +230,15 @@ int consent_config(const struct consent *c, json_t *config, json_t **left_out, s
     size_t i;
     int rc = cl.left_out ? 0 : -ENOMEM;
     if (!rc)
-        rc = object_clean(&cl, "c_info", json_object_get(config, "c_info"), create_keys, NULL);
+        rc = object_clean(&cl, KEY_C_INFO, json_object_get(config, "c_info"));
     if (!rc)
-        rc = object_clean(&cl, "b_info", b_info, build_keys, boot_keys);
+        rc = object_clean(&cl, KEY_B_INFO, b_info);
     if (!rc)
-        rc = object_clean(&cl, "b_info.type.pv", json_object_get(b_info, "type.pv"), pv_keys,
-                          boot_keys);
+        rc = object_clean(&cl, KEY_PV, json_object_get(b_info, "type.pv"));
     if (!rc)
-        rc = object_clean(&cl, "b_info.type.pvh", json_object_get(b_info, "type.pvh"), pvh_keys,
-                          NULL);
+        rc = object_clean(&cl, KEY_PVH, json_object_get(b_info, "type.pvh"));
     json_array_foreach (json_object_get(config, "disks"), i, disk)
-        rc = rc ? rc : object_clean(&cl, "disks", disk, disk_keys, NULL);
+        rc = rc ? rc : object_clean(&cl, KEY_DISK, disk);
     json_array_foreach (json_object_get(config, "nics"), i, nic)
         rc = rc ? rc : nic_clean(&cl, nic);
     *left_out = cl.left_out;

@@ -28,6 +28,13 @@ const char *disk_kind_name(enum disk_kind kind)
     return disk_kinds[kind];
 }
 
+void disk_conf_dispose(struct disk_conf *d)
+{
+    free(d->path);
+    free(d->cannot);
+    d->path = d->cannot = NULL;
+}
+
 int disk_conf_name(struct disk_conf *d, const char *vdev, struct error *e)
 {
     if (!vdev || !format_fits(d->vdev, sizeof d->vdev, "%s", vdev) ||

@@ -38,7 +38,8 @@ struct disk_conf {
     char vdev[16];  /* xvda, sdb1, hdc, d0p1 as Xen writes them */
     uint32_t devid; /* 51712 for xvda: the number under device/vbd */
     enum disk_kind kind;
-    char *path;          /* block device or raw image file; NULL for scratch */
+    char *path;   /* block device or raw image file; NULL for scratch */
+    char *cannot; /* as xl had it: why that cannot be had, and what can be done; NULL: it can */
     uint64_t size_bytes; /* scratch only */
     /* What front end and back end are told, as libxl tells it; usually all false. */
     bool is_cdrom, removable, direct_io_safe;
@@ -58,6 +59,9 @@ int disk_conf_name(struct disk_conf *d, const char *vdev, struct error *e);
  * be absolute. *out must be all zeros; its path is malloc'd, also after a failure. vdev is for
  * error texts. ANSWER_BAD_VALUE, -ENOMEM. */
 int disk_conf_parse(const char *vdev, const char *spec, struct disk_conf *out, struct error *e);
+
+/* Frees what the fields point to. */
+void disk_conf_dispose(struct disk_conf *d);
 
 /* Our own form, see domconf.c. New reference; NULL: no memory. */
 json_t *disk_conf_to_json(const struct disk_conf *d);

@@ -45,7 +45,7 @@ void domconf_init(struct domconf *c)
 void domconf_dispose(struct domconf *c)
 {
     for (unsigned i = 0; i < c->n_disks; i++)
-        free(c->disks[i].path);
+        disk_conf_dispose(&c->disks[i]);
     free(c->disks);
     settings_dispose(c);
     domconf_init(c);
@@ -72,10 +72,19 @@ int domconf_set_disk(struct domconf *c, const char *vdev, const char *spec, stru
     int rc = disk_conf_parse(vdev, spec, &parsed, e);
     if (rc)
         return rc;
-    free(disk->path);
+    disk_conf_dispose(disk);
     disk->kind = parsed.kind;
     disk->path = parsed.path;
     disk->size_bytes = parsed.size_bytes;
+    return 0;
+}
+
+int domconf_check_disks(const struct domconf *c, struct error *e)
+{
+    for (unsigned i = 0; i < c->n_disks; i++)
+        if (c->disks[i].cannot)
+            return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: disks[%u] (%s): %s", i,
+                             c->disks[i].vdev, c->disks[i].cannot);
     return 0;
 }
 

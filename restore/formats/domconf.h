@@ -58,9 +58,10 @@ void domconf_init(struct domconf *c);
 void domconf_dispose(struct domconf *c);
 
 /* Reads xl's JSON (libxl_domain_config). ANSWER_IMAGE_REFUSED, naming the key, for whatever dompool
- * cannot provide: HVM with a device model, driver domains, disk back ends other than block devices
- * and raw files, all device classes except disks, network interfaces and the console, and every key
- * that is not in the table of domconf_keys.h. */
+ * cannot provide: HVM with a device model, all device classes except disks, network interfaces and
+ * the console, and every key that is not in the table of domconf_keys.h. A disk that is neither a
+ * block device nor a raw file of this host (qcow2, a block script, a driver domain) is taken, with
+ * its `cannot`, because another one may be named for it: see domconf_check_disks. */
 int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct error *e);
 
 /*
@@ -81,6 +82,10 @@ int domconf_from_json(const char *text, struct domconf *c, struct error *e);
 
 /* The key, in our own form, of a setting in which the two differ; NULL: there is none. Static. */
 const char *domconf_settings_differ(const struct domconf *a, const struct domconf *b);
+
+/* ANSWER_IMAGE_REFUSED: a disk of xl's configuration cannot be had, and domconf_set_disk has named
+ * no other for it. To be asked before anything else is done with the disks. */
+int domconf_check_disks(const struct domconf *c, struct error *e);
 
 /* Provides the disk called vdev, which must exist, by "ro:PATH" "phy:PATH" "cow:PATH"
  * "scratch:SIZE". ANSWER_BAD_VALUE. PATH must be absolute. */

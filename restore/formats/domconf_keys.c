@@ -202,14 +202,14 @@ const struct domconf_key domconf_keys[] = {
     {KEY_SCHED, KEY_NOTHING, "latency", NULL, "no scheduler of Xen has it any more"},
 
     /* ---- disks ---- */
-    {KEY_DISK, KEY_TAKEN, "backend_domid", NULL, "0; driver domains are refused"},
-    {KEY_DISK, KEY_TAKEN, "backend_domname", NULL, "Domain-0; driver domains are refused"},
+    {KEY_DISK, KEY_TAKEN, "backend_domid", NULL, "0; a driver domain's disk needs --disk"},
+    {KEY_DISK, KEY_TAKEN, "backend_domname", NULL, "Domain-0; a driver domain's disk needs --disk"},
     {KEY_DISK, KEY_TAKEN, "pdev_path", NULL, "a block device or a raw file"},
     {KEY_DISK, KEY_TAKEN, "vdev", NULL, "its name in the guest"},
-    {KEY_DISK, KEY_TAKEN, "backend", NULL, "the kernel's, whatever it was; tap is refused"},
-    {KEY_DISK, KEY_TAKEN, "format", NULL, "raw; others, and empty drives, are refused"},
-    {KEY_DISK, KEY_REFUSED, "script", NULL,
-     "block scripts are not supported; attach the block device itself"},
+    {KEY_DISK, KEY_TAKEN, "backend", NULL, "the kernel's, whatever it was; tap needs --disk"},
+    {KEY_DISK, KEY_TAKEN, "format", NULL, "raw; others need --disk, and empty drives are refused"},
+    {KEY_DISK, KEY_TAKEN, "script", NULL,
+     "not run: attach the block device itself, and name it with --disk"},
     {KEY_DISK, KEY_TAKEN, "removable", NULL, "told to the guest"},
     {KEY_DISK, KEY_TAKEN, "readwrite", NULL, "a writable disk becomes a private one"},
     {KEY_DISK, KEY_TAKEN, "is_cdrom", NULL, "told to the guest; read-only"},
@@ -229,6 +229,29 @@ const struct domconf_key domconf_keys[] = {
     {KEY_DISK, KEY_NOTHING, "active_disk", NULL, COLO},
     {KEY_DISK, KEY_NOTHING, "hidden_disk", NULL, COLO},
     {KEY_DISK, KEY_TAKEN, "trusted", NULL, "told to the guest"},
+
+    /* ---- nics ---- */
+    {KEY_NIC, KEY_TAKEN, "backend_domid", NULL, "0; driver domains are refused"},
+    {KEY_NIC, KEY_REFUSED, "backend_domname", "Domain-0",
+     "network back ends in driver domains are not supported by this version"},
+    {KEY_NIC, KEY_TAKEN, "devid", NULL, "its number in the guest, 0 to 15"},
+    {KEY_NIC, KEY_TAKEN, "mtu", NULL, "told to the guest, and the port has it; else the bridge's"},
+    {KEY_NIC, KEY_REFUSED, "vlan", NULL,
+     "VLANs of a vif are not supported by this version; use a bridge for each VLAN"},
+    {KEY_NIC, KEY_NOTHING, "model", NULL, "it is for emulated network cards"},
+    {KEY_NIC, KEY_TAKEN, "mac", NULL, "see Network interfaces: each lease has its own, by default"},
+    {KEY_NIC, KEY_TAKEN, "ip", NULL, "told to the back end; no filter is made of it"},
+    {KEY_NIC, KEY_TAKEN, "bridge", NULL, "--vif names another"},
+    {KEY_NIC, KEY_TAKEN, "ifname", NULL, "the port's name; one lease at a time can have it"},
+    {KEY_NIC, KEY_TAKEN, "script", NULL,
+     "vif-bridge, whose work is done without it; others need vif_script or --vif"},
+    {KEY_NIC, KEY_REFUSED, "nictype", "vif", "emulated network cards are for HVM guests only"},
+    {KEY_NIC, KEY_TAKEN, "rate_bytes_per_interval", NULL, "a limit of what the guest sends"},
+    {KEY_NIC, KEY_TAKEN, "rate_interval_usecs", NULL, "a limit of what the guest sends"},
+    {KEY_NIC, KEY_TAKEN, "gatewaydev", NULL, "told to the back end"},
+    {KEY_NIC, KEY_REFUSED, "coloft_forwarddev", NULL, "COLO is not supported"},
+    {KEY_NIC, KEY_REFUSED, "colo_*", NULL, "COLO is not supported"},
+    {KEY_NIC, KEY_TAKEN, "trusted", NULL, "told to the guest"},
 };
 const size_t domconf_keys_count = ARRAY_SIZE(domconf_keys);
 
@@ -242,15 +265,14 @@ const char *key_place_name(enum key_place place)
     return names[place];
 }
 
-/* True for values that libxl would leave out, or that change nothing. */
-static bool value_is_nothing(const json_t *v)
+bool domconf_value_is_nothing(const json_t *v)
 {
     const char *key;
     json_t *inner;
     switch (json_typeof(v)) {
     case JSON_OBJECT:
         json_object_foreach ((json_t *)v, key, inner)
-            if (!value_is_nothing(inner))
+            if (!domconf_value_is_nothing(inner))
                 return false;
         return true;
     case JSON_ARRAY:
@@ -279,10 +301,16 @@ static bool is_harmless(const struct domconf_key *k, const json_t *v)
     return json_is_integer(v) && !strcmp(number, k->harmless);
 }
 
-static const struct domconf_key *key_find(enum key_place place, const char *key)
+static bool key_is(const struct domconf_key *k, const char *key)
+{
+    size_t n = strlen(k->key);
+    return k->key[n - 1] == '*' ? !strncmp(k->key, key, n - 1) : !strcmp(k->key, key);
+}
+
+const struct domconf_key *domconf_key_find(enum key_place place, const char *key)
 {
     for (size_t i = 0; i < domconf_keys_count; i++)
-        if (domconf_keys[i].place == place && !strcmp(domconf_keys[i].key, key))
+        if (domconf_keys[i].place == place && key_is(&domconf_keys[i], key))
             return &domconf_keys[i];
     return NULL;
 }
@@ -294,6 +322,8 @@ static int refuse(enum key_place place, const char *key, const char *why, struct
     char name[96];
     (void)format_fits(name, sizeof name, "%s", key);
     text_plain(name);
+    if (place == KEY_DISK || place == KEY_NIC)
+        return error_set(e, ANSWER_IMAGE_REFUSED, "%s: %s", name, why);
     return error_set(e, ANSWER_IMAGE_REFUSED, "configuration: %s%s%s: %s", where, *where ? "." : "",
                      name, why);
 }
@@ -303,8 +333,8 @@ int domconf_keys_check(const json_t *o, enum key_place place, struct error *e)
     const char *key;
     json_t *v;
     json_object_foreach ((json_t *)o, key, v) {
-        const struct domconf_key *k = key_find(place, key);
-        if (value_is_nothing(v) || (k && (k->fate != KEY_REFUSED || is_harmless(k, v))))
+        const struct domconf_key *k = domconf_key_find(place, key);
+        if (domconf_value_is_nothing(v) || (k && (k->fate != KEY_REFUSED || is_harmless(k, v))))
             continue;
         return refuse(place, key,
                       k ? k->why

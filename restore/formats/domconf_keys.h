@@ -9,6 +9,7 @@
 #include "base/error.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* X(symbol, how the object is called in texts) */
@@ -20,7 +21,8 @@
     X(PVH, "b_info.type.pvh")                                                                      \
     X(X86, "b_info.arch_x86")                                                                      \
     X(SCHED, "b_info.sched_params")                                                                \
-    X(DISK, "disk")
+    X(DISK, "disks")                                                                               \
+    X(NIC, "nics")
 
 enum key_place {
 #define KEY_PLACE_ENUM(sym, name) KEY_##sym,
@@ -38,13 +40,19 @@ enum key_fate {
 struct domconf_key {
     enum key_place place;
     enum key_fate fate;
-    const char *key;
+    const char *key;      /* a * at its end stands for anything */
     const char *harmless; /* KEY_REFUSED: a value that is fine, or NULL */
     const char *why;      /* what it becomes; why nothing; why refused and what to do */
 };
 
 extern const struct domconf_key domconf_keys[];
 extern const size_t domconf_keys_count;
+
+/* The row of a key, or NULL. */
+const struct domconf_key *domconf_key_find(enum key_place place, const char *key);
+
+/* True for values that libxl would leave out, or that change nothing. */
+bool domconf_value_is_nothing(const json_t *v);
 
 /* "c_info" and so on; "" for the top. Static. */
 const char *key_place_name(enum key_place place);
@@ -53,7 +61,7 @@ const char *key_place_name(enum key_place place);
  * Whether nothing is lost: every key of the object is in the table and none is refused. o may be
  * NULL, for an object that is not there. Objects in it are for the caller. ANSWER_IMAGE_REFUSED,
  * naming the key, for one that is refused, or that the table does not have and whose value is not
- * empty.
+ * empty. Of a disk or an interface the text begins with the key: its caller says which one it is.
  */
 int domconf_keys_check(const json_t *o, enum key_place place, struct error *e);
 

@@ -5,7 +5,8 @@
  * libxl leaves out values at their default, so absence always has a meaning. Of each key that is
  * there, domconf_keys.c says what becomes of it; this file takes those that are to be taken.
  *
- * Disks: a writable disk becomes DISK_COW, any other DISK_RO. An empty CD-ROM drive is refused, not
+ * Disks: a writable disk becomes DISK_COW, any other DISK_RO. What is no block device and no raw file
+ * of this host is noted in the disk, for the importer may have named another one. An empty CD-ROM drive is refused, not
  * dropped: the saved guest waits for it when it resumes.
  */
 #include "restore/formats/domconf_private.h"
@@ -420,43 +421,75 @@ static int xl_disk_read(const json_t *o, struct xl_disk *d, struct error *e)
     return rc ? rc : take_defbool(o, "disk", "colo_enable", &d->colo, e);
 }
 
+/* What no other disk can be named for. */
 static int xl_disk_check(const struct xl_disk *d, struct error *e)
 {
-    static const char *const formats[] = {"raw", "unknown", NULL};
-    static const char *const backends[] = {"phy", "qdisk", "unknown", NULL};
+    static const char *const backends[] = {"phy", "qdisk", "tap", "unknown", NULL};
     static const char *const specifications[] = {"xen", "unknown", NULL};
     if (d->format && !strcmp(d->format, "empty"))
         return error_set(e, ANSWER_IMAGE_REFUSED,
                          "the drive is empty; detach it before saving the domain");
-    if (!one_of(d->format, formats))
-        return error_set(e, ANSWER_IMAGE_REFUSED,
-                         "format %s is not supported, only raw; convert it, or export it as a "
-                         "block device",
-                         d->format);
     if (!one_of(d->backend, backends) || !one_of(d->specification, specifications) || d->colo)
         return error_set(e, ANSWER_IMAGE_REFUSED,
-                         "only block devices and raw files as Xen disks are supported (backend "
-                         "%s, specification %s)",
+                         "only Xen's own virtual disks are supported (backend %s, specification "
+                         "%s)",
                          d->backend ? d->backend : "default",
                          d->specification ? d->specification : "default");
-    if (d->domid || (d->domain && strcmp(d->domain, "Domain-0") && strcmp(d->domain, "0")))
-        return error_set(e, ANSWER_IMAGE_REFUSED, "back ends in driver domains are not supported");
-    if (d->script)
-        return error_set(e, ANSWER_IMAGE_REFUSED, "block scripts (%s) are not supported",
-                         d->script);
-    if (!d->path || d->path[0] != '/' || strlen(d->path) >= PATH_MAX)
-        return error_set(e, ANSWER_IMAGE_REFUSED, "pdev_path \"%s\" is no absolute path",
-                         d->path ? d->path : "");
-    for (const char *c = d->path; *c; c++) /* it is shown to people, who are to paste it */
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            return error_set(e, ANSWER_IMAGE_REFUSED,
-                             "pdev_path \"%s\" has a control character in it", d->path);
     return 0;
+}
+
+static bool is_ours(const struct xl_disk *d)
+{
+    return !d->domid && (!d->domain || !strcmp(d->domain, "Domain-0") || !strcmp(d->domain, "0"));
+}
+
+/* It is shown to people, who are to paste it. */
+static bool has_control(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            return true;
+    return false;
+}
+
+/* Why the saved disk cannot be had and what can be done instead, or "". */
+static void xl_disk_look(const struct xl_disk *d, char *why, size_t size)
+{
+    static const char *const formats[] = {"raw", "unknown", NULL};
+    const char *path = d->path ? d->path : "";
+    why[0] = '\0';
+    if (has_control(path) || has_control(d->script ? d->script : ""))
+        snprintf(why, size, "pdev_path \"%.200s\" or script has a control character in it", path);
+    else if (!is_ours(d))
+        snprintf(why, size,
+                 "its back end is in a driver domain. Attach the device to dom0, and import with "
+                 "--disk %s=cow:DEVICE",
+                 d->vdev);
+    else if (d->script)
+        snprintf(why, size,
+                 "block script %.80s is not run. Have the device (of %.200s) attached to dom0 "
+                 "while images use it, and import with --disk %s=cow:DEVICE",
+                 d->script, path, d->vdev);
+    else if (!one_of(d->format, formats))
+        snprintf(
+            why, size,
+            "format %.40s is not supported, only raw. Convert it (qemu-img convert -O raw), or "
+            "have it attached while images use it (qemu-nbd --connect=/dev/nbd0 \"%.200s\"), "
+            "and import with --disk %s=cow:RAW_FILE_OR_DEVICE",
+            d->format, path, d->vdev);
+    else if (d->backend && !strcmp(d->backend, "tap"))
+        snprintf(why, size,
+                 "backend tap needs blktap, which is not supported. Import with --disk "
+                 "%s=cow:RAW_FILE_OR_DEVICE",
+                 d->vdev);
+    else if (path[0] != '/' || strlen(path) >= PATH_MAX)
+        snprintf(why, size, "pdev_path \"%.200s\" is no absolute path", path);
 }
 
 static int xl_disk_parse(json_t *o, struct disk_conf *d, struct error *e)
 {
     struct xl_disk x = {.domid = 0};
+    char why[700];
     int rc = xl_disk_read(o, &x, e);
     if (!rc)
         rc = disk_conf_name(d, x.vdev, e);
@@ -466,14 +499,18 @@ static int xl_disk_parse(json_t *o, struct disk_conf *d, struct error *e)
         rc = domconf_keys_check(o, KEY_DISK, e);
     if (rc)
         return rc;
+    xl_disk_look(&x, why, sizeof why);
     d->kind = x.readwrite && !x.is_cdrom ? DISK_COW : DISK_RO;
     d->is_cdrom = x.is_cdrom;
     d->removable = x.removable;
     d->direct_io_safe = x.direct_io_safe;
     d->no_discard = x.no_discard;
     d->untrusted = x.untrusted;
-    d->path = strdup(x.path);
-    return d->path ? 0 : error_set(e, -ENOMEM, "out of memory");
+    if (why[0])
+        d->cannot = strdup(why);
+    else
+        d->path = strdup(x.path);
+    return d->path || d->cannot ? 0 : error_set(e, -ENOMEM, "out of memory");
 }
 
 /* ---- the whole ---- */
@@ -589,6 +626,7 @@ int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct erro
 
 int domconf_xl_set_disk(json_t *disks, const char *vdev, const char *path, bool writable)
 {
+    static const char *const elsewhere[] = {"script", "backend_domid", "backend_domname"};
     size_t i;
     json_t *entry;
     json_array_foreach (disks, i, entry) {
@@ -600,6 +638,8 @@ int domconf_xl_set_disk(json_t *disks, const char *vdev, const char *path, bool 
             json_object_set_new(entry, "backend", json_string("phy")) ||
             json_object_set_new(entry, "readwrite", json_integer(writable)))
             return -ENOMEM;
+        for (size_t k = 0; k < ARRAY_SIZE(elsewhere); k++)
+            (void)json_object_del(entry, elsewhere[k]);
     }
     return 0;
 }

@@ -9,8 +9,8 @@
  */
 #include "restore/formats/nic_conf.h"
 
-#include "base/array.h"
 #include "base/text.h"
+#include "restore/formats/domconf_keys.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,76 +41,6 @@ static bool ip_valid(const char *text)
 }
 
 /* ---- xl's form ---- */
-
-/* What an xl interface may have besides what is taken. */
-static const struct {
-    const char *key, *harmless, *why;
-} others[] = {
-    {"backend_domname", "Domain-0",
-     "network back ends in driver domains are not supported by this version"},
-    {"nictype", "vif", "emulated network cards are for HVM guests only"},
-    {"vlan", NULL, "VLANs of a vif are not supported by this version; use a bridge for each VLAN"},
-    {"coloft_forwarddev", NULL, "COLO is not supported"},
-};
-
-/* Taken, or without effect on a PV interface. */
-static const char *const known[] = {"backend_domid",
-                                    "devid",
-                                    "mtu",
-                                    "model", /* of an emulated card */
-                                    "mac",
-                                    "ip",
-                                    "bridge",
-                                    "ifname",
-                                    "script",
-                                    "rate_bytes_per_interval",
-                                    "rate_interval_usecs",
-                                    "gatewaydev",
-                                    "trusted"};
-
-static bool is_empty(const json_t *v)
-{
-    return json_is_null(v) || (json_is_string(v) && !json_string_length(v)) ||
-           (json_is_integer(v) && !json_integer_value(v));
-}
-
-static bool is_known(const char *key)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-        if (!strcmp(known[i], key))
-            return true;
-    return false;
-}
-
-static int key_check(const char *key, const json_t *v, struct error *e)
-{
-    const char *text = json_string_value(v);
-    if (is_known(key) || is_empty(v))
-        return 0;
-    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
-        if (strcmp(others[i].key, key) != 0)
-            continue;
-        return text && others[i].harmless && !strcmp(text, others[i].harmless)
-                   ? 0
-                   : error_set(e, ANSWER_IMAGE_REFUSED, "%s: %s", key, others[i].why);
-    }
-    if (!strncmp(key, "colo", 4))
-        return error_set(e, ANSWER_IMAGE_REFUSED, "%.40s: COLO is not supported", key);
-    return error_set(e, ANSWER_IMAGE_REFUSED,
-                     "%.40s: not known to this version (saved by a newer Xen?)", key);
-}
-
-static int keys_check(json_t *o, struct error *e)
-{
-    const char *key;
-    json_t *v;
-    if (!json_is_object(o))
-        return refuse(e, "no object");
-    json_object_foreach (o, key, v)
-        if (key_check(key, v, e))
-            return e->code;
-    return 0;
-}
 
 static int number_take(const json_t *o, const char *key, uint64_t max, uint64_t *out,
                        struct error *e)
@@ -152,7 +82,7 @@ static int name_take(const json_t *o, const char *key, const char *absent, char 
                      struct error *e)
 {
     const json_t *v = json_object_get(o, key);
-    const char *text = v && !is_empty(v) ? json_string_value(v) : absent;
+    const char *text = v && !domconf_value_is_nothing(v) ? json_string_value(v) : absent;
     if (text && (!*text || nic_name_valid(text))) {
         format_fits(out, NIC_NAME_SIZE, "%s", text);
         return 0;
@@ -165,7 +95,8 @@ static int texts_take(const json_t *o, struct nic_conf *n, struct error *e)
     const json_t *mac = json_object_get(o, "mac"), *ip = json_object_get(o, "ip");
     if (!json_is_string(mac) || mac_parse(json_string_value(mac), &n->mac))
         return refuse(e, "mac is no MAC address of one interface");
-    if (ip && !is_empty(ip) && (!json_is_string(ip) || !ip_valid(json_string_value(ip))))
+    if (ip && !domconf_value_is_nothing(ip) &&
+        (!json_is_string(ip) || !ip_valid(json_string_value(ip))))
         return refuse(e, "ip is no list of addresses");
     format_fits(n->ip, sizeof n->ip, "%s", json_is_string(ip) ? json_string_value(ip) : "");
     if (name_take(o, "bridge", NIC_BRIDGE, n->bridge, e) ||
@@ -207,7 +138,9 @@ static int trusted_take(const json_t *o, bool *out, struct error *e)
 
 int nic_conf_from_xl(json_t *o, struct nic_conf *n, struct error *e)
 {
-    if (keys_check(o, e) || numbers_take(o, n, e) || texts_take(o, n, e) ||
+    if (!json_is_object(o))
+        return refuse(e, "no object");
+    if (domconf_keys_check(o, KEY_NIC, e) || numbers_take(o, n, e) || texts_take(o, n, e) ||
         trusted_take(o, &n->trusted, e))
         return e->code;
     script_take(o, n->script);

@@ -448,6 +448,8 @@ static int config_take(struct import *im, const char *json, size_t len, struct e
     for (size_t i = 0; i < o->n_disks && !rc; i++)
         rc = domconf_set_disk(&im->conf, o->disks[i].vdev, o->disks[i].spec, e);
     if (!rc)
+        rc = domconf_check_disks(&im->conf, e);
+    if (!rc)
         rc = vifs_place(im, e);
     if (!rc && !o->trusted)
         rc = disks_allow(im, e);

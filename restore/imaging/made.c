@@ -35,7 +35,7 @@ static int must_fill(struct made *m, const char *xl_config, size_t len, struct e
                         : domconf_from_json(image_config(m->image), &m->must, e);
     for (size_t i = 0; i < o->n_disks && !rc; i++)
         rc = domconf_set_disk(&m->must, o->disks[i].vdev, o->disks[i].spec, e);
-    return rc;
+    return rc ? rc : domconf_check_disks(&m->must, e);
 }
 
 static bool same_disk(const struct disk_conf *a, const struct disk_conf *b)

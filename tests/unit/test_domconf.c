@@ -215,7 +215,7 @@ static void disk_flags(void **state)
           &c);
     assert_true(c.disks[0].no_discard && c.disks[0].untrusted && c.disks[0].direct_io_safe);
     domconf_dispose(&c);
-    refused(DISK(",\"surprise\":1"), "disk.surprise: not known to this version");
+    refused(DISK(",\"surprise\":1"), "disks[0]: surprise: not known to this version");
     refused(DISK(",\"trusted\":0"), "disk.trusted");
 }
 
@@ -412,20 +412,12 @@ static void disks(void **state)
 {
     (void)state;
     struct domconf c;
-    refused(DISK(",\"format\":\"qcow2\""), "disks[0]: format qcow2 is not supported");
-    refused(DISK(",\"format\":\"vhd\""), "only raw");
     refused(DISK(",\"format\":\"empty\",\"is_cdrom\":1"), "the drive is empty");
-    refused(DISK(",\"backend\":\"tap\""), "backend tap");
     refused(DISK(",\"backend\":\"standalone\",\"specification\":\"virtio\""), "standalone");
-    refused(DISK(",\"backend_domid\":3"), "driver domains");
-    refused(DISK(",\"backend_domname\":\"storage\""), "driver domains");
-    refused(DISK(",\"script\":\"block-iscsi\""), "block-iscsi");
     refused(DISK(",\"colo_enable\":\"True\""), "disks[0]");
     refused(DISK(",\"readwrite\":\"yes\""), "readwrite is no number");
     refused(XL("", "", ",\"disks\":{}"), "disks: no array");
     refused(XL("", "", ",\"disks\":[{\"pdev_path\":\"/d\"}]"), "not a disk name");
-    refused(XL("", "", ",\"disks\":[{\"pdev_path\":\"d\",\"vdev\":\"xvda\"}]"), "absolute");
-    refused(XL("", "", ",\"disks\":[{\"vdev\":\"xvda\"}]"), "absolute");
     refused(XL("", "", ",\"disks\":[7]"), "disks[0]");
     refused(XL("", "",
                ",\"disks\":[{\"pdev_path\":\"/d\",\"vdev\":\"xvda\"},"
@@ -434,6 +426,57 @@ static void disks(void **state)
     parse(DISK(",\"readwrite\":1"), &c);
     assert_int_equal(c.disks[0].kind, DISK_COW);
     domconf_dispose(&c);
+}
+
+/* A disk that cannot be had as it is: refused by name, with what can be done, unless another one is
+ * named for it. */
+static void disk_elsewhere(const char *json, const char *why)
+{
+    struct domconf c;
+    struct error e = {0};
+    parse(json, &c);
+    assert_int_equal(domconf_check_disks(&c, &e), ANSWER_IMAGE_REFUSED);
+    assert_says(e.text, why);
+    assert_says(e.text, "disks[0] (xvda): ");
+    assert_null(c.disks[0].path);
+    assert_int_equal(domconf_set_disk(&c, "xvda", "phy:/dev/nbd0", &e), 0);
+    assert_int_equal(domconf_check_disks(&c, &e), 0);
+    assert_string_equal(c.disks[0].path, "/dev/nbd0");
+    domconf_dispose(&c);
+}
+
+static void disks_elsewhere(void **state)
+{
+    (void)state;
+    disk_elsewhere(DISK(",\"format\":\"qcow2\""), "format qcow2 is not supported");
+    disk_elsewhere(DISK(",\"format\":\"qcow2\""), "qemu-nbd --connect=/dev/nbd0 \"/d\"");
+    disk_elsewhere(DISK(",\"format\":\"vhd\""), "only raw");
+    disk_elsewhere(DISK(",\"format\":\"qed\""), "--disk xvda=cow:RAW_FILE_OR_DEVICE");
+    disk_elsewhere(DISK(",\"backend\":\"tap\""), "blktap");
+    disk_elsewhere(DISK(",\"backend_domid\":3"), "driver domain");
+    disk_elsewhere(DISK(",\"backend_domname\":\"storage\""), "driver domain");
+    disk_elsewhere(DISK(",\"script\":\"block-iscsi\""), "block script block-iscsi is not run");
+    disk_elsewhere(DISK(",\"script\":\"a\\u0007b\""), "control character");
+    disk_elsewhere(XL("", "", ",\"disks\":[{\"pdev_path\":\"d\",\"vdev\":\"xvda\"}]"), "absolute");
+    disk_elsewhere(XL("", "", ",\"disks\":[{\"vdev\":\"xvda\"}]"), "absolute");
+    disk_elsewhere(XL("", "",
+                      ",\"disks\":[{\"pdev_path\":\"iqn=iqn.2001-05.org,portal=10.0.0.1:3260\","
+                      "\"script\":\"block-iscsi\",\"vdev\":\"xvda\"}]"),
+                   "iqn.2001-05.org");
+}
+
+/* What an image gives back to xl names the disk that it has, and nothing of the one that was saved. */
+static void disk_replaced(void **state)
+{
+    (void)state;
+    json_t *disks = json_pack("[{s:s, s:s, s:s, s:s, s:i}]", "vdev", "xvda", "pdev_path", "iqn=x",
+                              "script", "block-iscsi", "format", "qcow2", "backend_domid", 3);
+    assert_int_equal(domconf_xl_set_disk(disks, "xvda", "/dev/nbd0", true), 0);
+    json_t *wanted = json_pack("[{s:s, s:s, s:s, s:s, s:i}]", "vdev", "xvda", "pdev_path",
+                               "/dev/nbd0", "format", "raw", "backend", "phy", "readwrite", 1);
+    assert_true(json_equal(disks, wanted));
+    json_decref(wanted);
+    json_decref(disks);
 }
 
 static void too_many_disks(void **state)
@@ -767,6 +810,8 @@ int main(void)
         TEST(other_devices),
         TEST(build_values),
         TEST(disks),
+        TEST(disks_elsewhere),
+        TEST(disk_replaced),
         TEST(too_many_disks),
         TEST(round_trip),
         TEST(own_form_is_strict),

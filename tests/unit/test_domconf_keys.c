@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* The fields of libxl_types.idl, as 4.17 to 4.22 have them together; of type.hvm, which is refused
- * as a whole, and of devices but disks, none. */
+ * as a whole, and of devices but disks and vifs, none. */
 static const struct {
     enum key_place place;
     const char *keys;
@@ -43,6 +43,10 @@ static const struct {
      "is_cdrom direct_io_safe discard_enable specification transport irq base colo_enable "
      "colo_restore_enable colo_host colo_port colo_export active_disk hidden_disk trusted "
      "grant_usage"},
+    {KEY_NIC,
+     "backend_domid backend_domname devid mtu vlan model mac ip bridge ifname script nictype "
+     "rate_bytes_per_interval rate_interval_usecs gatewaydev coloft_forwarddev colo_* "
+     "trusted"},
 };
 
 static unsigned rows_of(enum key_place place, const char *key)
@@ -89,8 +93,11 @@ static void fails(enum key_place place, const char *key, json_t *value, const ch
 {
     struct error e;
     char name[128];
-    snprintf(name, sizeof name, "configuration: %s%s%s: ", key_place_name(place),
-             place == KEY_TOP ? "" : ".", key);
+    if (place == KEY_DISK || place == KEY_NIC)
+        snprintf(name, sizeof name, "%s: ", key);
+    else
+        snprintf(name, sizeof name, "configuration: %s%s%s: ", key_place_name(place),
+                 place == KEY_TOP ? "" : ".", key);
     if (check(place, key, value, &e) != ANSWER_IMAGE_REFUSED)
         fail_msg("%s passes", name);
     assert_says(e.text, name);
@@ -172,6 +179,8 @@ static void every_place(void **state)
         ("{\"c_info\":{\"type\":\"pv\"},\"b_info\":{\"max_memkb\":64},\"disks\":[{\"vdev\":"
          "\"xvda\","
          "\"pdev_path\":\"/d\",\"odd\":1}]}"),
+        ("{\"c_info\":{\"type\":\"pv\"},\"b_info\":{\"max_memkb\":64},\"nics\":[{\"mac\":"
+         "\"00:16:3e:11:22:33\",\"odd\":1}]}"),
     };
     assert_int_equal(ARRAY_SIZE(files), KEY_PLACES_COUNT);
     for (enum key_place p = KEY_TOP; p < KEY_PLACES_COUNT; p++) {
@@ -179,7 +188,10 @@ static void every_place(void **state)
         struct error e = {0};
         char name[64];
         domconf_init(&c);
-        snprintf(name, sizeof name, "%s%sodd: not known", key_place_name(p), p ? "." : "");
+        snprintf(name, sizeof name, "%s%sodd: not known", key_place_name(p),
+                 p == KEY_DISK || p == KEY_NIC ? "[0]: "
+                 : p == KEY_TOP                ? ""
+                                               : ".");
         assert_int_equal(domconf_from_xl(files[p], strlen(files[p]), &c, &e), ANSWER_IMAGE_REFUSED);
         assert_says(e.text, name);
         domconf_dispose(&c);

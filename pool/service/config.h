@@ -121,10 +121,10 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
     X(VIF_ISOLATION, POOL, "vif_isolation", SWITCH, "on", 0, 0, true,                              \
       "on: the network interfaces of slots cannot reach one another through their bridge, only "   \
       "ports that are not isolated; off: they can")                                                \
-    X(VIF_FILTER, POOL, "vif_filter", SWITCH, "off", 0, 0, true,                                   \
-      "on: a bridge drops what a guest sends with another MAC address than its interface has; "    \
-      "needs Linux 5.18 in dom0, and a guest that forgets the neighbours that it knew when it "    \
-      "was saved, see dompoold(8); off: it does not")                                              \
+    X(VIF_FILTER, POOL, "vif_filter", SWITCH, "on", 0, 0, true,                                    \
+      "on: whatever a guest sends has the MAC address of its interface as its source; needs "      \
+      "Linux 5.18 in dom0, and its modules sch_ingress, cls_matchall and act_skbmod; off: it may " \
+      "have any")                                                                                  \
     X(VIF_SCRIPT, POOL, "vif_script", FILE, "", 0, 200, true,                                      \
       "script with the interface of Xen's hotplug scripts that makes the host's end of network "   \
       "interfaces, as root, when a slot is built and after its end; empty: dompool puts them "     \

@@ -116,6 +116,7 @@ static int port_make(const struct nic *n, struct error *e)
         .mac = n->mac,
         .isolated = n->rules.isolated,
         .filtered = n->rules.filtered,
+        .rewritten = n->rules.filtered,
         .closed = n->rules.mac == MAC_SAVED,
     };
     int rc = bridge_port_make(&port, e);
@@ -139,7 +140,8 @@ static int port_take(const struct nic *n, const struct mac *mac, struct error *e
 {
     if (!n->rules.filtered || n->rules.script)
         return 0;
-    return bridge_port_set_mac(nic_name(n), n->rules.mac == MAC_SAVED ? NULL : &n->mac, mac, e);
+    const struct mac *from = n->rules.mac == MAC_SAVED ? NULL : &n->mac;
+    return bridge_port_set_mac(nic_name(n), from, mac, !mac_equal(mac, &n->mac), e);
 }
 
 static int mac_write(const struct nic *n, struct xs_handle *xs, const struct mac *mac,

@@ -137,14 +137,14 @@ static void settings(void **state)
 {
     (void)state;
     macs_begin(1, NULL);
-    assert_true(sim.vif_isolation && !sim.vif_filter);
+    assert_true(sim.vif_isolation && sim.vif_filter);
     assert_string_equal(sim.vif_script, "");
     expect("PoolSet",
            json_pack("{s:s, s:{s:s, s:s, s:s, s:s}}", "image", "fire", "settings", "vif_isolation",
-                     "off", "vif_filter", "on", "mac", "xen", "min", "3"),
+                     "off", "vif_filter", "off", "mac", "xen", "min", "3"),
            NULL);
     sim_run(&sim, 5000);
-    assert_true(!sim.vif_isolation && sim.vif_filter);
+    assert_true(!sim.vif_isolation && !sim.vif_filter);
     expect("PoolSet",
            json_pack("{s:s, s:{s:s, s:s}}", "image", "fire", "settings", "vif_script",
                      "/etc/xen/scripts/vif-openvswitch", "min", "4"),

@@ -4,10 +4,6 @@
 # addresses, until a test gives them others.
 # shellcheck shell=bash
 
-# What lib.sh wrote ends with the section of pools, or has none.
-grep '^\[pool\]' /etc/dompool/dompool.conf >/dev/null || echo '[pool]' >>/etc/dompool/dompool.conf
-echo 'vif_filter = on' >>/etc/dompool/dompool.conf
-
 SAVED_MACS=(00:16:3e:77:00:02 00:16:3e:78:00:02)
 HEARD=/var/tmp/frames
 
@@ -95,8 +91,9 @@ listen_end() {
 }
 
 # Who sent what was heard, but for IPv6: Linux keeps an Ethernet header also for each multicast group that it has sent to, and
-# goes on with the saved MAC there. The port drops those.
+# goes on with the saved MAC there. At a vif that is heard, on its bridge not: the port rewrites it.
 senders() { awk '$4 == "in" && $7 != "0x86dd" { print $5 }' "$HEARD" | sort -u | xargs; }
+all_senders() { awk '$4 == "in" { print $5 }' "$HEARD" | sort -u | xargs; }
 kinds() { awk '$4 == "in" { print $5, $7 }' "$HEARD" | sort | uniq -c | xargs; } # of frames, by sender
 heard() { grep -q " $1 $2 $3 ${4-}" "$HEARD"; }                                  # INTERFACE in|out FROM [TO]
 

@@ -69,7 +69,7 @@ check_silence() {
 # ---- a lease ----
 
 # Allocates and waits for the guest's answer to a ping: sets lease, domid, mac. A frame that the guest had queued before it
-# read its new MAC has the old one, and is the port's to drop: that is not heard on the bridge.
+# read its new MAC has the old one, which the port rewrites: that is not heard on the bridge.
 allocate() { # NAME OPTION...
     local sign
     listen br0
@@ -114,10 +114,24 @@ check_speech() { # NAME ADDRESS
     expect_equal "neighbour $1 of dom0" "$mac" "$(neighbour "$2" br0)"
 }
 
-# The first frame must not pass; as the second one does, the first one would have come before it.
+# Whatever source a guest writes into a frame: on the bridge it has the MAC of its port.
 check_source_filter() {
     local other=02:de:ad:00:00:01 dom0
     dom0=$(bridge_mac 0)
+    listen -e 0x88b5 '*'
+    guest_frame "$domid" "$other" "$dom0"
+    wait_until 10 "the frame comes from its port's MAC" heard br0 in "$mac" "$dom0"
+    listen_end
+    heard "vif$domid.0" in "$other" "$dom0" || fail "the frame from another MAC was not sent"
+    expect_unheard "a frame from another MAC passes" br0 in "$other"
+}
+
+# With the rewriting taken away the port takes no other source: the filter is the bridge's own. The first frame must not pass; as
+# the second one does, the first one would have come before it.
+check_locked_port() {
+    local other=02:de:ad:00:00:01 dom0
+    dom0=$(bridge_mac 0)
+    tc filter del dev "vif$domid.0" ingress || fail "tc: $domid has no rewriting"
     listen -e 0x88b5 '*'
     guest_frame "$domid" "$other" "$dom0"
     guest_frame "$domid" "$mac" "$dom0"
@@ -162,6 +176,8 @@ check_leases() {
     allocate net-2
     check_lease net-2
     [[ $mac != "$first_mac" ]] || fail "two leases have the MAC $mac"
+    check_source_filter
+    check_locked_port
     check_isolation "$first" "$first_mac" "$domid" "$mac"
     note "two leases"
     check_detach net-2
@@ -196,6 +212,7 @@ check_chosen_mac() {
     allocate chosen --mac "$chosen"
     expect_equal "the MAC that was asked for" "$chosen" "$mac"
     check_lease chosen
+    check_source_filter
     release chosen
     ! dompool allocate g --name bad --mac 02:00:00:77:aa >/dev/null 2>&1 || fail "half a MAC is taken"
     ! dompool allocate g --name bad --mac 01:00:00:77:aa:00 >/dev/null 2>&1 || fail "a group's MAC is taken"
@@ -327,7 +344,7 @@ two_interfaces() {
 }
 
 # Linux keeps Ethernet headers ready for the neighbours that it reaches, and netfront changes the MAC under them: a guest that
-# was saved in conversation sends to those with the saved MAC, and the port drops that. Only told, not judged.
+# was saved in conversation sends to those with the saved MAC. Nothing of that is lost, and nobody sees the saved MAC.
 in_conversation() {
     local i answered=0
     note "== $type, saved in conversation"
@@ -336,10 +353,12 @@ in_conversation() {
     lease=$(tr -d '\n' </var/tmp/talks.json) domid=$(xl domid talks)
     mac=$(json "$lease" '$.macs[0]')
     sleep 10
-    listen "vif$domid.0"
+    listen br0
     for ((i = 0; i < 8; i++)); do ! answers "$(guest_address 0)" || answered=$((answered + 1)); done
     listen_end
-    note "$answered of 8 pings answered; frames: $(kinds)"
+    note "frames on the bridge: $(kinds)"
+    expect_equal "answered pings of a guest that was saved in conversation" 8 "$answered"
+    expect_equal "who speaks on the bridge" "$mac" "$(all_senders)"
     release talks
     end
 }

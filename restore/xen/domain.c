@@ -32,15 +32,15 @@
 #define BARE_POOL_KIB 1024u
 #define BARE_POOL_VCPU_KIB 16u
 
-/* libxl_get_required_shadow_memory: 1 MiB a vCPU for shadows and 8 KiB a MiB of memory for
- * the p2m and the resident shadows. */
+/* libxl__get_required_paging_memory, with HAP: 1 MiB for each vCPU, and for each MiB of memory a page of
+ * the p2m. */
 uint64_t domain_paging_pool_kib(const struct domconf *c)
 {
     if (c->guest == IMAGE_GUEST_PV)
         return 0;
     if (c->shadow_mem_kib)
         return c->shadow_mem_kib;
-    return 4 * (256 * (uint64_t)c->max_vcpus + 2 * (c->max_mem_kib / 1024));
+    return 4 * (256 * (uint64_t)c->max_vcpus + c->max_mem_kib / 1024);
 }
 
 /* What the host must have for the configuration, besides memory. *grants: the version of grant tables;
@@ -215,7 +215,9 @@ int domain_create(struct xen *x, const struct domconf *c, const struct uuid *uui
     if (rc)
         return rc;
     uint64_t kib = pages * (PAGE_BYTES / 1024);
-    kib = (kib > c->target_mem_kib ? kib : c->target_mem_kib) + MAXMEM_SLACK_KIB;
+    if (kib <= c->target_mem_kib + MAXMEM_SLACK_KIB)
+        kib = c->target_mem_kib; /* a PVH guest has special pages beyond it */
+    kib += MAXMEM_SLACK_KIB;
     if (xc_domain_setmaxmem(x->xch, *domid, kib))
         return xen_error(x, e, "domain %u: set the memory limit to %" PRIu64 " KiB", *domid, kib);
     if (xc_domain_set_tsc_info(x->xch, *domid, c->tsc_mode, 0, 0, 0))

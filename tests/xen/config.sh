@@ -14,6 +14,9 @@ shift
 expected() {
     cat <<'END'
 ^/libxl/DOM/dompool  # marks the domain as ours
+^/local/domain/DOM/console/backend-id = "0" [(]  # the guest may read it, and not write it
+^/vm/UUID/name  # of the slot, as xl rename leaves it too
+^list-l .*"domid": 4294967295  # xl restore notes "none yet", and libxl leaves out what is not noted
 ^/libxl/DOM/dm-version  # there is no device model
 /vbd/DOM/[0-9]+/(params|script|physical-device|physical-device-path|node|hotplug-status)  # block devices of our own, no script
 ^/libxl/DOM/device/vbd/[0-9]+/(params|script|physical-device|physical-device-path|node|hotplug-status)  # the same, libxl's mirror
@@ -37,7 +40,7 @@ pool        pv,pvh  pool="lab";cpu_weight=300
 tsc-native  pv,pvh  tsc_mode="native"
 tsc-emulate pv,pvh  tsc_mode="always_emulate"
 ahead       pv,pvh  rtc_timeoffset=7200
-behind      pv,pvh  rtc_timeoffset=-7200
+behind      pv,pvh  rtc_timeoffset="-7200"
 localtime   pv,pvh  localtime=1;rtc_timeoffset=60
 balloon     pv,pvh  maxmem=192
 vcpus       pv      vcpus=1;maxvcpus=3
@@ -46,7 +49,7 @@ cpuid       pv,pvh  cpuid="host,sse3=0"
 cdrom       pv,pvh  vcpus=1
 timer       pvh     timer_mode="one_missed_tick_pending"
 relaxed     pv,pvh  msr_relaxed=1
-all         pv,pvh  cpus="1";cpu_weight=512;cap=50;rtc_timeoffset=-7200;maxmem=192;max_grant_frames=40;pool="lab"
+all         pv,pvh  cpus="1";cpu_weight=512;cap=50;rtc_timeoffset="-7200";maxmem=192;max_grant_frames=40;pool="lab"
 END
 }
 

@@ -26,6 +26,7 @@
 #include "base/thread.h"
 #include "restore/formats/stream_write.h"
 #include "restore/xen/cpu_policy.h"
+#include "restore/xen/xen_versions.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +35,6 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-#include <xenguest.h>
 
 /* The largest size that an unprivileged pipe may have. Compared with the default of 64 KiB, it
  * saves a quarter of the time of a completion with 1,000 pages. */
@@ -65,9 +65,8 @@ static void *restore_thread(void *data)
 {
     struct target *t = data;
     struct guest_engine *g = t->engine_state;
-    g->rc =
-        xc_domain_restore(t->xen.xch, g->drain, t->domid, t->store_port, &g->store_gfn, 0,
-                          t->console_port, &g->console_gfn, 0, XC_STREAM_PLAIN, &g->callbacks, -1);
+    g->rc = xen_domain_restore(t->xen.xch, g->drain, t->domid, t->store_port, &g->store_gfn,
+                               t->console_port, &g->console_gfn, &g->callbacks);
     g->errnum = errno;
     atomic_store(&g->done, true);
     fd_close(&g->drain); /* a writer on our side gets EPIPE instead of waiting for ever */

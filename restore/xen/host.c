@@ -6,6 +6,7 @@
 #include "base/page.h"
 #include "restore/xen/nodes.h"
 #include "restore/xen/snapshot.h"
+#include "restore/xen/xen_versions.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -24,6 +25,8 @@ int host_open(struct host **out, struct error *e)
         return error_set(e, -ENOMEM, "out of memory for the host's handles");
     h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = h->wake < 0 ? error_errno(e, errno, "make an event descriptor") : xen_open(&h->xen, e);
+    if (!rc)
+        rc = xen_check_version(h->xen.xch, e);
     if (rc) {
         host_close(h);
         return rc;

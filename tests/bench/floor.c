@@ -132,11 +132,11 @@ static bool read_hvm(struct domain *d)
 
 static bool domain_read(struct domain *d)
 {
-    xc_dominfo_t info;
-    if (xc_domain_getinfo(d->xch, d->domid, 1, &info) != 1 || info.domid != d->domid ||
-        !info.paused)
+    xc_domaininfo_t info;
+    if (xc_domain_getinfolist(d->xch, d->domid, 1, &info) != 1 || info.domain != d->domid ||
+        !(info.flags & XEN_DOMINF_paused))
         return false;
-    d->hvm = info.hvm;
+    d->hvm = (info.flags & XEN_DOMINF_hvm_guest) != 0;
     d->vcpus = info.max_vcpu_id + 1;
     return !xc_domain_get_tsc_info(d->xch, d->domid, &d->tsc_mode, &d->tsc_ns, &d->tsc_khz,
                                    &d->tsc_incarnation) &&

@@ -30,6 +30,7 @@
 #include "base/page.h"
 #include "base/units.h"
 #include "restore/engine/grant_copy.h"
+#include "restore/xen/xen_versions.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -100,7 +101,7 @@ static void domain_make(void)
         .max_maptrack_frames = -1,
         .grant_opts = XEN_DOMCTL_GRANT_version(1),
     };
-    uint32_t domid = 0;
+    uint32_t domid = DOMID_ANY;
     rig.xch = xc_interface_open(NULL, NULL, 0);
     need(rig.xch && !xc_domain_create(rig.xch, &domid, &create), "create a domain");
     rig.domid = domid;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <xen/grant_table.h>
 #include <xen/hvm/params.h>
+#include <xen/version.h>
 #include <xenguest.h>
 
 #define MEMORY_PFNS 64u
@@ -120,6 +121,7 @@ void fake_domains_init(void)
 {
     FAKE_CALL();
     fake_hypervisor = (struct fake_hypervisor){
+        .version = FAKE_VERSION,
         .total_pages = 262144,
         .free_pages = 200000,
         .next_domid = 7,
@@ -297,6 +299,18 @@ int xc_physinfo(xc_interface *xch, xc_physinfo_t *info)
                         (fake_hypervisor.vpmu ? XEN_SYSCTL_PHYSCAP_vpmu : 0u),
     };
     return 0;
+}
+
+int xc_version(xc_interface *xch, int cmd, void *arg)
+{
+    FAKE_CALL();
+    (void)xch;
+    (void)arg;
+    if (FAULT(FAULT_HYPERVISOR))
+        return -1;
+    if (cmd != XENVER_version)
+        abort();
+    return fake_hypervisor.version;
 }
 
 int xc_domain_pause(xc_interface *xch, uint32_t domid)

@@ -57,6 +57,7 @@ struct fake_hypervisor {
     unsigned lingers;  /* so often a domid that is asked for is said to be in use still */
     bool old_grants;   /* Xen was built without version 2 of grant tables */
     bool vpmu;         /* Xen gives performance counters */
+    int version;       /* as XENVER_version has it; the headers' own */
     struct fake_pool pools[FAKE_POOLS];
 };
 extern struct fake_hypervisor fake_hypervisor;

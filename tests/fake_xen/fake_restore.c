@@ -6,6 +6,7 @@
 #include "tests/fake_xen/fake_xen.h"
 
 #include "base/array.h"
+#include "restore/xen/xen_versions.h"
 #include "tests/fake_xen/fault.h"
 
 #include <errno.h>
@@ -16,7 +17,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xenguest.h>
 #include <xentoollog.h>
 
 /* ---- the domain ---- */
@@ -118,8 +118,8 @@ static int restore_fd(xc_interface *xch, int fd, uint32_t store_port, uint32_t c
     off_t at = libxc_stream(fd);
     if (at < 0 || lseek(fd, at, SEEK_SET) != at)
         return -1;
-    return xc_domain_restore(xch, fd, 1, store_port, &store_gfn, 0, console_port, &console_gfn, 0,
-                             XC_STREAM_PLAIN, &callbacks, -1);
+    return xen_domain_restore(xch, fd, 1, store_port, &store_gfn, console_port, &console_gfn,
+                              &callbacks);
 }
 
 int fake_xen_restore(struct fake_xen *x, const char *save_path, uint32_t store_port,

@@ -407,13 +407,32 @@ static void xenstored_dies(void **state)
     }
 }
 
+/* Built for one release of Xen: on another one there is one sentence, and nothing else. */
+static void another_hypervisor(void **state)
+{
+    (void)state;
+    struct host *other = NULL;
+    for (int by = -1; by <= 1; by += 2) {
+        err = (struct error){0};
+        fake_hypervisor.version += by;
+        assert_int_equal(host_open(&other, &err), ANSWER_XEN_UNAVAILABLE);
+        assert_says(err.text, "built for Xen 4.");
+        assert_says(err.text, "this host runs Xen 4.");
+        assert_null(other);
+        fake_hypervisor.version -= by;
+    }
+    assert_int_equal(host_open(&other, &err), 0);
+    host_close(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(leftovers),    TEST(half_built),       TEST(claimed),         TEST(living_ones),
-        TEST(other_tags),   TEST(others),           TEST(saved_ones),      TEST(moved_ones),
-        TEST(consoles),     TEST(hypervisor_fails), TEST(xenstored_fails), TEST(kernel_fails),
-        TEST(memory_fails), TEST(consoles_fail),    TEST(ends_meanwhile),  TEST(xenstored_dies),
+        TEST(another_hypervisor), TEST(leftovers),    TEST(half_built),       TEST(claimed),
+        TEST(living_ones),        TEST(other_tags),   TEST(others),           TEST(saved_ones),
+        TEST(moved_ones),         TEST(consoles),     TEST(hypervisor_fails), TEST(xenstored_fails),
+        TEST(kernel_fails),       TEST(memory_fails), TEST(consoles_fail),    TEST(ends_meanwhile),
+        TEST(xenstored_dies),
     };
     log_set_level(LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, slots_setup, dir_teardown);

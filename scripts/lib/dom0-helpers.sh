@@ -2,6 +2,9 @@
 # What the test guest prints and understands is described at the top of guest/guest.c.
 # shellcheck shell=bash
 
+# shellcheck source=scripts/lib/guest.sh
+. "$(dirname "${BASH_SOURCE[0]}")/guest.sh"
+
 dompool_test_dir=/run/dompool-test
 console_dir=/var/log/xen/console
 
@@ -9,20 +12,14 @@ console_dir=/var/log/xen/console
 # pv or pvh; EXTRA goes to the guest's kernel command line; VIFS is what stands between the brackets of vif = [].
 # GUEST_ON_CRASH: its on_crash, if that is not to be destroy.
 guest_config() {
-    local name=$1 type=$2 mem=$3 vcpus=$4 ndisks=$5 extra=${6-} vifs=${7-} letters=abcdefghijklmnopqrstuvwxyz i disk
-    {
-        printf 'name = "%s"\ntype = "%s"\nmemory = %s\nmaxmem = %s\nvcpus = %s\n' "$name" "$type" "$mem" "$mem" "$vcpus"
-        printf 'kernel = "/boot/vmlinuz-guest"\nramdisk = "/boot/initrd-guest"\nextra = "console=hvc0 quiet %s"\n' "$extra"
-        printf 'on_poweroff = "destroy"\non_reboot = "destroy"\non_crash = "%s"\nvif = [%s]\ndisk = [\n' \
-            "${GUEST_ON_CRASH:-destroy}" "$vifs"
-        for ((i = 0; i < ndisks; i++)); do
-            disk=/var/lib/dompool-test/$name-xvd${letters:i:1}.img
-            rm -f "$disk"
-            truncate -s 16M "$disk"
-            printf '    "format=raw, vdev=xvd%s, access=rw, target=%s",\n' "${letters:i:1}" "$disk"
-        done
-        printf ']\n'
-    } >"/etc/xen/$name.cfg"
+    local name=$1 ndisks=$5 letters=abcdefghijklmnopqrstuvwxyz i disk disks=()
+    for ((i = 0; i < ndisks; i++)); do
+        disk=/var/lib/dompool-test/$name-xvd${letters:i:1}.img
+        rm -f "$disk"
+        truncate -s 16M "$disk"
+        disks+=("xvd${letters:i:1}=$disk")
+    done
+    guest_xl_config "${@:1:4}" "${6-}" "${7-}" "${disks[@]}" >"/etc/xen/$name.cfg"
 }
 
 # guest_create NAME TYPE MEM_MIB VCPUS NDISKS [EXTRA [VIFS]]: guest_config, then `xl create`. A guest_wait that

@@ -45,7 +45,7 @@ package_versions_make() {
 
 # Every file whose contents decide what the image is.
 image_sources() {
-    find "$root_dir/guest" "$root_dir/scripts/lib" -type f \( -path '*/guest/*' -o -name 'dom0-*' -o -name image.sh \) -print0 |
+    find "$root_dir/guest" "$root_dir/scripts/lib" -type f \( -path '*/guest/*' -o -name 'dom0-*' -o -name guest.sh -o -name image.sh \) -print0 |
         sort -z
 }
 
@@ -151,6 +151,7 @@ configure_dom0() {
     ln -s block-light "$tree/etc/xen/scripts/block"
     install -m 755 "$root_dir/scripts/lib/dom0-init" "$tree/init"
     install -m 644 "$root_dir/scripts/lib/dom0-helpers.sh" "$tree/usr/lib/dompool-test/helpers.sh"
+    install -m 644 "$root_dir/scripts/lib/guest.sh" "$tree/usr/lib/dompool-test/guest.sh"
     "${CC:-cc}" -std=c17 -O2 -static -o "$tree/usr/lib/dompool-test/runner" "$root_dir/scripts/lib/dom0-runner.c"
 }
 

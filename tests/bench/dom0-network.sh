@@ -24,7 +24,7 @@ fill_network() {
 
 emit_network() { # WHO SIGN [MEMBER]: SIGN is of netsign
     note "$guest, $1, round $round: $2"
-    emit network "$1" 0 "${3:+$3, }\"ms\": {\"first frame\": $(field "$2" frame_ms), \"first ping\": $(field "$2" ping_ms)}"
+    emit network "$1" 0 "${3:+$3, }\"ms\": {\"first frame\": $(json_field "$2" frame_ms), \"first ping\": $(json_field "$2" ping_ms)}"
 }
 
 measure_network() {
@@ -39,7 +39,7 @@ measure_no_network() {
     local sign lease
     quiet && allocate_alive direct 0 bench || return
     show_lease 0 "no vif"
-    emit network "no vif" 0 "\"lease\": $lease, \"ms\": {\"first line\": $(field "$sign" life_ms)}"
+    emit network "no vif" 0 "\"lease\": $lease, \"ms\": {\"first line\": $(json_field "$sign" life_ms)}"
     dompool release bench >/dev/null
 }
 

@@ -13,10 +13,11 @@
 # group what is compared takes turns, round by round, so that a machine that grows slower while it runs is slower for all.
 set -euo pipefail
 
+# shellcheck source=scripts/lib/guest.sh
+. "${BENCH_LIB:-$(dirname "$0")}/guest.sh"
+
 dir=${BENCH_DIR:-/var/tmp/dompool-bench}
 tools=${BENCH_TOOLS:-$(dirname "$0")}
-kernel=${BENCH_KERNEL:-/boot/vmlinuz-guest}
-initrd=${BENCH_INITRD:-/boot/initrd-guest}
 disks=(xvda xvdb xvdc xvdd)
 engines=(direct guest)
 all_rows=(allocate floor build release busy size scale superpages resume network)
@@ -92,10 +93,6 @@ about() {
 
 xl_info() { xl info | awk -F: -v name="$1" '{ gsub(/ /, "") } $1 == name { print $2 }'; }
 
-field() { # JSON NAME: a number or a plain string of one flat object
-    sed -n "s/.*\"$2\": *\"\{0,1\}\([^,\"}]*\).*/\1/p" <<<"$1" | head -n 1
-}
-
 ms_since() { # EPOCHREALTIME of then
     awk -v from="$1" -v to="$EPOCHREALTIME" 'BEGIN { printf "%.3f", (to - from) * 1000 }'
 }
@@ -106,26 +103,10 @@ ms_since() { # EPOCHREALTIME of then
 # these ...-PAGES: each engine has an image of its own, since a pool has one engine.
 
 write_config() { # FILE NAME DISK_PREFIX PATTERN_MIB
-    local disk list='' nics=''
-    [[ -z $vif ]] || nics="\"$vif\""
-    for disk in "${disks[@]}"; do
-        list+="\"format=raw, vdev=$disk, access=rw, target=$3-$disk.img\", "
-    done
-    cat >"$1" <<END
-name = "$2"
-type = "$type"
-kernel = "$kernel"
-ramdisk = "$initrd"
-extra = "console=hvc0 quiet pattern_mib=$4 tick_ms=50 check_ms=0 $extra"
-memory = $mib
-maxmem = $mib
-vcpus = $vcpus
-disk = [ $list ]
-vif = [ $nics ]
-on_poweroff = "destroy"
-on_reboot = "destroy"
-on_crash = "destroy"
-END
+    local disk list=()
+    for disk in "${disks[@]}"; do list+=("$disk=$3-$disk.img"); done
+    guest_xl_config "$2" "$type" "$mib" "$vcpus" "pattern_mib=$4 tick_ms=50 check_ms=0 $extra" "${vif:+\"$vif\"}" \
+        "${list[@]}" >"$1"
 }
 
 lifesign() { "$tools/lifesign" "$@"; }
@@ -174,7 +155,7 @@ derive() { # NAME PAGES COMMAND, which makes delta.save
 
 has_delta() { # IMAGE PAGES
     local pages
-    pages=$(field "$(dompool image show "$1" --json | tr -d '\n')" delta_pages)
+    pages=$(json_field "$(dompool image show "$1" --json)" delta_pages)
     ((${pages:-0} == $2)) || { note "bench: $1 has $pages pages that differ, not $2" && return 1; }
 }
 
@@ -296,7 +277,7 @@ allocate_only() { # ENGINE PAGES NAME OPTION...
     lease=$(lease_json)
 }
 
-show_lease() { note "$guest, $1 pages, round $round: $2 $(awk -v us="$(field "$lease" total_us)" 'BEGIN { print us / 1000 }') ms"; }
+show_lease() { note "$guest, $1 pages, round $round: $2 $(awk -v us="$(json_field "$lease" total_us)" 'BEGIN { print us / 1000 }') ms"; }
 
 measure_allocate() { # ENGINE PAGES
     local start sign lease
@@ -312,7 +293,7 @@ measure_allocate() { # ENGINE PAGES
 restore_xl() { # PAGES [LINE]: LINE is the sign of life
     dompool image export "$(image_of direct "$1")" "$dir/x.save" >&2 && quiet || return
     sign=$(lifesign "$guest-xl" "${2:-guest: tick}" xl restore "$dir/$guest-xl.cfg" "$dir/x.save" 2>"$dir/xl.log") || return
-    note "$guest, $1 pages, round $round: xl restore $(field "$sign" exit_ms) ms"
+    note "$guest, $1 pages, round $round: xl restore $(json_field "$sign" exit_ms) ms"
     rm -f "$dir/x.save"
 }
 
@@ -388,7 +369,7 @@ measure_ways() { (cd "$dir" && emit_floor "ways, us a page" "$1" counts ways "$1
 measure_hypercalls() {
     local lease
     quiet && allocate_only direct 0 bench --paused &&
-        emit_floor hypercalls 0 ms floor hypercalls "$(field "$lease" domid)" &&
+        emit_floor hypercalls 0 ms floor hypercalls "$(json_field "$lease" domid)" &&
         dompool release bench >/dev/null
 }
 
@@ -534,9 +515,9 @@ row_scale() {
 
 # From the unpause, as far as the end of the command shows it, until a line comes.
 emit_resume() { # SIGN METRIC WHO
-    note "$guest, $3, round $round: $2 after $(field "$1" exit_ms) to $(field "$1" life_ms) ms"
-    emit resume "$3" 0 "\"ms\": {\"$2\": $(awk -v life="$(field "$1" life_ms)" \
-        -v ended="$(field "$1" exit_ms)" 'BEGIN { print life - ended }')}"
+    note "$guest, $3, round $round: $2 after $(json_field "$1" exit_ms) to $(json_field "$1" life_ms) ms"
+    emit resume "$3" 0 "\"ms\": {\"$2\": $(awk -v life="$(json_field "$1" life_ms)" \
+        -v ended="$(json_field "$1" exit_ms)" 'BEGIN { print life - ended }')}"
 }
 
 measure_resume() { # WHO METRIC LINE
@@ -555,7 +536,7 @@ measure_resume_xl() { # WHO METRIC LINE
 measure_requests() { # ROW WHO COMMAND...: COMMAND runs `xl unpause` and waits for the guest
     local lease domid counts status=0
     quiet && allocate_only direct 0 bench --paused || return
-    domid=$(field "$lease" domid)
+    domid=$(json_field "$lease" domid)
     rm -f "$dir/requests"
     xenstore-control logfile "$dir/requests" >/dev/null && xenstore-control log on >/dev/null || return
     "${@:3}" xl unpause "$domid" >/dev/null || status=$?
@@ -713,15 +694,14 @@ start_daemon() {
     mkdir -p "$dir/run"
     printf '[pool]\nmin = 0\n' >"$dir/dompool.conf" # a pool is filled when its row comes
     dompoold --config "$dir/dompool.conf" --background 2>"$dir/dompoold.log" {samples}>&- || die "dompoold: $(cat "$dir/dompoold.log")"
-    daemon=$(field "$(dompool status --json | tr -d '\n')" pid)
+    daemon=$(json_field "$(dompool status --json)" pid)
 }
 
 clean_up() {
     local status=$?
     if [[ -n $daemon ]] && kill -0 "$daemon" 2>/dev/null; then
         dompool release --all >/dev/null 2>&1 || true
-        kill "$daemon" 2>/dev/null || true
-        while kill -0 "$daemon" 2>/dev/null; do sleep 0.1; done
+        daemon_end "$daemon" || true
         [[ $status == 0 ]] || tail -n 30 "$dir/dompoold.log" "$dir/run/dompoold.log" >&2 || true
     fi
     xl destroy "$guest" >/dev/null 2>&1 || true

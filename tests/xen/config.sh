@@ -26,8 +26,8 @@ expected() {
 END
 }
 
-# NAME TYPES LINES: TYPES are those for which it is; LINES go into xl's configuration, a ; between them. The name "cdrom" adds a
-# disk.
+# NAME TYPES LINES: TYPES are those for which it is; LINES go into xl's configuration, a ; between them. The names "cdrom",
+# "disks" and "many" add disks.
 configurations() {
     cat <<'END'
 plain       pv,pvh  vcpus=1
@@ -47,13 +47,16 @@ vcpus       pv      vcpus=1;maxvcpus=3
 grants      pv,pvh  max_grant_frames=40;max_maptrack_frames=300;max_grant_version=1;event_channels=127
 cpuid       pv,pvh  cpuid="host,sse3=0"
 cdrom       pv,pvh  vcpus=1
+disks       pv,pvh  vcpus=1
+many        pv      vcpus=1
 timer       pvh     timer_mode="one_missed_tick_pending"
 relaxed     pv,pvh  msr_relaxed=1
 all         pv,pvh  cpus="1";cpu_weight=512;cap=50;rtc_timeoffset="-7200";maxmem=192;max_grant_frames=40;pool="lab"
 END
 }
 
-guest=the-saved-one mib=128
+guest=the-saved-one mib=128 volume=dptest-volume
+import_options=()
 
 write_config() { # NAME LINES
     local line disc=/var/lib/dompool-test/disc.iso
@@ -62,9 +65,50 @@ write_config() { # NAME LINES
         sed -i "/^${line%%=*} = /d" "/etc/xen/$guest.cfg"
         echo "$line" >>"/etc/xen/$guest.cfg"
     done
-    [[ $1 == cdrom || $1 == all ]] || return 0
-    truncate -s 1M "$disc"
-    sed -i "s|^disk = \[|&\n    \"format=raw, vdev=xvdc, access=ro, devtype=cdrom, target=$disc\",|" "/etc/xen/$guest.cfg"
+    case $1 in
+    cdrom | all)
+        truncate -s 1M "$disc"
+        add_disk "vdev=xvdc, access=ro, devtype=cdrom, target=$disc"
+        ;;
+    disks) add_each_kind_of_disk ;;
+    many) add_disks_until 16 ;;
+    esac
+}
+
+add_disk() { # TEXT
+    sed -i "s|^disk = \[|&\n    \"format=raw, $1\",|" "/etc/xen/$guest.cfg"
+}
+
+# Sectors of 4096 bytes; a linear volume of the device mapper, as LVM makes them. Both are block devices that an import must name.
+make_devices() {
+    truncate -s 16M /var/lib/dompool-test/large-sectors.img /var/lib/dompool-test/volume.img
+    large_sectors=$(losetup --find --show --sector-size 4096 /var/lib/dompool-test/large-sectors.img) || fail "losetup"
+    volume_under=$(losetup --find --show /var/lib/dompool-test/volume.img) || fail "losetup"
+    echo "0 32768 linear $volume_under 0" | dmsetup create "$volume" || fail "dmsetup create"
+}
+
+drop_devices() {
+    dmsetup remove "$volume" && losetup -d "$volume_under" "$large_sectors" || fail "devices of the test remain"
+}
+
+add_each_kind_of_disk() {
+    local odd="/var/lib/dompool-test/a disk, übrigens.img"
+    truncate -s 16M "$odd"
+    add_disk "vdev=xvdb1, access=rw, target=$odd"
+    truncate -s 16M "${odd%.img}.ro.img"
+    add_disk "vdev=xvdb2, access=ro, removable, target=${odd%.img}.ro.img"
+    add_disk "vdev=xvdc, access=rw, no-discard, target=$large_sectors"
+    add_disk "vdev=xvdd, access=rw, direct-io-safe, target=/dev/mapper/$volume"
+    import_options=(--disk "xvdc=cow:$large_sectors" --disk "xvdd=cow:/dev/mapper/$volume")
+}
+
+add_disks_until() { # NUMBER
+    local letters=abcdefghijklmnopqrstuvwxyz i disk
+    for ((i = 1; i < $1; i++)); do
+        disk=/var/lib/dompool-test/$guest-xvd${letters:i:1}.img
+        truncate -s 16M "$disk"
+        add_disk "vdev=xvd${letters:i:1}, access=rw, target=$disk"
+    done
 }
 
 make_pool() {
@@ -132,12 +176,15 @@ run_and_pause() { # DOMID
     xl unpause "$1"
     guest_mark "$1"
     guest_wait "$1" '^guest: tick ' 60 >/dev/null || fail "domain $1 does not run"
-    wait_until 30 "domain $1: its disk is connected" disk_is_connected "$1"
+    wait_until 60 "domain $1: its disks are connected" disks_are_connected "$1"
     xl pause "$1"
 }
 
-disk_is_connected() {
-    [[ $(xenstore-read "/local/domain/$1/device/vbd/51712/state") == 4 ]]
+disks_are_connected() {
+    local disk
+    for disk in $(xenstore-list "/local/domain/$1/device/vbd"); do
+        [[ $(xenstore-read "/local/domain/$1/device/vbd/$disk/state") == 4 ]] || return
+    done
 }
 
 # ---- both ways ----
@@ -189,9 +236,11 @@ mark_once() {
 check_configuration() { # NAME LINES
     note "== $type, $1: $2"
     [[ $2 != *pool=* ]] || make_pool
+    [[ $1 != disks ]] || make_devices
+    import_options=()
     save_guest "$1" "$2"
     mark_once
-    dompool image import saved /var/tmp/g.save >/dev/null || fail "$1: import"
+    dompool image import saved /var/tmp/g.save "${import_options[@]}" >/dev/null || fail "$1: import"
     by_dompool "$1" direct
     by_dompool "$1" guest
     dompool image rm saved >/dev/null || fail "$1: image rm"
@@ -199,6 +248,7 @@ check_configuration() { # NAME LINES
     compare "$1" direct
     compare "$1" guest
     [[ $2 != *pool=* ]] || drop_pool
+    [[ $1 != disks ]] || drop_devices
 }
 
 is_asked_for() { # NAME NAMES...

@@ -101,14 +101,7 @@ daemon_start() {
 daemon_pid() { json "$(dompool status --json)" '$.pid'; }
 
 daemon_stop() {
-    local pid
-    pid=$(daemon_pid)
-    kill -TERM "$pid"
-    for _ in $(seq 300); do
-        kill -0 "$pid" 2>/dev/null || return 0
-        sleep 0.1
-    done
-    fail "dompoold does not stop within 30 s"
+    daemon_end "$(daemon_pid)" || fail "dompoold does not stop within 30 s"
 }
 
 wait_until() { # SECONDS WHAT COMMAND...

@@ -123,7 +123,7 @@ enum key_scope { SCOPE_DAEMON, SCOPE_POOL };
       "ports that are not isolated; off: they can")                                                \
     X(VIF_FILTER, POOL, "vif_filter", SWITCH, "on", 0, 0, true,                                    \
       "on: whatever a guest sends has the MAC address of its interface as its source; needs "      \
-      "Linux 5.18 in dom0, and its modules sch_ingress, cls_matchall and act_skbmod; off: it may " \
+      "Linux 5.18 in dom0, and modules that dompoold(8) names; off: it may "                       \
       "have any")                                                                                  \
     X(VIF_SCRIPT, POOL, "vif_script", FILE, "", 0, 200, true,                                      \
       "script with the interface of Xen's hotplug scripts that makes the host's end of network "   \

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "restore/formats/domconf_keys.h"
+#include "restore/formats/nic_address.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -34,10 +35,11 @@ bool nic_name_valid(const char *name)
     return true;
 }
 
-/* What libxl makes of the word ip: addresses of either family, networks, blanks between them. */
 static bool ip_valid(const char *text)
 {
-    return strlen(text) < NIC_IP_SIZE && !text[strspn(text, "0123456789abcdefABCDEF.:/ ")];
+    struct nic_address addresses[NIC_ADDRESSES_MAX];
+    unsigned n;
+    return strlen(text) < NIC_IP_SIZE && !nic_addresses_parse(text, addresses, &n);
 }
 
 /* ---- xl's form ---- */
@@ -97,7 +99,7 @@ static int texts_take(const json_t *o, struct nic_conf *n, struct error *e)
         return refuse(e, "mac is no MAC address of one interface");
     if (ip && !domconf_value_is_nothing(ip) &&
         (!json_is_string(ip) || !ip_valid(json_string_value(ip))))
-        return refuse(e, "ip is no list of addresses");
+        return refuse(e, "ip is no list of at most 16 addresses");
     format_fits(n->ip, sizeof n->ip, "%s", json_is_string(ip) ? json_string_value(ip) : "");
     if (name_take(o, "bridge", NIC_BRIDGE, n->bridge, e) ||
         name_take(o, "ifname", "", n->name, e) || name_take(o, "gatewaydev", "", n->gateway, e))

@@ -25,8 +25,8 @@ struct nic_conf {
     struct mac mac; /* as saved */
     char bridge[NIC_NAME_SIZE];
     char name[NIC_NAME_SIZE];    /* of the host's end; "": vifDOMID.DEVID */
-    char ip[NIC_IP_SIZE];        /* "": none; with blanks between several. For the node alone */
-    char gateway[NIC_NAME_SIZE]; /* gatewaydev; likewise */
+    char ip[NIC_IP_SIZE];        /* "": none; with blanks between several: nic_address.h */
+    char gateway[NIC_NAME_SIZE]; /* gatewaydev; for the node alone */
     unsigned mtu;                /* 0: the bridge's */
     uint64_t rate_bytes;         /* the guest may send so many in rate_usecs; 0: no limit */
     unsigned rate_usecs;

@@ -5,100 +5,21 @@
  * The filter is the kernel's own for bridges: a "locked" port (5.18) forwards a frame only if the
  * bridge's table has its source address at this port. The port learns nothing, and the table gets one
  * static entry.
- *
- * Rewriting is an action of the kernel's traffic control (linux/pkt_sched.h, linux/pkt_cls.h,
- * linux/tc_act/tc_skbmod.h) at the port's entrance, which is before the bridge. A guest's kernel keeps
- * ready Ethernet headers for those that it was talking to when it was saved, with the address that it had
- * then; a filter alone would cut it off from them until they are forgotten.
  */
 #include "restore/xen/bridge_port.h"
 
-#include <arpa/inet.h>
+#include "restore/xen/rtnetlink.h"
+
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/if_bridge.h>
-#include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
-#include <linux/pkt_cls.h>
-#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
-#include <linux/tc_act/tc_skbmod.h>
 #include <net/if.h>
 #include <string.h>
 
 /* Of linux/if_link.h; headers of a kernel before 5.18 have no name for it. */
 #define PORT_LOCKED 39
-
-/* A reply with everything about one interface, its statistics included, is below 4 KiB. */
-#define BATCH_BYTES 1024u
-#define REPLY_BYTES 32768u
-
-/* ---- asking ---- */
-
-#define MESSAGES_MAX 8u
-
-struct batch {
-    char bytes[BATCH_BYTES];
-    size_t used;
-    unsigned n;               /* messages; the sequence number of each is its place */
-    int failed[MESSAGES_MAX]; /* errno of each after batch_run, or 0 */
-};
-
-static struct nlmsghdr *message_begin(struct batch *b, uint16_t type, uint16_t flags)
-{
-    struct nlmsghdr *n = mnl_nlmsg_put_header(b->bytes + b->used);
-    n->nlmsg_type = type;
-    n->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | flags);
-    n->nlmsg_seq = b->n++;
-    return n;
-}
-
-static void message_end(struct batch *b, const struct nlmsghdr *n)
-{
-    b->used += (n->nlmsg_len + MNL_ALIGNTO - 1u) & ~(MNL_ALIGNTO - 1u);
-}
-
-static int ask_failed(struct error *e)
-{
-    return error_errno(e, errno, "ask the kernel about network interfaces (rtnetlink)");
-}
-
-/* Reads until the last message has been answered. */
-static int answers_read(struct mnl_socket *s, struct batch *b, mnl_cb_t take, void *data,
-                        struct error *e)
-{
-    char reply[REPLY_BYTES];
-    for (unsigned seq = 0; seq < b->n;) {
-        ssize_t got = mnl_socket_recvfrom(s, reply, sizeof reply);
-        if (got < 0)
-            return ask_failed(e);
-        int left = (int)got;
-        for (struct nlmsghdr *n = (void *)reply; mnl_nlmsg_ok(n, left) && seq < b->n;
-             n = mnl_nlmsg_next(n, &left)) {
-            if (n->nlmsg_seq != seq)
-                continue;
-            if (n->nlmsg_type == NLMSG_ERROR)
-                b->failed[seq++] = -((const struct nlmsgerr *)mnl_nlmsg_get_payload(n))->error;
-            else if (take)
-                (void)take(n, data);
-        }
-    }
-    return 0;
-}
-
-static int batch_run(struct batch *b, mnl_cb_t take, void *data, struct error *e)
-{
-    struct mnl_socket *s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-    if (!s)
-        return ask_failed(e);
-    int rc =
-        mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) || mnl_socket_sendto(s, b->bytes, b->used) < 0
-            ? ask_failed(e)
-            : answers_read(s, b, take, data, e);
-    mnl_socket_close(s);
-    return rc;
-}
 
 /* ---- looking at an interface ---- */
 
@@ -148,7 +69,8 @@ static int take_link(const struct nlmsghdr *n, void *data)
 /* *failed: the kernel's errno, or 0 */
 static int look_at(const char *name, struct look *l, int *failed, struct error *e)
 {
-    struct batch b = {.n = 0};
+    struct batch b;
+    batch_init(&b);
     *l = (struct look){0};
     struct nlmsghdr *n = message_begin(&b, RTM_GETLINK, 0);
     mnl_nlmsg_put_extra_header(n, sizeof(struct ifinfomsg));
@@ -237,57 +159,6 @@ static void put_mac(struct batch *b, uint16_t type, uint16_t flags, unsigned ind
     message_end(b, n);
 }
 
-/* The place where filters of what comes in are kept. */
-static void put_entrance(struct batch *b, unsigned index)
-{
-    struct nlmsghdr *n = message_begin(b, RTM_NEWQDISC, NLM_F_CREATE);
-    struct tcmsg *t = mnl_nlmsg_put_extra_header(n, sizeof *t);
-    t->tcm_family = AF_UNSPEC;
-    t->tcm_ifindex = (int)index;
-    t->tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0);
-    t->tcm_parent = TC_H_CLSACT;
-    mnl_attr_put_strz(n, TCA_KIND, "clsact");
-    message_end(b, n);
-}
-
-#define REWRITE_PRIORITY 1u
-
-static struct nlmsghdr *rewrite_begin(struct batch *b, uint16_t type, uint16_t flags,
-                                      unsigned index)
-{
-    struct nlmsghdr *n = message_begin(b, type, flags);
-    struct tcmsg *t = mnl_nlmsg_put_extra_header(n, sizeof *t);
-    t->tcm_family = AF_UNSPEC;
-    t->tcm_ifindex = (int)index;
-    t->tcm_parent = TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS);
-    t->tcm_info = TC_H_MAKE(REWRITE_PRIORITY << 16, htons(ETH_P_ALL));
-    mnl_attr_put_strz(n, TCA_KIND, "matchall");
-    return n;
-}
-
-static void put_rewrite(struct batch *b, unsigned index, const struct mac *mac)
-{
-    const struct tc_skbmod set = {.action = TC_ACT_OK, .flags = SKBMOD_F_SMAC};
-    struct nlmsghdr *n = rewrite_begin(b, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, index);
-    struct nlattr *options = mnl_attr_nest_start(n, TCA_OPTIONS);
-    struct nlattr *actions = mnl_attr_nest_start(n, TCA_MATCHALL_ACT);
-    struct nlattr *first = mnl_attr_nest_start(n, 1);
-    mnl_attr_put_strz(n, TCA_ACT_KIND, "skbmod");
-    struct nlattr *skbmod = mnl_attr_nest_start(n, TCA_ACT_OPTIONS);
-    mnl_attr_put(n, TCA_SKBMOD_PARMS, sizeof set, &set);
-    mnl_attr_put(n, TCA_SKBMOD_SMAC, sizeof mac->b, mac->b);
-    mnl_attr_nest_end(n, skbmod);
-    mnl_attr_nest_end(n, first);
-    mnl_attr_nest_end(n, actions);
-    mnl_attr_nest_end(n, options);
-    message_end(b, n);
-}
-
-static void put_no_rewrite(struct batch *b, unsigned index)
-{
-    message_end(b, rewrite_begin(b, RTM_DELTFILTER, 0, index));
-}
-
 static int index_of(const char *device, unsigned *index, struct error *e)
 {
     *index = if_nametoindex(device);
@@ -323,38 +194,10 @@ static int check_understood(const struct bridge_port *p, struct error *e)
     return 0;
 }
 
-/* The first failure of messages from number `first` on. */
-static int first_failure(const struct batch *b, unsigned first)
-{
-    int failed = 0;
-    for (unsigned i = first; i < b->n && !failed; i++)
-        failed = b->failed[i];
-    return failed;
-}
-
-/* The entrance with its rewriting comes before the port is up. */
-static int rewrite_make(const struct bridge_port *p, unsigned index, struct error *e)
-{
-    struct batch b = {.n = 0};
-    put_entrance(&b, index);
-    put_rewrite(&b, index, &p->mac);
-    int rc = batch_run(&b, NULL, NULL, e);
-    int failed = first_failure(&b, 0);
-    if (rc || !failed)
-        return rc;
-    if (failed != ENOENT && failed != EOPNOTSUPP)
-        return error_errno(e, failed, "network interface %s: rewrite the source of its frames",
-                           p->device);
-    return error_set(e, -EOPNOTSUPP,
-                     "network interface %s: this kernel cannot rewrite the source of frames; the "
-                     "modules sch_ingress, cls_matchall and act_skbmod do that (modprobe them), or "
-                     "see vif_filter in dompool.conf(5)",
-                     p->device);
-}
-
 static int port_make(const struct bridge_port *p, unsigned index, struct error *e)
 {
-    struct batch b = {.n = 0};
+    struct batch b;
+    batch_init(&b);
     put_no_address(&b, index); /* may fail */
     put_link(&b, p, index);
     if (p->isolated || p->filtered)
@@ -362,7 +205,7 @@ static int port_make(const struct bridge_port *p, unsigned index, struct error *
     if (p->filtered && !p->closed)
         put_mac(&b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, index, &p->mac);
     int rc = batch_run(&b, NULL, NULL, e);
-    int failed = first_failure(&b, 1);
+    int failed = batch_failure(&b, 1);
     return !rc && failed ? not_made(p, failed, e) : rc;
 }
 
@@ -370,30 +213,29 @@ int bridge_port_make(const struct bridge_port *p, struct error *e)
 {
     unsigned index;
     int rc = index_of(p->device, &index, e);
-    if (!rc && p->rewritten)
-        rc = rewrite_make(p, index, e);
+    if (!rc && p->entrance) /* before the port is up */
+        rc = entrance_make(p->device, index, p->entrance, e);
     if (!rc)
         rc = port_make(p, index, e);
     return !rc && (p->isolated || p->filtered) ? check_understood(p, e) : rc;
 }
 
 int bridge_port_set_mac(const char *device, const struct mac *from, const struct mac *to,
-                        bool rewritten, struct error *e)
+                        const struct entrance *entrance, struct error *e)
 {
-    struct batch b = {.n = 0};
+    struct batch b;
     unsigned index;
     int rc = index_of(device, &index, e);
+    if (!rc && entrance)
+        rc = entrance_make(device, index, entrance, e);
     if (rc)
         return rc;
-    if (rewritten) {
-        put_no_rewrite(&b, index);
-        put_rewrite(&b, index, to);
-    }
+    batch_init(&b);
     put_mac(&b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, index, to);
     if (from)
         put_mac(&b, RTM_DELNEIGH, 0, index, from);
     rc = batch_run(&b, NULL, NULL, e);
-    int failed = first_failure(&b, 0);
+    int failed = batch_failure(&b, 0);
     if (!rc && failed)
         rc = error_errno(e, failed, "network interface %s: change the address of its filter",
                          device);

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/mac.h"
+#include "restore/xen/entrance.h"
 
 #include <stdbool.h>
 
@@ -32,24 +33,23 @@ struct bridge_port {
     bool isolated;  /* no other isolated port can be reached */
     bool filtered;  /* frames from another MAC address than `mac` are dropped */
     bool closed;    /* a filtered port takes no frame at all, until bridge_port_set_mac */
-    bool
-        rewritten; /* every frame that comes in gets `mac` as its source before anything looks at it:
-                       a filter then drops none */
+    const struct entrance
+        *entrance; /* what comes in, before the bridge looks at it; NULL: as it is */
 };
 
 /*
  * Makes an interface a port of a bridge, and brings it up, in one batch. If it is isolated or filtered,
  * the kernel is asked whether it has understood that: one before 5.18 knows no filter, and would pass
- * everything in silence. Rewriting needs the modules sch_ingress, cls_matchall and act_skbmod. -EEXIST: another interface has the name; -EOPNOTSUPP: the kernel does not
+ * everything in silence. -EEXIST: another interface has the name; -EOPNOTSUPP: the kernel does not
  * know what is wanted; -ENODEV: no such device. The device then stays as the batch left it; it goes
  * with its back end.
  */
 int bridge_port_make(const struct bridge_port *p, struct error *e);
 
-/* A filtered port takes frames of `to` instead of `from`; NULL: instead of none. With `rewritten` the
- * source of what comes in becomes `to`. An address is at one port of a bridge only: it leaves any other
+/* A filtered port takes frames of `to` instead of `from`; NULL: instead of none. entrance:
+ * its rules from now on; NULL: they stay. An address is at one port of a bridge only: it leaves any other
  * one. While this goes on, the port must be without carrier. */
 int bridge_port_set_mac(const char *device, const struct mac *from, const struct mac *to,
-                        bool rewritten, struct error *e);
+                        const struct entrance *entrance, struct error *e);
 
 #endif

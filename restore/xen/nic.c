@@ -26,7 +26,8 @@ int nic_open(struct nic *n, const struct nic_conf *conf, const struct uuid *uuid
 {
     *n = (struct nic){.conf = conf, .rules = *rules};
     n->mac = rules->mac == MAC_SAVED ? conf->mac : mac_of_uuid(rules->mac, uuid, conf->devid);
-    n->bridge.mtu = NIC_MTU_DEFAULT; /* a script may change it */
+    (void)nic_addresses_parse(conf->ip, n->addresses, &n->n_addresses); /* nic_conf.c has checked */
+    n->bridge.mtu = NIC_MTU_DEFAULT;                                    /* a script may change it */
     int rc = rules->script ? 0 : bridge_find(conf->bridge, &n->bridge, e);
     n->mtu = conf->mtu ? conf->mtu : n->bridge.mtu;
     return rc ? error_prefix(e, "vif %u: ", conf->devid) : 0;
@@ -106,8 +107,14 @@ static int one_queue(const struct nic *n, struct xs_handle *xs, struct error *e)
                     n->domid, n->conf->devid);
 }
 
+static struct entrance entrance_of(const struct nic *n, const struct mac *mac)
+{
+    return (struct entrance){*mac, n->addresses, n->n_addresses};
+}
+
 static int port_make(const struct nic *n, struct error *e)
 {
+    const struct entrance entrance = entrance_of(n, &n->mac);
     const struct bridge_port port = {
         .device = n->device,
         .name = n->conf->name[0] ? n->conf->name : NULL,
@@ -116,7 +123,7 @@ static int port_make(const struct nic *n, struct error *e)
         .mac = n->mac,
         .isolated = n->rules.isolated,
         .filtered = n->rules.filtered,
-        .rewritten = n->rules.filtered,
+        .entrance = n->rules.filtered ? &entrance : NULL,
         .closed = n->rules.mac == MAC_SAVED,
     };
     int rc = bridge_port_make(&port, e);
@@ -141,7 +148,9 @@ static int port_take(const struct nic *n, const struct mac *mac, struct error *e
     if (!n->rules.filtered || n->rules.script)
         return 0;
     const struct mac *from = n->rules.mac == MAC_SAVED ? NULL : &n->mac;
-    return bridge_port_set_mac(nic_name(n), from, mac, !mac_equal(mac, &n->mac), e);
+    const struct entrance entrance = entrance_of(n, mac);
+    return bridge_port_set_mac(nic_name(n), from, mac, mac_equal(mac, &n->mac) ? NULL : &entrance,
+                               e);
 }
 
 static int mac_write(const struct nic *n, struct xs_handle *xs, const struct mac *mac,

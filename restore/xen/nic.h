@@ -26,7 +26,9 @@ struct nic {
     struct mac mac;
     struct bridge bridge;
     unsigned mtu;
-    char device[NIC_NAME_SIZE]; /* what netback calls it: vif7.0 */
+    char device[NIC_NAME_SIZE];                      /* what netback calls it: vif7.0 */
+    struct nic_address addresses[NIC_ADDRESSES_MAX]; /* that the guest may send from */
+    unsigned n_addresses;                            /* 0: any */
 };
 
 /* Looks for its bridge and chooses its MAC. The domain need not exist yet. -ENODEV, or an error of

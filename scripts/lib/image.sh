@@ -6,7 +6,7 @@
 dom0_modules=(
     virtio_pci virtio_console
     xen-privcmd xenfs xen-evtchn xen-gntdev xen-gntalloc xen-blkback xen-netback xen-blkfront
-    loop dm-mod dm-snapshot bridge tun ext4 sch_ingress cls_matchall act_skbmod
+    loop dm-mod dm-snapshot bridge tun ext4 sch_ingress cls_matchall cls_flower act_skbmod
 )
 
 # The Debian kernel package of today.

@@ -105,7 +105,7 @@ int bridge_port_make(const struct bridge_port *p, struct error *e)
 }
 
 int bridge_port_set_mac(const char *device, const struct mac *from, const struct mac *to,
-                        bool rewritten, struct error *e)
+                        const struct entrance *entrance, struct error *e)
 {
     FAKE_CALL();
     struct port *port = find(device);
@@ -113,7 +113,7 @@ int bridge_port_set_mac(const char *device, const struct mac *from, const struct
         return error_errno(e, errno, "network interface %s", device);
     if (!port || (from && (port->made.closed || !mac_equal(&port->made.mac, from))))
         abort();
-    if (rewritten ? !port->made.rewritten : !mac_equal(&port->made.mac, to))
+    if (port->made.entrance && !mac_equal(entrance ? &entrance->mac : &port->made.mac, to))
         abort(); /* a frame would have another address than its port */
     port->made.mac = *to;
     port->made.closed = false;

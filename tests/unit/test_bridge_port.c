@@ -196,10 +196,10 @@ static void filter_moves(void **state)
     struct bridge_port one = port_of("vif1.0", &first);
     (void)state;
     make(&one);
-    assert_int_equal(bridge_port_set_mac("vif1.0", &first, &second, false, &err), 0);
+    assert_int_equal(bridge_port_set_mac("vif1.0", &first, &second, NULL, &err), 0);
     assert_true(passes("g1", &second, "host"));
     assert_false(passes("g1", &first, "host"));
-    assert_int_equal(bridge_port_set_mac("vif9.0", &first, &second, false, &err), -ENODEV);
+    assert_int_equal(bridge_port_set_mac("vif9.0", &first, &second, NULL, &err), -ENODEV);
     assert_says(err.text, "vif9.0");
 }
 
@@ -212,10 +212,10 @@ static void closed(void **state)
     make(&one);
     make(&two);
     assert_false(passes("g1", &first, "host"));
-    assert_int_equal(bridge_port_set_mac("vif1.0", NULL, &first, false, &err), 0);
+    assert_int_equal(bridge_port_set_mac("vif1.0", NULL, &first, NULL, &err), 0);
     assert_true(passes("g1", &first, "host"));
     assert_false(passes("g2", &first, "host"));
-    assert_int_equal(bridge_port_set_mac("vif2.0", NULL, &first, false, &err), 0);
+    assert_int_equal(bridge_port_set_mac("vif2.0", NULL, &first, NULL, &err), 0);
     assert_true(passes("g2", &first, "host"));
     assert_false(passes("g1", &first, "host"));
 }
@@ -233,7 +233,8 @@ static void rewritten(void **state)
 {
     struct bridge_port one = port_of("vif1.0", &first);
     (void)state;
-    one.rewritten = true;
+    const struct entrance as_first = {.mac = first}, as_second = {.mac = second};
+    one.entrance = &as_first;
     if (bridge_port_make(&one, &err)) {
         assert_int_equal(err.code, -EOPNOTSUPP);
         assert_says(err.text,
@@ -244,7 +245,7 @@ static void rewritten(void **state)
     }
     passes_with(&first, &first);
     passes_with(&stranger, &first);
-    assert_int_equal(bridge_port_set_mac("vif1.0", &first, &second, true, &err), 0);
+    assert_int_equal(bridge_port_set_mac("vif1.0", &first, &second, &as_second, &err), 0);
     passes_with(&first, &second);
     passes_with(&second, &second);
 }

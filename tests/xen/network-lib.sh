@@ -19,12 +19,12 @@ bridge_make() { # N
     ip link set "br$1" up
 }
 
-# A saved guest with so many interfaces, in /var/tmp/g.save. It has forgotten its neighbours, unless it is "talking": then it
+# A saved guest with so many interfaces, in /var/tmp/g.save; VIF_MORE: what xl's configuration says of each besides. It has forgotten its neighbours, unless it is "talking": then it
 # has just made sure that it reaches dom0.
 make_network_save() { # TYPE INTERFACES [talking]
     local vifs='' net='' domid i
     for ((i = 0; i < $2; i++)); do
-        vifs+=", \"mac=${SAVED_MACS[i]},bridge=br$i\""
+        vifs+=", \"mac=${SAVED_MACS[i]},bridge=br$i${VIF_MORE:+,$VIF_MORE}\""
         net+=",$(guest_address "$i")/24"
     done
     guest_create g "$1" 160 1 1 "pattern_mib=16 check_ms=0 tick_ms=200 net=${net#,}" "${vifs#, }" >/var/tmp/xl.log 2>&1 ||

@@ -363,8 +363,44 @@ in_conversation() {
     end
 }
 
+take_address() { # LAST_NUMBER
+    guest_send "$domid" "net eth0 $(guest_address 0 "$1")/24"
+    guest_wait "$domid" '^guest: net eth0 ' 30 >/dev/null || fail "the guest takes no other address"
+}
+
+# Its configuration says which addresses it has: nothing comes from another one, and no other kind of frame.
+with_addresses() {
+    note "== $type, with addresses"
+    VIF_MORE="ip=$(guest_address 0) 10.99.0.0/24" begin 1
+    allocate fixed
+    check_speech fixed "$(guest_address 0)"
+    expect_equal "the node ip" "$(guest_address 0) 10.99.0.0/24" "$(node "/local/domain/0/backend/vif/$domid/0/ip")"
+    listen br0
+    take_address 9
+    ! busybox ping -c 3 -W 2 "$(guest_address 0 9)" >/dev/null || fail "it answers from an address that is not its own"
+    guest_frame "$domid" "$mac" "$(bridge_mac 0)"
+    take_address 2
+    answers "$(guest_address 0)" || fail "it does not answer from its own address any more"
+    listen_end
+    note "frames on the bridge: $(kinds)"
+    ! grep -F " 0x88b5" "$HEARD" || fail "a frame of another kind passes"
+    ip address add 10.99.0.1/24 dev br0
+    guest_send "$domid" "net eth0 10.99.0.7/24"
+    guest_wait "$domid" '^guest: net eth0 ' 30 >/dev/null || fail "the guest takes no address of the network"
+    answers 10.99.0.7 || fail "it does not answer from an address of its network"
+    ip address del 10.99.0.1/24 dev br0
+    release fixed
+    allocate moved --mac 02:00:00:77:bb:00
+    check_speech moved "$(guest_address 0)"
+    take_address 9
+    ! busybox ping -c 3 -W 2 "$(guest_address 0 9)" >/dev/null || fail "with a chosen MAC its addresses are forgotten"
+    release moved
+    end
+}
+
 bridge_make 0
 one_interface
 two_interfaces
 in_conversation
+with_addresses
 echo "network $type: all is well"

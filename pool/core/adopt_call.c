@@ -68,7 +68,7 @@ const struct answered *adopt_call(struct core *core, struct call *call, const ch
     struct recording *rec = recording_new(core, &rq, base, &e);
     if (!rec)
         return call_refuse(call, e.code, e.text);
-    rec->adopted = true;
+    rec->whose = RECORDING_FILE_FOUND;
     format_fits(rec->file, sizeof rec->file, "%s", file);
     format_fits(rec->path, sizeof rec->path, "%s/%s", core->images_dir, file);
     const struct image_verify_op m = {.image = rec->path};

@@ -23,7 +23,7 @@ void recording_end(struct image_job *job)
 {
     struct recording *rec = recording_at(job);
     struct world *w = job->core->world;
-    if (!rec->recorded && !rec->adopted)
+    if (rec->whose == RECORDING_FILE_OURS)
         w->ops->image_discard(w, rec->path);
     json_decref(rec->facts.config);
     json_decref(rec->warnings);
@@ -288,7 +288,7 @@ static void take_back(struct recording *rec)
 {
     struct rows *r = rows_new(rec->job.core);
     rows_image_gone(r, &rec->row);
-    if (!rec->adopted)
+    if (rec->whose == RECORDING_FILE_OURS)
         rows_discard(r, rec->row.file);
     rows_commit(rec->job.core, r, NULL, NULL);
 }
@@ -312,8 +312,8 @@ static void row_recorded(void *owner, int rc, const struct error *e)
     struct entry *im = rc ? NULL : publish(rec);
     if (!rc && !im)
         take_back(rec);
-    rec->recorded = im != NULL;
     if (im) {
+        rec->whose = RECORDING_FILE_PUBLISHED;
         answer(rec, im);
         if (rec->stop)
             captured_stop(rec);

@@ -13,12 +13,17 @@
 #include "pool/core/catalog.h"
 #include "pool/core/image_job.h"
 
+enum recording_file {
+    RECORDING_FILE_OURS,     /* made for this, and goes with it */
+    RECORDING_FILE_FOUND,    /* was there before: it stays, whatever happens */
+    RECORDING_FILE_PUBLISHED /* is an image's, which looks after it */
+};
+
 struct recording {
     struct image_job job;
     char file[64], path[IMAGE_PATH_SIZE];
     bool replace, stop;
-    bool recorded;      /* the file is an image's, which looks after it */
-    bool adopted;       /* the file was there before: it stays, whatever happens */
+    enum recording_file whose;
     struct uuid domain; /* of a captured lease: its uuid */
     struct image_row row;
     struct image_facts facts;

@@ -5,9 +5,9 @@
  *       \        \------------------------------> releasing           (not needed any more)
  *   warm -> turning -> warm                     (written over with a new version of its image)
  *   leased -> saved -> leased | releasing       (saved by xl save; back by xl restore)
- *   leased -> kept -> releasing                 (its guest has ended, its domain stays)
+ *   leased -> kept -> leased | releasing        (its guest has ended, its domain stays)
  *   completing -> warm                          (the image was refused; nothing was changed)
- *   any state -> broken -> gone                 (failed: see the slot's reason)
+ *   any state but gone -> broken -> gone        (failed: see the slot's reason)
  */
 #ifndef POOL_SLOT_STATE_H
 #define POOL_SLOT_STATE_H

@@ -108,18 +108,19 @@ static int domain_resolve(struct capture_request *r, const char *domain, struct 
     host_close(host);
     if (rc)
         return rc;
-    rc =
-        error_set(e, ANSWER_NO_SUCH_DOMAIN, "no lease, domain name or domid matches %.80s", domain);
-    for (size_t i = 0; i < n && rc == ANSWER_NO_SUCH_DOMAIN; i++) {
-        if (list[i].domid != number && strcmp(list[i].name, domain) != 0)
-            continue;
-        rc = list[i].tag[0] ? error_set(e, ANSWER_DOMAIN_STATE,
-                                        "domain %.80s is a slot of a pool: only a lease can be "
-                                        "captured",
-                                        domain)
-                            : 0;
-        r->options.domid = list[i].domid;
-        r->uuid = list[i].uuid;
+    const struct host_domain *found = NULL;
+    for (size_t i = 0; i < n && !found; i++)
+        if (list[i].domid == number || !strcmp(list[i].name, domain))
+            found = &list[i];
+    if (!found)
+        rc = error_set(e, ANSWER_NO_SUCH_DOMAIN, "no lease, domain name or domid matches %.80s",
+                       domain);
+    else if (found->tag[0])
+        rc = error_set(e, ANSWER_DOMAIN_STATE,
+                       "domain %.80s is a slot of a pool: only a lease can be captured", domain);
+    if (!rc) {
+        r->options.domid = found->domid;
+        r->uuid = found->uuid;
     }
     free(list);
     return rc;

@@ -4,6 +4,8 @@
  *
  *   start        from exec until it answers
  *   own          of an allocation, what is the daemon's: its stages "pick" and "commit"
+ *   the machine  what "commit" cannot be less than here: another thread is woken, appends as much to a
+ *                file as the database does, and wakes this one; in turn with the allocations
  *   round trip   of an allocation, as a client sees it; 1 ms of it is the fake helper's
  *   status       of a client that asks one after the other: alone, and while another client floods
  *   list         until the whole reply is there, and `dompool list`
@@ -26,10 +28,14 @@
 #include "tests/sim/fake.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -280,6 +286,77 @@ static void plant(unsigned n)
     free(boot);
 }
 
+/* ---- what the machine takes for it ---- */
+
+#define LOG_BYTES                                                                                  \
+    (3 * 4120) /* three pages in SQLite's log, each with its header: what a commit writes */
+
+/* As work.c of the daemon does it: a condition one way, an eventfd the other. */
+static struct {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t called;
+    bool call, end;
+    int done, file;
+} other = {.lock = PTHREAD_MUTEX_INITIALIZER, .called = PTHREAD_COND_INITIALIZER};
+
+static void *other_main(void *arg)
+{
+    static char bytes[LOG_BYTES];
+    uint64_t one = 1;
+    (void)arg;
+    for (;;) {
+        pthread_mutex_lock(&other.lock);
+        while (!other.call && !other.end)
+            pthread_cond_wait(&other.called, &other.lock);
+        other.call = false;
+        pthread_mutex_unlock(&other.lock);
+        if (other.end)
+            return NULL;
+        if (write(other.file, bytes, sizeof bytes) != sizeof bytes ||
+            write(other.done, &one, sizeof one) != sizeof one)
+            die("the other thread", strerror(errno));
+    }
+}
+
+static void other_call(bool end)
+{
+    pthread_mutex_lock(&other.lock);
+    other.call = !end;
+    other.end = end;
+    pthread_cond_signal(&other.called);
+    pthread_mutex_unlock(&other.lock);
+}
+
+static void other_start(void)
+{
+    char path[100];
+    format_fits(path, sizeof path, "%s/log", dir);
+    other.file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_TRUNC, 0600);
+    other.done = eventfd(0, EFD_CLOEXEC);
+    other.end = false;
+    if (other.file < 0 || other.done < 0 || pthread_create(&other.thread, NULL, other_main, NULL))
+        die("the other thread", strerror(errno));
+}
+
+static void other_stop(void)
+{
+    other_call(true);
+    pthread_join(other.thread, NULL);
+    fd_close(&other.file);
+    fd_close(&other.done);
+}
+
+static uint64_t machine_us(void)
+{
+    uint64_t n, began = clock_mono_us();
+    struct pollfd p = {.fd = other.done, .events = POLLIN};
+    other_call(false);
+    if (poll(&p, 1, -1) != 1 || read(other.done, &n, sizeof n) != sizeof n)
+        die("the other thread", strerror(errno));
+    return clock_mono_us() - began;
+}
+
 /* ---- what is measured ---- */
 
 static uint64_t stage_us(const json_t *allocated, const char *name)
@@ -294,8 +371,9 @@ static uint64_t stage_us(const json_t *allocated, const char *name)
 
 static void measure_allocations(json_t *into)
 {
-    struct figures own = {0}, pick = {0}, trip = {0};
+    struct figures own = {0}, pick = {0}, trip = {0}, machine = {0};
     struct client c = client_new();
+    other_start();
     for (unsigned i = 0; i < ROUNDS; i++) {
         pool_full(&c);
         usleep(5000); /* what the last one set off is over */
@@ -306,9 +384,13 @@ static void measure_allocations(json_t *into)
         figures_add(&own, stage_us(p, "pick") + stage_us(p, "commit"));
         tell(&c, "Release", json_pack("{s:[O]}", "leases", json_object_get(p, "lease")));
         json_decref(p);
+        usleep(5000);
+        figures_add(&machine, machine_us());
     }
+    other_stop();
     client_end(&c);
     figures_print(&own, "own (pick + commit)", into);
+    figures_print(&machine, "the machine, for a commit", into);
     figures_print(&pick, "pick", into);
     figures_print(&trip, "round trip", into);
 }

@@ -30,7 +30,7 @@ struct sim_domain *sim_domain_add(struct sim *s, const char *name, const char *t
     if (uuid)
         d->d.uuid = *uuid;
     else
-        uuid_random(&d->d.uuid);
+        s->world.ops->random(&s->world, d->d.uuid.bytes, sizeof d->d.uuid.bytes);
     format_fits(d->d.name, sizeof d->d.name, "%s", name);
     format_fits(d->d.tag, sizeof d->d.tag, "%s", tag);
     list_append(&s->domains, &d->node);

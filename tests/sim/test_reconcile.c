@@ -52,7 +52,7 @@ static void plant(uint64_t id, const char *slot_state, enum lease_kind lease, en
         d->d.tag[0] = '\0';
     } else if (fate == REUSED_DOMID) { /* a stranger has its number now */
         d->d.tag[0] = '\0';
-        uuid_random(&d->d.uuid);
+        sim.world.ops->random(&sim.world, d->d.uuid.bytes, sizeof d->d.uuid.bytes);
     } else if (fate == GONE) {
         list_remove(&d->node);
         free(d);

@@ -21,7 +21,7 @@ static bool is_before(const struct timer *a, const struct timer *b)
 }
 
 /* Its children have changed. */
-static void settle(struct timer *t)
+static void leftist_order(struct timer *t)
 {
     if (rank_of(t->left) < rank_of(t->right)) {
         struct timer *left = t->left;
@@ -40,7 +40,7 @@ static struct timer *merge(struct timer *a, struct timer *b)
         return merge(b, a);
     a->right = merge(a->right, b);
     a->right->parent = a;
-    settle(a);
+    leftist_order(a);
     return a;
 }
 
@@ -62,7 +62,7 @@ static void settle_above(struct timer *t)
     unsigned before;
     for (; t->parent; t = t->parent) {
         before = t->rank;
-        settle(t);
+        leftist_order(t);
         if (t->rank == before)
             return;
     }

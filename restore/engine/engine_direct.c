@@ -240,7 +240,7 @@ static bool is_declared(const struct direct *d, uint64_t pfn)
     return type != FRAME_EMPTY && page_type_is_table(type) && type & PAGE_TYPE_PINNED;
 }
 
-static int settle_pin(struct direct *d, uint64_t pfn, bool pin, struct error *e)
+static int pin_as_declared(struct direct *d, uint64_t pfn, bool pin, struct error *e)
 {
     bool pinned = frames_pin_level(&d->frames, pfn) != 0, declared = is_declared(d, pfn);
     if (pin && declared && !pinned)
@@ -252,14 +252,14 @@ static int settle_pin(struct direct *d, uint64_t pfn, bool pin, struct error *e)
 
 /* Pins the declared tables, then unpins the others. Every table is in the base's list or among the
  * changes. */
-static int settle_pins(struct direct *d, const struct changes *c, struct error *e)
+static int pins_as_declared(struct direct *d, const struct changes *c, struct error *e)
 {
     int rc = 0;
     for (int pin = 1; pin >= 0; pin--) {
         for (size_t i = 0; i < d->n_tables && !rc; i++)
-            rc = settle_pin(d, d->tables[i], pin, e);
+            rc = pin_as_declared(d, d->tables[i], pin, e);
         for (size_t i = 0; i < c->n_typed && !rc; i++)
-            rc = settle_pin(d, c->typed[i], pin, e);
+            rc = pin_as_declared(d, c->typed[i], pin, e);
     }
     return rc ? rc : table_pins_flush(&d->pins, e);
 }
@@ -301,7 +301,7 @@ static int open_writer(struct direct *d, struct error *e)
 
 /* One thread fills a slot, since nobody waits for it; only a completion uses more. Without memory
  * for more threads, one does all. */
-static void hire(struct direct *d)
+static void crew_start(struct direct *d)
 {
     struct error e;
     if (crew_new(crew_size_best(), &d->crew, &e) || page_writer_helped(d->writer, d->crew, &e))
@@ -314,7 +314,7 @@ static int prefault(struct direct *d, struct error *e)
 {
     uint64_t pfn;
     image_prefault_records(d->base.base);
-    hire(d);
+    crew_start(d);
     int rc = typed_reserve(d, 2 * d->n_tables + 64, e);
     if (!rc)
         memset(d->typed, 0, d->typed_room * sizeof *d->typed);
@@ -431,7 +431,7 @@ static int finish_pv(struct direct *d, const struct image *im, struct error *e)
     TRACE_STEP(trace, "shared-info", direct_pv_write_shared_info(d, im, e));
     TRACE_STEP(trace, "tsc", set_tsc(d, im, e));
     TRACE_STEP(trace, "vcpus", direct_pv_set_vcpus(d, im, e));
-    TRACE_STEP(trace, "tables", settle_pins(d, &d->changes, e));
+    TRACE_STEP(trace, "tables", pins_as_declared(d, &d->changes, e));
     return 0;
 }
 

@@ -114,7 +114,7 @@ int page_writer_helped(struct page_writer *w, struct crew *crew, struct error *e
 }
 
 /* Returns rc. After a failure nothing that was added is used any more, and no flush succeeds. */
-static int settle(struct page_writer *w, int rc)
+static int stop_if_failed(struct page_writer *w, int rc)
 {
     if (rc) {
         for (unsigned i = 0; i < CREW_MAX; i++)
@@ -334,7 +334,7 @@ int page_writer_add(struct page_writer *w, uint64_t pfn, unsigned type, const vo
                     struct error *e)
 {
     trace_pages(w->trace, 1);
-    return settle(w, add(w, pfn, type, content, e));
+    return stop_if_failed(w, add(w, pfn, type, content, e));
 }
 
 static int failed_before(const struct page_writer *w, struct error *e)
@@ -354,7 +354,7 @@ static int flush(struct page_writer *w, struct error *e)
 
 int page_writer_flush(struct page_writer *w, struct error *e)
 {
-    int rc = settle(w, flush(w, e));
+    int rc = stop_if_failed(w, flush(w, e));
     if (!rc)
         frames_writes_done(w->frames);
     return rc;
@@ -462,7 +462,7 @@ int page_writer_write(struct page_writer *w, const struct page_range *range, str
     };
     for (unsigned i = 0; i < CREW_MAX; i++)
         w->lanes[i].written = 0;
-    int rc = settle(w, range_write(w, e));
+    int rc = stop_if_failed(w, range_write(w, e));
     if (!rc)
         frames_writes_done(w->frames);
     for (unsigned i = 0; i < CREW_MAX; i++)

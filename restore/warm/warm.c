@@ -179,7 +179,7 @@ static int wait_backends(const struct warm *w, struct error *e)
     return rc;
 }
 
-static int settle_devices(struct warm *w, struct error *e)
+static int finish_devices(struct warm *w, struct error *e)
 {
     int rc = wait_backends(w, e);
     if (!rc)
@@ -218,7 +218,7 @@ int warm_build(struct warm *w, const struct warm_request *r,
     TRACE_STEP(trace, "userdata", write_userdata(w, e));
     TRACE_STEP(trace, "memory", w->engine->build(&w->target, e));
     TRACE_STEP(trace, "xenstore", task_end(&w->task, e));
-    TRACE_STEP(trace, "backends", settle_devices(w, e));
+    TRACE_STEP(trace, "backends", finish_devices(w, e));
     if (w->engine->introduces_early)
         TRACE_STEP(trace, "introduce", introduce(w, w->name, e));
     TRACE_STEP(trace, "watch", asked_watch(&w->asked, w->target.domid, e));

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct worker {
+struct crew_member {
     struct crew *crew;
     unsigned number;
     pthread_t thread;
@@ -18,7 +18,7 @@ struct worker {
 struct crew {
     pthread_mutex_t lock;
     pthread_cond_t work, done;
-    struct worker workers[CREW_MAX - 1]; /* numbers 1 and up */
+    struct crew_member members[CREW_MAX - 1]; /* numbers 1 and up */
     unsigned n_threads;
     /* under lock */
     bool ends;
@@ -63,12 +63,12 @@ static void do_part(struct crew *c, unsigned part, unsigned worker)
 
 static void *thread_run(void *data)
 {
-    const struct worker *w = data;
-    struct crew *c = w->crew;
+    const struct crew_member *m = data;
+    struct crew *c = m->crew;
     pthread_mutex_lock(&c->lock);
     while (!c->ends) {
         if (has_part(c))
-            do_part(c, c->next++, w->number);
+            do_part(c, c->next++, m->number);
         else
             pthread_cond_wait(&c->work, &c->lock);
     }
@@ -87,9 +87,9 @@ int crew_new(unsigned size, struct crew **out, struct error *e)
     pthread_cond_init(&c->done, NULL);
     unsigned n = size > CREW_MAX ? CREW_MAX - 1 : size - 1;
     for (bool started = true; started && c->n_threads < n; c->n_threads += started) {
-        struct worker *w = &c->workers[c->n_threads];
-        *w = (struct worker){.crew = c, .number = c->n_threads + 1};
-        started = !thread_start(&w->thread, thread_run, w);
+        struct crew_member *m = &c->members[c->n_threads];
+        *m = (struct crew_member){.crew = c, .number = c->n_threads + 1};
+        started = !thread_start(&m->thread, thread_run, m);
     }
     return 0;
 }
@@ -103,7 +103,7 @@ void crew_free(struct crew *c)
     pthread_cond_broadcast(&c->work);
     pthread_mutex_unlock(&c->lock);
     for (unsigned i = 0; i < c->n_threads; i++)
-        pthread_join(c->workers[i].thread, NULL);
+        pthread_join(c->members[i].thread, NULL);
     pthread_cond_destroy(&c->done);
     pthread_cond_destroy(&c->work);
     pthread_mutex_destroy(&c->lock);

@@ -103,7 +103,7 @@ int talk(struct invocation *inv, const char *method, json_t *parameters, json_t 
     return status;
 }
 
-struct stream {
+struct reply_stream {
     const struct listener *listener;
     struct invocation *inv;
     int status;
@@ -113,7 +113,7 @@ static void stream_answer(struct dompool *d, int rc, bool more, const char *repl
 {
     (void)d;
     (void)more;
-    struct stream *s = data;
+    struct reply_stream *s = data;
     const struct listener *l = s->listener;
     void (*hear)(const json_t *, void *) = rc ? l->refused : l->each;
     s->status = talk_failed(s->inv, rc, NULL);
@@ -125,7 +125,7 @@ static void stream_answer(struct dompool *d, int rc, bool more, const char *repl
 }
 
 static int stream_start(struct invocation *inv, const char *method, const char *request, int fd,
-                        struct stream *s)
+                        struct reply_stream *s)
 {
     return fd < 0 ? dompool_start(inv->daemon, method, request, DOMPOOL_MORE, stream_answer, s)
                   : dompool_start_passing(inv->daemon, method, request, fd, DOMPOOL_MORE,
@@ -136,7 +136,7 @@ int talk_stream(struct invocation *inv, const char *method, json_t *parameters, 
                 const struct listener *listener)
 {
     char *request = talk_text(parameters);
-    struct stream s = {.listener = listener, .inv = inv};
+    struct reply_stream s = {.listener = listener, .inv = inv};
     int status = talk_connect(inv);
     if (!status)
         status = talk_failed(inv, stream_start(inv, method, request, fd, &s), NULL);

@@ -17,11 +17,11 @@
 
 #define EXIT_USAGE 64
 
-enum option_kind { OPTION_KEY, OPTION_CONFIG, OPTION_BACKGROUND, OPTION_HELP, OPTION_VERSION };
+enum daemon_option { OPTION_KEY, OPTION_CONFIG, OPTION_BACKGROUND, OPTION_HELP, OPTION_VERSION };
 
 static const struct {
     const char *name, *argument, *help;
-    enum option_kind kind;
+    enum daemon_option kind;
     enum config_key key; /* OPTION_KEY */
 } options[] = {
     {"config", "FILE", "Configuration file, default " CONFIG_PATH, OPTION_CONFIG, KEY_COUNT},

@@ -34,8 +34,8 @@
 /* Read at most this often in one dispatch, so that a flood cannot keep the caller's loop. */
 #define READS_AT_ONCE 64
 
-struct call {
-    struct call *next;
+struct sent_call {
+    struct sent_call *next;
     dompool_reply_fn *fn;
     void *data;
     bool more; /* the request asked for a stream */
@@ -57,7 +57,7 @@ struct dompool {
     size_t out_used, out_sent, out_size;
     uint64_t sent; /* bytes, in all */
     struct passing *passing, **last_passing;
-    struct call *first, **last;
+    struct sent_call *first, **last;
     char *reply; /* of the typed call that succeeded last; NULL: none yet */
     char error_name[128];
     struct error error;
@@ -177,7 +177,8 @@ int dompool_connect(const char *path, struct dompool **out)
     return 0;
 }
 
-static void call_answer(struct dompool *d, struct call *call, int rc, bool more, const char *reply)
+static void call_answer(struct dompool *d, struct sent_call *call, int rc, bool more,
+                        const char *reply)
 {
     bool outer = d->inside;
     d->inside = true;
@@ -185,9 +186,9 @@ static void call_answer(struct dompool *d, struct call *call, int rc, bool more,
     d->inside = outer;
 }
 
-static struct call *calls_pop(struct dompool *d)
+static struct sent_call *calls_pop(struct dompool *d)
 {
-    struct call *call = d->first;
+    struct sent_call *call = d->first;
     d->first = call->next;
     if (!d->first)
         d->last = &d->first;
@@ -200,7 +201,7 @@ static int client_break(struct dompool *d, int rc)
     d->broken = rc;
     struct error why = d->error;
     while (d->first) {
-        struct call *call = calls_pop(d);
+        struct sent_call *call = calls_pop(d);
         d->error = why;
         d->error_name[0] = '\0';
         call_answer(d, call, rc, false, NULL);
@@ -373,7 +374,7 @@ static int call_queue(struct dompool *d, const struct request *rq, dompool_reply
 {
     size_t len = 0;
     char *text = request_encode(rq->method, rq->parameters, rq->flags & DOMPOOL_MORE, &len);
-    struct call *call = calloc(1, sizeof *call);
+    struct sent_call *call = calloc(1, sizeof *call);
     struct passing *passing = NULL;
     int rc = text && call ? passing_new(d, rq->fd, len, &passing)
                           : client_fail(d, -ENOMEM, "out of memory for a request");
@@ -389,7 +390,7 @@ static int call_queue(struct dompool *d, const struct request *rq, dompool_reply
         *d->last_passing = passing;
         d->last_passing = &passing->next;
     }
-    *call = (struct call){.fn = fn, .data = data, .more = rq->flags & DOMPOOL_MORE};
+    *call = (struct sent_call){.fn = fn, .data = data, .more = rq->flags & DOMPOOL_MORE};
     *d->last = call;
     d->last = &call->next;
     return 0;
@@ -440,7 +441,7 @@ int dompool_start_passing(struct dompool *d, const char *method, const char *par
 
 /* ---- receiving ---- */
 
-static void reply_deliver(struct dompool *d, struct call *call, int rc, bool more,
+static void reply_deliver(struct dompool *d, struct sent_call *call, int rc, bool more,
                           json_t *parameters)
 {
     char *text = parameters ? json_dumps(parameters, JSON_COMPACT) : strdup("{}");
@@ -467,7 +468,7 @@ static int reply_handle(struct dompool *d, json_t *message)
         reply_deliver(d, d->first, rc, true, parameters);
         return 0;
     }
-    struct call *call = calls_pop(d);
+    struct sent_call *call = calls_pop(d);
     reply_deliver(d, call, rc, false, parameters);
     free(call);
     return 0;

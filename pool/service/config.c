@@ -343,7 +343,7 @@ struct pool_settings config_pool(const struct config *c, const char *image)
 /* ---- the file ---- */
 
 /* Where the reader stands. */
-struct place {
+struct config_place {
     struct config *c;
     struct mistakes *m;
     const char *path;
@@ -362,7 +362,7 @@ static char *trim(char *s)
     return s;
 }
 
-static void read_section(struct place *at, char *line)
+static void read_section(struct config_place *at, char *line)
 {
     at->section = IN_BAD_SECTION; /* its keys are not reported again, one by one */
     size_t n = strlen(line);
@@ -392,7 +392,7 @@ static void read_section(struct place *at, char *line)
     }
 }
 
-static void read_value(struct place *at, const char *name, const char *text)
+static void read_value(struct config_place *at, const char *name, const char *text)
 {
     enum key_scope scope = at->section == IN_DAEMON ? SCOPE_DAEMON : SCOPE_POOL;
     enum config_key key = config_key_find(scope, name);
@@ -417,7 +417,7 @@ static void read_value(struct place *at, const char *name, const char *text)
         mistakes_add(at->m, "%s: %s", origin, e.text);
 }
 
-static void read_line(struct place *at, char *line)
+static void read_line(struct config_place *at, char *line)
 {
     line = trim(line);
     if (!line[0] || line[0] == '#' || line[0] == ';')
@@ -452,7 +452,7 @@ static void read_config_file(struct config *c, const char *path, bool must_exist
         mistakes_add(m, "%s", e.text);
         return;
     }
-    struct place at = {.c = c, .m = m, .path = path};
+    struct config_place at = {.c = c, .m = m, .path = path};
     if (strlen(text) != len)
         mistakes_add(m, "%s: contains a NUL byte", path);
     char *rest = text, *line;

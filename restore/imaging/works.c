@@ -81,7 +81,7 @@ static int run_import(struct works *w, json_t *request, json_t **result, struct 
     return rc ? rc : warnings_add(w, *result, e);
 }
 
-struct capture_request {
+struct capture_work {
     struct capture_options options;
     struct import_disk disks[DOMCONF_DISKS_MAX];
     struct uuid uuid;
@@ -91,7 +91,7 @@ struct capture_request {
 
 /* A lease's domain is given with its uuid. Any other domain is looked for; it must not be a
  * slot. */
-static int domain_resolve(struct capture_request *r, const char *domain, struct error *e)
+static int domain_resolve(struct capture_work *r, const char *domain, struct error *e)
 {
     struct host *host;
     struct host_domain *list;
@@ -126,7 +126,7 @@ static int domain_resolve(struct capture_request *r, const char *domain, struct 
     return rc;
 }
 
-static int capture_parse(json_t *request, struct capture_request *r, struct error *e)
+static int capture_parse(json_t *request, struct capture_work *r, struct error *e)
 {
     struct image_capture_op m;
     int rc = request_decode(&image_capture_op_shape, request, &m, e);
@@ -149,7 +149,7 @@ static int capture_parse(json_t *request, struct capture_request *r, struct erro
 
 /* Writes to a private view of a disk are discarded with the domain, but its kernel remembers
  * them. */
-static int cow_check(const struct capture_request *r, struct error *e)
+static int cow_check(const struct capture_work *r, struct error *e)
 {
     char uuid[UUID_TEXT_SIZE];
     size_t i;
@@ -174,7 +174,7 @@ static int cow_check(const struct capture_request *r, struct error *e)
 
 static int run_capture(struct works *w, json_t *request, json_t **result, struct error *e)
 {
-    struct capture_request r = {.options = {.progress = w->progress}};
+    struct capture_work r = {.options = {.progress = w->progress}};
     struct confined_capture reading = {.by = &w->by};
     struct image_info info;
     r.options.import = confined_capture_import;

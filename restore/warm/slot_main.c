@@ -27,7 +27,7 @@
 /* Which requests may come next: see requests. */
 enum phase { PHASE_NEW, PHASE_WARM, PHASE_COMPLETED, PHASE_LEFT };
 
-struct helper {
+struct slot_process {
     struct warm warm;
     struct message_reader reader;
     enum phase phase;
@@ -90,7 +90,7 @@ static int send_failure(const struct warm *w, const struct shape *shape, int rc,
     return parent_tell(shape_encode(shape, &m), NULL);
 }
 
-static int build(struct helper *h, const json_t *request, struct error *e)
+static int build(struct slot_process *p, const json_t *request, struct error *e)
 {
     struct slot_build_op m;
     if (shape_decode(&slot_build_op_shape, request, &m, e))
@@ -114,14 +114,14 @@ static int build(struct helper *h, const json_t *request, struct error *e)
         .nics = {mac, m.vif_isolation, m.vif_filter, m.vif_script},
     };
     background_group(true);
-    int rc = warm_build(&h->warm, &r, send_created, NULL, e);
+    int rc = warm_build(&p->warm, &r, send_created, NULL, e);
     background_group(false);
     if (rc)
         error_prefix(e, "slot %s: ", r.slot);
-    return rc ? rc : send_warm(&h->warm, e);
+    return rc ? rc : send_warm(&p->warm, e);
 }
 
-static int complete(struct helper *h, const json_t *request, struct error *e)
+static int complete(struct slot_process *p, const json_t *request, struct error *e)
 {
     struct slot_complete_op m;
     struct warm_outcome outcome = {0};
@@ -131,31 +131,31 @@ static int complete(struct helper *h, const json_t *request, struct error *e)
     if (m.mac && mac_parse(m.mac, &mac))
         return error_set(e, -EPROTO, "the message \"complete\": malformed MAC address");
     const struct warm_wish wish = {m.image, m.name, m.mac ? &mac : NULL, m.paused};
-    int rc = warm_complete(&h->warm, &wish, &outcome, e);
+    int rc = warm_complete(&p->warm, &wish, &outcome, e);
     if (!rc)
-        return send_completed(&h->warm, &outcome, e);
-    if (h->warm.unusable) {
-        h->phase = PHASE_LEFT;
-        return send_failure(&h->warm, &slot_unusable_event_shape, rc, e);
+        return send_completed(&p->warm, &outcome, e);
+    if (p->warm.unusable) {
+        p->phase = PHASE_LEFT;
+        return send_failure(&p->warm, &slot_unusable_event_shape, rc, e);
     }
-    if (!h->warm.target.untouched)
+    if (!p->warm.target.untouched)
         return rc;
-    h->phase = PHASE_WARM;
-    return send_failure(&h->warm, &slot_refused_event_shape, rc, e);
+    p->phase = PHASE_WARM;
+    return send_failure(&p->warm, &slot_refused_event_shape, rc, e);
 }
 
-static int turn(struct helper *h, const json_t *request, struct error *e)
+static int turn(struct slot_process *p, const json_t *request, struct error *e)
 {
     struct slot_turn_op m;
     if (shape_decode(&slot_turn_op_shape, request, &m, e))
         return e->code;
     background_group(true);
-    int rc = warm_turn(&h->warm, m.image, e);
+    int rc = warm_turn(&p->warm, m.image, e);
     background_group(false);
-    return rc ? rc : send_warm(&h->warm, e);
+    return rc ? rc : send_warm(&p->warm, e);
 }
 
-static int expect(struct helper *h, const json_t *request, struct error *e)
+static int expect(struct slot_process *p, const json_t *request, struct error *e)
 {
     struct slot_expect_op m;
     const char *paths[EXPECTED_MAX];
@@ -168,15 +168,15 @@ static int expect(struct helper *h, const json_t *request, struct error *e)
     for (size_t i = 0; i < n; i++)
         if (!(paths[i] = json_string_value(json_array_get(m.images, i))))
             return error_set(e, -EPROTO, "the message \"expect\": image %zu is no text", i);
-    if (warm_prefetch(&h->warm, paths, n, e))
+    if (warm_prefetch(&p->warm, paths, n, e))
         log_warning("%s", e->text); /* nothing depends on it */
     return 0;
 }
 
-static int leave(struct helper *h, const json_t *request, struct error *e)
+static int leave(struct slot_process *p, const json_t *request, struct error *e)
 {
     (void)request;
-    if (warm_leave(&h->warm, e))
+    if (warm_leave(&p->warm, e))
         log_warning("%s: it has no console until the daemon is restarted", e->text);
     background_group(true); /* somebody's domain has begun to run, and the kernel unmaps much */
     return 0;
@@ -199,7 +199,7 @@ static int set_log(const json_t *request, struct error *e)
 static const struct {
     const struct shape *shape;
     enum phase from, to;
-    int (*run)(struct helper *, const json_t *, struct error *);
+    int (*run)(struct slot_process *, const json_t *, struct error *);
 } requests[] = {
     {&slot_build_op_shape, PHASE_NEW, PHASE_WARM, build},
     {&slot_turn_op_shape, PHASE_WARM, PHASE_WARM, turn},
@@ -208,48 +208,48 @@ static const struct {
     {&slot_leave_op_shape, PHASE_COMPLETED, PHASE_LEFT, leave},
 };
 
-static int request_run(struct helper *h, const json_t *request, struct error *e)
+static int request_run(struct slot_process *p, const json_t *request, struct error *e)
 {
     if (shape_is(&slot_log_op_shape, request))
         return set_log(request, e);
     for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
-        if (!shape_is(requests[i].shape, request) || requests[i].from != h->phase)
+        if (!shape_is(requests[i].shape, request) || requests[i].from != p->phase)
             continue;
-        h->phase = requests[i].to;
-        return requests[i].run(h, request, e);
+        p->phase = requests[i].to;
+        return requests[i].run(p, request, e);
     }
     const char *op = json_string_value(json_object_get(request, "op"));
     return error_set(e, -EPROTO, "the request %s was not expected now", op ? op : "without op");
 }
 
-static bool request_waits(const struct helper *h)
+static bool request_waits(const struct slot_process *p)
 {
-    struct pollfd p = {.fd = HELPER_FD, .events = POLLIN};
-    return message_reader_waiting(&h->reader) || poll(&p, 1, 0) != 0;
+    struct pollfd fd = {.fd = HELPER_FD, .events = POLLIN};
+    return message_reader_waiting(&p->reader) || poll(&fd, 1, 0) != 0;
 }
 
 /* Nobody asks for anything: prefetches for a completion. */
-static void use_time(struct helper *h)
+static void use_time(struct slot_process *p)
 {
     background_group(true);
-    while (!request_waits(h) && warm_prepare(&h->warm))
+    while (!request_waits(p) && warm_prepare(&p->warm))
         ;
     background_group(false);
 }
 
-static int serve(struct helper *h, struct error *e)
+static int serve(struct slot_process *p, struct error *e)
 {
     int rc = 0;
-    while (!rc && h->phase != PHASE_LEFT) {
+    while (!rc && p->phase != PHASE_LEFT) {
         json_t *request;
-        if (h->phase == PHASE_WARM)
-            use_time(h);
-        rc = message_receive(HELPER_FD, &h->reader, &request, e);
+        if (p->phase == PHASE_WARM)
+            use_time(p);
+        rc = message_receive(HELPER_FD, &p->reader, &request, e);
         if (rc == 0)
             return error_set(e, -ESHUTDOWN, "the daemon has gone");
         if (rc < 0)
             return rc;
-        rc = request_run(h, request, e);
+        rc = request_run(p, request, e);
         json_decref(request);
     }
     return rc;
@@ -271,11 +271,11 @@ int main(int argc, char **argv)
     }
     (void)setpgid(0, 0); /* for background_group */
     unreadable_report(HELPER_FD);
-    struct helper h = {.warm.target.domid = DOMID_INVALID};
-    message_reader_init(&h.reader, HELPER_MESSAGE_LIMIT);
+    struct slot_process p = {.warm.target.domid = DOMID_INVALID};
+    message_reader_init(&p.reader, HELPER_MESSAGE_LIMIT);
     struct error e = {0};
-    int rc = serve(&h, &e);
+    int rc = serve(&p, &e);
     if (rc && rc != -ESHUTDOWN)
-        (void)send_failure(&h.warm, &slot_failed_event_shape, rc, &e);
+        (void)send_failure(&p.warm, &slot_failed_event_shape, rc, &e);
     _exit(rc ? 1 : 0); /* no unmapping: see above */
 }

@@ -33,19 +33,19 @@
 /* ---- where a domain is ---- */
 
 /* Where a uuid lives now. xl restore gives a saved domain its uuid back, under a new domid. */
-struct place {
+struct uuid_place {
     uint32_t domid; /* of the uuid's domain, or DOMID_INVALID */
     bool there;     /* the domid that was asked about is the uuid's, alive or dying */
     bool taken;     /* it belongs to another domain */
 };
 
-static int find_domain(struct host *h, uint32_t domid, const struct uuid *uuid, struct place *p,
-                       struct error *e)
+static int find_domain(struct host *h, uint32_t domid, const struct uuid *uuid,
+                       struct uuid_place *p, struct error *e)
 {
     xc_domaininfo_t batch[HOST_BATCH];
     uint32_t first = 1;
     int got, rc;
-    *p = (struct place){.domid = DOMID_INVALID};
+    *p = (struct uuid_place){.domid = DOMID_INVALID};
     while (!(rc = host_next_batch(h, &first, batch, &got, e)) && got) {
         for (int i = 0; i < got; i++) {
             bool same = !memcmp(batch[i].handle, uuid, sizeof *uuid);
@@ -197,7 +197,7 @@ static int destroy_and_wait(struct host *h, uint32_t domid, const struct uuid *u
         return xen_error(&h->xen, e, "destroy domain %u", domid);
     struct polling p = polling_start(timeout_ms);
     do {
-        struct place now;
+        struct uuid_place now;
         int rc = find_domain(h, domid, uuid, &now, e);
         if (rc || !now.there)
             return rc;
@@ -265,7 +265,7 @@ int host_destroy(struct host *h, uint32_t domid, const struct uuid *uuid, unsign
 {
     char text[UUID_TEXT_SIZE];
     uuid_format(uuid, text);
-    struct place p;
+    struct uuid_place p;
     int rc = find_domain(h, domid, uuid, &p, e);
     if (!rc && p.domid != DOMID_INVALID)
         rc = end_domain(h, p.domid, uuid, timeout_ms, e);

@@ -229,21 +229,21 @@ int domain_remove_frontends(struct xen *x, uint32_t domid, struct error *e)
     return rc;
 }
 
-struct removal {
+struct node_removal {
     struct nodes tree;
     uint32_t domid;
 };
 
 static void remove_backend(const char *path, const char *kind, void *data)
 {
-    struct removal *r = data;
+    struct node_removal *r = data;
     nodes_remove(&r->tree, "%s/%s/%u", path, kind, r->domid);
     nodes_remove(&r->tree, "/local/domain/0/error/backend/%s/%u", kind, r->domid);
 }
 
 int domain_remove_nodes(struct xen *x, uint32_t domid, const char *uuid, struct error *e)
 {
-    struct removal r = {.domid = domid};
+    struct node_removal r = {.domid = domid};
     nodes_init(&r.tree);
     /* Every kind, not only ours: xl may have attached more. */
     int rc = each_child(x, "/local/domain/0/backend", remove_backend, &r, e);

@@ -216,10 +216,10 @@ static int list_append(const void *found, size_t size, void **list, size_t *n, s
 }
 
 /* What a list of devices is made into. */
-struct listing {
+struct device_listing {
     const char *prefix; /* of the names that are wanted */
     const char *tag;    /* of the daemon; NULL: every one's */
-    int (*add)(struct listing *l, const struct dm_names *device, struct error *e);
+    int (*add)(struct device_listing *l, const struct dm_names *device, struct error *e);
     void *list;
     size_t n;
     bool has_events; /* the kernel says how many events each device has had */
@@ -227,7 +227,7 @@ struct listing {
 
 /* 1: it is one of ours, and *found and *info say which; 0: it is not, or has gone since it was
  * listed. */
-static int look_up(const struct listing *l, const char *name, struct snapshot_found *found,
+static int look_up(const struct device_listing *l, const char *name, struct snapshot_found *found,
                    struct dm_info *info, struct error *e)
 {
     char uuid[DM_UUID_LEN];
@@ -241,7 +241,7 @@ static int look_up(const struct listing *l, const char *name, struct snapshot_fo
     return there && parse_uuid(uuid, found) && (!l->tag || !strcmp(found->tag, l->tag));
 }
 
-static int found_add(struct listing *l, const struct dm_names *device, struct error *e)
+static int found_add(struct device_listing *l, const struct dm_names *device, struct error *e)
 {
     struct snapshot_found found;
     struct dm_info info;
@@ -252,7 +252,8 @@ static int found_add(struct listing *l, const struct dm_names *device, struct er
     return list_append(&found, sizeof found, &l->list, &l->n, e);
 }
 
-static void each_device(const struct dm_names *names, struct listing *l, int *rc, struct error *e)
+static void each_device(const struct dm_names *names, struct device_listing *l, int *rc,
+                        struct error *e)
 {
     for (uint32_t next = 1; names->dev && next && !*rc;) {
         *rc = l->add(l, names, e);
@@ -272,7 +273,7 @@ static bool counts_events(struct dm_task *task)
 }
 
 /* On a host without device-mapper there is nothing to list. */
-static int list_devices(struct listing *l, struct error *e)
+static int list_devices(struct device_listing *l, struct error *e)
 {
     if (access("/dev/mapper/control", F_OK))
         return errno == ENOENT ? 0 : error_errno(e, errno, "look for /dev/mapper/control");
@@ -297,7 +298,7 @@ int snapshot_list(const char *uuid, struct snapshot_found **out, size_t *n, stru
 {
     char prefix[64];
     snprintf(prefix, sizeof prefix, NAME_PREFIX "%s", uuid ? uuid : "");
-    struct listing l = {.prefix = prefix, .add = found_add};
+    struct device_listing l = {.prefix = prefix, .add = found_add};
     int rc = list_devices(&l, e);
     *out = l.list;
     *n = l.n;
@@ -335,7 +336,7 @@ static bool task_failed(const char *name, char *state, size_t size)
 }
 
 /* A device that cannot be asked, or is gone, is looked at again with the next list. */
-static int failed_add(struct listing *l, const struct dm_names *device, struct error *e)
+static int failed_add(struct device_listing *l, const struct dm_names *device, struct error *e)
 {
     struct snapshot_failed failed = {0};
     struct snapshot_found found;
@@ -356,7 +357,7 @@ static int failed_add(struct listing *l, const struct dm_names *device, struct e
 
 int snapshot_list_failed(const char *tag, struct snapshot_failed **out, size_t *n, struct error *e)
 {
-    struct listing l = {.prefix = NAME_PREFIX, .tag = tag, .add = failed_add};
+    struct device_listing l = {.prefix = NAME_PREFIX, .tag = tag, .add = failed_add};
     int rc = list_devices(&l, e);
     *out = l.list;
     *n = l.n;

@@ -80,7 +80,7 @@ struct findings {
 static void round_run(uint64_t round, struct findings *f)
 {
     f->tree_wanted = trees_size();
-    cpus_ask(round, memory_count(f->pages));
+    cpus_ask(round, areas_count(f->pages));
     disks_ask(round);
     trees_ask();
     f->cpus = cpus_wait(round, f->memory_ok).good;
@@ -127,6 +127,6 @@ static void *checker_run(void *arg)
 void checks_start(void)
 {
     cond_init(&checker.asked);
-    thread_start(ticker_run, NULL);
-    thread_start(checker_run, NULL);
+    guest_thread_start(ticker_run, NULL);
+    guest_thread_start(checker_run, NULL);
 }

@@ -3,11 +3,11 @@
 
 #include "guest/commands.h"
 
+#include "guest/areas.h"
 #include "guest/checks.h"
 #include "guest/children.h"
 #include "guest/console.h"
 #include "guest/identity.h"
-#include "guest/memory.h"
 #include "guest/net.h"
 #include "guest/threads.h"
 
@@ -53,10 +53,10 @@ static void do_dirty(const char *arg)
     unsigned long mib;
     if (!number_read(arg, &mib, &rest) || *rest)
         say("guest: error dirty: '%.32s' is not a number of MiB", arg);
-    else if (!memory_grow(AREA_PATTERN, mib, 0))
+    else if (!areas_grow(AREA_PATTERN, mib, 0))
         say("guest: error dirty: cannot take %lu MiB", mib);
     else
-        say("guest: dirty %lu pages=%zu", mib, memory_pages(AREA_PATTERN));
+        say("guest: dirty %lu pages=%zu", mib, areas_pages(AREA_PATTERN));
 }
 
 static void work_set(unsigned long mib, const char *wanted_tag)
@@ -65,7 +65,7 @@ static void work_set(unsigned long mib, const char *wanted_tag)
     tag_get(name);
     if (*wanted_tag && !tag_valid(wanted_tag))
         say("guest: error work set: '%.32s' is no tag", wanted_tag);
-    else if (!memory_grow(AREA_WORK, mib, tag_salt(*wanted_tag ? wanted_tag : name)))
+    else if (!areas_grow(AREA_WORK, mib, tag_salt(*wanted_tag ? wanted_tag : name)))
         say("guest: error work set: cannot take %lu MiB", mib);
     else
         say("guest: work set %lu", mib);
@@ -118,7 +118,7 @@ static void do_free(const char *arg)
     if (*arg && strcmp(arg, "--zero"))
         say("guest: error free: no option '%.32s'", arg);
     else
-        thread_start(free_run, *arg ? &zero : NULL);
+        guest_thread_start(free_run, *arg ? &zero : NULL);
 }
 
 /* Cuts the text at its first blank and gives what follows that, "" if there is none. */
@@ -183,7 +183,7 @@ static void do_crash(const char *arg)
         abort(); /* we are init: our end is a panic too */
 }
 
-static const struct command {
+static const struct console_command {
     const char *name;
     void (*run)(const char *arg);
 } commands[] = {

@@ -16,9 +16,9 @@ enum {
 };
 
 struct cpu {
-    struct worker worker; /* first: worker and cpu are one */
-    int number;           /* where it must run */
-    struct share share;   /* of memory; set by the checker for each round */
+    struct guest_worker worker; /* first: worker and cpu are one */
+    int number;                 /* where it must run */
+    struct share share;         /* of memory; set by the checker for each round */
     bool right[AREA_KINDS];
 };
 
@@ -30,11 +30,11 @@ size_t cpus_count(void)
     return workers.count;
 }
 
-static bool cpu_work(struct worker *w, uint64_t round)
+static bool cpu_work(struct guest_worker *w, uint64_t round)
 {
     struct cpu *c = (struct cpu *)w;
     int before = sched_getcpu();
-    memory_check(&c->share, round, c->right);
+    areas_check(&c->share, round, c->right);
     return before == c->number && sched_getcpu() == c->number;
 }
 
@@ -46,7 +46,7 @@ static void *cpu_run(void *arg)
     CPU_SET((size_t)c->number, &set);
     if (sched_setaffinity(0, sizeof set, &set))
         say("guest: error cannot run on vcpu %d: %s", c->number, strerror(errno));
-    worker_run(&c->worker);
+    guest_worker_run(&c->worker);
 }
 
 void cpus_start(void)
@@ -60,7 +60,7 @@ void cpus_start(void)
         struct cpu *c = &cpus[workers.count];
         *c = (struct cpu){.worker.work = cpu_work, .number = number, .share.number = workers.count};
         workers.members[workers.count++] = &c->worker;
-        thread_start(cpu_run, c);
+        guest_thread_start(cpu_run, c);
     }
 }
 

@@ -2,7 +2,7 @@
 #ifndef GUEST_CPUS_H
 #define GUEST_CPUS_H
 
-#include "guest/memory.h"
+#include "guest/areas.h"
 #include "guest/workers.h"
 
 void cpus_start(void);

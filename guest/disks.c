@@ -23,8 +23,8 @@
 /* Emulated hosts are slow, so the limits are wide; they only end waits for what is dead. */
 enum { LIMIT_MS = 10000, APPEAR_LIMIT_MS = 30000 };
 
-struct disk {
-    struct worker worker; /* first: worker and disk are one */
+struct guest_disk {
+    struct guest_worker worker; /* first: worker and disk are one */
     char path[32];
     int fd; /* opened for direct I/O, -1 if that failed */
     bool read_only;
@@ -43,9 +43,9 @@ struct block {
 
 _Static_assert(sizeof(struct block) == PAGE_BYTES, "a block is one page");
 
-enum place { HEADER, DATA };
+enum block_place { HEADER, DATA };
 
-static struct disk disks[DISKS_MAX];
+static struct guest_disk disks[DISKS_MAX];
 static struct workers workers;
 
 size_t disks_count(void)
@@ -55,7 +55,7 @@ size_t disks_count(void)
 
 /* ---- a worker's share ---- */
 
-static void block_make(struct block *block, const struct disk *d, uint64_t round)
+static void block_make(struct block *block, const struct guest_disk *d, uint64_t round)
 {
     *block = (struct block){.magic = "dompool-guest", .id = boot_id, .round = round};
     memcpy(block->path, d->path, sizeof block->path);
@@ -66,17 +66,17 @@ static void block_make(struct block *block, const struct disk *d, uint64_t round
     }
 }
 
-static off_t place_offset(const struct disk *d, enum place place)
+static off_t place_offset(const struct guest_disk *d, enum block_place place)
 {
     return (off_t)(d->bytes / 2 / PAGE_BYTES + place) * PAGE_BYTES;
 }
 
-static bool page_read(struct disk *d, enum place place)
+static bool page_read(struct guest_disk *d, enum block_place place)
 {
     return pread(d->fd, d->page, PAGE_BYTES, place_offset(d, place)) == PAGE_BYTES;
 }
 
-static bool block_write(struct disk *d, enum place place, uint64_t round)
+static bool block_write(struct guest_disk *d, enum block_place place, uint64_t round)
 {
     struct block block;
     block_make(&block, d, round);
@@ -84,7 +84,7 @@ static bool block_write(struct disk *d, enum place place, uint64_t round)
     return pwrite(d->fd, d->page, PAGE_BYTES, place_offset(d, place)) == PAGE_BYTES;
 }
 
-static bool block_holds(struct disk *d, enum place place, uint64_t round)
+static bool block_holds(struct guest_disk *d, enum block_place place, uint64_t round)
 {
     struct block block;
     block_make(&block, d, round);
@@ -92,9 +92,9 @@ static bool block_holds(struct disk *d, enum place place, uint64_t round)
     return page_read(d, place) && !memcmp(d->page, &block, sizeof block);
 }
 
-static bool disk_work(struct worker *w, uint64_t round)
+static bool disk_work(struct guest_worker *w, uint64_t round)
 {
-    struct disk *d = (struct disk *)w;
+    struct guest_disk *d = (struct guest_disk *)w;
     if (d->fd < 0)
         return false;
     if (d->read_only)
@@ -104,7 +104,7 @@ static bool disk_work(struct worker *w, uint64_t round)
 
 /* ---- threads ---- */
 
-static void disk_open(struct disk *d)
+static void disk_open(struct guest_disk *d)
 {
     d->fd = open(d->path, O_RDWR | O_DIRECT | O_CLOEXEC);
     if (d->fd < 0 && (errno == EROFS || errno == EACCES)) {
@@ -119,11 +119,11 @@ static void disk_open(struct disk *d)
 
 static void *disk_run(void *arg)
 {
-    struct disk *d = arg;
+    struct guest_disk *d = arg;
     disk_open(d);
     if (d->fd >= 0 && !d->read_only && !block_write(d, HEADER, 0))
         say("guest: error cannot write the header of %s: %s", d->path, strerror(errno));
-    worker_run(&d->worker);
+    guest_worker_run(&d->worker);
 }
 
 /* A page for direct I/O must be alone in its page: posix_memalign and not aligned_alloc. */
@@ -138,7 +138,7 @@ static void *page_new(void)
 /* The first line of each disk after a restore tells when that disk is there again. */
 static void *reader_run(void *arg)
 {
-    const struct disk *d = arg;
+    const struct guest_disk *d = arg;
     int fd = open(d->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
     if (fd < 0)
         return NULL;
@@ -183,8 +183,8 @@ static bool disk_add(const char *name)
 {
     if (workers.count == DISKS_MAX || strlen(name) != strlen("xvda"))
         return false;
-    struct disk *d = &disks[workers.count];
-    *d = (struct disk){.worker.work = disk_work, .fd = -1};
+    struct guest_disk *d = &disks[workers.count];
+    *d = (struct guest_disk){.worker.work = disk_work, .fd = -1};
     snprintf(d->path, sizeof d->path, "/dev/%.4s", name);
     workers.members[workers.count++] = &d->worker;
     return true;
@@ -192,7 +192,7 @@ static bool disk_add(const char *name)
 
 static int disk_order(const void *a, const void *b)
 {
-    const struct disk *x = a, *y = b;
+    const struct guest_disk *x = a, *y = b;
     return strcmp(x->path, y->path);
 }
 
@@ -204,9 +204,9 @@ void disks_start(void)
     qsort(disks, workers.count, sizeof disks[0], disk_order);
     for (size_t i = 0; i < workers.count; i++) {
         disks[i].page = page_new();
-        thread_start(disk_run, &disks[i]);
+        guest_thread_start(disk_run, &disks[i]);
         if (options.read_ms > 0)
-            thread_start(reader_run, &disks[i]);
+            guest_thread_start(reader_run, &disks[i]);
     }
 }
 

@@ -41,7 +41,7 @@
 
 enum { CHUNK_BYTES = 1024 * 1024, DEFAULT_LEAVE_MIB = 16 };
 
-struct options {
+struct fill_options {
     unsigned long leave_kib;
     uint64_t word;
 };
@@ -67,7 +67,7 @@ static bool read_text(const char *path, char *text, size_t size)
  * True while another chunk can be taken. Twice min_free_kbytes is above the mark at which the
  * kernel starts to drop caches and to swap.
  */
-static bool memory_left(const struct options *o)
+static bool memory_left(const struct fill_options *o)
 {
     char text[4096];
     if (!read_text("/proc/sys/vm/min_free_kbytes", text, sizeof text))
@@ -108,9 +108,9 @@ static int usage(void)
     return 64;
 }
 
-static bool options_read(int argc, char **argv, struct options *o)
+static bool fill_options_read(int argc, char **argv, struct fill_options *o)
 {
-    *o = (struct options){.leave_kib = DEFAULT_LEAVE_MIB * 1024ul, .word = IMAGE_FREE_WORD};
+    *o = (struct fill_options){.leave_kib = DEFAULT_LEAVE_MIB * 1024ul, .word = IMAGE_FREE_WORD};
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--zero")) {
             o->word = 0;
@@ -129,8 +129,8 @@ static bool options_read(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options o;
-    if (!options_read(argc, argv, &o))
+    struct fill_options o;
+    if (!fill_options_read(argc, argv, &o))
         return usage();
     if (!stand_first_in_line()) {
         fprintf(stderr, "free-pages: cannot set oom_score_adj: %s\n", strerror(errno));

@@ -56,13 +56,13 @@
  */
 #define _GNU_SOURCE
 
+#include "guest/areas.h"
 #include "guest/checks.h"
 #include "guest/commands.h"
 #include "guest/console.h"
 #include "guest/cpus.h"
 #include "guest/disks.h"
 #include "guest/identity.h"
-#include "guest/memory.h"
 #include "guest/net.h"
 #include "guest/options.h"
 #include "guest/workers.h"
@@ -81,12 +81,12 @@ int main(void)
     options_read();
     boot_id_make();
     console_open();
-    if (!memory_grow(AREA_PATTERN, options.pattern_mib, 0))
+    if (!areas_grow(AREA_PATTERN, options.pattern_mib, 0))
         say("guest: error no memory for pattern_mib=%lu", options.pattern_mib);
     cpus_start();
     disks_start();
     say("guest: boot id=%016" PRIx64 " vcpus=%zu mem_kib=%lu pattern_mib=%zu disks=%zu", boot_id,
-        cpus_count(), mem_total_kib(), memory_pages(AREA_PATTERN) / PAGES_PER_MIB, disks_count());
+        cpus_count(), mem_total_kib(), areas_pages(AREA_PATTERN) / PAGES_PER_MIB, disks_count());
     checks_start();
     net_start();
     console_serve(command_run);

@@ -179,5 +179,5 @@ static void *net_run(void *unused)
 void net_start(void)
 {
     if (*options.net)
-        thread_start(net_run, NULL);
+        guest_thread_start(net_run, NULL);
 }

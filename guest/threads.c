@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-void thread_start(void *(*run)(void *), void *arg)
+void guest_thread_start(void *(*run)(void *), void *arg)
 {
     pthread_t thread;
     if (pthread_create(&thread, NULL, run, arg))

@@ -9,7 +9,7 @@
 #include <time.h>
 
 /* Starts a thread that nobody joins; ends the guest if that fails. */
-void thread_start(void *(*run)(void *), void *arg);
+void guest_thread_start(void *(*run)(void *), void *arg);
 
 void sleep_ms(unsigned long ms);
 

@@ -19,7 +19,7 @@ void workers_init(void)
     cond_init(&done);
 }
 
-void worker_run(struct worker *w)
+void guest_worker_run(struct guest_worker *w)
 {
     pthread_mutex_lock(&lock);
     for (;;) {

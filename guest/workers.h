@@ -13,15 +13,15 @@
 enum { WORKERS_MAX = 128 };
 
 /* Embedded in what the work is about. */
-struct worker {
-    bool (*work)(struct worker *w, uint64_t round); /* true: all is as it must be */
-    uint64_t round_asked;                           /* from here on of workers.c, behind its lock */
+struct guest_worker {
+    bool (*work)(struct guest_worker *w, uint64_t round); /* true: all is as it must be */
+    uint64_t round_asked; /* from here on of workers.c, behind its lock */
     uint64_t round_done;
     bool ok;
 };
 
 struct workers {
-    struct worker *members[WORKERS_MAX];
+    struct guest_worker *members[WORKERS_MAX];
     size_t count;
 };
 
@@ -34,7 +34,7 @@ struct tally {
 void workers_init(void);
 
 /* What a worker's thread does, for ever. */
-_Noreturn void worker_run(struct worker *w);
+_Noreturn void guest_worker_run(struct guest_worker *w);
 
 /* The following are for the checker's thread alone. */
 

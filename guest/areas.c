@@ -1,7 +1,7 @@
-/* See memory.h. */
+/* See areas.h. */
 #define _GNU_SOURCE
 
-#include "guest/memory.h"
+#include "guest/areas.h"
 
 #include "guest/identity.h"
 
@@ -76,7 +76,7 @@ static void area_fill(const struct area *area)
         page_fill(area->words + i * PAGE_WORDS, page_seed(area, i));
 }
 
-bool memory_grow(enum area_kind kind, unsigned long mib, uint64_t salt)
+bool areas_grow(enum area_kind kind, unsigned long mib, uint64_t salt)
 {
     struct area area = {.kind = kind, .salt = salt, .first_index = memory.pages[kind]};
     if (!mib)
@@ -97,7 +97,7 @@ bool memory_grow(enum area_kind kind, unsigned long mib, uint64_t salt)
     return true;
 }
 
-size_t memory_count(size_t pages[AREA_KINDS])
+size_t areas_count(size_t pages[AREA_KINDS])
 {
     pthread_mutex_lock(&memory.lock);
     size_t areas = memory.count;
@@ -106,10 +106,10 @@ size_t memory_count(size_t pages[AREA_KINDS])
     return areas;
 }
 
-size_t memory_pages(enum area_kind kind)
+size_t areas_pages(enum area_kind kind)
 {
     size_t pages[AREA_KINDS];
-    memory_count(pages);
+    areas_count(pages);
     return pages[kind];
 }
 
@@ -129,7 +129,7 @@ static bool area_check(struct area *area, const struct share *share, uint64_t ro
     return ok;
 }
 
-void memory_check(const struct share *share, uint64_t round, bool right[AREA_KINDS])
+void areas_check(const struct share *share, uint64_t round, bool right[AREA_KINDS])
 {
     for (size_t i = 0; i < AREA_KINDS; i++)
         right[i] = true;

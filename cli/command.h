@@ -115,27 +115,28 @@ bool command_group(const char *word);
 /* KEY=VALUE: the length of the key, 0 when there is no "=" or nothing before it. */
 size_t pair_key_length(const char *text);
 
-/* ---- the commands (image.c lease.c trace.c pool.c misc.c), each an enum status ---- */
+/* ---- the commands (image.c lease.c trace.c pool.c misc.c) ---- */
 
-int image_import(struct invocation *inv);
-int image_capture(struct invocation *inv);
-int image_diff(struct invocation *inv);
-int image_verify(struct invocation *inv);
-int image_export(struct invocation *inv);
-int image_list(struct invocation *inv);
-int image_show(struct invocation *inv);
-int image_rm(struct invocation *inv);
-int image_adopt(struct invocation *inv);
-int lease_allocate(struct invocation *inv);
-int lease_release(struct invocation *inv);
-int lease_list(struct invocation *inv);
-int lease_trace(struct invocation *inv);
-int pool_status(struct invocation *inv);
-int pool_show(struct invocation *inv);
-int pool_set(struct invocation *inv);
-int pool_wait(struct invocation *inv);
-int misc_config_show(struct invocation *inv);
-int misc_call(struct invocation *inv);
-int misc_help(struct invocation *inv);
+/* Each has the command's name after run_, and returns an enum status. */
+int run_image_import(struct invocation *inv);
+int run_image_capture(struct invocation *inv);
+int run_image_diff(struct invocation *inv);
+int run_image_verify(struct invocation *inv);
+int run_image_export(struct invocation *inv);
+int run_image_list(struct invocation *inv);
+int run_image_show(struct invocation *inv);
+int run_image_rm(struct invocation *inv);
+int run_image_adopt(struct invocation *inv);
+int run_allocate(struct invocation *inv);
+int run_release(struct invocation *inv);
+int run_list(struct invocation *inv);
+int run_trace(struct invocation *inv);
+int run_status(struct invocation *inv);
+int run_pool_show(struct invocation *inv);
+int run_pool_set(struct invocation *inv);
+int run_pool_wait(struct invocation *inv);
+int run_config_show(struct invocation *inv);
+int run_call(struct invocation *inv);
+int run_help(struct invocation *inv);
 
 #endif

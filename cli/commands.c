@@ -83,7 +83,7 @@ static const struct option_spec call_options[] = {
 const struct command commands[] = {
     {
         .name = "image import",
-        .run = image_import,
+        .run = run_image_import,
         .method = "ImageImport",
         .json = "The image, under the key image, and an array of texts, under the key warnings",
         .args = "NAME SAVEFILE",
@@ -130,7 +130,7 @@ const struct command commands[] = {
     },
     {
         .name = "image capture",
-        .run = image_capture,
+        .run = run_image_capture,
         .method = "ImageCapture",
         .json = "The image, under the key image, and an array of texts, under the key warnings",
         .args = "NAME DOMAIN",
@@ -151,7 +151,7 @@ const struct command commands[] = {
     },
     {
         .name = "image list",
-        .run = image_list,
+        .run = run_image_list,
         .method = "ImageList",
         .args = "",
         .summary = "List the images",
@@ -160,7 +160,7 @@ const struct command commands[] = {
     },
     {
         .name = "image show",
-        .run = image_show,
+        .run = run_image_show,
         .method = "ImageShow",
         .args = "NAME",
         .min_args = 1,
@@ -171,7 +171,7 @@ const struct command commands[] = {
     },
     {
         .name = "image diff",
-        .run = image_diff,
+        .run = run_image_diff,
         .method = "ImageDiff",
         .args = "A B",
         .min_args = 2,
@@ -184,7 +184,7 @@ const struct command commands[] = {
     },
     {
         .name = "image verify",
-        .run = image_verify,
+        .run = run_image_verify,
         .method = "ImageVerify",
         .json = "An array of image names, under the key verified",
         .args = "NAME...",
@@ -198,7 +198,7 @@ const struct command commands[] = {
     },
     {
         .name = "image export",
-        .run = image_export,
+        .run = run_image_export,
         .method = "ImageExport",
         .json = "The name of the image, under the key image, and the path of the file, under the "
                 "key path",
@@ -211,7 +211,7 @@ const struct command commands[] = {
     },
     {
         .name = "image rm",
-        .run = image_rm,
+        .run = run_image_rm,
         .method = "ImageRemove",
         .json = "An array of image names, under the key removed",
         .args = "NAME...",
@@ -226,7 +226,7 @@ const struct command commands[] = {
     },
     {
         .name = "image adopt",
-        .run = image_adopt,
+        .run = run_image_adopt,
         .method = "ImageAdopt",
         .args = "FILE NAME",
         .min_args = 2,
@@ -241,7 +241,7 @@ const struct command commands[] = {
     },
     {
         .name = "allocate",
-        .run = lease_allocate,
+        .run = run_allocate,
         .method = "Allocate",
         .args = "IMAGE",
         .min_args = 1,
@@ -263,7 +263,7 @@ const struct command commands[] = {
     },
     {
         .name = "release",
-        .run = lease_release,
+        .run = run_release,
         .method = "Release",
         .args = "LEASE|DOMAIN...",
         .min_args = 0, /* with --all */
@@ -276,7 +276,7 @@ const struct command commands[] = {
     },
     {
         .name = "list",
-        .run = lease_list,
+        .run = run_list,
         .method = "List",
         .args = "",
         .summary = "List slots and leases",
@@ -287,7 +287,7 @@ const struct command commands[] = {
     },
     {
         .name = "trace",
-        .run = lease_trace,
+        .run = run_trace,
         .method = "Trace",
         .args = "LEASE",
         .min_args = 1,
@@ -312,7 +312,7 @@ const struct command commands[] = {
     },
     {
         .name = "status",
-        .run = pool_status,
+        .run = run_status,
         .method = "Status",
         .args = "",
         .summary = "Show the daemon, its pools, and what keeps the pools from filling",
@@ -320,7 +320,7 @@ const struct command commands[] = {
     },
     {
         .name = "pool show",
-        .run = pool_show,
+        .run = run_pool_show,
         .method = "PoolShow",
         .args = "[IMAGE]",
         .max_args = 1,
@@ -330,7 +330,7 @@ const struct command commands[] = {
     },
     {
         .name = "pool set",
-        .run = pool_set,
+        .run = run_pool_set,
         .method = "PoolSet",
         .args = "IMAGE KEY=VALUE...",
         .min_args = 2,
@@ -344,7 +344,7 @@ const struct command commands[] = {
     },
     {
         .name = "pool wait",
-        .run = pool_wait,
+        .run = run_pool_wait,
         .method = "PoolWait",
         .args = "[IMAGE]",
         .max_args = 1,
@@ -355,7 +355,7 @@ const struct command commands[] = {
     },
     {
         .name = "config show",
-        .run = misc_config_show,
+        .run = run_config_show,
         .method = "ConfigShow",
         .args = "",
         .summary = "Show every setting, its value and its origin",
@@ -363,7 +363,7 @@ const struct command commands[] = {
     },
     {
         .name = "call",
-        .run = misc_call,
+        .run = run_call,
         .json = "The parameters of the reply; with --more, those of each reply",
         .args = "METHOD [JSON]",
         .min_args = 1,
@@ -379,7 +379,7 @@ const struct command commands[] = {
     },
     {
         .name = "help",
-        .run = misc_help,
+        .run = run_help,
         .args = "[COMMAND]",
         .max_args = 2,
         .words = {WORD_COMMAND, WORD_COMMAND},

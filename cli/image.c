@@ -277,7 +277,7 @@ static char *save_file_name(const char *path)
     return strcmp(path, "-") ? path_absolute(path) : must_text(strdup("standard input"));
 }
 
-int image_import(struct invocation *inv)
+int run_image_import(struct invocation *inv)
 {
     json_t *parameters = make_parameters(inv);
     char *path = parameters ? save_file_name(inv->args[1]) : NULL;
@@ -295,7 +295,7 @@ int image_import(struct invocation *inv)
     return status;
 }
 
-int image_capture(struct invocation *inv)
+int run_image_capture(struct invocation *inv)
 {
     json_t *parameters = make_parameters(inv);
     if (!parameters)
@@ -334,19 +334,19 @@ static int each_named(struct invocation *inv, const char *done)
     return status;
 }
 
-int image_verify(struct invocation *inv)
+int run_image_verify(struct invocation *inv)
 {
     return each_named(inv, "verified");
 }
 
-int image_rm(struct invocation *inv)
+int run_image_rm(struct invocation *inv)
 {
     return each_named(inv, "removed");
 }
 
 /* ---- adopt ---- */
 
-int image_adopt(struct invocation *inv)
+int run_image_adopt(struct invocation *inv)
 {
     json_t *reply,
         *parameters = must(json_pack("{s:s, s:s}", "file", inv->args[0], "name", inv->args[1]));
@@ -361,7 +361,7 @@ int image_adopt(struct invocation *inv)
 
 /* ---- export ---- */
 
-int image_export(struct invocation *inv)
+int run_image_export(struct invocation *inv)
 {
     char *path = path_absolute(inv->args[1]);
     if (!path)
@@ -405,7 +405,7 @@ static void diff_print(const json_t *d)
     }
 }
 
-int image_diff(struct invocation *inv)
+int run_image_diff(struct invocation *inv)
 {
     json_t *reply;
     int status = long_call(inv, must(json_pack("{s:s, s:s}", "a", inv->args[0], "b", inv->args[1])),
@@ -441,7 +441,7 @@ static void list_print(const json_t *reply)
     grid_print(&g);
 }
 
-int image_list(struct invocation *inv)
+int run_image_list(struct invocation *inv)
 {
     return talk_show(inv, NULL, list_print);
 }
@@ -520,7 +520,7 @@ static void show_print(const json_t *reply)
     show_config(json_object_get(reply, "config"));
 }
 
-int image_show(struct invocation *inv)
+int run_image_show(struct invocation *inv)
 {
     return talk_show(inv, must(json_pack("{s:s}", "name", inv->args[0])), show_print);
 }

@@ -108,7 +108,7 @@ static int allocate_undo(struct invocation *inv, const char *lease)
     return STATUS_LOCAL;
 }
 
-int lease_allocate(struct invocation *inv)
+int run_allocate(struct invocation *inv)
 {
     struct dompool_lease *lease;
     int status = allocate(inv, &lease);
@@ -135,7 +135,7 @@ static void release_print(const struct dompool_lease *ended)
                  ended->domid, ended->image);
 }
 
-int lease_release(struct invocation *inv)
+int run_release(struct invocation *inv)
 {
     bool all = option_given(inv, "all");
     if (all == (inv->n_args > 0)) {
@@ -206,7 +206,7 @@ static void list_print(const struct dompool_slot *slots, const struct dompool_le
     grid_print(&g);
 }
 
-int lease_list(struct invocation *inv)
+int run_list(struct invocation *inv)
 {
     struct dompool_lease *leases;
     struct dompool_slot *slots;

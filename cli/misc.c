@@ -30,7 +30,7 @@ static void config_print(const json_t *reply)
     grid_print(&g);
 }
 
-int misc_config_show(struct invocation *inv)
+int run_config_show(struct invocation *inv)
 {
     return talk_show(inv, NULL, config_print);
 }
@@ -78,7 +78,7 @@ static void call_each(const json_t *reply, void *data)
         exit(status);
 }
 
-int misc_call(struct invocation *inv)
+int run_call(struct invocation *inv)
 {
     json_t *parameters = call_parameters(inv);
     if (!parameters)
@@ -96,7 +96,7 @@ int misc_call(struct invocation *inv)
 
 /* ---- help ---- */
 
-int misc_help(struct invocation *inv)
+int run_help(struct invocation *inv)
 {
     if (!inv->n_args)
         return help_list(NULL);

@@ -111,7 +111,7 @@ static void status_print(const json_t *reply)
     pools_print(reply);
 }
 
-int pool_status(struct invocation *inv)
+int run_status(struct invocation *inv)
 {
     return talk_show(inv, NULL, status_print);
 }
@@ -123,7 +123,7 @@ static json_t *image_parameter(const struct invocation *inv)
     return must(inv->n_args ? json_pack("{s:s}", "image", inv->args[0]) : json_object());
 }
 
-int pool_show(struct invocation *inv)
+int run_pool_show(struct invocation *inv)
 {
     return talk_show(inv, image_parameter(inv), pools_print);
 }
@@ -152,7 +152,7 @@ static int set_pair(json_t *settings, const char *pair)
     return STATUS_DONE;
 }
 
-int pool_set(struct invocation *inv)
+int run_pool_set(struct invocation *inv)
 {
     json_t *settings = must(json_object());
     for (size_t i = 1; i < inv->n_args; i++) {
@@ -167,7 +167,7 @@ int pool_set(struct invocation *inv)
 }
 
 /* Its exit status is the answer. */
-int pool_wait(struct invocation *inv)
+int run_pool_wait(struct invocation *inv)
 {
     const struct option_value *timeout = option_last(inv, "timeout");
     int64_t timeout_ms = timeout ? (int64_t)timeout->ms : DOMPOOL_UNSET;

@@ -93,7 +93,7 @@ static void trace_print(const json_t *trace)
     timeline_print(trace);
 }
 
-int lease_trace(struct invocation *inv)
+int run_trace(struct invocation *inv)
 {
     return talk_show(inv, must(json_pack("{s:s}", "lease", inv->args[0])), trace_print);
 }

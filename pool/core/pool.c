@@ -198,7 +198,9 @@ static int memory_refusal(const struct pool *p, struct error *e)
 
 /* ---- what is wrong ---- */
 
-int pool_check(const struct pool *p, struct error *e)
+/* 0, or the reason why its slots cannot be built: that of entry_check, or of failed builds in a row
+ * (ANSWER_IMAGE_BROKEN, or the host's trouble by its name). */
+static int pool_check(const struct pool *p, struct error *e)
 {
     const struct failures *f = &p->failures;
     if (entry_check(p->set.image, e))

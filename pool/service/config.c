@@ -48,7 +48,9 @@ enum config_key config_key_find(enum key_scope scope, const char *name)
 
 /* ---- mistakes ---- */
 
-void mistakes_add(struct mistakes *m, const char *fmt, ...)
+static void mistakes_add(struct mistakes *m, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static void mistakes_add(struct mistakes *m, const char *fmt, ...)
 {
     char *line;
     va_list ap;

@@ -205,7 +205,6 @@ struct mistakes {
     size_t n;
 };
 
-void mistakes_add(struct mistakes *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void mistakes_dispose(struct mistakes *m);
 
 /* Where a configuration is read from; kept for reloads. options: by key, NULL: not given. */

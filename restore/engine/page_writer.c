@@ -137,7 +137,8 @@ void page_writer_close(struct page_writer *w)
 
 /* ---- page tables ---- */
 
-int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct error *e)
+/* Turns a table's present entries from pfns to machine frames. -EINVAL: see page_writer_add. */
+static int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct error *e)
 {
     uint64_t *entries = page;
     for (unsigned i = 0; i < PTES_PER_TABLE; i++) {

@@ -70,7 +70,4 @@ static inline bool page_range_passes_over(const struct page_range *r, const stru
  * returns. */
 int page_writer_write(struct page_writer *w, const struct page_range *range, struct error *e);
 
-/* Turns a table's present entries from pfns to machine frames. -EINVAL: see page_writer_add. */
-int page_table_localise(const struct frames *f, uint64_t pfn, void *page, struct error *e);
-
 #endif

@@ -214,8 +214,10 @@ int confined_import(const struct confined *c, const struct import_options *o, js
     return rc ? rc : import_run(c, &w, &fd, made, e);
 }
 
-int confined_import_stream(const struct confined *c, const char *xl_config, size_t len, int *stream,
-                           const struct import_options *o, json_t **made, struct error *e)
+/* confined_import as import_stream does it; *stream is taken. */
+static int confined_import_stream(const struct confined *c, const char *xl_config, size_t len,
+                                  int *stream, const struct import_options *o, json_t **made,
+                                  struct error *e)
 {
     struct import_work w = {.options = o, .xl_config = xl_config, .xl_config_len = len};
     return import_run(c, &w, stream, made, e);

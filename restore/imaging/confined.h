@@ -27,9 +27,6 @@ struct confined {
  * o->files, o->eyes and o->consent.ask are not for the caller. */
 int confined_import(const struct confined *c, const struct import_options *o, json_t **made,
                     struct error *e);
-/* The same as import_stream does it; *stream is taken. */
-int confined_import_stream(const struct confined *c, const char *xl_config, size_t len, int *stream,
-                           const struct import_options *o, json_t **made, struct error *e);
 /* For import of struct capture_options; its data is one of these. *made is set on success, a new
  * reference, and has been checked. */
 struct confined_capture {

@@ -137,7 +137,8 @@ int nic_settle(const struct nic *n, struct xs_handle *xs, struct error *e)
     return rc ? rc : one_queue(n, xs, e);
 }
 
-const char *nic_name(const struct nic *n)
+/* Its name on the host. */
+static const char *nic_name(const struct nic *n)
 {
     return n->conf->name[0] ? n->conf->name : n->device;
 }

@@ -45,9 +45,6 @@ void nic_backend(const struct nic *n, struct backend *out);
  * of bridge_port_make and hotplug_online. */
 int nic_settle(const struct nic *n, struct xs_handle *xs, struct error *e);
 
-/* Its name on the host. */
-const char *nic_name(const struct nic *n);
-
 /*
  * Before the guest's first instruction: gives it another address, unless mac is NULL. It is read when
  * the guest's front end connects. Three nodes, and the filter of the port. With MAC_SAVED the filter

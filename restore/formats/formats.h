@@ -9,9 +9,10 @@
  *   foreign.h       what people take for that, and what it is
  *   stream.h        reads a libxc stream; stream_write.h writes one
  *   domconf.h       a domain's configuration, from xl's JSON or ours; disk_conf.h: of one disk,
- *                   nic_conf.h: of one network interface, endings.h: of what becomes of the domain
- *                   when its guest ends
+ *                   nic_conf.h: of one network interface, nic_address.h: of the addresses that it
+ *                   may send from, endings.h: of what becomes of the domain when its guest ends
  *   domconf_keys.h  every key of xl's JSON, and what becomes of it
+ *   consent.h       what a save file may have of the host
  *   cpu_set.h       sets of processors
  *   vdev.h          names of block devices
  *   fingerprint.h   whether a disk is still what it was

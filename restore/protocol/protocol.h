@@ -2,12 +2,13 @@
  * Room protocol: what the daemon and its helper processes say to one another.
  *
  * A helper is started with a connected stream socket as descriptor HELPER_FD and speaks
- * NUL-terminated JSON (base/message.h) on it, each message as a table says (fields.h). It dies with its parent (PR_SET_PDEATHSIG) and when
- * the socket closes.
+ * NUL-terminated JSON (base/message.h) on it, each message as a table says (fields.h). It dies with
+ * its parent (PR_SET_PDEATHSIG) and when the socket closes.
  *
- * For the daemon: this header, and the messages in slot_protocol.h (dompool-slot) and
- * image_protocol.h (dompool-image). For the helpers besides: parent.h, their end of the socket;
- * unreadable.h, what they say when an image file cannot be read.
+ * For the daemon: this header, the messages in slot_protocol.h (dompool-slot) and image_protocol.h
+ * (dompool-image), and image_made.h, what dompool-image says of an image that it has made. For the
+ * helpers besides: parent.h, their end of the socket; unreadable.h, what they say when an image file
+ * cannot be read.
  *
  * May include: base, store.
  */

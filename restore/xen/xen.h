@@ -5,10 +5,16 @@
  * For the daemon: host.h alone. For the helpers besides:
  *   domid.h         chooses a domain's number, and names it before there is the domain
  *   domain.h        creates a domain; placement.h: where it runs
- *   domain_nodes.h       its nodes in xenstore, by nodes.h: a set of nodes in one transaction
+ *   domain_nodes.h  its nodes in xenstore, by nodes.h: a set of nodes in one transaction
  *   disk.h          its disks, by loop.h, snapshot.h and disk_mark.h
+ *   nic.h           its network interfaces; bridge_port.h: as ports of a bridge, with what
+ *                   entrance.h lets in from them; hotplug.h: by a script
+ *   backend.h       back ends of its devices, until they are ready or closed
+ *   asked.h         whether somebody has asked it to shut down or to suspend
  *   cpu_policy.h    CPUID and MSRs
  *   userdata.h      the configuration that xl keeps of it
+ *   xen_versions.h  what differs between releases of Xen
+ * Inner: host_private.h; rtnetlink.h of bridge_port.c and entrance.c.
  *
  * May include: formats, store, base.
  *

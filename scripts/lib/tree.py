@@ -51,6 +51,7 @@ class Source:
         self.guards = set(GUARD.findall(code))
         self.declares = {}  # name: its kind, as ctags calls it; not guards
         self.functions = []  # (name, first line, last line, whether it is static)
+        self.types = set()  # tags of the structs, unions and enums that it defines
 
     def uses(self):
         return self.words | self.tags
@@ -92,8 +93,11 @@ class Tree:
         s, kind, name = self.sources[tag['path']], tag['kind'], tag['name']
         if kind == 'function':
             s.functions.append((name, tag['line'], tag.get('end', tag['line']), 'file' in tag))
-        if not name.startswith('__anon') and name not in s.guards:
-            s.declares.setdefault(name, kind)
+        if name.startswith('__anon') or name in s.guards:
+            return
+        s.declares.setdefault(name, kind)
+        if kind in ('struct', 'union', 'enum'):
+            s.types.add(name)
 
     def reach(self, path):
         """path and every header that it includes, directly or not."""

@@ -207,6 +207,26 @@ passes
 echo 'low/list.c low/list.h # once' >>"$dir/except"
 fails 'low/list.c and low/list.h are excepted from the check, but need not be'
 
+begin "names that two files may have: static ones, announced ones, a test's, each program's main"
+file base/node.h 'struct node { int n; };' 'int node_end(struct node *n);'
+file base/node.c '#include "base/node.h"' 'static int one(void) { return 1; }' \
+    'int node_end(struct node *n) { return n->n + one(); }'
+file guest/guest.h 'struct node;' 'int guest_say(struct node *n);'
+file guest/guest.c '#include "guest/guest.h"' 'static int one(void) { return 1; }' \
+    'int guest_say(struct node *n) { return n ? one() : 0; }' 'int main(void) { return guest_say(0); }'
+file cli/main.c 'int main(void) { return 0; }'
+file tests/sim/fake.c 'struct node { int fake; };' 'int node_end(struct node *n) { return n->fake; }'
+passes
+
+begin "names that two files have"
+file base/node.h 'struct node { int n; };' 'int node_end(struct node *n);'
+file base/node.c '#include "base/node.h"' 'enum place { HERE };' 'int node_end(struct node *n) { return n->n; }'
+file cli/lease.c 'struct place { int n; };' 'struct node { int n; };'
+file guest/guest.c 'struct place { int n; };' 'int node_end(void) { return 0; }'
+fails 'the function node_end is defined in base/node.c and guest/guest.c' \
+    'the tag node is defined in base/node.h and cli/lease.c' \
+    'the tag place is defined in base/node.c and cli/lease.c and guest/guest.c'
+
 begin "functions at the limit, and above"
 append low/list.c 'static int f(void)' '{' "$(lines 57)" '}' 'static int g(void)' '{' "$(lines 58)" '}'
 file tool.sh '#!/bin/sh' 'f() {' "$(lines 58)" '}' 'g() {' "$(lines 59)" '}'

@@ -1,15 +1,15 @@
 /*
  * A process without rights, for work on bytes that may be hostile: it keeps the descriptors that it
  * has and can compute, and that is all. Whoever takes it over by a fault in the reader of a save
- * file cannot open, make, remove, rename or run anything, cannot reach a network, another process or
- * a device, and is nobody's user.
+ * file cannot open, make, remove, rename or run anything, cannot reach a network, another process
+ * or a device, and is nobody's user.
  *
  *   user      of no rights and no groups, if the process was root's
  *   bounds    on its heap, its descriptors, and core dumps, of which there are none
  *   end       SIGKILL when the process that made it ends
  *   filter    seccomp(2): a list of calls that work on what is open and on memory; all others fail
- *             with EPERM. No call makes a socket, so no network namespace is needed. Memory that can
- *             be executed cannot be had either
+ *             with EPERM. No call makes a socket, so no network namespace is needed. Memory that
+ *             can be executed cannot be had either
  *
  * What the kernel has must be there: nothing is left out silently.
  */

@@ -4,8 +4,8 @@
  * hashes alone; what a key is, and whether two are equal, is its user's. Where others choose the
  * keys, the hash must be one that they cannot foresee.
  *
- * Members of one hash are met in the order in which they were put in, whatever the number of buckets.
- * A table does not move: its first buckets are inside it.
+ * Members of one hash are met in the order in which they were put in, whatever the number of
+ * buckets. A table does not move: its first buckets are inside it.
  */
 #ifndef BASE_HASH_H
 #define BASE_HASH_H
@@ -39,8 +39,8 @@ void hash_put(struct hash *h, struct hash_node *node, uint64_t hash);
 /* Takes it out of h; harmless when it is in none. */
 void hash_remove(struct hash *h, struct hash_node *node);
 
-/* The first member of this hash, and the next one of the same; NULL: no more. Others may be put in or
- * taken out between two calls, but not the one that the next call is given. */
+/* The first member of this hash, and the next one of the same; NULL: no more. Others may be put in
+ * or taken out between two calls, but not the one that the next call is given. */
 struct hash_node *hash_first(const struct hash *h, uint64_t hash);
 struct hash_node *hash_next(const struct hash *h, const struct hash_node *node);
 

@@ -22,9 +22,9 @@ int log_level_parse(const char *name, enum log_level *out);
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * For lines that others cause as often as they like: so many of one kind within ten seconds are said,
- * and the first one after that says how many were not. Zeroed before use. Whoever stops for good may
- * leave a number unsaid.
+ * For lines that others cause as often as they like: so many of one kind within ten seconds are
+ * said, and the first one after that says how many were not. Zeroed before use. Whoever stops for
+ * good may leave a number unsaid.
  */
 #define LOG_LIMIT_LINES 500
 struct log_limit {

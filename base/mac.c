@@ -4,8 +4,9 @@
  *   generated  02|u0:u1:u2:u3:u4:index, the second bit of the first byte set, the first one clear
  *   xen        00:16:3e:u0:u1:u2 with the index in the last four bits
  *
- * u0 to u4 are the first bytes of the UUID, all random in version 4. What both rules use of it is 18
- * bits: enough for a choice to find a free one among the domains of a host, not to be free by chance.
+ * u0 to u4 are the first bytes of the UUID, all random in version 4. What both rules use of it is
+ * 18 bits: enough for a choice to find a free one among the domains of a host, not to be free by
+ * chance.
  */
 #include "base/mac.h"
 

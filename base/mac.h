@@ -44,15 +44,15 @@ int mac_rule_parse(const char *text, enum mac_rule *out);
 /* Static. */
 const char *mac_rule_name(enum mac_rule rule);
 
-/* Six pairs of hexadecimal digits with colons between them, as xl takes them. 0, or -1: another text,
- * or an address that no interface may have (a group's, or all zeros). */
+/* Six pairs of hexadecimal digits with colons between them, as xl takes them. 0, or -1: another
+ * text, or an address that no interface may have (a group's, or all zeros). */
 int mac_parse(const char *text, struct mac *out);
 void mac_format(const struct mac *m, char text[MAC_TEXT_SIZE]);
 
 /*
- * The address of a domain's interface number `index`, 0 to 15, by MAC_GENERATED or MAC_XEN. It is made
- * of the domain's UUID, so whoever knows that knows the address, and nothing has to be kept. The
- * addresses of two domains differ, by either rule, if the mac_keys of their UUIDs do.
+ * The address of a domain's interface number `index`, 0 to 15, by MAC_GENERATED or MAC_XEN. It is
+ * made of the domain's UUID, so whoever knows that knows the address, and nothing has to be kept.
+ * The addresses of two domains differ, by either rule, if the mac_keys of their UUIDs do.
  */
 struct mac mac_of_uuid(enum mac_rule rule, const struct uuid *uuid, unsigned index);
 /* The bits of a UUID that both rules use: 18. */

@@ -1,7 +1,7 @@
 /*
- * A file that is there whole or not at all: written under a temporary name in its directory, synced,
- * then given its name, which overwrites nothing. Who writes the content need not be who gives the
- * name: the descriptor may go to a process that may open nothing.
+ * A file that is there whole or not at all: written under a temporary name in its directory,
+ * synced, then given its name, which overwrites nothing. Who writes the content need not be who
+ * gives the name: the descriptor may go to a process that may open nothing.
  */
 #ifndef BASE_NEW_FILE_H
 #define BASE_NEW_FILE_H

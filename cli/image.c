@@ -26,8 +26,8 @@ static char *must_text(char *text)
 
 /* ---- import ---- */
 
-/* The daemon has another working directory. Only the text is changed: whether a disk is there and may
- * be read is for the daemon, whose rights count, to find out. */
+/* The daemon has another working directory. Only the text is changed: whether a disk is there and
+ * may be read is for the daemon, whose rights count, to find out. */
 static char *path_absolute(const char *path)
 {
     char *here = *path == '/' ? strdup("") : getcwd(NULL, 0);

@@ -26,8 +26,8 @@
  *   guest: dirty <mib> pages=<n>, guest: work set <mib>, guest: work tree <n>, guest: name <tag>,
  *   guest: free <mib>: the command was carried out; guest: error <what>: it was not
  *   guest: net <interface> <addr>/<prefix> mac=<mac>   it is up with this address
- *   guest: forget <interface>, guest: mac <interface> <mac>, guest: frame <from> <to>: the command was
- *   carried out
+ *   guest: forget <interface>, guest: mac <interface> <mac>, guest: frame <from> <to>: the command
+ *   was carried out
  *
  * Commands it reads, one a line:
  *

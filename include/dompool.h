@@ -178,11 +178,11 @@ struct dompool_lease {
 };
 
 /*
- * Takes a domain from the pool. Blocks until it runs: milliseconds when a slot is warm, else
- * at most wait_ms and the time of completing a slot. On success the caller owns *out
- * (dompool_lease_free); on failure *out is NULL.
- * Refusals: PoolEmpty, NoSuchImage, BadValue, ImageBroken, NameInUse, NotPermitted,
- * NoHostMemory, NoHostDisk, LimitReached, TimedOut, AllocateFailed, XenUnavailable, Stopping, Internal.
+ * Takes a domain from the pool. Blocks until it runs: milliseconds when a slot is warm, else at
+ * most wait_ms and the time of completing a slot. On success the caller owns *out
+ * (dompool_lease_free); on failure *out is NULL. Refusals: PoolEmpty, NoSuchImage, BadValue,
+ * ImageBroken, NameInUse, NotPermitted, NoHostMemory, NoHostDisk, LimitReached, TimedOut,
+ * AllocateFailed, XenUnavailable, Stopping, Internal.
  */
 DOMPOOL_API int dompool_allocate(struct dompool *d, const struct dompool_allocate_options *options,
                                  struct dompool_lease **out);
@@ -273,9 +273,9 @@ DOMPOOL_API int dompool_start(struct dompool *d, const char *method, const char 
                               unsigned flags, dompool_reply_fn *fn, void *data);
 
 /*
- * The same, and passes a file descriptor to the daemon with the request: for ImageImport, which then
- * reads it, a pipe too. Only root's are taken. fd stays the caller's, who may close it at once.
- * Errors besides: -EBADF, -EMFILE, as of fcntl(2).
+ * The same, and passes a file descriptor to the daemon with the request: for ImageImport, which
+ * then reads it, a pipe too. Only root's are taken. fd stays the caller's, who may close it at
+ * once. Errors besides: -EBADF, -EMFILE, as of fcntl(2).
  */
 DOMPOOL_API int dompool_start_passing(struct dompool *d, const char *method, const char *parameters,
                                       int fd, unsigned flags, dompool_reply_fn *fn, void *data);

@@ -146,8 +146,8 @@ void db_close(struct db *db);
 int db_load(struct db *db, struct db_rows *out, struct error *e);
 void db_rows_dispose(struct db_rows *rows);
 
-/* All operations in one transaction, or none. When one of them is about an image or a setting, it is
- * on the disk when this returns; others are not synced. -ENOSPC: the disk is full. */
+/* All operations in one transaction, or none. When one of them is about an image or a setting, it
+ * is on the disk when this returns; others are not synced. -ENOSPC: the disk is full. */
 int db_apply(struct db *db, const struct db_op *ops, size_t n, struct error *e);
 /* Frees what an operation owns (a lease's meta and trace). */
 void db_op_dispose(struct db_op *op);

@@ -100,7 +100,8 @@ static int leases_forget(struct db *db, uint64_t from, uint64_t below, struct er
     return query_run(&q, e);
 }
 
-/* A lease has ended. Those that live on are passed over once, and not at each end of another one. */
+/* A lease has ended. Those that live on are passed over once, and not at each end of another
+ * one. */
 static int history_prune(struct db *db, uint64_t ended, struct error *e)
 {
     if (ended < db->pruned)

@@ -72,8 +72,8 @@ static bool row_slot(sqlite3_stmt *s, void *out)
     return ok;
 }
 
-/* A text of at most so many bytes, which the caller frees; NULL: none. False: it is no such text, or
- * there is no memory. */
+/* A text of at most so many bytes, which the caller frees; NULL: none. False: it is no such text,
+ * or there is no memory. */
 static bool column_text_new(sqlite3_stmt *s, int column, int max, char **out)
 {
     int type = sqlite3_column_type(s, column);
@@ -110,8 +110,8 @@ static bool row_setting(sqlite3_stmt *s, void *out)
            column_text(s, 1, r->key, sizeof r->key) && column_text(s, 2, r->value, sizeof r->value);
 }
 
-/* Room for one more, zeroed; the array doubles, or reading ten thousand would move it as often. NULL:
- * no memory. */
+/* Room for one more, zeroed; the array doubles, or reading ten thousand would move it as often.
+ * NULL: no memory. */
 static void *row_add(void **rows, size_t *n, size_t size)
 {
     bool full = !(*n & (*n - 1)); /* 0, or a power of two: that many there is room for */

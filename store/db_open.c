@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* Pages in the log from which such a moment is used to empty it: 32, 16 and 1 MiB. A request
- * that comes while it is emptied waits for some milliseconds, so that is done seldom, and what it costs
+/* Pages in the log from which such a moment is used to empty it: 32, 16 and 1 MiB. A request that
+ * comes while it is emptied waits for some milliseconds, so that is done seldom, and what it costs
  * grows with the database, not with the log. */
 static const int log_limits[] = {[DB_BUSY] = 8192, [DB_QUIET] = 4096, [DB_REST] = 256};
 #define BUSY_MS 2000   /* somebody reads with sqlite3(1) */

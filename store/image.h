@@ -210,8 +210,8 @@ int image_writer_record(struct image_writer *w, uint32_t type, const void *body,
                         struct error *e);
 int image_writer_config(struct image_writer *w, const char *json, struct error *e);
 /*
- * Writes tables and header, syncs the file, renames it to its path and syncs
- * the directory: durable when this returns 0 (of image_writer_new_fd: only written). From info it takes base_id, guest,
+ * Writes tables and header, syncs the file, renames it to its path and syncs the directory: durable
+ * when this returns 0 (of image_writer_new_fd: only written). From info it takes base_id, guest,
  * vcpus, max_pfn, free_pages and (of a derived image) populated; the rest is filled in and returned
  * in *info. Refuses to overwrite an existing file (-EEXIST), and what image_open would refuse
  * (-EINVAL).

@@ -263,8 +263,8 @@ static int head_check(struct image *im, struct error *e)
     return rc ? rc : counts_check(im, e);
 }
 
-/* Maps a part in, so that what the disk does not give is an error here, and no SIGBUS in the checks.
- * A kernel that cannot (Linux before 5.14) leaves it to the checks. */
+/* Maps a part in, so that what the disk does not give is an error here, and no SIGBUS in the
+ * checks. A kernel that cannot (Linux before 5.14) leaves it to the checks. */
 static int part_read(const struct image *im, uint64_t at, uint64_t n, struct error *e)
 {
 #ifdef MADV_POPULATE_READ

@@ -295,7 +295,8 @@ int image_writer_config(struct image_writer *w, const char *json, struct error *
     return w->config ? 0 : writer_failed(w, -ENOMEM, "keep the configuration", e);
 }
 
-/* ---- commit: sections, header, sync, rename, in this order (the last two by base/new_file.h) ---- */
+/* ---- commit: sections, header, sync, rename, in this order (the last two by base/new_file.h)
+ * ---- */
 
 static int section_write(struct image_writer *w, struct image_header *h,
                          enum image_section_kind kind, const void *bytes, size_t length,

@@ -1,6 +1,6 @@
 /*
- * The keys of a saved configuration. The table is the one by which the reader takes and refuses them
- * (restore/formats/domconf_keys.h).
+ * The keys of a saved configuration. The table is the one by which the reader takes and refuses
+ * them (restore/formats/domconf_keys.h).
  */
 #include "docs/document/document.h"
 

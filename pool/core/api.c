@@ -1,5 +1,6 @@
 /*
- * The API: one handler for each method, in the order of the interface file. Parameters are checked against the tables at the end before a handler sees them.
+ * The API: one handler for each method, in the order of the interface file. Parameters are checked
+ * against the tables at the end before a handler sees them.
  */
 #include "pool/core/api.h"
 

@@ -1,11 +1,11 @@
 /*
- * The catalog: the images that there are. An entry is one image: its row, what is known of its file,
- * whether that file can be trusted, and the files of the versions before. The slots made of an image
- * are its pool's (pool.h).
+ * The catalog: the images that there are. An entry is one image: its row, what is known of its
+ * file, whether that file can be trusted, and the files of the versions before. The slots made of
+ * an image are its pool's (pool.h).
  *
- *   unverified <-> checking -> sound         digests of files that were there when the daemon started
+ *   unverified <-> checking -> sound         digests of files that were there at the daemon's start
  *   unverified, checking, sound -> damaged   its file cannot be used, for good
- *   any of these -> sound                    replaced by a new version, which was checked as it came
+ *   any of these -> sound                    replaced by a new version, checked as it came
  *   any of these -> marking -> removing      that it is to go is on record; its slots go
  *   marking -> what it was before            that could not be recorded
  *   removing <-> erasing -> (freed)          its row goes last
@@ -64,8 +64,8 @@ static inline struct entry *entry_at(struct list *node)
 }
 
 /* Adds an entry; facts' config becomes the entry's. Its pool is for the caller to make, who then
- * calls entries_link. state: where it starts; one whose row says so starts as being removed. NULL: no
- * memory. */
+ * calls entries_link. state: where it starts; one whose row says so starts as being removed. NULL:
+ * no memory. */
 struct entry *entry_new(struct core *core, const struct image_row *row, struct image_facts *facts,
                         enum entry_state state);
 /* Takes it out. Files stay. The caller calls entries_link if the core goes on. */
@@ -83,7 +83,8 @@ struct entry *entry_of_id(const struct core *core, const struct uuid *id);
 int entry_look_up(const struct core *core, const char *name, struct entry **out, struct error *e);
 /* One that can be worked with, which is not being removed. ANSWER_NO_SUCH_IMAGE. */
 int entry_need(const struct core *core, const char *name, struct entry **out, struct error *e);
-/* Its disks as a request names them: {"xvda": "cow:/dev/vg0/web"}. New reference; NULL: no memory. */
+/* Its disks as a request names them: {"xvda": "cow:/dev/vg0/web"}. New reference; NULL: no
+ * memory. */
 json_t *entry_disks(const struct entry *im);
 /* Path of its file. */
 void entry_path(const struct entry *im, char buf[IMAGE_PATH_SIZE]);
@@ -100,8 +101,9 @@ bool entry_has_derived(const struct entry *im, char *text, size_t size);
 /* No slot may become an image whose file is not checked: true when it and all that is derived from
  * it are. One that cannot be checked does not hold up the others: whoever wants it is refused. */
 bool entry_family_checked(const struct entry *im);
-/* 0, or ANSWER_IMAGE_BROKEN or the host's trouble with the reason: its file is damaged or could not be
- * checked several times in a row, or slots failed to become it and the pause after that is not over. */
+/* 0, or ANSWER_IMAGE_BROKEN or the host's trouble with the reason: its file is damaged or could not
+ * be checked several times in a row, or slots failed to become it and the pause after that is not
+ * over. */
 int entry_check(const struct entry *im, struct error *e);
 
 /* Moves by the diagram above. */
@@ -110,8 +112,8 @@ void entry_move(struct entry *im, enum entry_state to);
 void entry_damaged(struct entry *im, const char *text);
 /* A slot has become it. */
 void entry_completed(struct entry *im);
-/* A slot failed while it became the image. What the host lacks is not the image's fault and does not
- * count; nor does one slot's failure of its own. */
+/* A slot failed while it became the image. What the host lacks is not the image's fault and does
+ * not count; nor does one slot's failure of its own. */
 void entry_completion_failed(struct entry *im, int answer, const char *text);
 /* It is being allocated. */
 void entry_used(struct entry *im);

@@ -22,8 +22,8 @@ void domains_looked_at(struct core *core, uint64_t delay_ms);
  * way counts for this one, too: it takes well under a millisecond. */
 void domains_measure(struct core *core);
 
-/* 0, or ANSWER_NO_HOST_DISK: by the last measurement no slot may be built, and no lease given, since
- * their guests could not write to their private disks. e may be NULL. */
+/* 0, or ANSWER_NO_HOST_DISK: by the last measurement no slot may be built, and no lease given,
+ * since their guests could not write to their private disks. e may be NULL. */
 int domains_disk_check(const struct core *core, struct error *e);
 
 /* A domain is known to be gone: its name is free from now on, whatever a listing says that runs. */

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* The image's configuration has it in on_end (restore/formats/endings.h). One that could not be read
- * yet says nothing. */
+/* The image's configuration has it in on_end (restore/formats/endings.h). One that could not be
+ * read yet says nothing. */
 static bool image_says_preserve(const struct entry *im, const char *reason)
 {
     const json_t *on_end = json_object_get(im->facts.config, "on_end");

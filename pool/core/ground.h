@@ -212,7 +212,8 @@ void ground_init(struct core *core, struct world *world, struct config *config);
 /* Frees what ground_init may have made, when all members are gone. */
 void ground_dispose(struct core *core);
 
-/* Hashes of keys, for core->tables; nobody outside can foresee them (SipHash under a random key). */
+/* Hashes of keys, for core->tables; nobody outside can foresee them (SipHash under a random
+ * key). */
 uint64_t key_of_number(const struct core *core, uint64_t number);
 uint64_t key_of_text(const struct core *core, const char *text);
 uint64_t key_of_uuid(const struct core *core, const struct uuid *uuid);

@@ -1,7 +1,7 @@
 /*
- * What a lease is called: its id and its name, each found by itself. A name stands for one domain on
- * the host: nobody gets one that a domain or another lease has. By `xl rename` two leases may come to
- * the same one for a while.
+ * What a lease is called: its id and its name, each found by itself. A name stands for one domain
+ * on the host: nobody gets one that a domain or another lease has. By `xl rename` two leases may
+ * come to the same one for a while.
  */
 #ifndef POOL_LABEL_H
 #define POOL_LABEL_H
@@ -24,10 +24,11 @@ void label_dispose(struct label *label, struct core *core);
 void label_set_id(struct label *label, struct core *core, uint64_t id);
 /* Also another one; "": none. */
 void label_set_name(struct label *label, struct core *core, const char *name);
-/* <prefix of the user's names><image>-l<id>, with a number behind it if that is taken. Of a long image
- * name as much as leaves room for both. */
+/* <prefix of the user's names><image>-l<id>, with a number behind it if that is taken. Of a long
+ * image name as much as leaves room for both. */
 void label_choose_name(struct label *label, struct core *core, uid_t uid, const char *image);
-/* May this user ask for this name? 0, ANSWER_BAD_VALUE, ANSWER_NAME_IN_USE or ANSWER_NOT_PERMITTED. */
+/* May this user ask for this name? 0, ANSWER_BAD_VALUE, ANSWER_NAME_IN_USE or
+ * ANSWER_NOT_PERMITTED. */
 int label_check_name(const struct core *core, uid_t uid, const char *name, struct error *e);
 
 /* NULL: nobody is called so. */

@@ -2,10 +2,10 @@
  * Private disks that take no writes any more: see layers.h.
  *
  * The look is a job of the host, on a thread: one request to device-mapper, whose list says which
- * devices have had an event, however many there are (restore/xen/snapshot.c). A thread that waits for
- * events (DM_DEV_ARM_POLL) would know some seconds earlier, but it would be woken by every event of
- * every device of the host, LVM's and multipath's too, and would have to look just the same. Nothing
- * can be done for such a disk, so some seconds do not matter.
+ * devices have had an event, however many there are (restore/xen/snapshot.c). A thread that waits
+ * for events (DM_DEV_ARM_POLL) would know some seconds earlier, but it would be woken by every
+ * event of every device of the host, LVM's and multipath's too, and would have to look just the
+ * same. Nothing can be done for such a disk, so some seconds do not matter.
  *
  * What has been found is not written to the database: the kernel knows it for as long as it holds,
  * and the first look of the next daemon finds it again.

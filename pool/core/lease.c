@@ -279,8 +279,8 @@ static const struct answered *refuse_request(struct core *core, struct call *cal
     return call_refuse(call, e->code, e->text);
 }
 
-/* For one that would not wait and found no slot: if it is the host that lacks memory or disk space, it
- * waits for a measurement, and is not refused by an old one. */
+/* For one that would not wait and found no slot: if it is the host that lacks memory or disk space,
+ * it waits for a measurement, and is not refused by an old one. */
 static bool lease_ask(struct lease *l)
 {
     struct core *core = l->core;

@@ -103,11 +103,11 @@ struct slot *lease_let_go(struct lease *l);
  * this returns; may be NULL. */
 bool lease_end(struct lease *l, const char *reason,
                void (*then)(void *owner, int rc, const struct error *e), void *owner);
-/* What its domain is called: by `xl rename`, that may have become another name. It is taken as far as
- * ours go. No name: it is not there yet, or not any more. True when it has another one now. */
+/* What its domain is called: by `xl rename`, that may have become another name. It is taken as far
+ * as ours go. No name: it is not there yet, or not any more. True when it has another one now. */
 bool lease_take_name(struct lease *l, const char *given);
-/* For a core that stops: ends it, or refuses its caller, unless it is being committed, or active and
- * held by no connection. */
+/* For a core that stops: ends it, or refuses its caller, unless it is being committed, or active
+ * and held by no connection. */
 void lease_stop(struct lease *l);
 /* For core_dispose alone. */
 void lease_free(struct lease *l);

@@ -131,8 +131,8 @@ void pools_memory_freed(struct core *core)
 
 #define FREED_KIB 1024 /* less comes and goes with every domain's bookkeeping */
 
-/* Of the host that must be free for a slot, at least: its pages, and what is to stay free. Its helper
- * knows better (restore/warm/); this is for not asking it in vain. */
+/* Of the host that must be free for a slot, at least: its pages, and what is to stay free. Its
+ * helper knows better (restore/warm/); this is for not asking it in vain. */
 static uint64_t pool_needs_kib(const struct pool *p)
 {
     return p->set.image->facts.info.entries * (PAGE_BYTES / 1024) +

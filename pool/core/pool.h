@@ -64,9 +64,9 @@ void pools_memory_freed(struct core *core);
 bool pools_measured(struct core *core);
 /* Whether its last build failed for want of host memory. */
 bool pool_lacks_memory(const struct pool *p);
-/* 0, or the reason why its slots cannot be built, for who can wait: that of entry_check, or of failed
- * builds in a row (ANSWER_IMAGE_BROKEN, or the host's trouble by its name). Want of host memory may
- * end any time, and after the pause builds are tried again, so these are no reasons. */
+/* 0, or the reason why its slots cannot be built, for who can wait: that of entry_check, or of
+ * failed builds in a row (ANSWER_IMAGE_BROKEN, or the host's trouble by its name). Want of host
+ * memory may end any time, and after the pause builds are tried again, so these are no reasons. */
 int pool_hopeless(const struct pool *p, struct error *e);
 /* Why a request that found no slot is refused: the most telling answer. */
 int pool_refusal(const struct pool *p, struct error *e);

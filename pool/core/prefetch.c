@@ -92,7 +92,8 @@ static void tell_all(struct pool *p)
         untold(p);
 }
 
-/* In any order: it only decides what is opened first, and a slot that has done so keeps no order. */
+/* In any order: it only decides what is opened first, and a slot that has done so keeps no
+ * order. */
 static bool same_images(const json_t *a, const json_t *b)
 {
     size_t i, found = 0;

@@ -30,8 +30,8 @@ void start_listed(struct core *core, int rc, const struct error *e);
 void start_tried(struct slot *s);
 
 /* A domain with our tag that no slot knows is destroyed, and this is true: its row was lost with a
- * failing database, or a helper of a killed daemon was too late to notice its end. Without memory the
- * next listing is for it. */
+ * failing database, or a helper of a killed daemon was too late to notice its end. Without memory
+ * the next listing is for it. */
 bool orphan_adopt(struct core *core, const struct host_domain *d);
 
 /* Refuses requests, destroys what is not leased, then calls startup.on_stopped; at the latest after

@@ -283,7 +283,8 @@ static void captured_stop(const struct recording *rec)
         }
 }
 
-/* No memory for the image whose row is committed: the row goes again, and the file if we made it. */
+/* No memory for the image whose row is committed: the row goes again, and the file if we made
+ * it. */
 static void take_back(struct recording *rec)
 {
     struct rows *r = rows_new(rec->job.core);

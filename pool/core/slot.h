@@ -102,8 +102,8 @@ static inline struct slot *slot_at(struct list *in_core)
 /* A new slot in core and set (NULL: none), in the given state, without a row. NULL: no memory. */
 struct slot *slot_new(struct core *core, struct slot_set *set, uint64_t id, const struct uuid *uuid,
                       enum slot_state state);
-/* For core_dispose and slot_reap.c: everything else moves a slot to gone. Those who watch it are told
- * that the daemon stopped. */
+/* For core_dispose and slot_reap.c: everything else moves a slot to gone. Those who watch it are
+ * told that the daemon stopped. */
 void slot_free(struct slot *s);
 
 /* Moves; the row goes into r, or (NULL) is committed by itself, but for a slot that is being
@@ -142,8 +142,8 @@ const struct host_domain *slot_find_domain(const struct slot *s);
 /* A leased slot's domain is back under a new domid: xl saved and restored it. */
 void slot_restored(struct slot *s, const struct host_domain *d);
 
-/* The guest of a leased slot has ended, for this reason, and the domain stays. Harmless when that is
- * known. */
+/* The guest of a leased slot has ended, for this reason, and the domain stays. Harmless when that
+ * is known. */
 void slot_keep(struct slot *s, const char *why);
 
 void slot_watch(struct slot *s, struct slot_watch *w,
@@ -151,8 +151,8 @@ void slot_watch(struct slot *s, struct slot_watch *w,
 /* rc 0: the slot is gone. Each is told once and is then no watch any more. */
 void slot_watches_tell(struct slot *s, int rc, const char *failure);
 
-/* As the interface's type Slot. inside: with the lease that it works for, or did, and its domain. New
- * reference; NULL: no memory. */
+/* As the interface's type Slot. inside: with the lease that it works for, or did, and its domain.
+ * New reference; NULL: no memory. */
 json_t *slot_to_json(const struct slot *s, bool inside);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * MAC addresses of slots: no two domains of the pool have the same one on a bridge. Slots have their
- * own from the start, but for those of images whose setting "mac" is "saved", and for leases whose
- * caller has chosen one. Warm slots send nothing, so several of them may have the same one.
+ * MAC addresses of slots: no two domains of the pool have the same one on a bridge. Slots have
+ * their own from the start, but for those of images whose setting "mac" is "saved", and for leases
+ * whose caller has chosen one. Warm slots send nothing, so several of them may have the same one.
  */
 #ifndef POOL_SLOT_MAC_H
 #define POOL_SLOT_MAC_H

@@ -41,8 +41,8 @@ void story_dispose(struct story *st);
 /*
  * The daemon's own stages as USDT probes of provider `dompool`, each a no-op in the code while
  * nobody watches: `stage`, with the arguments that restore/engine/trace.h gives it, operation
- * "allocate". Called when picked_us, completed_us and replied_us have been set; handover can be told
- * from return only at completed_us, so both end there.
+ * "allocate". Called when picked_us, completed_us and replied_us have been set; handover can be
+ * told from return only at completed_us, so both end there.
  */
 void story_probe_picked(const struct story *st, const struct slot *s);
 void story_probe_completed(const struct story *st, const struct slot *s);
@@ -54,8 +54,8 @@ void story_completed(struct story *st, const struct completion *c, uint64_t now_
 /* The stages of a lease that is being answered at replied_us. New reference; NULL: no memory. */
 json_t *story_stages(const struct story *st, uint64_t replied_us);
 
-/* Makes st->trace, if that is due. Without memory, or when its helper sent stages that are none, the
- * lease has no trace. Does not block. */
+/* Makes st->trace, if that is due. Without memory, or when its helper sent stages that are none,
+ * the lease has no trace. Does not block. */
 void story_record(struct story *st, const struct slot *s);
 
 /* 0, or -EUCLEAN: *trace, from a row, is not what was written there. */

@@ -130,8 +130,8 @@ void survey_begin(struct core *core)
     core_kick(core);
 }
 
-/* That a domain goes on after xl save -c is no event. Until it is seen, its end would be taken for a
- * finished save. */
+/* That a domain goes on after xl save -c is no event. Until it is seen, its end would be taken for
+ * a finished save. */
 static void survey_end(struct core *core)
 {
     const struct survey *v = &core->survey;

@@ -1,7 +1,7 @@
 /*
- * What a listing of domains says of each slot: it has lost its domain, the domain has shut down, goes
- * by another name, or was saved. And of each domain: it is ours, but no slot knows it. All slots are
- * looked at, some in each turn of the loop, as background work.
+ * What a listing of domains says of each slot: it has lost its domain, the domain has shut down,
+ * goes by another name, or was saved. And of each domain: it is ours, but no slot knows it. All
+ * slots are looked at, some in each turn of the loop, as background work.
  */
 #ifndef POOL_SURVEY_H
 #define POOL_SURVEY_H

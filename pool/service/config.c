@@ -181,8 +181,8 @@ static int parse_on_end(const char *text, uint64_t *out)
     return *out < ARRAY_SIZE(words) ? 0 : -1;
 }
 
-/* What it makes must be the beginning of a name. A digit behind the uid would make one user's prefix
- * the beginning of another's. */
+/* What it makes must be the beginning of a name. A digit behind the uid would make one user's
+ * prefix the beginning of another's. */
 static int parse_prefix(const char *text, uint64_t *out)
 {
     const char *at = strstr(text, "%U");

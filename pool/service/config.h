@@ -232,16 +232,17 @@ struct config_change {
  * -ENOMEM. */
 int config_set(struct config *c, const char *image, const struct config_change *changes, size_t n,
                struct error *e);
-/* The same in two steps, for who has something to do between them: the changes are checked and every
- * allocation is made, then they are applied, which cannot fail (to a newer configuration as well, if
- * config_move_set has been called). Errors as of config_set. */
+/* The same in two steps, for who has something to do between them: the changes are checked and
+ * every allocation is made, then they are applied, which cannot fail (to a newer configuration as
+ * well, if config_move_set has been called). Errors as of config_set. */
 struct config_patch;
 int config_patch_new(struct config *c, const char *image, const struct config_change *changes,
                      size_t n, struct config_patch **out, struct error *e);
 void config_patch_apply(struct config *c, struct config_patch *patch);
 /* NULL is fine. */
 void config_patch_free(struct config_patch *patch);
-/* Adds a mistake for each image of which a newer configuration contradicts what config_set has set. */
+/* Adds a mistake for each image of which a newer configuration contradicts what config_set has
+ * set. */
 void config_check_set(const struct config *to, const struct config *from, struct mistakes *m);
 /* Moves what config_set has set into a newer configuration, which does not contradict it. */
 void config_move_set(struct config *to, struct config *from);

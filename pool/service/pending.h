@@ -19,10 +19,11 @@ const struct answered *pending_begin(struct pending *p, struct call *call,
                                      void (*gone)(struct pending *p));
 /* Whether somebody waits. */
 bool pending_waits(const struct pending *p);
-/* How far the work is, to whoever waits and has asked for it (Varlink's `more`); takes the reference. */
+/* How far the work is, to whoever waits and has asked for it (Varlink's `more`); takes the
+ * reference. */
 void pending_progress(struct pending *p, json_t *parameters);
-/* Answers whoever waits; else only drops the reference to parameters (NULL: out of memory). p is not
- * touched afterwards, and its owner may be freed before: see pending_take. */
+/* Answers whoever waits; else only drops the reference to parameters (NULL: out of memory). p is
+ * not touched afterwards, and its owner may be freed before: see pending_take. */
 void pending_reply(struct pending *p, json_t *parameters);
 void pending_refuse(struct pending *p, int code, const char *text);
 void pending_refuse_with(struct pending *p, int code, const char *text, json_t *details);

@@ -6,14 +6,14 @@
  * message with which a helper says why it fails is never lost. The memory goes with the second
  * of the two handles.
  *
- * A helper is started on a thread, by posix_spawn, which lends it our memory until it has its own. The
- * thread stands until the kernel has loaded the helper's file; the loop does not. fork would copy our
- * page tables, which takes milliseconds once there are thousands of leases. A helper asks to be killed
- * with its parent, which is that thread: it lives as long as the daemon.
+ * A helper is started on a thread, by posix_spawn, which lends it our memory until it has its own.
+ * The thread stands until the kernel has loaded the helper's file; the loop does not. fork would
+ * copy our page tables, which takes milliseconds once there are thousands of leases. A helper asks
+ * to be killed with its parent, which is that thread: it lives as long as the daemon.
  *
- * What is sent to a helper that is being started waits in its socket, and a signal here. The process is
- * watched by a descriptor of its own (pidfd_open); its number stays its own until we have asked for
- * its status.
+ * What is sent to a helper that is being started waits in its socket, and a signal here. The
+ * process is watched by a descriptor of its own (pidfd_open); its number stays its own until we
+ * have asked for its status.
  */
 #include "pool/service/process.h"
 
@@ -323,7 +323,8 @@ static int socket_make(struct helper *h)
     return uv_read_start((uv_stream_t *)&h->pipe, helper_alloc, helper_read);
 }
 
-/* One of our own, until it has been started, above those that it gets: its number is none of theirs. */
+/* One of our own, until it has been started, above those that it gets: its number is none of
+ * theirs. */
 static int input_take(struct helper *h, int input)
 {
     if (input < 0)

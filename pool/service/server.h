@@ -1,7 +1,7 @@
 /*
  * The API's socket: accepts clients, learns who they are (SO_PEERCRED), and puts a struct conn
- * (varlink.h) over each. Bounded: clients, what each may send, what each and what all of a user's may
- * leave unread.
+ * (varlink.h) over each. Bounded: clients, what each may send, what each and what all of a user's
+ * may leave unread.
  */
 #ifndef POOL_SERVER_H
 #define POOL_SERVER_H

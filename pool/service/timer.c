@@ -1,8 +1,8 @@
 /*
- * Timers: see timer.h. A leftist heap: each timer is due before its children, and of two children the
- * left one has the higher rank, which is the length of the shortest way down to where a child is
- * missing. So the way down along the right children has at most log2(n + 1) steps, and two heaps are
- * merged along these.
+ * Timers: see timer.h. A leftist heap: each timer is due before its children, and of two children
+ * the left one has the higher rank, which is the length of the shortest way down to where a child
+ * is missing. So the way down along the right children has at most log2(n + 1) steps, and two heaps
+ * are merged along these.
  */
 #include "pool/service/timer.h"
 

@@ -1,8 +1,8 @@
 /*
  * Timers of the core: a heap by due time over the world's single alarm. Starting one never fails
  * and takes no memory, which a deadline must not; it takes a number of steps that grows with the
- * logarithm of the number of timers. Timers that are due at the same time fire in the order in which
- * they were started.
+ * logarithm of the number of timers. Timers that are due at the same time fire in the order in
+ * which they were started.
  */
 #ifndef POOL_TIMER_H
 #define POOL_TIMER_H

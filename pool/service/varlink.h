@@ -8,9 +8,9 @@
  * us keep is bounded: one call, one buffer of VARLINK_MESSAGE_LIMIT, one output queue.
  *
  * A client may pass one descriptor with a message (SCM_RIGHTS). It comes with the message's first
- * byte, and the sendmsg(2) that passes it holds bytes of no other message. It is the handler's to read
- * while that runs, and is closed then. A second one, while the first one's message waits for its turn,
- * is closed at once.
+ * byte, and the sendmsg(2) that passes it holds bytes of no other message. It is the handler's to
+ * read while that runs, and is closed then. A second one, while the first one's message waits for
+ * its turn, is closed at once.
  *
  * No client is forgotten: a handler must return a `const struct answered *`, and only
  * call_reply, call_refuse, call_invalid and call_defer give one. What was deferred must be replied

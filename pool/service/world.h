@@ -119,8 +119,8 @@ struct world_ops {
     /* Names of the files in dir, one call of found each. Blocking; only while the daemon starts. */
     void (*images_list)(struct world *w, const char *dir,
                         void (*found)(struct world *w, const char *name));
-    /* Removes an image file and what an interrupted writer left beside it, some time after the call;
-     * what could not be removed is found by the next start. Does not block. */
+    /* Removes an image file and what an interrupted writer left beside it, some time after the
+     * call; what could not be removed is found by the next start. Does not block. */
     void (*image_discard)(struct world *w, const char *path);
 };
 

@@ -1,15 +1,16 @@
 /*
  * The real world: see world_host.h.
  *
- * Threads: one for the database (order matters, SQLite blocks), one that removes files, one that starts
- * helpers, one for short calls to the host and two for destroying (a domain that takes its time to die
- * must not hold up the listing), one that sleeps in host_wait. Each has its own struct host, opened when it is first needed and again
- * after an error, so that a restarted xenstored is found again.
+ * Threads: one for the database (order matters, SQLite blocks), one that removes files, one that
+ * starts helpers, one for short calls to the host and two for destroying (a domain that takes its
+ * time to die must not hold up the listing), one that sleeps in host_wait. Each has its own struct
+ * host, opened when it is first needed and again after an error, so that a restarted xenstored is
+ * found again.
  *
- * No image file is ever mapped in this process: a sector that cannot be read would end it by SIGBUS,
- * at every start. While the daemon starts, it reads the header and the configuration of each image,
- * a few KiB, where an unreadable sector is an error of that image. All the rest of a file is for
- * helpers to read; the first of them checks its digests (pool/core/image_check.h).
+ * No image file is ever mapped in this process: a sector that cannot be read would end it by
+ * SIGBUS, at every start. While the daemon starts, it reads the header and the configuration of
+ * each image, a few KiB, where an unreadable sector is an error of that image. All the rest of a
+ * file is for helpers to read; the first of them checks its digests (pool/core/image_check.h).
  */
 #include "pool/service/world_host.h"
 

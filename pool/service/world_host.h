@@ -14,7 +14,8 @@ struct world *world_host_world(struct world_host *wh);
 /* Where the helpers are; copied. The built-in place gives way to libexec/dompool beside this
  * program's own directory, if the helpers are there. */
 void world_host_set_libexec(struct world_host *wh, const char *dir);
-/* Helpers that start from now on log at this level, and read what is foreign as this user; copied. */
+/* Helpers that start from now on log at this level, and read what is foreign as this user;
+ * copied. */
 void world_host_set_helpers(struct world_host *wh, const char *log_level, const char *user);
 /* Tells of domains that come and go from now on. */
 int world_host_watch(struct world_host *wh, struct error *e);

@@ -16,9 +16,10 @@
 #include "store/image.h"
 
 /*
- * uuid and domid: of the slot that is to be built, whose name is in xenstore already. If this process
- * dies on the way, whoever cleans up after the slot finds the domain by them. Blocks for some dozen hypercalls. What the image's guest was told
- * of the processor and this host lacks is logged as a warning, as the hypervisor lets it pass.
+ * uuid and domid: of the slot that is to be built, whose name is in xenstore already. If this
+ * process dies on the way, whoever cleans up after the slot finds the domain by them. Blocks for
+ * some dozen hypercalls. What the image's guest was told of the processor and this host lacks is
+ * logged as a warning, as the hypervisor lets it pass.
  *
  * 0; ANSWER_IMAGE_REFUSED with what differs: the host does not take the image; or the error of a
  * call that failed for another reason.

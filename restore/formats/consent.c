@@ -122,9 +122,9 @@ int consent_disks(const struct consent *c, const struct domconf *conf,
 
 #define XL_SCRIPT_DIR "/etc/xen/scripts" /* libxl__xen_script_dir_path */
 
-/* Keys that name something of the host. What else is in the table of xl's keys shapes the domain, and
- * does nothing to the host. A file that may be allowed: the guest gets it when xl starts it anew, or
- * xl runs it for the guest. */
+/* Keys that name something of the host. What else is in the table of xl's keys shapes the domain,
+ * and does nothing to the host. A file that may be allowed: the guest gets it when xl starts it
+ * anew, or xl runs it for the guest. */
 static const struct {
     enum key_place place;
     const char *key;

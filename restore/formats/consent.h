@@ -12,8 +12,8 @@
  * A path is below a directory when it is so with all symbolic links followed: a link that leads out
  * of the directory does not count. One exception: below /dev, a link whose own directory nobody but
  * root may write to may lead to any block device below /dev, for udev names devices by such links
- * (/dev/vg0/web is a link to /dev/dm-3). Without a file at the path nothing is known, and it does not
- * count.
+ * (/dev/vg0/web is a link to /dev/dm-3). Without a file at the path nothing is known, and it does
+ * not count.
  */
 #ifndef RESTORE_CONSENT_H
 #define RESTORE_CONSENT_H
@@ -31,9 +31,9 @@ struct consent {
 bool consent_path(const struct consent *c, const char *path);
 
 /*
- * Whether each disk of conf may be the guest's. named says so of those that the administrator named.
- * base: the configuration of the base, NULL: none. 0, -ENOMEM, or ANSWER_DISKS_NOT_ALLOWED; then
- * *missing, a new reference, has the disks that lack consent, in the form of `had`.
+ * Whether each disk of conf may be the guest's. named says so of those that the administrator
+ * named. base: the configuration of the base, NULL: none. 0, -ENOMEM, or ANSWER_DISKS_NOT_ALLOWED;
+ * then *missing, a new reference, has the disks that lack consent, in the form of `had`.
  */
 int consent_disks(const struct consent *c, const struct domconf *conf,
                   bool (*named)(const void *data, const struct disk_conf *d), const void *data,

@@ -2,8 +2,8 @@
  * The table of xl's keys: see domconf_keys.h.
  *
  * What libxl does with a key at a restore was read in libxl_create.c, libxl_dom.c, libxl_x86.c,
- * libxl_sched.c, libxl_disk.c and libxl_domain.c of Xen's tools/libs/light. libxl leaves out what is
- * at its default, so a value that says nothing passes under any key.
+ * libxl_sched.c, libxl_disk.c and libxl_domain.c of Xen's tools/libs/light. libxl leaves out what
+ * is at its default, so a value that says nothing passes under any key.
  */
 #include "restore/formats/domconf_keys.h"
 

@@ -1,7 +1,8 @@
 /*
  * Every key that xl writes into a save file of a PV or PVH guest (Xen's
  * tools/libs/light/libxl_types.idl, 4.17 to 4.22), and what becomes of it here. dompoold(8) and the
- * reader have the same table: a key is taken, has no effect for a reason, or is refused by its name.
+ * reader have the same table: a key is taken, has no effect for a reason, or is refused by its
+ * name.
  */
 #ifndef RESTORE_DOMCONF_KEYS_H
 #define RESTORE_DOMCONF_KEYS_H

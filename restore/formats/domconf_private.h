@@ -27,8 +27,8 @@ int disks_from_json(const json_t *array, disk_parse *parse, struct domconf *c, s
 /* The same for c->nics, which is sorted then. */
 int nics_from_json(const json_t *array, nic_parse *parse, struct domconf *c, struct error *e);
 
-/* Settings, which our own form may leave out; see domconf_settings.c. Adds those that differ from the
- * default to o. 0, -ENOMEM. */
+/* Settings, which our own form may leave out; see domconf_settings.c. Adds those that differ from
+ * the default to o. 0, -ENOMEM. */
 int settings_to_json(const struct domconf *c, json_t *o);
 /* Takes them out of o, so that all that is left is not theirs. */
 int settings_from_json(json_t *o, struct domconf *c, struct error *e);

@@ -5,9 +5,9 @@
  * libxl leaves out values at their default, so absence always has a meaning. Of each key that is
  * there, domconf_keys.c says what becomes of it; this file takes those that are to be taken.
  *
- * Disks: a writable disk becomes DISK_COW, any other DISK_RO. What is no block device and no raw file
- * of this host is noted in the disk, for the importer may have named another one. An empty CD-ROM drive is refused, not
- * dropped: the saved guest waits for it when it resumes.
+ * Disks: a writable disk becomes DISK_COW, any other DISK_RO. What is no block device and no raw
+ * file of this host is noted in the disk, for the importer may have named another one. An empty
+ * CD-ROM drive is refused, not dropped: the saved guest waits for it when it resumes.
  */
 #include "restore/formats/domconf_private.h"
 
@@ -265,7 +265,8 @@ static int sched_parse(const json_t *b_info, struct domconf *c, struct error *e)
     return rc ? rc : domconf_keys_check(o, KEY_SCHED, e);
 }
 
-/* cpumap is for all vCPUs, where there is nothing for each (libxl__domain_build_info_setdefault). */
+/* cpumap is for all vCPUs, where there is nothing for each
+ * (libxl__domain_build_info_setdefault). */
 static int cpumap_spread(const json_t *map, struct domconf *c, struct error *e)
 {
     struct cpu_sets *s = &c->hard_affinity;

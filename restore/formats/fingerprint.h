@@ -12,8 +12,8 @@
 
 struct stat;
 
-/* What the disk is now, into *f, all zeros after an error. digest: of its content, too; progress may be
- * NULL, not 0 from it: -ECANCELED. Blocking. Negative for I/O. */
+/* What the disk is now, into *f, all zeros after an error. digest: of its content, too; progress
+ * may be NULL, not 0 from it: -ECANCELED. Blocking. Negative for I/O. */
 int fingerprint_look(const struct disk_conf *d, bool digest,
                      int (*progress)(uint64_t done, uint64_t total, void *data), void *data,
                      struct disk_fingerprint *f, struct error *e);

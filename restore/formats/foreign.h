@@ -1,5 +1,5 @@
-/* Files that people take for a save file of xl's: what they are, by their first bytes, and how to get
- * on with them. */
+/* Files that people take for a save file of xl's: what they are, by their first bytes, and how to
+ * get on with them. */
 #ifndef RESTORE_FOREIGN_H
 #define RESTORE_FOREIGN_H
 

@@ -17,8 +17,8 @@ struct nic_address {
     uint8_t b[16]; /* network order; an IPv4 one is in the first four */
 };
 
-/* From addresses of either family with blanks between them, each with /BITS or without. 0; or -1, when
- * one of them is none or there are more than NIC_ADDRESSES_MAX. */
+/* From addresses of either family with blanks between them, each with /BITS or without. 0; or -1,
+ * when one of them is none or there are more than NIC_ADDRESSES_MAX. */
 int nic_addresses_parse(const char *text, struct nic_address out[NIC_ADDRESSES_MAX], unsigned *n);
 
 #endif

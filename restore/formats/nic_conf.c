@@ -1,6 +1,6 @@
 /*
- * The configuration of one network interface: see nic_conf.h. The keys of our own form are a format,
- * as those of domconf.c are:
+ * The configuration of one network interface: see nic_conf.h. The keys of our own form are a
+ * format, as those of domconf.c are:
  *
  *   devid, mac, bridge, trusted
  *   name, ip, gateway     left out when empty

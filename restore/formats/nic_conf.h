@@ -34,8 +34,8 @@ struct nic_conf {
     char script[64]; /* xl's, when it is another than vif-bridge; not kept in our form */
 };
 
-/* A name that the kernel takes for an interface (dev_valid_name): 1 to 15 characters, without blanks,
- * slashes, colons and control characters, and not "." or "..". */
+/* A name that the kernel takes for an interface (dev_valid_name): 1 to 15 characters, without
+ * blanks, slashes, colons and control characters, and not "." or "..". */
 bool nic_name_valid(const char *name);
 
 /* From an entry of "nics" in xl's JSON (libxl_device_nic, 4.17 to 4.22). *n must be all zeros.

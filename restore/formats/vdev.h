@@ -1,5 +1,6 @@
 /*
- * Names of block devices, as guests and xl know them, by Xen's rules (docs/man/xen-vbd-interface.7).
+ * Names of block devices, as guests and xl know them, by Xen's rules
+ * (docs/man/xen-vbd-interface.7).
  */
 #ifndef RESTORE_VDEV_H
 #define RESTORE_VDEV_H

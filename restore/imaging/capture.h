@@ -39,8 +39,8 @@ struct capture_options {
     bool disk_digests; /* the domain stands still while its disks are read */
     bool stop;         /* leave it suspended when the image is there: the caller destroys it */
     unsigned suspend_timeout_ms; /* how long the guest may take to answer */
-    /* Imports in place of import_stream, which is called if it is NULL; closes *stream. It may fork:
-     * this process has no other thread until `progress` of o is called. */
+    /* Imports in place of import_stream, which is called if it is NULL; closes *stream. It may
+     * fork: this process has no other thread until `progress` of o is called. */
     int (*import)(const char *xl_config, size_t len, int *stream, const struct import_options *o,
                   struct image_info *info, void *data, struct error *e);
     void *import_data;

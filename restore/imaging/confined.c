@@ -17,7 +17,8 @@
 
 /*
  * What a worker may have on its heap. An import keeps some 100 bytes for each page of the guest, in
- * the worst order of pages; a save file has at least 4 KiB for each. A pipe does not tell its length.
+ * the worst order of pages; a save file has at least 4 KiB for each. A pipe does not tell its
+ * length.
  */
 #define HEAP_BYTES (256ull << 20)
 #define HEAP_PART 16u

@@ -630,7 +630,8 @@ int import_source(struct source *src, const struct import_options *o, struct ima
     return rc;
 }
 
-/* What whoever named the file got wrong is for them to put right; the rest is ours or the disk's. */
+/* What whoever named the file got wrong is for them to put right; the rest is ours or the
+ * disk's. */
 static bool is_callers_mistake(int code)
 {
     return code == ENOENT || code == ENOTDIR || code == EISDIR || code == EACCES || code == ELOOP ||

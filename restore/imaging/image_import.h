@@ -84,14 +84,16 @@ int import_stream(const char *xl_config, size_t xl_config_len, struct source *li
 int import_source(struct source *src, const struct import_options *o, struct image_info *info,
                   struct error *e);
 
-/* Opens the save file, or takes the one that is open, as import_save_file does: *fd is the caller's.
- * ANSWER_BAD_VALUE: there is no such file, or none that can be read; other codes for I/O. */
+/* Opens the save file, or takes the one that is open, as import_save_file does: *fd is the
+ * caller's. ANSWER_BAD_VALUE: there is no such file, or none that can be read; other codes for
+ * I/O. */
 int import_open(const struct import_options *o, int *fd, struct error *e);
 
 /* Whether o names this disk: xvda and d0p0 are the same one. For consent_disks. */
 bool import_names_disk(const void *o, const struct disk_conf *d);
 
-/* What an export of a scratch disk has as its path. It names no file that the save file has named. */
+/* What an export of a scratch disk has as its path. It names no file that the save file has
+ * named. */
 #define IMPORT_NO_DISK "/dev/null"
 /* Has xl's configuration name the disk where the image has it. 0, -ENOMEM. */
 int import_place_disk(json_t *xl_config, const struct disk_conf *d);

@@ -4,8 +4,8 @@
  *
  * Two processes, to be exact. This one opens files, talks to the daemon and to Xen, and gives a new
  * file its name. What reads a save file, an image or a guest's memory is a child of it without
- * rights (confined.h, worker.h). The one exception is libxenguest, which reads the memory of a domain
- * that is captured: it needs Xen's devices, and whoever has these needs no other rights.
+ * rights (confined.h, worker.h). The one exception is libxenguest, which reads the memory of a
+ * domain that is captured: it needs Xen's devices, and whoever has these needs no other rights.
  *
  * Started by the daemon, it has no arguments and speaks restore/protocol/image_protocol.h on
  * descriptor 3. It ends with its parent (PR_SET_PDEATHSIG), on SIGTERM, and when the socket closes.

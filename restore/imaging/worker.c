@@ -1,8 +1,8 @@
 /*
  * Workers: see worker.h.
  *
- * The two speak in messages of restore/protocol/image_protocol.h over a socket pair, and in two pairs
- * of their own, since paths come out of the file that the worker reads. "look" asks for the
+ * The two speak in messages of restore/protocol/image_protocol.h over a socket pair, and in two
+ * pairs of their own, since paths come out of the file that the worker reads. "look" asks for the
  * fingerprint of a disk. The answer is its size, its time and on request a digest of it; never
  * content. "follow" asks whether a path is below a directory that the administrator has named.
  */

@@ -9,10 +9,10 @@
  *     follows a path            <------------>   (worker_consent)
  *     syncs and names the file  <-------------   its result, or why not
  *
- * What comes from a worker is not trusted: it is checked as a client's message is. The worst that one
- * can say is that an image is good which is not; and it can learn how large and how old a file is, and
- * whether one is below disk_dirs. Which files of the host an image may have is checked again when it
- * is done (made.h).
+ * What comes from a worker is not trusted: it is checked as a client's message is. The worst that
+ * one can say is that an image is good which is not; and it can learn how large and how old a file
+ * is, and whether one is below disk_dirs. Which files of the host an image may have is checked
+ * again when it is done (made.h).
  */
 #ifndef RESTORE_WORKER_H
 #define RESTORE_WORKER_H
@@ -48,16 +48,17 @@ struct worker {
 };
 
 /*
- * Runs it to its end. Blocking; forks, so this process has no other thread yet. 0 and *result, a new
- * reference that nobody has checked; the answer of the worker's error, its negative codes as -EIO;
+ * Runs it to its end. Blocking; forks, so this process has no other thread yet. 0 and *result, a
+ * new reference that nobody has checked; the answer of the worker's error, its negative codes as
+ * -EIO;
  * -ECANCELED; or what the worker died of.
  */
 int worker_run(const struct worker *w, json_t **result, struct error *e);
 
 /* ---- in the worker ---- */
 
-/* Tells the other process, at once the first time, then now and then. data is ignored. Not 0: nobody
- * listens any more. */
+/* Tells the other process, at once the first time, then now and then. data is ignored. Not 0:
+ * nobody listens any more. */
 int worker_progress(uint64_t done, uint64_t total, void *data);
 /* The other process looks at disks. */
 extern const struct disk_eyes worker_eyes;

@@ -1,6 +1,6 @@
 /*
- * The pieces of work of dompool-image, one for each request of restore/protocol/image_protocol.h. All
- * of them block, and leave nothing behind when they fail.
+ * The pieces of work of dompool-image, one for each request of restore/protocol/image_protocol.h.
+ * All of them block, and leave nothing behind when they fail.
  */
 #ifndef RESTORE_WORKS_H
 #define RESTORE_WORKS_H
@@ -20,8 +20,8 @@ struct works {
 struct work {
     const char *op;
     const char *makes; /* the request's key with the path of the file that it writes; NULL: none */
-    /* *result is a new reference on success: what the protocol has as the result of "done". Errors are
-     * those of the work; -EPROTO: the request is malformed. */
+    /* *result is a new reference on success: what the protocol has as the result of "done". Errors
+     * are those of the work; -EPROTO: the request is malformed. */
     int (*run)(struct works *w, json_t *request, json_t **result, struct error *e);
 };
 

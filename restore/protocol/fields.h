@@ -1,7 +1,7 @@
 /*
  * Messages as tables. A message is a flat JSON object: a first member that says which it is, then
- * its fields. One list of fields (an X-macro) makes the struct that both ends use and the table from
- * which it is encoded, decoded and checked.
+ * its fields. One list of fields (an X-macro) makes the struct that both ends use and the table
+ * from which it is encoded, decoded and checked.
  */
 #ifndef RESTORE_FIELDS_H
 #define RESTORE_FIELDS_H

@@ -1,5 +1,5 @@
-/* Images that cannot be read: see unreadable.h. In a signal handler there is no malloc and no stdio,
- * so the message is put together by hand. */
+/* Images that cannot be read: see unreadable.h. In a signal handler there is no malloc and no
+ * stdio, so the message is put together by hand. */
 #include "restore/protocol/unreadable.h"
 
 #include "store/image.h"

@@ -2,8 +2,9 @@
  * What a helper process says when an image file cannot be read.
  *
  * Images are mapped. When the disk does not give a page of the mapping, or the file has become
- * shorter, the kernel sends SIGBUS to whoever touches it. Then this process cannot go on, but it can
- * still say which file it was: its owner would else hear of a helper that died, and try the next one.
+ * shorter, the kernel sends SIGBUS to whoever touches it. Then this process cannot go on, but it
+ * can still say which file it was: its owner would else hear of a helper that died, and try the
+ * next one.
  */
 #ifndef RESTORE_UNREADABLE_H
 #define RESTORE_UNREADABLE_H

@@ -399,9 +399,9 @@ static int keep_mac(void *data, struct error *e)
 }
 
 /*
- * The pages, then the vCPUs; and the task beside them. The name is not written while several threads
- * write pages: xenstored would take one of their processors, for longer the more domains there are,
- * since it checks all watches. Without a delta there are no such threads.
+ * The pages, then the vCPUs; and the task beside them. The name is not written while several
+ * threads write pages: xenstored would take one of their processors, for longer the more domains
+ * there are, since it checks all watches. Without a delta there are no such threads.
  */
 static int fill(struct warm *w, const struct image *im, struct beside *b,
                 struct warm_outcome *outcome, struct error *e)

@@ -49,9 +49,10 @@ struct warm {
 
 /*
  * Builds a slot up to warm: back ends in InitWait, base pages in memory, nothing running. numbered
- * is called when w->domid is chosen, before anything is written or made. Blocking, for seconds. After a failure the slot is left
- * as it is: the caller disposes it, and the daemon destroys the domain, if there is one.
- * ANSWER_NO_HOST_MEMORY, ANSWER_IMAGE_REFUSED, ANSWER_XEN_UNAVAILABLE, or negative.
+ * is called when w->domid is chosen, before anything is written or made. Blocking, for seconds.
+ * After a failure the slot is left as it is: the caller disposes it, and the daemon destroys the
+ * domain, if there is one. ANSWER_NO_HOST_MEMORY, ANSWER_IMAGE_REFUSED, ANSWER_XEN_UNAVAILABLE, or
+ * negative.
  */
 int warm_build(struct warm *w, const struct warm_request *r,
                int (*numbered)(struct warm *w, void *data), void *data, struct error *e);
@@ -81,11 +82,11 @@ struct warm_wish {
  * the slot is tainted and must be destroyed. But if w->target.untouched, it is as warm as before:
  * the image was refused, or could not be read.
  *
- * If w->unusable, it is not the image's fault: the domain or its disks are no longer what was built.
- * Somebody has unpaused, destroyed, shut down or saved the domain, or asked for that
- * (ANSWER_DOMAIN_STATE), or a disk of the image has changed (ANSWER_IMAGE_BROKEN). That is looked at
- * here, since only now does it count: by one hypercall at the start, and by one or two system calls
- * for each disk beside the writing of pages. xenstored has told by itself.
+ * If w->unusable, it is not the image's fault: the domain or its disks are no longer what was
+ * built. Somebody has unpaused, destroyed, shut down or saved the domain, or asked for that
+ * (ANSWER_DOMAIN_STATE), or a disk of the image has changed (ANSWER_IMAGE_BROKEN). That is looked
+ * at here, since only now does it count: by one hypercall at the start, and by one or two system
+ * calls for each disk beside the writing of pages. xenstored has told by itself.
  */
 int warm_complete(struct warm *w, const struct warm_wish *wish, struct warm_outcome *outcome,
                   struct error *e);

@@ -1,6 +1,6 @@
 /*
- * Whether somebody has asked a domain that waits to shut down or to suspend: it would obey as soon as
- * it runs. A watch tells of that, so that a completion asks xenstored for nothing.
+ * Whether somebody has asked a domain that waits to shut down or to suspend: it would obey as soon
+ * as it runs. A watch tells of that, so that a completion asks xenstored for nothing.
  */
 #ifndef RESTORE_ASKED_H
 #define RESTORE_ASKED_H

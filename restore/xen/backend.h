@@ -1,6 +1,6 @@
 /*
- * Back ends of a domain's devices in dom0's kernel: waiting until they are ready for their front ends,
- * and looking at how far they have closed.
+ * Back ends of a domain's devices in dom0's kernel: waiting until they are ready for their front
+ * ends, and looking at how far they have closed.
  */
 #ifndef RESTORE_BACKEND_H
 #define RESTORE_BACKEND_H

@@ -3,8 +3,8 @@
  * kernel's headers linux/if_link.h, linux/if_bridge.h and linux/neighbour.h.
  *
  * The filter is the kernel's own for bridges: a "locked" port (5.18) forwards a frame only if the
- * bridge's table has its source address at this port. The port learns nothing, and the table gets one
- * static entry.
+ * bridge's table has its source address at this port. The port learns nothing, and the table gets
+ * one static entry.
  */
 #include "restore/xen/bridge_port.h"
 
@@ -102,7 +102,8 @@ int bridge_find(const char *name, struct bridge *out, struct error *e)
 
 /* ---- a port ---- */
 
-/* In the bridge, up, with its MTU and name; and without an address of its own: the bridge has those. */
+/* In the bridge, up, with its MTU and name; and without an address of its own: the bridge has
+ * those. */
 static void put_link(struct batch *b, const struct bridge_port *p, unsigned index)
 {
     struct nlmsghdr *n = message_begin(b, RTM_NEWLINK, 0);

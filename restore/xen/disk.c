@@ -120,8 +120,8 @@ static int open_scratch(struct disk *d, const struct disk_place *place, struct e
 #define LAYER_MIN_BYTES                                                                            \
     (1024u * 1024u) /* less is nobody's wish: the first write would be too much */
 
-/* Every chunk may change; one more page absorbs rounding up to whole chunks. With a smaller layer only
- * this guest's disk ends when it writes too much, not every one's on the same file system. */
+/* Every chunk may change; one more page absorbs rounding up to whole chunks. With a smaller layer
+ * only this guest's disk ends when it writes too much, not every one's on the same file system. */
 static uint64_t layer_bytes(const struct disk_place *place, uint64_t origin_bytes)
 {
     uint64_t all = origin_bytes + 64 * 1024, max = place->cow_max & ~UINT64_C(4095);

@@ -32,8 +32,8 @@
 #define BARE_POOL_KIB 1024u
 #define BARE_POOL_VCPU_KIB 16u
 
-/* libxl__get_required_paging_memory, with HAP: 1 MiB for each vCPU, and for each MiB of memory a page of
- * the p2m. */
+/* libxl__get_required_paging_memory, with HAP: 1 MiB for each vCPU, and for each MiB of memory a
+ * page of the p2m. */
 uint64_t domain_paging_pool_kib(const struct domconf *c)
 {
     if (c->guest == IMAGE_GUEST_PV)
@@ -43,8 +43,8 @@ uint64_t domain_paging_pool_kib(const struct domconf *c)
     return 4 * (256 * (uint64_t)c->max_vcpus + c->max_mem_kib / 1024);
 }
 
-/* What the host must have for the configuration, besides memory. *grants: the version of grant tables;
- * the newest that this hypervisor was built with is what libxl picks. */
+/* What the host must have for the configuration, besides memory. *grants: the version of grant
+ * tables; the newest that this hypervisor was built with is what libxl picks. */
 static int host_check(struct xen *x, const struct domconf *c, uint32_t *grants, struct error *e)
 {
     xc_physinfo_t info = {.capabilities = UINT32_MAX}; /* if it does not say, creating does */
@@ -167,8 +167,8 @@ static int set_guest_kind(struct xen *x, const struct domconf *c, uint32_t domid
     return 0;
 }
 
-/* The offset is not in the stream: the guest's wall clock is the configuration's, from the moment in
- * which its vCPU 0 gets its context. */
+/* The offset is not in the stream: the guest's wall clock is the configuration's, from the moment
+ * in which its vCPU 0 gets its context. */
 static int set_time(struct xen *x, const struct domconf *c, uint32_t domid, struct error *e)
 {
     uint32_t offset = (uint32_t)c->time_offset_s;

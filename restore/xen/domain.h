@@ -46,8 +46,8 @@ int domain_event_channel(struct xen *x, uint32_t domid, uint32_t *port, struct e
 int domain_memory_check(struct xen *x, uint64_t need_kib, uint64_t reserve_kib, struct error *e);
 
 /* Whether the domain still waits as it was made: it is there, under this uuid, and paused. One
- * hypercall. ANSWER_DOMAIN_STATE, saying what somebody has done to it. A domain that was unpaused and
- * paused again has not run: its vCPUs have no context before it is completed. */
+ * hypercall. ANSWER_DOMAIN_STATE, saying what somebody has done to it. A domain that was unpaused
+ * and paused again has not run: its vCPUs have no context before it is completed. */
 int domain_check_waits(struct xen *x, uint32_t domid, const struct uuid *uuid, struct error *e);
 
 #endif

@@ -2,12 +2,13 @@
  * The entrance of a port: see entrance.h. Messages and attributes are those of the kernel's headers
  * linux/rtnetlink.h, linux/pkt_sched.h, linux/pkt_cls.h and linux/tc_act/tc_skbmod.h.
  *
- * Each rule ends with an action of skbmod: it gives the frame its source, and lets it pass or drops it. A
- * guest's kernel keeps ready Ethernet headers for those that it was talking to when it was saved, with
- * the address that it had then; dropping these would cut it off from them until they are forgotten.
+ * Each rule ends with an action of skbmod: it gives the frame its source, and lets it pass or drops
+ * it. A guest's kernel keeps ready Ethernet headers for those that it was talking to when it was
+ * saved, with the address that it had then; dropping these would cut it off from them until they
+ * are forgotten.
  *
- * Rules of one priority are for one protocol; the kernel goes through priorities upwards, and the first
- * rule that fits ends it.
+ * Rules of one priority are for one protocol; the kernel goes through priorities upwards, and the
+ * first rule that fits ends it.
  */
 #include "restore/xen/entrance.h"
 

@@ -16,8 +16,8 @@
 
 struct host;
 
-/* Opens the hypervisor's and xenstore's handles. ANSWER_XEN_UNAVAILABLE, also on a hypervisor of another
- * release than this was built for. */
+/* Opens the hypervisor's and xenstore's handles. ANSWER_XEN_UNAVAILABLE, also on a hypervisor of
+ * another release than this was built for. */
 int host_open(struct host **out, struct error *e);
 void host_close(struct host *h);
 

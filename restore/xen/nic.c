@@ -1,11 +1,11 @@
 /*
  * Network interfaces: see nic.h.
  *
- * The nodes are those of libxl (libxl__set_xenstore_nic in libxl_nic.c), so that xl network-list and
- * xl network-detach work. netback reads "script", and fails without it, but runs none; xl runs it when
- * it detaches the device, and /bin/true does. With hotplug-status there from the start, netback connects
- * as soon as the guest does (Linux, drivers/net/xen-netback/xenbus.c: connect). A script of the
- * administrator's writes it itself, when the port is made.
+ * The nodes are those of libxl (libxl__set_xenstore_nic in libxl_nic.c), so that xl network-list
+ * and xl network-detach work. netback reads "script", and fails without it, but runs none; xl runs
+ * it when it detaches the device, and /bin/true does. With hotplug-status there from the start,
+ * netback connects as soon as the guest does (Linux, drivers/net/xen-netback/xenbus.c: connect). A
+ * script of the administrator's writes it itself, when the port is made.
  */
 #include "restore/xen/nic.h"
 
@@ -143,7 +143,8 @@ static const char *nic_name(const struct nic *n)
     return n->conf->name[0] ? n->conf->name : n->device;
 }
 
-/* The port takes frames of this address; an interface whose address others have, too, had none yet. */
+/* The port takes frames of this address; an interface whose address others have, too, had none
+ * yet. */
 static int port_take(const struct nic *n, const struct mac *mac, struct error *e)
 {
     if (!n->rules.filtered || n->rules.script)

@@ -13,8 +13,9 @@
  * or an I/O error of xenstore. */
 int placement_pool(struct xen *x, const struct domconf *c, uint32_t *id, struct error *e);
 
-/* Sets the NUMA nodes that the domain's memory is to come from, and the affinity of its vCPUs. Before
- * it has memory. ANSWER_IMAGE_REFUSED: a vCPU may run on none of the processors of its cpupool. */
+/* Sets the NUMA nodes that the domain's memory is to come from, and the affinity of its vCPUs.
+ * Before it has memory. ANSWER_IMAGE_REFUSED: a vCPU may run on none of the processors of its
+ * cpupool. */
 int placement_set(struct xen *x, const struct domconf *c, uint32_t domid, struct error *e);
 
 /* Sets weight and cap, if the scheduler of the domain's cpupool has them; pool: its number. */

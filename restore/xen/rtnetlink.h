@@ -1,9 +1,9 @@
 /*
- * Questions to the kernel about network interfaces: messages of rtnetlink(7) in one batch, and what the
- * kernel said to each. For bridge_port.c and entrance.c alone.
+ * Questions to the kernel about network interfaces: messages of rtnetlink(7) in one batch, and what
+ * the kernel said to each. For bridge_port.c and entrance.c alone.
  *
- * Calls block for as long as the kernel takes: some ten microseconds, or until another program lets go
- * of the kernel's lock on network interfaces.
+ * Calls block for as long as the kernel takes: some ten microseconds, or until another program lets
+ * go of the kernel's lock on network interfaces.
  */
 #ifndef RESTORE_RTNETLINK_H
 #define RESTORE_RTNETLINK_H
@@ -34,8 +34,8 @@ static inline void batch_init(struct batch *b)
 struct nlmsghdr *message_begin(struct batch *b, uint16_t type, uint16_t flags);
 void message_end(struct batch *b, const struct nlmsghdr *n);
 
-/* Sends all, and reads all answers; take, which may be NULL, is called for what is no acknowledgement.
- * An error of rtnetlink itself; what becomes of each message is in b->failed. */
+/* Sends all, and reads all answers; take, which may be NULL, is called for what is no
+ * acknowledgement. An error of rtnetlink itself; what becomes of each message is in b->failed. */
 int batch_run(struct batch *b, mnl_cb_t take, void *data, struct error *e);
 
 /* The first failure of messages from number `first` on: an errno, or 0. */

@@ -1,7 +1,7 @@
 /*
  * host_sweep: see host.h. What is left of domains that are gone is found by the names that dompool
- * gave it: disk snapshots carry tag and UUID, nodes in xenstore the tag, also those of a domain that
- * had only its name yet.
+ * gave it: disk snapshots carry tag and UUID, nodes in xenstore the tag, also those of a domain
+ * that had only its name yet.
  */
 #include "restore/xen/host_private.h"
 

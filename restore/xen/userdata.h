@@ -1,6 +1,7 @@
 /*
  * The configuration that xl keeps beside a domain in /var/lib/xen: the saved domain's own JSON with
- * this domain's name, uuid, disks and MAC addresses. Without it, `xl list -l` and `xl save` refuse the domain.
+ * this domain's name, uuid, disks and MAC addresses. Without it, `xl list -l` and `xl save` refuse
+ * the domain.
  */
 #ifndef RESTORE_USERDATA_H
 #define RESTORE_USERDATA_H

@@ -64,6 +64,7 @@ class Tree:
         self.root = root
         names = git_files(root)
         self.sources = {n: Source(n, read(root, n)) for n in names if n.endswith(('.c', '.h'))}
+        self.markdown = [n for n in names if n.endswith('.md')]
         self.shell = [n for n in names if SHELL.match(first_line(root, n))]
         self.resolve_includes()
         self.read_tags()

@@ -4,8 +4,8 @@
  *
  *   start        from exec until it answers
  *   own          of an allocation, what is the daemon's: its stages "pick" and "commit"
- *   the machine  what "commit" cannot be less than here: another thread is woken, appends as much to a
- *                file as the database does, and wakes this one; in turn with the allocations
+ *   the machine  what "commit" cannot be less than: another thread is woken, appends as much to
+ *                a file as the database does, and wakes this one; in turn with the allocations
  *   round trip   of an allocation, as a client sees it; 1 ms of it is the fake helper's
  *   status       of a client that asks one after the other: alone, and while another client floods
  *   list         until the whole reply is there, and `dompool list`
@@ -13,8 +13,8 @@
  *   daemon DOMPOOLD-SIM LIBEXEC DOMPOOL JSON [LEASES...]        10 1000 10000
  *
  * Leases are planted as rows, and their domains as files: they come from an earlier daemon. Figures
- * go to standard output, and as JSON to a file. It fails when something does not work, never because
- * something is slow.
+ * go to standard output, and as JSON to a file. It fails when something does not work, never
+ * because something is slow.
  */
 #include "base/array.h"
 #include "base/clock.h"

@@ -13,9 +13,10 @@
  *    the MAC that answered, "arp_mac", "ping_mac": who answered, "other_mac": who was the last to
  *    send through that vif from another MAC; "" if nobody did}
  *
- * A guest that says nothing before it is asked sends its first frame with its answer. Frames that it
- * had queued when it was saved have the MAC from then. With -m only what comes from MAC counts. The kernel's own ARP is left out of it, since that asks once a second.
- * The bridge needs an address of its own.
+ * A guest that says nothing before it is asked sends its first frame with its answer. Frames that
+ * it had queued when it was saved have the MAC from then. With -m only what comes from MAC counts.
+ * The kernel's own ARP is left out of it, since that asks once a second. The bridge needs an
+ * address of its own.
  *
  * COMMAND's output goes to stderr. Exit status: COMMAND's, or 1 when no ping was answered within
  * SECONDS (180) of COMMAND's end.

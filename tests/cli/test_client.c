@@ -579,7 +579,8 @@ static ssize_t receive(int fd, char *buf, size_t size, long *passed)
     return n;
 }
 
-/* Each leaves with the first byte of its request, in a piece of its own: the request behind it waits. */
+/* Each leaves with the first byte of its request, in a piece of its own: the request behind it
+ * waits. */
 static void passing(void **state)
 {
     (void)state;

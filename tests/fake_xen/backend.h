@@ -1,10 +1,9 @@
 /*
  * blkback and netback for tests: the kernel's back ends of disks and network interfaces, as seen in
- * xenstore, in sysfs, and by the devices that it has open. A back end begins when physical-device (of
- * an interface: handle) is there. A moment after it waits for its front end (InitWait), it opens the
- * device, or makes the interface. When told that its front end has gone
- * (online 0, state Closing), it closes the device and says Closed, unless its behaviour is set
- * otherwise.
+ * xenstore, in sysfs, and by the devices that it has open. A back end begins when physical-device
+ * (of an interface: handle) is there. A moment after it waits for its front end (InitWait), it
+ * opens the device, or makes the interface. When told that its front end has gone (online 0, state
+ * Closing), it closes the device and says Closed, unless its behaviour is set otherwise.
  */
 #ifndef TESTS_BACKEND_H
 #define TESTS_BACKEND_H

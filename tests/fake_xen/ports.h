@@ -1,7 +1,7 @@
 /*
- * Bridges and their ports for tests, in the place of restore/xen/bridge_port.c. There is one bridge,
- * "br0", of MTU 1400. A port is what bridge_port_make has made of an interface of fake netback; it goes
- * with that.
+ * Bridges and their ports for tests, in the place of restore/xen/bridge_port.c. There is one
+ * bridge, "br0", of MTU 1400. A port is what bridge_port_make has made of an interface of fake
+ * netback; it goes with that.
  */
 #ifndef TESTS_PORTS_H
 #define TESTS_PORTS_H

@@ -119,8 +119,8 @@ static void each_read_fails(void)
     must(n == 2, "header and configuration are read, and nothing else");
 }
 
-/* Pages of a mapping that the disk does not give, as those behind the end of a file: whoever opens an
- * image gets an error, and no signal in the middle of the checks. */
+/* Pages of a mapping that the disk does not give, as those behind the end of a file: whoever opens
+ * an image gets an error, and no signal in the middle of the checks. */
 static void open_fails_in_order(void)
 {
     struct error e;

@@ -1,11 +1,11 @@
 /*
- * Databases whose contents somebody has changed. A daemon in the simulated world leaves images, slots,
- * leases, settings and history; the input changes its file, and another daemon starts on that. It
- * starts, or says why it does not. When it runs, the invariants hold, clients are answered, it stops,
- * and starts again.
+ * Databases whose contents somebody has changed. A daemon in the simulated world leaves images,
+ * slots, leases, settings and history; the input changes its file, and another daemon starts on
+ * that. It starts, or says why it does not. When it runs, the invariants hold, clients are
+ * answered, it stops, and starts again.
  *
- * The first byte of the input says what it changes: rows, of which each value may be of any type and
- * length, whatever the schema says; or bytes of the file.
+ * The first byte of the input says what it changes: rows, of which each value may be of any type
+ * and length, whatever the schema says; or bytes of the file.
  */
 #include "tests/fuzz/fuzz.h"
 

@@ -1,6 +1,6 @@
 /*
- * Image files as in fuzz_image, exported: alone, and over the base that stands ready. What comes out
- * is imported again, and is then the same guest, or refused; what is refused leaves no file.
+ * Image files as in fuzz_image, exported: alone, and over the base that stands ready. What comes
+ * out is imported again, and is then the same guest, or refused; what is refused leaves no file.
  */
 #include "tests/fuzz/fuzz.h"
 

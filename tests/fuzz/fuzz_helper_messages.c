@@ -1,8 +1,8 @@
 /*
- * What helpers say, as bytes, to a daemon in the simulated world. No helper does or says anything of
- * itself, but for this: a slot's makes its domain when it is to build, and an image's makes its file
- * when it is to make an image. Between their messages clients ask, time passes, helpers die, and the
- * daemon is killed, so that messages come in each state of a slot and of a piece of work.
+ * What helpers say, as bytes, to a daemon in the simulated world. No helper does or says anything
+ * of itself, but for this: a slot's makes its domain when it is to build, and an image's makes its
+ * file when it is to make an image. Between their messages clients ask, time passes, helpers die,
+ * and the daemon is killed, so that messages come in each state of a slot and of a piece of work.
  */
 #include "tests/fuzz/fuzz.h"
 

@@ -1,6 +1,6 @@
 /*
- * Image files for fuzz targets: the input, with its header's digest made right, or nothing else would
- * ever be reached; and what is derived is derived from the base that stands ready.
+ * Image files for fuzz targets: the input, with its header's digest made right, or nothing else
+ * would ever be reached; and what is derived is derived from the base that stands ready.
  */
 #ifndef TESTS_FUZZ_IMAGE_FILE_H
 #define TESTS_FUZZ_IMAGE_FILE_H

@@ -1,6 +1,7 @@
 /*
  * An input as a sequence of pieces: bytes that somebody says, and controls. A control is two bytes:
- * one below 0x20 that is neither NUL nor white space, which no JSON text may hold, and its argument.
+ * one below 0x20 that is neither NUL nor white space, which no JSON text may hold, and its
+ * argument.
  */
 #ifndef TESTS_FUZZ_PIECES_H
 #define TESTS_FUZZ_PIECES_H

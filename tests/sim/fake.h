@@ -47,8 +47,8 @@ int fake_domain_read(uint32_t domid, struct host_domain *d);
 void fake_domain_remove(uint32_t domid);
 /* Makes the file of this process, of which only the name's beginning is given: NAME.PID. */
 void fake_note(const char *name, const char *text);
-/* Takes the next domid, as Xen does: one that is in use is passed over, and behind the last comes 1.
- * 0: all are in use, or the directory cannot be written. */
+/* Takes the next domid, as Xen does: one that is in use is passed over, and behind the last comes
+ * 1. 0: all are in use, or the directory cannot be written. */
 uint32_t fake_domid_next(void);
 
 #endif

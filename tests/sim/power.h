@@ -1,7 +1,7 @@
 /*
  * A disk that forgets: the files of SQLite as they are after the power was cut. Stands between
- * SQLite and its files from power_begin on, keeps for each file what has been synced, and each write
- * since. As SQLite's own crash tests do.
+ * SQLite and its files from power_begin on, keeps for each file what has been synced, and each
+ * write since. As SQLite's own crash tests do.
  */
 #ifndef TESTS_SIM_POWER_H
 #define TESTS_SIM_POWER_H

@@ -1,7 +1,7 @@
 /*
- * A daemon as a process, dompoold-sim over a fake host (fake.h), in a directory of its own; and what
- * can be seen of it from outside. Its state directory is a small file system in memory, which can be
- * full. Needs root: the file system is mounted in a mount namespace of the process.
+ * A daemon as a process, dompoold-sim over a fake host (fake.h), in a directory of its own; and
+ * what can be seen of it from outside. Its state directory is a small file system in memory, which
+ * can be full. Needs root: the file system is mounted in a mount namespace of the process.
  *
  * Whatever cannot be done ends the process with a message.
  */

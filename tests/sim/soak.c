@@ -1,6 +1,6 @@
 /*
- * A busy year in minutes: 64 clients of a real daemon (running.h) allocate, release and die, and the
- * daemon is killed and started again, while the host has no memory for a while, and the disk no
+ * A busy year in minutes: 64 clients of a real daemon (running.h) allocate, release and die, and
+ * the daemon is killed and started again, while the host has no memory for a while, and the disk no
  * room. Every answer must be one of those that are right at that moment. Every so many rounds all
  * comes to rest, and then
  *
@@ -13,8 +13,8 @@
  *
  *   soak ROUNDS [SEED]
  *
- * A round is what one client does. Client and deed of each round are drawn from the seed alone; when
- * things come to pass is the machine's affair.
+ * A round is what one client does. Client and deed of each round are drawn from the seed alone;
+ * when things come to pass is the machine's affair.
  */
 #include "base/array.h"
 #include "base/clock.h"

@@ -132,7 +132,8 @@ static void is_shown(void **state)
     assert_int_equal(found, 1);
     assert_int_equal(json_array_size(json_object_get(p, "leases")), 1);
     json_decref(reply);
-    /* Whoever wants something of the domain finds it by its number, and by the name that xl gives it. */
+    /* Whoever wants something of the domain finds it by its number, and by the name that xl gives
+     * it. */
     assert_non_null(lease_find(&sim.core, lease));
     strcpy(sim_domain_find(&sim, domid)->d.name, "corpse");
     sim_run(&sim, LISTED_MS);

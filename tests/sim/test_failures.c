@@ -106,7 +106,8 @@ static void test_memory_comes_back(void **state)
     sim_end(&sim);
 }
 
-/* A pool that builds for requests alone: builds are tried again for whoever asks after the pause. */
+/* A pool that builds for requests alone: builds are tried again for whoever asks after the
+ * pause. */
 static void test_builds_for_requests(void **state)
 {
     (void)state;

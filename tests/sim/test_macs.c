@@ -1,4 +1,5 @@
-/* MAC addresses of slots and leases: whose is whose, who may choose one, and what a restart keeps. */
+/* MAC addresses of slots and leases: whose is whose, who may choose one, and what a restart
+ * keeps. */
 #include "tests/sim/fixture.h"
 
 #include "base/array.h"

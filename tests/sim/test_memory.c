@@ -1,5 +1,5 @@
-/* The host runs short of memory, or of disk space, and has some again: who waits waits, and is served
- * at once. */
+/* The host runs short of memory, or of disk space, and has some again: who waits waits, and is
+ * served at once. */
 #include "tests/sim/fixture.h"
 
 #include <string.h>

@@ -1,7 +1,8 @@
 /*
- * The power is cut at each moment of each operation on images: what was answered must be there, what
- * was there before must not be lost, and the daemon must start. The database's files forget what was
- * not synced (power.h), or keep a part of it; image files are as safe as their writer makes them.
+ * The power is cut at each moment of each operation on images: what was answered must be there,
+ * what was there before must not be lost, and the daemon must start. The database's files forget
+ * what was not synced (power.h), or keep a part of it; image files are as safe as their writer
+ * makes them.
  */
 #include "base/array.h"
 #include "tests/sim/fixture.h"

@@ -1,7 +1,7 @@
 /*
  * pool/service/process.h: what a helper finds when it starts, and what its owner hears of it. This
- * program is its own helper: it is one when it finds DOMPOOL_LOG_LEVEL, and then answers one message
- * and waits to be killed.
+ * program is its own helper: it is one when it finds DOMPOOL_LOG_LEVEL, and then answers one
+ * message and waits to be killed.
  */
 #include "base/message.h"
 #include "base/text.h"

@@ -1,6 +1,6 @@
 /*
- * pool/service/server.h on a real socket, with a service of its own: what users may leave unread, and
- * the descriptors that they pass. Needs root, for clients of two users.
+ * pool/service/server.h on a real socket, with a service of its own: what users may leave unread,
+ * and the descriptors that they pass. Needs root, for clients of two users.
  */
 #include "base/io.h"
 #include "base/log.h"

@@ -1,9 +1,9 @@
 /*
  * How much the daemon does for one request, one domain event and one start, counted in steps: basic
  * blocks of the core and of what it stands on, which are compiled to count themselves
- * (-fsanitize-coverage=trace-pc). No clock is read, so the numbers are the same on every machine. Twice
- * as many leases must cost a request nothing, and a listing or a start no more than twice as much.
- * SQLite's work, and the sorting of a listing, which are other threads', do not count.
+ * (-fsanitize-coverage=trace-pc). No clock is read, so the numbers are the same on every machine.
+ * Twice as many leases must cost a request nothing, and a listing or a start no more than twice as
+ * much. SQLite's work, and the sorting of a listing, which are other threads', do not count.
  */
 #include "tests/sim/fixture.h"
 

@@ -1,4 +1,5 @@
-/* Users who share a daemon: what one sees of another, whose names are whose, and what each may take. */
+/* Users who share a daemon: what one sees of another, whose names are whose, and what each may
+ * take. */
 #include "tests/sim/fixture.h"
 
 #include "base/array.h"

@@ -384,7 +384,8 @@ static void run_all(void)
     } while (run_soon);
 }
 
-/* It belongs to the last message that begins within the bytes it came with, wherever they are cut. */
+/* It belongs to the last message that begins within the bytes it came with, wherever they are
+ * cut. */
 static void test_passed(void **state)
 {
     static const char text[] = ECHO "\0" SIZE;

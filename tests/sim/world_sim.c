@@ -359,7 +359,8 @@ void sim_start(struct sim *s, const char *config)
     must_have_started(s);
 }
 
-/* A call of Release waits for the end of a lease to be on record, and is freed by the news alone. */
+/* A call of Release waits for the end of a lease to be on record, and is freed by the news
+ * alone. */
 static bool ends_a_lease(const struct db_write *w)
 {
     return w->n && w->ops[0].kind == DB_LEASE_PUT && w->ops[0].lease.ended_ms;
@@ -385,7 +386,8 @@ static void drop_pending(struct sim *s)
     sim_helpers_drop(s);
 }
 
-/* Questions that nobody has answered yet are answered: what waits for them is freed by that alone. */
+/* Questions that nobody has answered yet are answered: what waits for them is freed by that
+ * alone. */
 static void finish_questions(struct sim *s)
 {
     list_each (node, &s->writes) {

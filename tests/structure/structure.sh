@@ -238,6 +238,12 @@ file low/longer.h "$(lines 800)" '#define B'
 file tool "#!/usr/bin/env bash" "$(lines 800)" ':'
 fails 'low/longer.h has 801 lines, more than 800' 'tool has 802 lines, more than 800'
 
+begin "lines at the limit, and above"
+columns=$(printf '%0100d' 0)
+file low/wide.h "/* ${columns:6} */" "#define A" "/* ${columns:5} */"
+file guide.md "$columns" "${columns}0" "|${columns}|"
+fails 'guide.md:2 has 101 columns, more than 100' 'low/wide.h:3 has 101 columns, more than 100'
+
 if ((failures > 0)); then
     echo "$failures failures"
     exit 1

@@ -1,6 +1,6 @@
 /*
- * The program dompool-image as the daemon has it: a child at the other end of a socket. Every function
- * fails the test when something is not as it says.
+ * The program dompool-image as the daemon has it: a child at the other end of a socket. Every
+ * function fails the test when something is not as it says.
  */
 #ifndef TESTS_UNIT_IMAGE_HELPER_H
 #define TESTS_UNIT_IMAGE_HELPER_H
@@ -27,8 +27,8 @@ json_t *helper_hear(struct helper *h);
 
 /* The save file "s" in the directory of the test. */
 void write_save_file(struct stream_build *b);
-/* A FIFO as save file, of which half is written: the helper is in the middle of it for as long as the
- * test likes. The descriptor is the caller's. */
+/* A FIFO as save file, of which half is written: the helper is in the middle of it for as long as
+ * the test likes. The descriptor is the caller's. */
 int feed_half(const char *fifo, const struct built *f);
 
 #endif

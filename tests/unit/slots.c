@@ -233,7 +233,8 @@ static void disks_check(const struct warm *w, const char *what)
     HOLDS(w->n_disks == w->target.conf.n_disks);
 }
 
-/* Each is a port of its bridge that takes frames of its address alone, and the guest is told of it. */
+/* Each is a port of its bridge that takes frames of its address alone, and the guest is told of
+ * it. */
 static void nics_check(const struct warm *w, const char *what)
 {
     for (size_t i = 0; i < w->n_nics; i++) {

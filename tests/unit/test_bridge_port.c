@@ -1,7 +1,7 @@
 /*
- * Ports of bridges (restore/xen/bridge_port.h) by this machine's kernel, in a network namespace of the
- * test's own: no interface of the machine is touched. veth pairs stand for what netback makes. Frames
- * are sent and looked for at both ends of the bridge.
+ * Ports of bridges (restore/xen/bridge_port.h) by this machine's kernel, in a network namespace of
+ * the test's own: no interface of the machine is touched. veth pairs stand for what netback makes.
+ * Frames are sent and looked for at both ends of the bridge.
  */
 #include "tests/unit/check.h"
 
@@ -58,8 +58,8 @@ static void ip(const char *command)
         fail_msg("%s", line);
 }
 
-/* A bridge, with the host's own port "wire", whose other end is "host", and two interfaces "vif1.0" and
- * "vif2.0" of guests, whose other ends are "g1" and "g2". */
+/* A bridge, with the host's own port "wire", whose other end is "host", and two interfaces "vif1.0"
+ * and "vif2.0" of guests, whose other ends are "g1" and "g2". */
 static int begin(void **state)
 {
     (void)state;
@@ -118,8 +118,8 @@ static int packets(const char *device)
     return fd;
 }
 
-/* Whether a broadcast frame from this address gets from one end to the other; *as, which may be NULL, is
- * the address that it has there. */
+/* Whether a broadcast frame from this address gets from one end to the other; *as, which may be
+ * NULL, is the address that it has there. */
 static bool passes_as(const char *from, const struct mac *source, const char *to, struct mac *as)
 {
     uint8_t frame[60] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};

@@ -208,8 +208,8 @@ static void save_asks(const char *path, const char *more)
     stream_build_dispose(&b);
 }
 
-/* The worker can look at no path: it is told what lies below disk_dirs, and what it has missed or left
- * out is heard by whoever asked. */
+/* The worker can look at no path: it is told what lies below disk_dirs, and what it has missed or
+ * left out is heard by whoever asked. */
 static void consent(void **state)
 {
     struct import_remarks remarks = {NULL, NULL};

@@ -338,7 +338,8 @@ static void ordinary(void **state)
     json_decref(config);
 }
 
-/* Otherwise what a slot has would be gone when its domain is captured, or saved and restored by xl. */
+/* Otherwise what a slot has would be gone when its domain is captured, or saved and restored by
+ * xl. */
 static void taken_keys_stay(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* pool/service/domain_list.h: what it finds by uuid and by name is what one finds who looks at all. */
+/* pool/service/domain_list.h: what it finds by uuid and by name is what one finds who looks at
+ * all. */
 #include "tests/cmocka.h"
 
 #include "base/array.h"

@@ -465,7 +465,8 @@ static void disks_elsewhere(void **state)
                    "iqn.2001-05.org");
 }
 
-/* What an image gives back to xl names the disk that it has, and nothing of the one that was saved. */
+/* What an image gives back to xl names the disk that it has, and nothing of the one that was
+ * saved. */
 static void disk_replaced(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* base/hash.h: nothing is lost, doubled or put out of order, with memory for buckets and without. */
+/* base/hash.h: nothing is lost, doubled or put out of order, with memory for buckets and
+ * without. */
 #include "tests/cmocka.h"
 
 #include "base/hash.h"

@@ -1,6 +1,6 @@
 /*
- * Scripts of network interfaces (restore/xen/hotplug.h): how they are run, and what is said when they
- * fail or never end. They are real programs; the xenstore is that of tests.
+ * Scripts of network interfaces (restore/xen/hotplug.h): how they are run, and what is said when
+ * they fail or never end. They are real programs; the xenstore is that of tests.
  */
 #include "tests/fake_xen/store.h"
 #include "tests/unit/check.h"

@@ -1,6 +1,6 @@
 /*
- * The process in which dompool-image reads what is foreign, seen from outside: it has no rights, and
- * its end costs the import alone.
+ * The process in which dompool-image reads what is foreign, seen from outside: it has no rights,
+ * and its end costs the import alone.
  */
 #include "tests/unit/check.h"
 #include "tests/unit/image_helper.h"
@@ -59,8 +59,8 @@ static void wait_for_status(pid_t pid, const char *line)
     }
 }
 
-/* Waits until it sleeps, which it does for nothing but more of the FIFO: it has done what comes before
- * that. */
+/* Waits until it sleeps, which it does for nothing but more of the FIFO: it has done what comes
+ * before that. */
 static void wait_for_sleep(pid_t pid)
 {
     for (unsigned i = 0; i < 20; i++)

@@ -65,8 +65,8 @@ static void lists(void **state)
     assert_int_equal(macs_parse(strcat(full, ",02:00:00:00:00:01"), &a), -1);
 }
 
-/* Of 3,000 random UUIDs with keys of their own no two addresses are the same, by either rule and for
- * any two interfaces; each is one that a host may have. */
+/* Of 3,000 random UUIDs with keys of their own no two addresses are the same, by either rule and
+ * for any two interfaces; each is one that a host may have. */
 static void of_uuids(void **state)
 {
     enum { N = 3000 };

@@ -1,7 +1,7 @@
 /*
- * Network interfaces of slots (restore/xen/nic.h) on the Xen host of tests: which MAC address each has,
- * and what is said when a bridge or a name cannot be had. That every call fails once is in test_warm.c,
- * whose PV guest has two interfaces.
+ * Network interfaces of slots (restore/xen/nic.h) on the Xen host of tests: which MAC address each
+ * has, and what is said when a bridge or a name cannot be had. That every call fails once is in
+ * test_warm.c, whose PV guest has two interfaces.
  */
 #include "tests/unit/slots.h"
 

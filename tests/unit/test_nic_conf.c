@@ -1,4 +1,5 @@
-/* restore/formats/nic_conf.h and nic_address.h: network interfaces as xl's JSON has them, and as ours. */
+/* restore/formats/nic_conf.h and nic_address.h: network interfaces as xl's JSON has them, and as
+ * ours. */
 #include "tests/unit/check.h"
 
 #include "base/array.h"

@@ -1,7 +1,7 @@
 /*
  * What a domain gets of its saved configuration besides memory and devices (restore/xen/domain.h,
- * placement.h): the hypercalls have the values that libxl's have, a host that lacks something is told
- * so, and a call that fails leaves nothing.
+ * placement.h): the hypercalls have the values that libxl's have, a host that lacks something is
+ * told so, and a call that fails leaves nothing.
  */
 #include "tests/unit/on_machine.h"
 

@@ -240,8 +240,8 @@ static void no_counts(void **state)
     slot_clean("no counts");
 }
 
-/* A hypervisor that cannot say is no spoilt slot: it is as warm as it was. (Each call after that one fails in
- * test_warm.c.) */
+/* A hypervisor that cannot say is no spoilt slot: it is as warm as it was. (Each call after that
+ * one fails in test_warm.c.) */
 static void cannot_look(void **state)
 {
     (void)state;

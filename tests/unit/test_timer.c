@@ -1,4 +1,5 @@
-/* pool/service/timer.h: every timer fires once, when it is due, in order, however many there are. */
+/* pool/service/timer.h: every timer fires once, when it is due, in order, however many there
+ * are. */
 #include "tests/cmocka.h"
 
 #include "base/list.h"

@@ -1,7 +1,7 @@
 /*
- * An image's vCPUs on trial (restore/engine/trial.h) on the Xen host of tests: a processor that takes
- * them, one that does not, and each call failing; and that a slot is not built of an image that this
- * host does not take.
+ * An image's vCPUs on trial (restore/engine/trial.h) on the Xen host of tests: a processor that
+ * takes them, one that does not, and each call failing; and that a slot is not built of an image
+ * that this host does not take.
  */
 #include "restore/engine/trial.h"
 

@@ -1,6 +1,6 @@
 /*
- * Slots (restore/warm/warm.h) on the Xen host of tests: what a domain is once it is warm, turned and
- * completed, for both kinds of guest and both engines; and what is left once anything has gone
+ * Slots (restore/warm/warm.h) on the Xen host of tests: what a domain is once it is warm, turned
+ * and completed, for both kinds of guest and both engines; and what is left once anything has gone
  * wrong on the way, at each call in its turn: a clear answer, and after the daemon's clean-up
  * nothing.
  */

@@ -1,7 +1,7 @@
 /*
- * confdump: what the hypervisor says that a domain was given, a line each, so that the domain of one
- * toolstack can be compared with that of another. Like domdump it is a witness: it uses nothing of
- * the project.
+ * confdump: what the hypervisor says that a domain was given, a line each, so that the domain of
+ * one toolstack can be compared with that of another. Like domdump it is a witness: it uses nothing
+ * of the project.
  *
  *   confdump DOMID
  *
@@ -13,8 +13,8 @@
  *   sched.*      of the cpupool's scheduler: credit and credit2
  *   pool         of memory for paging, in KiB
  *   tsc.*        mode, frequency, incarnation
- *   clock        how far the wall clock in shared_info is from that of dom0, in seconds; "none" for a
- *                PVH guest that has not mapped it (yet)
+ *   clock        how far the wall clock in shared_info is from that of dom0, in seconds; "none"
+ *                for a PVH guest that has not mapped it (yet)
  *   grant.*      the limit of its grant table, and the version that is in use
  *   hvm.N        HVM parameters (PVH)
  *   cpuid.*, msr.*   the CPU policy

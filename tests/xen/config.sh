@@ -95,9 +95,9 @@ drop_devices() {
 add_each_kind_of_disk() {
     local odd="/var/lib/dompool-test/a disk, indeed.img"
     truncate -s 16M "$odd"
-    add_disk "vdev=xvdb1, access=rw, target=$odd"
+    add_disk "vdev=xvdf1, access=rw, target=$odd"
     truncate -s 16M "${odd%.img}.ro.img"
-    add_disk "vdev=xvdb2, access=ro, target=${odd%.img}.ro.img"
+    add_disk "vdev=xvdf2, access=ro, target=${odd%.img}.ro.img"
     add_disk "vdev=xvdc, access=rw, no-discard, target=$large_sectors"
     add_disk "vdev=xvdd, access=rw, direct-io-safe, target=/dev/mapper/$volume"
     import_options=(--disk "xvdc=cow:$large_sectors" --disk "xvdd=cow:/dev/mapper/$volume")
@@ -177,7 +177,7 @@ run_and_pause() { # DOMID
     xl unpause "$1"
     guest_mark "$1"
     guest_wait "$1" '^guest: tick ' 60 >/dev/null || fail "domain $1 does not run"
-    wait_until 60 "domain $1: its disks are connected" disks_are_connected "$1"
+    wait_until 180 "domain $1: its disks are connected" disks_are_connected "$1"
     xl pause "$1"
 }
 

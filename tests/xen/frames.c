@@ -4,8 +4,8 @@
  *   frames [-n N] [-t MS] [-e ETHERTYPE] INTERFACE
  *
  * INTERFACE is a name, or the beginning of one and a star: vif* are all that are called so, also
- * those yet to come. A bridge that is named shows all that its ports receive and let in; of one that
- * is not, only what is for this host. A line for each frame:
+ * those yet to come. A bridge that is named shows all that its ports receive and let in; of one
+ * that is not, only what is for this host. A line for each frame:
  *
  *   REALTIME_US MONOTONIC_US INTERFACE in|out FROM TO 0xETHERTYPE
  *

@@ -1,10 +1,10 @@
 /*
- * spoil: changes an image so that Xen does not accept it. The file's digests are wrong then; neither
- * a build nor an allocation looks at them.
+ * spoil: changes an image so that Xen does not accept it. The file's digests are wrong then;
+ * neither a build nor an allocation looks at them.
  *
  *   spoil IMAGE.img          one page table of a PV guest maps itself writable; prints its pfn
- *   spoil --vcpu IMAGE.img   vCPU 0 has what no processor has: PV, a call-back at an address that is
- *                            not canonical; PVH, a CR0 without its bit 4, which is always set
+ *   spoil --vcpu IMAGE.img   vCPU 0 has what no processor has: PV, a call-back at an address that
+ *                            is not canonical; PVH, a CR0 without its bit 4, which is always set
  */
 #include "restore/formats/pte.h"
 #include "restore/formats/records.h"

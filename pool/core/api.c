@@ -232,21 +232,22 @@ static json_t *sample_json(const struct figures *f, bool median)
 static const struct answered *status_show(struct call *call, void *owner, const json_t *given)
 {
     struct core *core = owner;
-    const struct listing *l = &core->listing;
+    const struct measurement *m = &core->measurement;
     const struct figures *f = &core->figures;
     (void)given;
     domains_measure(core); /* for the next one who asks: this one is answered at once */
     json_t *pools = pools_to_json(core, "");
-    json_t *reply = json_pack(
-        "{s:s, s:i, s:I, s:b, s:I, s:I, s:I, s:I, s:i, s:i, s:I, s:I, s:o, s:o, s:o}", "version",
-        DOMPOOL_VERSION, "pid", (int)getpid(), "uptime_ms",
-        (json_int_t)((core_now_us(core) - core->started_us) / 1000), "xen", (int)l->xen_ok,
-        "host_total_kib", (json_int_t)l->memory.total_kib, "host_free_kib",
-        (json_int_t)l->memory.free_kib, "disk_total_bytes", (json_int_t)l->disk.total_bytes,
-        "disk_free_bytes", (json_int_t)l->disk.free_bytes, "leases", (int)core->active,
-        "faulty_leases", (int)core->faulty, "allocations", (json_int_t)f->allocations, "failures",
-        (json_int_t)f->failures, "last_allocate_us", sample_json(f, false), "median_allocate_us",
-        sample_json(f, true), "lost_images", lost_to_json(core));
+    json_t *reply =
+        json_pack("{s:s, s:i, s:I, s:b, s:I, s:I, s:I, s:I, s:i, s:i, s:I, s:I, s:o, s:o, s:o}",
+                  "version", DOMPOOL_VERSION, "pid", (int)getpid(), "uptime_ms",
+                  (json_int_t)((core_now_us(core) - core->started_us) / 1000), "xen",
+                  (int)core->listing.xen_ok, "host_total_kib", (json_int_t)m->memory.total_kib,
+                  "host_free_kib", (json_int_t)m->memory.free_kib, "disk_total_bytes",
+                  (json_int_t)m->disk.total_bytes, "disk_free_bytes",
+                  (json_int_t)m->disk.free_bytes, "leases", (int)core->active, "faulty_leases",
+                  (int)core->faulty, "allocations", (json_int_t)f->allocations, "failures",
+                  (json_int_t)f->failures, "last_allocate_us", sample_json(f, false),
+                  "median_allocate_us", sample_json(f, true), "lost_images", lost_to_json(core));
     if (json_object_update(reply, pools)) {
         json_decref(reply);
         reply = NULL;

@@ -117,7 +117,7 @@ void domains_list(struct core *core)
 
 int domains_disk_check(const struct core *core, struct error *e)
 {
-    const struct host_disk *disk = &core->listing.disk;
+    const struct host_disk *disk = &core->measurement.disk;
     uint64_t reserve = config_number(core->config, KEY_DISK_RESERVE);
     if (!disk->total_bytes || disk->free_bytes >= reserve)
         return 0;
@@ -132,43 +132,43 @@ static void disk_said(struct core *core)
 {
     struct error e;
     bool full = domains_disk_check(core, &e) != 0;
-    if (full && !core->listing.disk_full)
+    if (full && !core->measurement.disk_full)
         log_warning("no slot is built and no lease is given: %s", e.text);
-    else if (!full && core->listing.disk_full)
+    else if (!full && core->measurement.disk_full)
         log_info("%s has room again", core->cow_dir);
-    core->listing.disk_full = full;
+    core->measurement.disk_full = full;
 }
 
 static void measure_again(struct timer *t)
 {
-    domains_measure(container_of(t, struct core, listing.measure_next));
+    domains_measure(container_of(t, struct core, measurement.next));
 }
 
 static void memory_done(struct host_job *job)
 {
-    struct core *core = container_of(job, struct core, listing.memory_job);
-    struct listing *l = &core->listing;
-    l->measuring = false;
+    struct core *core = container_of(job, struct core, measurement.job);
+    struct measurement *m = &core->measurement;
+    m->under_way = false;
     if (!job->rc)
-        l->memory = job->memory;
-    l->disk = job->disk;
+        m->memory = job->memory;
+    m->disk = job->disk;
     disk_said(core);
     uint64_t delay_ms = core->up->measured(core);
     if (core->state == CORE_STOPPING)
         core_kick(core);
-    else if (delay_ms && !l->measuring)
-        timer_start(&core->timers, &l->measure_next, delay_ms, measure_again);
+    else if (delay_ms && !m->under_way)
+        timer_start(&core->timers, &m->next, delay_ms, measure_again);
 }
 
 void domains_measure(struct core *core)
 {
-    struct listing *l = &core->listing;
-    if (l->measuring)
+    struct measurement *m = &core->measurement;
+    if (m->under_way)
         return;
-    l->measuring = true;
-    timer_stop(&l->measure_next);
-    l->memory_job.kind = HOST_JOB_MEMORY;
-    l->memory_job.dir = core->cow_dir;
-    l->memory_job.done = memory_done;
-    core->world->ops->host_start(core->world, &l->memory_job);
+    m->under_way = true;
+    timer_stop(&m->next);
+    m->job.kind = HOST_JOB_MEMORY;
+    m->job.dir = core->cow_dir;
+    m->job.done = memory_done;
+    core->world->ops->host_start(core->world, &m->job);
 }

@@ -18,7 +18,7 @@ void domains_list(struct core *core);
 /* What upcalls.listed gave has been looked at. The next one comes in delay_ms milliseconds, unless
  * something asks for it before, or has done so meanwhile. */
 void domains_looked_at(struct core *core, uint64_t delay_ms);
-/* Refreshes core->listing.memory and disk; the end is upcalls.measured. A measurement that is under
+/* Refreshes core->measurement; the end is upcalls.measured. A measurement that is under
  * way counts for this one, too: it takes well under a millisecond. */
 void domains_measure(struct core *core);
 

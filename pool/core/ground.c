@@ -27,7 +27,7 @@ static void lists_init(struct core *core)
     list_init(&core->reaps);
     list_init(&core->startup.leftovers);
     list_init(&core->listing.job.node);
-    list_init(&core->listing.memory_job.node);
+    list_init(&core->measurement.job.node);
     list_init(&core->layers.job.node);
     list_init(&core->startup.sweep_job.node);
 }
@@ -57,7 +57,7 @@ void ground_init(struct core *core, struct world *world, struct config *config)
     world->ops->random(world, core->tables.secret, sizeof core->tables.secret);
     timer_init(&core->background.kick);
     timer_init(&core->listing.next);
-    timer_init(&core->listing.measure_next);
+    timer_init(&core->measurement.next);
     timer_init(&core->layers.next);
     timer_init(&core->database.repair);
     timer_init(&core->startup.stop_timer);

@@ -76,7 +76,7 @@ struct upcalls {
     void (*slot_tried)(struct slot *s);
     /* It has been freed. memory: its domain had some, and had not failed itself. */
     void (*slot_gone)(struct core *core, bool memory);
-    /* The host has been measured: core->listing.memory is new, unless it could not be. Returns the
+    /* The host has been measured: core->measurement is new, unless it could not be. Returns the
      * milliseconds until the next measurement that nothing else asks for; 0: none. */
     uint64_t (*measured)(struct core *core);
 };
@@ -97,17 +97,23 @@ enum listing_state {
 /* What the host was like when it was last asked: domains.c. */
 struct listing {
     enum listing_state state;
-    struct host_job job, memory_job;
-    struct timer next, measure_next;
+    struct host_job job;
+    struct timer next;
     uint64_t started; /* number of the newest listing */
     struct domain_list domains;
     struct uuid *gone; /* uuids of domains that went while a listing ran, which may name them */
     size_t n_gone, gone_size;
-    bool measuring;
+    bool xen_ok;
+};
+
+/* What the host has of memory and disk space: domains.c. */
+struct measurement {
+    bool under_way;
+    struct host_job job;
+    struct timer next;
     struct host_memory memory;
     struct host_disk disk; /* of copy-on-write files */
     bool disk_full;        /* it has less free than is to stay free */
-    bool xen_ok;
 };
 
 /* The look for private disks that take no writes any more: layers.c. */
@@ -141,9 +147,9 @@ struct tables {
 /* How far slots and domains have been compared with the last listing: survey.c. */
 struct survey {
     bool under_way;
-    struct list *next;    /* struct slot.in_core; the list's head: all slots have been looked at */
-    size_t next_domain;   /* place in the listing */
-    bool busy, suspended; /* some slot wants another listing soon; some slot is being saved */
+    struct list *next;  /* struct slot.in_core; the list's head: all slots have been looked at */
+    size_t next_domain; /* place in the listing */
+    uint64_t pause_ms;  /* until the next listing: some slot may want it soon */
 };
 
 /* Figures are kept over this many of the last allocations. */
@@ -195,6 +201,7 @@ struct core {
 
     struct background background;
     struct listing listing;
+    struct measurement measurement;
     struct survey survey;
     struct layers layers;
     struct database database;

@@ -141,7 +141,7 @@ static uint64_t pool_needs_kib(const struct pool *p)
 
 static bool memory_fits(const struct pool *p)
 {
-    return p->core->listing.memory.free_kib >= pool_needs_kib(p);
+    return p->core->measurement.memory.free_kib >= pool_needs_kib(p);
 }
 
 bool pool_lacks_memory(const struct pool *p)
@@ -157,7 +157,7 @@ static bool is_still(const struct pool *p)
 
 static void pool_measured(struct pool *p)
 {
-    uint64_t free_kib = p->core->listing.memory.free_kib;
+    uint64_t free_kib = p->core->measurement.memory.free_kib;
     if (free_kib >= p->tried_kib + FREED_KIB && memory_fits(p))
         failures_memory_freed(&p->failures);
     else if (is_still(p) && free_kib < p->tried_kib)
@@ -192,7 +192,7 @@ static int memory_refusal(const struct pool *p, struct error *e)
                      " MiB with the %" PRIu64
                      " MiB that are to stay free (memory_reserve); release "
                      "leases, lower other pools, or wait longer",
-                     name, p->core->listing.memory.free_kib / 1024, pool_needs_kib(p) / 1024,
+                     name, p->core->measurement.memory.free_kib / 1024, pool_needs_kib(p) / 1024,
                      config_number(p->core->config, KEY_MEMORY_RESERVE) >> 20);
 }
 
@@ -334,7 +334,7 @@ void pools_build(struct core *core)
     struct pool *p;
     while (core->database.state == DATABASE_WORKS && !domains_disk_check(core, NULL) &&
            pools_have_room(core) && (p = pool_neediest(core))) {
-        p->tried_kib = core->listing.memory.free_kib;
+        p->tried_kib = core->measurement.memory.free_kib;
         if (!slot_build(&p->set))
             pool_build_failed(p, ANSWER_INTERNAL, "out of memory");
     }

@@ -373,7 +373,7 @@ void core_stop_check(struct core *core)
 {
     if (core->state != CORE_STOPPING || !core->startup.on_stopped || !list_empty(&core->jobs))
         return;
-    if (core->listing.state != LISTING_IDLE || core->listing.measuring || core->layers.looking)
+    if (core->listing.state != LISTING_IDLE || core->measurement.under_way || core->layers.looking)
         return; /* a call to the host cannot be taken back, and is short */
     list_each (node, &core->slots)
         if (!slot_is_leased(slot_at(node)) || slot_at(node)->helper)

@@ -71,6 +71,20 @@ static bool warm_compare(struct slot *s, const struct host_domain *d)
     return true;
 }
 
+static void list_within(struct survey *v, uint64_t ms)
+{
+    if (v->pause_ms > ms)
+        v->pause_ms = ms;
+}
+
+/* That a domain goes on after xl save -c is no event. Until it is seen, its end would be taken for
+ * a finished save. */
+static void watch_closely(struct survey *v, const struct slot *s)
+{
+    if (s->suspended)
+        list_within(v, LIST_SUSPENDED_MS);
+}
+
 /* Whether the domain of an ended guest stays. Somebody may have made that go on, or saved it. */
 static bool lease_keep(struct slot *s, const struct host_domain *d, const char *why)
 {
@@ -90,10 +104,10 @@ static bool lease_compare(struct survey *v, struct slot *s, const struct host_do
     enum slot_state before = s->state;
     const char *why = lease_end_reason(s, d);
     if (why && s->lease->state != LEASE_ACTIVE) {
-        v->busy = true; /* the next listing ends it */
+        list_within(v, LIST_BUSY_MS); /* the next listing ends it */
         return false;
     }
-    v->suspended |= s->suspended;
+    watch_closely(v, s);
     if (!lease_keep(s, d, why) && why) {
         lease_end(s->lease, why, NULL, NULL);
         return true;
@@ -109,7 +123,7 @@ static bool slot_compare(struct survey *v, struct slot *s)
 {
     /* A domain that was made after the listing began may be missing from it. */
     if (s->known_since_list >= s->core->listing.started) {
-        v->suspended |= s->suspended;
+        watch_closely(v, s);
         return false;
     }
     const struct host_domain *d = slot_find_domain(s);
@@ -126,19 +140,16 @@ static bool slot_compare(struct survey *v, struct slot *s)
 
 void survey_begin(struct core *core)
 {
-    core->survey = (struct survey){.under_way = true, .next = core->slots.next};
+    core->survey =
+        (struct survey){.under_way = true, .next = core->slots.next, .pause_ms = LIST_MS};
     core_kick(core);
 }
 
-/* That a domain goes on after xl save -c is no event. Until it is seen, its end would be taken for
- * a finished save. */
 static void survey_end(struct core *core)
 {
-    const struct survey *v = &core->survey;
-    uint64_t pause = v->suspended ? LIST_SUSPENDED_MS : LIST_MS;
     core->survey.under_way = false;
     core->survey.next = NULL;
-    domains_looked_at(core, v->busy ? LIST_BUSY_MS : pause);
+    domains_looked_at(core, core->survey.pause_ms);
 }
 
 /* Up to so many steps; what is left of them. */

@@ -234,8 +234,8 @@ static void core_stopped(struct core *core)
 {
     struct sim *s = core->owner;
     s->stopped = true;
-    s->stopped_idle =
-        core->listing.state == LISTING_IDLE && !core->measurement.under_way && !core->layers.looking;
+    s->stopped_idle = core->listing.state == LISTING_IDLE && !core->measurement.under_way &&
+                      !core->layers.looking;
 }
 
 /* FNV-1a. */

@@ -175,8 +175,9 @@ struct cleaning {
 static bool may_stay(const struct cleaning *cl, enum key_place place, const char *key,
                      const json_t *v)
 {
+    const struct domconf_key *k = domconf_key_find(place, key);
     const char *path = json_string_value(v);
-    if (!domconf_key_find(place, key))
+    if (!k || !domconf_key_allows(k, v))
         return false;
     for (size_t i = 0; i < ARRAY_SIZE(of_host); i++)
         if (of_host[i].place == place && !strcmp(of_host[i].key, key))
@@ -187,7 +188,8 @@ static bool may_stay(const struct cleaning *cl, enum key_place place, const char
 static int note(struct cleaning *cl, enum key_place place, const char *key)
 {
     char name[80];
-    format_fits(name, sizeof name, "%s.%s", key_place_name(place), key);
+    format_fits(name, sizeof name, "%s%s%s", key_place_name(place), place == KEY_TOP ? "" : ".",
+                key);
     text_plain(name);
     return json_array_append_new(
         cl->left_out,
@@ -229,6 +231,8 @@ int consent_config(const struct consent *c, json_t *config, json_t **left_out, s
     json_t *b_info = json_object_get(config, "b_info"), *disk, *nic;
     size_t i;
     int rc = cl.left_out ? 0 : -ENOMEM;
+    if (!rc)
+        rc = object_clean(&cl, KEY_TOP, config);
     if (!rc)
         rc = object_clean(&cl, KEY_C_INFO, json_object_get(config, "c_info"));
     if (!rc)

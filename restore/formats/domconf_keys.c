@@ -302,6 +302,11 @@ static bool is_harmless(const struct domconf_key *k, const json_t *v)
     return json_is_integer(v) && !strcmp(number, k->harmless);
 }
 
+bool domconf_key_allows(const struct domconf_key *k, const json_t *v)
+{
+    return domconf_value_is_nothing(v) || (k && (k->fate != KEY_REFUSED || is_harmless(k, v)));
+}
+
 static bool key_is(const struct domconf_key *k, const char *key)
 {
     size_t n = strlen(k->key);
@@ -335,7 +340,7 @@ int domconf_keys_check(const json_t *o, enum key_place place, struct error *e)
     json_t *v;
     json_object_foreach ((json_t *)o, key, v) {
         const struct domconf_key *k = domconf_key_find(place, key);
-        if (domconf_value_is_nothing(v) || (k && (k->fate != KEY_REFUSED || is_harmless(k, v))))
+        if (domconf_key_allows(k, v))
             continue;
         return refuse(place, key,
                       k ? k->why

@@ -19,7 +19,22 @@ static int address_parse(char *text, struct nic_address *a)
     if (slash && number_parse(slash + 1, 0, most, &bits))
         return -1;
     a->bits = slash ? (unsigned)bits : most;
+    for (unsigned i = a->bits; i < most; i++)
+        a->b[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
     return 0;
+}
+
+bool nic_address_equal(const struct nic_address *a, const struct nic_address *b)
+{
+    return a->v6 == b->v6 && a->bits == b->bits && !memcmp(a->b, b->b, sizeof a->b);
+}
+
+static bool is_new(const struct nic_address *list, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (nic_address_equal(&list[i], &list[n]))
+            return false;
+    return true;
 }
 
 int nic_addresses_parse(const char *text, struct nic_address out[NIC_ADDRESSES_MAX], unsigned *n)
@@ -35,8 +50,9 @@ int nic_addresses_parse(const char *text, struct nic_address out[NIC_ADDRESSES_M
             return -1;
         memcpy(one, text, len);
         one[len] = '\0';
-        if (address_parse(one, &out[(*n)++]))
+        if (address_parse(one, &out[*n]))
             return -1;
+        *n += is_new(out, *n);
         text += len;
     }
 }

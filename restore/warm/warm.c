@@ -362,12 +362,26 @@ static void beside_end(struct beside *b, int *rc, struct error *e)
     w->target.trace.step = w->unusable ? "look" : "name";
 }
 
-/* The slot is to be as it was: nothing of it has been changed but, maybe, its name. */
+static int start_nics_undo(struct warm *w, const struct mac *first, const struct mac *own,
+                           struct error *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < w->n_nics && !rc; i++) {
+        const struct mac is = w->nics[i].mac;
+        rc = nic_start_undo(&w->nics[i], w->target.xen.xs, i ? NULL : first, i ? &is : own, e);
+    }
+    return rc;
+}
+
+/* The slot is to be as it was: nothing of it has been changed but, maybe, its name and the address of
+ * its first interface, which was own. */
 static void name_undo(struct warm *w, const struct warm_wish *wish, const struct mac *own)
 {
-    const struct warm_wish former = {.name = w->name, .mac = wish->mac ? own : NULL};
     struct error e;
-    if (write_name(w, &former, &e)) {
+    int rc = start_nics_undo(w, wish->mac, own, &e);
+    if (!rc)
+        rc = domain_rename(&w->target.xen, w->target.domid, w->name, &e);
+    if (rc) {
         log_warning("%s", e.text);
         w->target.untouched = false;
     }

@@ -232,10 +232,13 @@ int bridge_port_set_mac(const char *device, const struct mac *from, const struct
     if (rc)
         return rc;
     batch_init(&b);
-    put_mac(&b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, index, to);
+    if (to)
+        put_mac(&b, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, index, to);
     if (from)
         put_mac(&b, RTM_DELNEIGH, 0, index, from);
     rc = batch_run(&b, NULL, NULL, e);
+    if (!rc && from && b.failed[b.n - 1] == ENOENT)
+        b.failed[b.n - 1] = 0;
     int failed = batch_failure(&b, 0);
     if (!rc && failed)
         rc = error_errno(e, failed, "network interface %s: change the address of its filter",

@@ -16,6 +16,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
@@ -29,7 +30,12 @@ enum priority { PRIORITY_IP = 1, PRIORITY_ARP, PRIORITY_IPV6, PRIORITY_REST };
 #define ENTRANCE TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
 #define DHCP_SERVER_PORT 67 /* RFC 2131 */
 
-static const struct nic_address nobody4 = {.bits = 32}, nobody6 = {.v6 = true, .bits = 128},
+static const struct nic_address nobody[] =
+    {
+        [PRIORITY_IP] = {.bits = 32},
+        [PRIORITY_ARP] = {.bits = 32},
+        [PRIORITY_IPV6] = {.v6 = true, .bits = 128},
+},
                                 link_local = {true, 10, {0xfe, 0x80}}; /* RFC 4291 */
 
 static struct nlmsghdr *traffic_begin(struct batch *b, uint16_t type, uint16_t flags,
@@ -106,9 +112,32 @@ static void put_range(struct nlmsghdr *n, uint16_t key, uint16_t mask, const str
     mnl_attr_put(n, mask, a->v6 ? 16 : 4, bits);
 }
 
-/* Frames that are from an address. dhcp: to a DHCP server alone. */
+static void put_key(struct nlmsghdr *n, uint16_t key, uint16_t mask, uint8_t value)
+{
+    mnl_attr_put_u8(n, key, value);
+    mnl_attr_put_u8(n, mask, 0xff);
+}
+
+/* What is allowed to who has no address yet: IPv4, a request to a DHCP server; ARP, a question. (A
+ * frame that the kernel cannot take apart has zeros for an address, but no operation.) IPv6, its
+ * probes. */
+static void put_nobody(struct nlmsghdr *n, enum priority priority)
+{
+    if (priority == PRIORITY_ARP) {
+        put_key(n, TCA_FLOWER_KEY_ARP_OP, TCA_FLOWER_KEY_ARP_OP_MASK, ARPOP_REQUEST);
+        return;
+    }
+    mnl_attr_put_u8(n, TCA_FLOWER_KEY_IP_PROTO,
+                    priority == PRIORITY_IP ? IPPROTO_UDP : IPPROTO_ICMPV6);
+    if (priority == PRIORITY_IP) {
+        mnl_attr_put_u16(n, TCA_FLOWER_KEY_UDP_DST, htons(DHCP_SERVER_PORT));
+        mnl_attr_put_u16(n, TCA_FLOWER_KEY_UDP_DST_MASK, 0xffff);
+    }
+}
+
+/* Frames that are from an address; NULL: from none. */
 static void put_source(struct batch *b, unsigned index, const struct mac *mac,
-                       enum priority priority, const struct nic_address *a, bool dhcp)
+                       enum priority priority, const struct nic_address *a)
 {
     static const struct {
         uint16_t protocol, key, mask;
@@ -120,29 +149,35 @@ static void put_source(struct batch *b, unsigned index, const struct mac *mac,
     struct nlmsghdr *n = rule_begin(b, index, priority, of[priority].protocol, "flower");
     struct nlattr *options = mnl_attr_nest_start(n, TCA_OPTIONS);
     mnl_attr_put_u16(n, TCA_FLOWER_KEY_ETH_TYPE, htons(of[priority].protocol));
-    put_range(n, of[priority].key, of[priority].mask, a);
-    if (dhcp) {
-        mnl_attr_put_u8(n, TCA_FLOWER_KEY_IP_PROTO, IPPROTO_UDP);
-        mnl_attr_put_u16(n, TCA_FLOWER_KEY_UDP_DST, htons(DHCP_SERVER_PORT));
-        mnl_attr_put_u16(n, TCA_FLOWER_KEY_UDP_DST_MASK, 0xffff);
-    }
+    put_range(n, of[priority].key, of[priority].mask, a ? a : &nobody[priority]);
+    if (!a)
+        put_nobody(n, priority);
     put_action(n, TCA_FLOWER_ACT, mac, TC_ACT_OK);
     mnl_attr_nest_end(n, options);
     message_end(b, n);
+}
+
+/* The kernel refuses a rule that is there already. */
+static bool has(const struct entrance *en, const struct nic_address *a)
+{
+    for (unsigned i = 0; i < en->n_addresses; i++)
+        if (nic_address_equal(&en->addresses[i], a))
+            return true;
+    return false;
 }
 
 static void put_addresses(struct batch *b, unsigned index, const struct entrance *en)
 {
     for (unsigned i = 0; i < en->n_addresses; i++) {
         const struct nic_address *a = &en->addresses[i];
-        put_source(b, index, &en->mac, a->v6 ? PRIORITY_IPV6 : PRIORITY_IP, a, false);
+        put_source(b, index, &en->mac, a->v6 ? PRIORITY_IPV6 : PRIORITY_IP, a);
         if (!a->v6)
-            put_source(b, index, &en->mac, PRIORITY_ARP, a, false);
+            put_source(b, index, &en->mac, PRIORITY_ARP, a);
     }
-    put_source(b, index, &en->mac, PRIORITY_IP, &nobody4, true);
-    put_source(b, index, &en->mac, PRIORITY_ARP, &nobody4, false);
-    put_source(b, index, &en->mac, PRIORITY_IPV6, &nobody6, false);
-    put_source(b, index, &en->mac, PRIORITY_IPV6, &link_local, false);
+    for (enum priority p = PRIORITY_IP; p < PRIORITY_REST; p++)
+        put_source(b, index, &en->mac, p, NULL);
+    if (!has(en, &link_local))
+        put_source(b, index, &en->mac, PRIORITY_IPV6, &link_local);
 }
 
 /* ---- all of them ---- */

@@ -143,16 +143,14 @@ static const char *nic_name(const struct nic *n)
     return n->conf->name[0] ? n->conf->name : n->device;
 }
 
-/* The port takes frames of this address; an interface whose address others have, too, had none
- * yet. */
-static int port_take(const struct nic *n, const struct mac *mac, struct error *e)
+/* The port takes frames of `to`, NULL: of none, instead of `from`; likewise. mac: of its frames. */
+static int port_take(const struct nic *n, const struct mac *from, const struct mac *to,
+                     const struct mac *mac, struct error *e)
 {
     if (!n->rules.filtered || n->rules.script)
         return 0;
-    const struct mac *from = n->rules.mac == MAC_SAVED ? NULL : &n->mac;
     const struct entrance entrance = entrance_of(n, mac);
-    return bridge_port_set_mac(nic_name(n), from, mac, mac_equal(mac, &n->mac) ? NULL : &entrance,
-                               e);
+    return bridge_port_set_mac(nic_name(n), from, to, &entrance, e);
 }
 
 static int mac_write(const struct nic *n, struct xs_handle *xs, const struct mac *mac,
@@ -167,13 +165,30 @@ static int mac_write(const struct nic *n, struct xs_handle *xs, const struct mac
     return rc ? rc : node_put(xs, text, e, "/libxl/%u/device/vif/%u/mac", n->domid, devid);
 }
 
+/* An interface whose address others have, too, had none yet. */
 int nic_start(struct nic *n, struct xs_handle *xs, const struct mac *mac, struct error *e)
 {
+    bool closed = n->rules.mac == MAC_SAVED;
     int rc = mac ? mac_write(n, xs, mac, e) : 0;
-    if (!rc && (mac || n->rules.mac == MAC_SAVED))
-        rc = port_take(n, mac ? mac : &n->mac, e);
+    if (!rc && mac)
+        rc = port_take(n, closed || mac_equal(mac, &n->mac) ? NULL : &n->mac, mac, mac, e);
+    else if (!rc && closed && n->rules.filtered && !n->rules.script)
+        rc = bridge_port_set_mac(nic_name(n), NULL, &n->mac, NULL, e);
     if (!rc && mac)
         n->mac = *mac;
+    return rc;
+}
+
+int nic_start_undo(struct nic *n, struct xs_handle *xs, const struct mac *mac,
+                   const struct mac *own, struct error *e)
+{
+    bool closed = n->rules.mac == MAC_SAVED;
+    int rc = mac ? mac_write(n, xs, own, e) : 0;
+    if (!rc && mac)
+        rc = port_take(n, !closed && mac_equal(mac, own) ? NULL : mac, closed ? NULL : own, own, e);
+    else if (!rc && closed && n->rules.filtered && !n->rules.script)
+        rc = bridge_port_set_mac(nic_name(n), own, NULL, NULL, e);
+    n->mac = *own;
     return rc;
 }
 

@@ -52,6 +52,10 @@ int nic_settle(const struct nic *n, struct xs_handle *xs, struct error *e);
  * address at one port only. Nothing is done for an interface that keeps an address of its own.
  */
 int nic_start(struct nic *n, struct xs_handle *xs, const struct mac *mac, struct error *e);
+/* Undoes nic_start, which may have failed on its way, with the same mac: the interface has its own
+ * address again, and with MAC_SAVED its port takes none. */
+int nic_start_undo(struct nic *n, struct xs_handle *xs, const struct mac *mac,
+                   const struct mac *own, struct error *e);
 
 /*
  * After a domain's end, while its nodes are there: what a script has made, it takes away. That may

@@ -14,6 +14,7 @@
 static struct port {
     char device[16], name[16]; /* device "": free */
     struct bridge_port made;
+    struct mac frames_as; /* what its entrance makes of the source */
 } ports[PORTS_MAX];
 
 static struct port *find(const char *name)
@@ -99,11 +100,19 @@ int bridge_port_make(const struct bridge_port *p, struct error *e)
                          p->device, p->name);
     struct port *port = port_new(p->device, p->name ? p->name : p->device);
     port->made = *p;
+    if (p->entrance)
+        port->frames_as = p->entrance->mac;
     port->made.device = port->device;
     port->made.name = port->name;
     return 0;
 }
 
+static bool takes(const struct port *p, const struct mac *mac)
+{
+    return !p->made.closed && mac_equal(&p->made.mac, mac);
+}
+
+/* A port here has one address at most, so whoever adds one says which one goes. */
 int bridge_port_set_mac(const char *device, const struct mac *from, const struct mac *to,
                         const struct entrance *entrance, struct error *e)
 {
@@ -111,11 +120,19 @@ int bridge_port_set_mac(const char *device, const struct mac *from, const struct
     struct port *port = find(device);
     if (FAULT(FAULT_KERNEL))
         return error_errno(e, errno, "network interface %s", device);
-    if (!port || (from && (port->made.closed || !mac_equal(&port->made.mac, from))))
+    if (!port || (from && to && mac_equal(from, to)))
         abort();
-    if (port->made.entrance && !mac_equal(entrance ? &entrance->mac : &port->made.mac, to))
+    if (to && !port->made.closed && !takes(port, to) && !(from && takes(port, from)))
+        abort();
+    if (entrance)
+        port->frames_as = entrance->mac;
+    if (to && port->made.entrance && !mac_equal(&port->frames_as, to))
         abort(); /* a frame would have another address than its port */
-    port->made.mac = *to;
-    port->made.closed = false;
+    if (from && takes(port, from))
+        port->made.closed = true;
+    if (to) {
+        port->made.mac = *to;
+        port->made.closed = false;
+    }
     return 0;
 }

@@ -295,6 +295,34 @@ static void programs_are_left_out(void **state)
     json_decref(config);
 }
 
+/* What would give the guest devices of the host, when xl restores what was exported. */
+static void devices_are_left_out(void **state)
+{
+    static const char *const gone[] = {"pcidevs of the save file", "p9s",         "channels",
+                                       "b_info.ioports",           "b_info.irqs", "b_info.iomem",
+                                       "nics.colo_sock_mirror_id"};
+    (void)state;
+    json_t *left_out;
+    json_t *config =
+        clean("{\"c_info\":{\"passthrough\":\"disabled\"},"
+              "\"pcidevs\":[{\"bus\":1}],\"p9s\":[{\"path\":\"/\"}],\"channels\":[{\"a\":1}],"
+              "\"usbdevs\":[],\"b_info\":{\"ioports\":[{\"first\":1}],\"irqs\":[4],"
+              "\"iomem\":[{\"start\":1}],\"altp2m\":\"disabled\"},"
+              "\"nics\":[{\"nictype\":\"vif\",\"colo_sock_mirror_id\":\"m\"}]}",
+              NULL, &left_out);
+    json_t *wanted = json_loads("{\"c_info\":{\"passthrough\":\"disabled\"},\"usbdevs\":[],"
+                                "\"b_info\":{\"altp2m\":\"disabled\"},"
+                                "\"nics\":[{\"nictype\":\"vif\"}]}",
+                                0, NULL);
+    assert_true(json_equal(config, wanted));
+    assert_int_equal(json_array_size(left_out), ARRAY_SIZE(gone));
+    for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
+        assert_says(note_of(left_out, i), gone[i]);
+    json_decref(wanted);
+    json_decref(left_out);
+    json_decref(config);
+}
+
 static void kernels(void **state)
 {
     (void)state;
@@ -386,11 +414,17 @@ static void names_are_plain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(below_a_directory), cmocka_unit_test(directories),
-        cmocka_unit_test(links_of_udev),     cmocka_unit_test(disks),
-        cmocka_unit_test(disks_it_had),      cmocka_unit_test(programs_are_left_out),
-        cmocka_unit_test(kernels),           cmocka_unit_test(ordinary),
-        cmocka_unit_test(names_are_plain),   cmocka_unit_test(taken_keys_stay),
+        cmocka_unit_test(below_a_directory),
+        cmocka_unit_test(directories),
+        cmocka_unit_test(links_of_udev),
+        cmocka_unit_test(disks),
+        cmocka_unit_test(disks_it_had),
+        cmocka_unit_test(programs_are_left_out),
+        cmocka_unit_test(devices_are_left_out),
+        cmocka_unit_test(kernels),
+        cmocka_unit_test(ordinary),
+        cmocka_unit_test(names_are_plain),
+        cmocka_unit_test(taken_keys_stay),
     };
     return cmocka_run_group_tests(tests, dir_setup, dir_teardown);
 }

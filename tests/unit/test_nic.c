@@ -85,6 +85,36 @@ static void chosen(void **state)
     }
 }
 
+/* A request that was refused at last: the interface has its own address again, and no other. */
+static void chosen_undone(void **state)
+{
+    static const enum mac_rule cases[] = {MAC_GENERATED, MAC_SAVED};
+    struct mac mac;
+    (void)state;
+    assert_int_equal(mac_parse("02:00:00:00:00:55", &mac), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        build_with(cases[i]);
+        struct nic *n = &slot.nics[0];
+        struct xs_handle *xs = slot.target.xen.xs;
+        const struct mac own = n->mac;
+        const struct bridge_port *port = fake_port(n->device);
+        for (int chosen_one = 0; chosen_one < 2; chosen_one++) {
+            const struct mac *asked = chosen_one ? &mac : NULL;
+            assert_int_equal(nic_start(n, xs, asked, &err), 0);
+            assert_true(mac_equal(&port->mac, asked ? asked : &own) && !port->closed);
+            assert_int_equal(nic_start_undo(n, xs, asked, &own, &err), 0);
+            assert_int_equal(port->closed, cases[i] == MAC_SAVED);
+            assert_true(port->closed || mac_equal(&port->mac, &own));
+            assert_true(mac_equal(&n->mac, &own));
+            /* It had failed before it changed anything. */
+            assert_int_equal(nic_start_undo(n, xs, asked, &own, &err), 0);
+            assert_int_equal(port->closed, cases[i] == MAC_SAVED);
+        }
+        warm_dispose(&slot);
+        slot_clean(mac_rule_name(cases[i]));
+    }
+}
+
 /* The slot is as warm as before. */
 static void chosen_without_interface(void **state)
 {
@@ -134,7 +164,7 @@ static void name_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(rules),     TEST(chosen),     TEST(chosen_without_interface),
+        TEST(rules),     TEST(chosen),     TEST(chosen_undone), TEST(chosen_without_interface),
         TEST(no_bridge), TEST(name_taken),
     };
     return cmocka_run_group_tests(tests, slots_setup, dir_teardown);

@@ -149,6 +149,12 @@ static void addresses(void **state)
     assert_memory_equal(got[2].b, six, 16);
     assert_true(got[2].v6 && got[2].bits == 128);
     assert_true(got[3].v6 && got[3].bits == 0);
+    /* What the kernel would take for one rule is there once. */
+    assert_int_equal(nic_addresses_parse("10.0.0.2 10.0.0.2/32 10.0.0.2/24 10.0.0.9/24", got, &n),
+                     0);
+    assert_int_equal(n, 2);
+    assert_int_equal(got[1].bits, 24);
+    assert_int_equal(got[1].b[3], 0);
     assert_int_equal(nic_addresses_parse("", got, &n), 0);
     assert_int_equal(n, 0);
     assert_int_equal(nic_addresses_parse("   ", got, &n), 0);
@@ -161,16 +167,16 @@ static void no_addresses(void **state)
         "10.0.0",      "10.0.0.256",        "10.0.0.1/33",   "10.0.0.1/",
         "/24",         "fd00::1/129",       "fd00:::1",      "g",
         "10.0.0.1/-1", "10.0.0.1,10.0.0.2", "10.0.0.1/24/24"};
-    char many[200] = "";
+    char many[400] = "";
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         is_none(bad[i]);
     is_none("0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000/128"); /* longer than any */
     for (unsigned i = 0; i < NIC_ADDRESSES_MAX; i++)
-        strcat(many, "1.2.3.4 ");
+        snprintf(many + strlen(many), sizeof many - strlen(many), "1.2.3.%u ", i);
     assert_int_equal(nic_addresses_parse(many, got, &n), 0);
     assert_int_equal(n, NIC_ADDRESSES_MAX);
-    strcat(many, "1.2.3.4");
+    strcat(many, "1.2.4.4");
     is_none(many);
 }
 

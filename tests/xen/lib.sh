@@ -101,7 +101,10 @@ daemon_start() {
 daemon_pid() { json "$(dompool status --json)" '$.pid'; }
 
 daemon_stop() {
-    daemon_end "$(daemon_pid)" || fail "dompoold does not stop within 30 s"
+    local pid
+    pid=$(daemon_pid)
+    kill -0 "$pid" || fail "there is no dompoold to be stopped"
+    daemon_end "$pid" || fail "dompoold does not stop within 30 s"
 }
 
 wait_until() { # SECONDS WHAT COMMAND...

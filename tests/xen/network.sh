@@ -374,6 +374,7 @@ with_addresses() {
     VIF_MORE="ip=$(guest_address 0) 10.99.0.0/24" begin 1
     allocate fixed
     check_speech fixed "$(guest_address 0)"
+    tc filter show dev "vif$domid.0" ingress | grep 'arp_op request' >/dev/null || fail "who has no address may say more than ask"
     expect_equal "the node ip" "$(guest_address 0) 10.99.0.0/24" "$(node "/local/domain/0/backend/vif/$domid/0/ip")"
     listen br0
     take_address 9

@@ -52,8 +52,8 @@ extern const size_t domconf_keys_count;
 /* The row of a key, or NULL. */
 const struct domconf_key *domconf_key_find(enum key_place place, const char *key);
 
-/* Whether a value may stand under this key, k NULL: one that the table does not have. Nothing is lost
- * with it, or the key is not refused. */
+/* Whether a value may stand under this key, k NULL: one that the table does not have. Nothing is
+ * lost with it, or the key is not refused. */
 bool domconf_key_allows(const struct domconf_key *k, const json_t *v);
 
 /* True for values that libxl would leave out, or that change nothing. */

@@ -18,8 +18,8 @@ struct nic_address {
 };
 
 /* From addresses of either family with blanks between them, each with /BITS or without. 0; or -1,
- * when one of them is none or there are more than NIC_ADDRESSES_MAX. Bits that do not count are zeros, and
- * none is there twice. */
+ * when one of them is none or there are more than NIC_ADDRESSES_MAX. Bits that do not count are
+ * zeros, and none is there twice. */
 int nic_addresses_parse(const char *text, struct nic_address out[NIC_ADDRESSES_MAX], unsigned *n);
 
 bool nic_address_equal(const struct nic_address *a, const struct nic_address *b);

@@ -373,8 +373,8 @@ static int start_nics_undo(struct warm *w, const struct mac *first, const struct
     return rc;
 }
 
-/* The slot is to be as it was: nothing of it has been changed but, maybe, its name and the address of
- * its first interface, which was own. */
+/* The slot is to be as it was: nothing of it has been changed but, maybe, its name and the address
+ * of its first interface, which was own. */
 static void name_undo(struct warm *w, const struct warm_wish *wish, const struct mac *own)
 {
     struct error e;

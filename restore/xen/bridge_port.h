@@ -46,10 +46,10 @@ struct bridge_port {
  */
 int bridge_port_make(const struct bridge_port *p, struct error *e);
 
-/* A filtered port takes frames of `to` instead of `from`, another one; each may be NULL: of none. It is no
- * failure when it took none of `from`. entrance: its
- * rules from now on; NULL: they stay. An address is at one port of a bridge only: it leaves any
- * other one. While this goes on, the port must be without carrier. */
+/* A filtered port takes frames of `to` instead of `from`, another one; each may be NULL: of none.
+ * It is no failure when it took none of `from`. entrance: its rules from now on; NULL: they stay.
+ * An address is at one port of a bridge only: it leaves any other one. While this goes on, the port
+ * must be without carrier. */
 int bridge_port_set_mac(const char *device, const struct mac *from, const struct mac *to,
                         const struct entrance *entrance, struct error *e);
 

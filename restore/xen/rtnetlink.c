@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #define MESSAGE_BYTES 384u /* none of ours is longer */
 
@@ -12,6 +13,7 @@
 struct nlmsghdr *message_begin(struct batch *b, uint16_t type, uint16_t flags)
 {
     assert(b->n < BATCH_MESSAGES && b->used + MESSAGE_BYTES <= BATCH_BYTES);
+    memset(b->bytes + b->used, 0, MESSAGE_BYTES); /* what stands between attributes, too, is sent */
     struct nlmsghdr *n = mnl_nlmsg_put_header(b->bytes + b->used);
     b->failed[b->n] = 0;
     n->nlmsg_type = type;

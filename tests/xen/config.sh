@@ -181,9 +181,12 @@ run_and_pause() { # DOMID
     xl pause "$1"
 }
 
+# Linux takes no CD-ROM in a PVH guest (xen-blkfront.c: blkfront_probe).
 disks_are_connected() {
-    local disk
-    for disk in $(xenstore-list "/local/domain/$1/device/vbd"); do
+    local disk disks
+    disks=$(xenstore-list "/local/domain/$1/device/vbd") && [[ -n $disks ]] || return
+    for disk in $disks; do
+        [[ $type != pvh || $(xenstore-read "/local/domain/$1/device/vbd/$disk/device-type") != cdrom ]] || continue
         [[ $(xenstore-read "/local/domain/$1/device/vbd/$disk/state") == 4 ]] || return
     done
 }

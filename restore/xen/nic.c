@@ -143,14 +143,15 @@ static const char *nic_name(const struct nic *n)
     return n->conf->name[0] ? n->conf->name : n->device;
 }
 
-/* The port takes frames of `to`, NULL: of none, instead of `from`; likewise. mac: of its frames. */
+/* The port takes frames of `to`, NULL: of none, instead of `from`; likewise. mac: of its frames
+ * from now on; NULL: the one that they had. */
 static int port_take(const struct nic *n, const struct mac *from, const struct mac *to,
                      const struct mac *mac, struct error *e)
 {
     if (!n->rules.filtered || n->rules.script)
         return 0;
-    const struct entrance entrance = entrance_of(n, mac);
-    return bridge_port_set_mac(nic_name(n), from, to, &entrance, e);
+    const struct entrance entrance = entrance_of(n, mac ? mac : &n->mac);
+    return bridge_port_set_mac(nic_name(n), from, to, mac ? &entrance : NULL, e);
 }
 
 static int mac_write(const struct nic *n, struct xs_handle *xs, const struct mac *mac,
@@ -172,8 +173,8 @@ int nic_start(struct nic *n, struct xs_handle *xs, const struct mac *mac, struct
     int rc = mac ? mac_write(n, xs, mac, e) : 0;
     if (!rc && mac)
         rc = port_take(n, closed || mac_equal(mac, &n->mac) ? NULL : &n->mac, mac, mac, e);
-    else if (!rc && closed && n->rules.filtered && !n->rules.script)
-        rc = bridge_port_set_mac(nic_name(n), NULL, &n->mac, NULL, e);
+    else if (!rc && closed)
+        rc = port_take(n, NULL, &n->mac, NULL, e);
     if (!rc && mac)
         n->mac = *mac;
     return rc;
@@ -186,8 +187,8 @@ int nic_start_undo(struct nic *n, struct xs_handle *xs, const struct mac *mac,
     int rc = mac ? mac_write(n, xs, own, e) : 0;
     if (!rc && mac)
         rc = port_take(n, !closed && mac_equal(mac, own) ? NULL : mac, closed ? NULL : own, own, e);
-    else if (!rc && closed && n->rules.filtered && !n->rules.script)
-        rc = bridge_port_set_mac(nic_name(n), own, NULL, NULL, e);
+    else if (!rc && closed)
+        rc = port_take(n, own, NULL, NULL, e);
     n->mac = *own;
     return rc;
 }

@@ -122,19 +122,16 @@ int consent_disks(const struct consent *c, const struct domconf *conf,
 
 #define XL_SCRIPT_DIR "/etc/xen/scripts" /* libxl__xen_script_dir_path */
 
-/* Keys that name something of the host. What else is in the table of xl's keys shapes the domain,
- * and does nothing to the host. A file that may be allowed: the guest gets it when xl starts it
- * anew, or xl runs it for the guest. */
+/* Keys that name a file or a program of the host, or what that is told. What else is in the table
+ * of xl's keys, and not refused there, shapes the domain. A file that may be allowed: the guest
+ * gets it when xl starts it anew, or xl runs it for the guest. */
 static const struct {
     enum key_place place;
     const char *key;
     bool allowed_file;
 } of_host[] = {
-    {KEY_C_INFO, "xsdata", false},
-    {KEY_C_INFO, "platformdata", false},
     {KEY_B_INFO, "kernel", true},
     {KEY_B_INFO, "ramdisk", true},
-    {KEY_B_INFO, "device_tree", false},
     {KEY_B_INFO, "bootloader", false},
     {KEY_B_INFO, "bootloader_args", false},
     {KEY_B_INFO, "bootloader_restrict", false},
@@ -149,7 +146,6 @@ static const struct {
     {KEY_B_INFO, "extra", false},
     {KEY_B_INFO, "extra_pv", false},
     {KEY_B_INFO, "extra_hvm", false},
-    {KEY_B_INFO, "type.hvm", false},
     {KEY_PV, "kernel", true},
     {KEY_PV, "ramdisk", true},
     {KEY_PV, "bootloader", false},
@@ -164,7 +160,6 @@ static const struct {
     {KEY_DISK, "active_disk", false},
     {KEY_DISK, "hidden_disk", false},
     {KEY_NIC, "script", true},
-    {KEY_NIC, "coloft_forwarddev", false},
 };
 
 struct cleaning {

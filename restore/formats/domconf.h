@@ -72,6 +72,10 @@ int domconf_from_xl(const char *json, size_t len, struct domconf *c, struct erro
  */
 int domconf_xl_load(const char *json, size_t len, json_t **out, bool *repaired, struct error *e);
 
+/* Whether xl would open an entry of its array "disks" as what it is here: a block device or a raw
+ * file of this host. ANSWER_IMAGE_REFUSED, -ENOMEM. */
+int domconf_xl_check_disk(json_t *disk, struct error *e);
+
 /* Points the disk called vdev of xl's JSON (its array "disks") at a block device or raw file. A
  * disk that the JSON does not have is ignored. 0, or -ENOMEM. */
 int domconf_xl_set_disk(json_t *disks, const char *vdev, const char *path, bool writable);

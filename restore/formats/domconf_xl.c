@@ -514,6 +514,16 @@ static int xl_disk_parse(json_t *o, struct disk_conf *d, struct error *e)
     return d->path || d->cannot ? 0 : error_set(e, -ENOMEM, "out of memory");
 }
 
+int domconf_xl_check_disk(json_t *disk, struct error *e)
+{
+    struct disk_conf d = {.path = NULL};
+    int rc = xl_disk_parse(disk, &d, e);
+    if (!rc && d.cannot)
+        rc = error_set(e, ANSWER_IMAGE_REFUSED, "%s", d.cannot);
+    disk_conf_dispose(&d);
+    return rc;
+}
+
 /* ---- the whole ---- */
 
 static int xl_object_parse(json_t *o, struct domconf *c, struct error *e)

@@ -1,9 +1,7 @@
 /* Images that others have made: see made.h. */
 #include "restore/imaging/made.h"
 
-#include "base/array.h"
 #include "restore/formats/domconf.h"
-#include "restore/formats/domconf_keys.h"
 #include "restore/formats/records.h"
 #include "restore/xen/bridge_port.h"
 
@@ -104,31 +102,14 @@ static bool is_path_of_disk(const struct domconf *c, const char *path)
     return is;
 }
 
-/* What xl would open as something else than the disk that has consent. */
-static bool is_plain_disk(const json_t *disk)
-{
-    static const char *const keys[] = {"format", "backend", "backend_domname"};
-    static const char *const values[][3] = {
-        {"raw", "unknown"}, {"phy", "qdisk", "unknown"}, {"Domain-0", "0"}};
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-        const json_t *v = json_object_get(disk, keys[i]);
-        bool fits = !v || domconf_value_is_nothing(v);
-        for (size_t k = 0; k < ARRAY_SIZE(values[i]) && v; k++)
-            fits = fits || (values[i][k] && json_is_string(v) &&
-                            !strcmp(json_string_value(v), values[i][k]));
-        if (!fits)
-            return false;
-    }
-    return !json_integer_value(json_object_get(disk, "backend_domid"));
-}
-
 static bool xl_disks_fit(const struct made *m, const json_t *config)
 {
     size_t i;
     json_t *disk;
+    struct error e;
     json_array_foreach (json_object_get(config, "disks"), i, disk) {
         const json_t *path = json_object_get(disk, "pdev_path");
-        if (!is_plain_disk(disk))
+        if (domconf_xl_check_disk(disk, &e))
             return false;
         if (path && (!json_is_string(path) || !is_path_of_disk(&m->is, json_string_value(path))))
             return false;

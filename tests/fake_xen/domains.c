@@ -121,7 +121,7 @@ void fake_domains_init(void)
 {
     FAKE_CALL();
     fake_hypervisor = (struct fake_hypervisor){
-        .version = FAKE_VERSION,
+        .version = XEN_BUILT_FOR,
         .total_pages = 262144,
         .free_pages = 200000,
         .next_domid = 7,

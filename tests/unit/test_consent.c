@@ -252,6 +252,20 @@ static const char *note_of(const json_t *left_out, size_t i)
     return text ? text : "";
 }
 
+/* What is left is wanted, and a note says of each key that is gone that it is. Drops the
+ * references. */
+static void check_cleaned(json_t *config, json_t *wanted, json_t *left_out, const char *const *gone,
+                          size_t n)
+{
+    assert_true(json_equal(config, wanted));
+    assert_int_equal(json_array_size(left_out), n);
+    for (size_t i = 0; i < n; i++)
+        assert_says(note_of(left_out, i), gone[i]);
+    json_decref(wanted);
+    json_decref(left_out);
+    json_decref(config);
+}
+
 static void programs_are_left_out(void **state)
 {
     static const char *const gone[] = {"c_info.xsdata",
@@ -286,13 +300,7 @@ static void programs_are_left_out(void **state)
         "\"sched_params\":{\"weight\":256}},"
         "\"disks\":[{\"vdev\":\"xvda\",\"pdev_path\":\"/d\"}],\"on_reboot\":\"restart\"}",
         0, NULL);
-    assert_true(json_equal(config, wanted));
-    assert_int_equal(json_array_size(left_out), ARRAY_SIZE(gone));
-    for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
-        assert_says(note_of(left_out, i), gone[i]);
-    json_decref(wanted);
-    json_decref(left_out);
-    json_decref(config);
+    check_cleaned(config, wanted, left_out, gone, ARRAY_SIZE(gone));
 }
 
 /* What would give the guest devices of the host, when xl restores what was exported. */
@@ -314,13 +322,7 @@ static void devices_are_left_out(void **state)
                                 "\"b_info\":{\"altp2m\":\"disabled\"},"
                                 "\"nics\":[{\"nictype\":\"vif\"}]}",
                                 0, NULL);
-    assert_true(json_equal(config, wanted));
-    assert_int_equal(json_array_size(left_out), ARRAY_SIZE(gone));
-    for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
-        assert_says(note_of(left_out, i), gone[i]);
-    json_decref(wanted);
-    json_decref(left_out);
-    json_decref(config);
+    check_cleaned(config, wanted, left_out, gone, ARRAY_SIZE(gone));
 }
 
 static void kernels(void **state)

@@ -1,36 +1,14 @@
 /* restore/formats/domconf.h: xl's JSON, our own, disk names and specifications. */
-#include "tests/unit/check.h"
+#include "tests/unit/xl_config.h"
 
 #include "base/array.h"
-#include "restore/formats/domconf.h"
 #include "restore/formats/vdev.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define XL(c_info, b_info, rest)                                                                   \
-    "{\"c_info\":{\"type\":\"pv\"" c_info "},\"b_info\":{\"max_memkb\":1024" b_info "}" rest "}"
 #define DISK(fields) XL("", "", ",\"disks\":[{\"pdev_path\":\"/d\",\"vdev\":\"xvda\"" fields "}]")
-
-static void refused(const char *json, const char *why)
-{
-    struct domconf c;
-    struct error e = {0};
-    domconf_init(&c);
-    if (domconf_from_xl(json, strlen(json), &c, &e) != ANSWER_IMAGE_REFUSED)
-        fail_msg("accepted: %s", json);
-    assert_says(e.text, why);
-    domconf_dispose(&c);
-}
-
-static void parse(const char *json, struct domconf *c)
-{
-    struct error e = {0};
-    domconf_init(c);
-    if (domconf_from_xl(json, strlen(json), c, &e))
-        fail_msg("refused: %s", e.text);
-}
 
 static void defaults(void **state)
 {
@@ -465,6 +443,25 @@ static void disks_elsewhere(void **state)
                    "iqn.2001-05.org");
 }
 
+/* xl would open the same path as something else. */
+static void disk_of_xl(void **state)
+{
+    static const char *const others[] = {"format",          "qcow2", "script",  "block-nbd",
+                                         "backend_domname", "net",   "backend", "tap"};
+    struct error e;
+    (void)state;
+    json_t *disk = json_pack("{s:s, s:s, s:s, s:s}", "vdev", "xvda", "pdev_path", "/d", "format",
+                             "raw", "backend", "qdisk");
+    assert_int_equal(domconf_xl_check_disk(disk, &e), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(others); i += 2) {
+        json_t *other = json_copy(disk);
+        json_object_set_new(other, others[i], json_string(others[i + 1]));
+        assert_int_equal(domconf_xl_check_disk(other, &e), ANSWER_IMAGE_REFUSED);
+        json_decref(other);
+    }
+    json_decref(disk);
+}
+
 /* What an image gives back to xl names the disk that it has, and nothing of the one that was
  * saved. */
 static void disk_replaced(void **state)
@@ -716,6 +713,7 @@ int main(void)
         TEST(disks),
         TEST(disks_elsewhere),
         TEST(disk_replaced),
+        TEST(disk_of_xl),
         TEST(too_many_disks),
         TEST(round_trip),
         TEST(own_form_is_strict),

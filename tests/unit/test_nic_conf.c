@@ -1,35 +1,15 @@
 /* restore/formats/nic_conf.h and nic_address.h: network interfaces as xl's JSON has them, and as
  * ours. */
-#include "tests/unit/check.h"
+#include "tests/unit/xl_config.h"
 
 #include "base/array.h"
-#include "restore/formats/domconf.h"
 #include "restore/formats/nic_address.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define WITH(rest) "{\"c_info\":{\"type\":\"pv\"},\"b_info\":{\"max_memkb\":1024}" rest "}"
+#define WITH(rest) XL("", "", rest)
 #define NIC(fields) WITH(",\"nics\":[{\"devid\":0,\"mac\":\"00:16:3e:11:22:33\"" fields "}]")
-
-static void refused(const char *json, const char *why)
-{
-    struct domconf c;
-    struct error e = {0};
-    domconf_init(&c);
-    if (domconf_from_xl(json, strlen(json), &c, &e) != ANSWER_IMAGE_REFUSED)
-        fail_msg("accepted: %s", json);
-    assert_says(e.text, why);
-    domconf_dispose(&c);
-}
-
-static void parse(const char *json, struct domconf *c)
-{
-    struct error e = {0};
-    domconf_init(c);
-    if (domconf_from_xl(json, strlen(json), c, &e))
-        fail_msg("refused: %s", e.text);
-}
 
 static void nics_as_xl_has_them(void **state)
 {
